@@ -1,0 +1,81 @@
+# The commands of the project. Each installs what it needs and says what it does; nothing else is assumed
+# than Debian 12 (or a like system) with rustup.
+#
+#   make run     build, start the whole system with simulated stations, show it live
+#   make test    everything that must hold: format, lints, tests, models, licences
+#   make bench   ours, the peer's and the ratio, case by case
+#   make fuzz    every fuzz target for FUZZ_SECONDS (default 600) each
+#   make book    the documentation as HTML, in docs/book
+#   make deny    cargo-deny over the whole dependency graph
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+NIGHTLY ?= nightly
+FUZZ_SECONDS ?= 600
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+.PHONY: help run build test fmt clippy unit models bench fuzz book deny cc
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# A C linker is all that a Rust build needs from the system.
+cc:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "installing a C linker (build-essential)"; $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy build-essential; }
+
+build: cc
+	@echo "building fepd and fepctl (release)"
+	$(CARGO) build --release -p fepd -p fepctl
+
+run: build
+	@echo "fetching the captures of real satellites (fixtures of the ccsds package)"
+	@$(CARGO) fetch --quiet || echo "no registry reachable: only what is already here will be played"
+	target/release/fepctl up
+
+fmt: cc
+	$(CARGO) fmt --all --check
+
+clippy: cc
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# The whole-system tests start the real programs, so these are built first. Those tests pin threads and measure
+# ledgers of several processes on few cores: one test at a time within each program keeps them meaningful.
+unit: cc
+	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace
+
+# Memory-model checks of the ring: exhaustive interleavings (loom), and undefined behaviour (Miri, where nightly has it).
+models: cc
+	RUSTFLAGS="--cfg loom" $(CARGO) test --release --target-dir target/loom -p fep-bus --test loom
+	@if $(CARGO) +$(NIGHTLY) miri --version >/dev/null 2>&1; then \
+		echo "Miri over the ring"; MIRIFLAGS="-Zmiri-disable-isolation" $(CARGO) +$(NIGHTLY) miri test --target-dir target/miri -p fep-bus --test miri; \
+	else echo "Miri is not installed (rustup +$(NIGHTLY) component add miri): skipped"; fi
+
+test: fmt clippy unit models
+	@echo "all tests passed"
+
+bench: build
+	@dpkg -s libfec-dev >/dev/null 2>&1 || { echo "installing libfec, the peer for Reed-Solomon"; $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy libfec-dev; } || echo "libfec is not to be had: those cases print ours alone"
+	$(CARGO) build --release -p fep-benches --bins
+	$(CARGO) run --release -p fep-benches --bin versus
+	$(CARGO) run --release -p fep-benches --bin endurance
+
+fuzz: cc
+	@$(CARGO) +$(NIGHTLY) --version >/dev/null 2>&1 || rustup toolchain install $(NIGHTLY) --profile minimal
+	@$(CARGO) fuzz --version >/dev/null 2>&1 || { echo "installing cargo-fuzz"; $(CARGO) install --locked cargo-fuzz; }
+	for target in $$($(CARGO) +$(NIGHTLY) fuzz list); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		$(CARGO) +$(NIGHTLY) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \
+	done
+
+book:
+	@command -v mdbook >/dev/null || { echo "installing mdbook"; $(CARGO) install --locked mdbook; }
+	mdbook build docs
+
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || { echo "installing cargo-deny"; $(CARGO) install --locked cargo-deny; }
+	$(CARGO) deny check licenses bans sources
