@@ -1,0 +1,129 @@
+//! Time stamps: International Atomic Time in nanoseconds since 1970-01-01T00:00:00 TAI.
+//!
+//! This is not an ephemeris clock and knows no leap second table. It takes TAI from the kernel (CLOCK_TAI, read through
+//! the vDSO) where the time daemon has told the kernel the offset, and otherwise adds [`TAI_MINUS_UTC_S`] to UTC.
+//! Timers never use this time, which may step; they use the monotonic clock.
+
+use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic};
+
+/// TAI - UTC in seconds, used when the kernel does not know the offset. In force since 2017-01-01 (IERS Bulletin C 52);
+/// no further leap second has been announced.
+pub const TAI_MINUS_UTC_S: i64 = 37;
+
+const NS: i64 = 1_000_000_000;
+
+/// TAI now, in nanoseconds since 1970-01-01T00:00:00 TAI.
+pub fn tai_now_ns() -> i64 {
+    let clock = TurnClock::new();
+    clock.tai_ns(clock.monotonic_ns())
+}
+
+fn read_ns(id: ClockId) -> i64 {
+    let Timespec { tv_sec, tv_nsec } = clock_gettime(id);
+    tv_sec * NS + tv_nsec
+}
+
+/// One monotonic reading a turn serves timers and time stamps alike.
+///
+/// The differences between the monotonic clock, UTC and TAI change only when somebody steps the clock (or at a leap second):
+/// they are measured again every [`TurnClock::REFRESH_NS`], and a difference is adopted only when it exceeds the noise of measuring,
+/// so that stamps of one link do not jitter.
+#[derive(Debug)]
+pub(crate) struct TurnClock {
+    utc_minus_monotonic_ns: i64,
+    tai_minus_utc_ns: i64,
+    refresh_at_ns: i64,
+}
+
+impl TurnClock {
+    const REFRESH_NS: i64 = 100_000_000;
+    const NOISE_NS: i64 = 2_000;
+
+    pub(crate) fn new() -> TurnClock {
+        let mut clock = TurnClock { utc_minus_monotonic_ns: 0, tai_minus_utc_ns: 0, refresh_at_ns: i64::MIN };
+        clock.measure();
+        clock
+    }
+
+    /// Reads the monotonic clock.
+    pub(crate) fn monotonic_ns(&self) -> i64 {
+        read_ns(ClockId::Monotonic)
+    }
+
+    /// Reads the monotonic clock once; now and then measures the offsets again.
+    pub(crate) fn turn(&mut self) -> i64 {
+        let now = read_ns(ClockId::Monotonic);
+        if now >= self.refresh_at_ns {
+            self.measure();
+        }
+        now
+    }
+
+    /// TAI at a monotonic reading.
+    pub(crate) fn tai_ns(&self, monotonic_ns: i64) -> i64 {
+        monotonic_ns + self.utc_minus_monotonic_ns + self.tai_minus_utc_ns
+    }
+
+    /// TAI of a kernel time stamp, which is UTC in nanoseconds since 1970-01-01.
+    pub(crate) fn tai_of_utc_ns(&self, utc_ns: i64) -> i64 {
+        utc_ns + self.tai_minus_utc_ns
+    }
+
+    fn measure(&mut self) {
+        // The reading between two others of the monotonic clock is worth most where those two are closest.
+        let (mut best_width, mut offset) = (i64::MAX, 0);
+        for _ in 0..3 {
+            let before = read_ns(ClockId::Monotonic);
+            let utc = read_ns(ClockId::Realtime);
+            let after = read_ns(ClockId::Monotonic);
+            if after - before < best_width {
+                best_width = after - before;
+                offset = utc - (before + (after - before) / 2);
+            }
+            self.refresh_at_ns = after + Self::REFRESH_NS;
+        }
+        if (offset - self.utc_minus_monotonic_ns).abs() > Self::NOISE_NS + best_width {
+            self.utc_minus_monotonic_ns = offset;
+        }
+        // Every kernel since 3.10 has CLOCK_TAI; one that has not counts as one that does not know the offset.
+        let utc = read_ns(ClockId::Realtime);
+        let tai = clock_gettime_dynamic(DynamicClockId::Tai).map_or(utc, |tai| tai.tv_sec * NS + tai.tv_nsec);
+        self.tai_minus_utc_ns = whole_offset_ns(tai - utc);
+    }
+}
+
+/// TAI - UTC is a whole number of seconds; 0 means that nobody has told the kernel.
+fn whole_offset_ns(measured_ns: i64) -> i64 {
+    let seconds = (measured_ns + NS / 2).div_euclid(NS);
+    if seconds == 0 { TAI_MINUS_UTC_S * NS } else { seconds * NS }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-NET-010
+    #[test]
+    fn an_offset_unknown_to_the_kernel_is_taken_from_the_constant() {
+        assert_eq!(whole_offset_ns(-40), TAI_MINUS_UTC_S * NS);
+        assert_eq!(whole_offset_ns(0), TAI_MINUS_UTC_S * NS);
+    }
+
+    // REQ: FEP-NET-010
+    #[test]
+    fn an_offset_known_to_the_kernel_is_rounded_to_whole_seconds() {
+        assert_eq!(whole_offset_ns(36 * NS + 999_999_800), 37 * NS);
+        assert_eq!(whole_offset_ns(38 * NS - 70), 38 * NS);
+    }
+
+    // REQ: FEP-NET-010
+    #[test]
+    fn tai_is_ahead_of_utc_by_the_leap_seconds_so_far() {
+        let utc_ns =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
+        let ahead_ns = tai_now_ns() - utc_ns;
+        // Whole seconds only: between the two readings the machine may have paused.
+        assert!(ahead_ns >= TAI_MINUS_UTC_S * NS - NS, "{ahead_ns}");
+        assert!(ahead_ns < (TAI_MINUS_UTC_S + 60) * NS, "{ahead_ns}");
+    }
+}
