@@ -1,1 +1,46 @@
-//! Being laid down.
+//! Shared-memory rings with one writer and many readers, consumer cursors, gates and metric pages.
+//!
+//! The writer never waits for, and never even reads, what a reader writes; a reader that falls a whole ring behind
+//! learns exactly what it lost; either side may be killed at any instant and goes on where it stood. `docs/ring.md`
+//! is the normative description, byte by byte. This crate knows shared memory and nothing of CCSDS; what a record
+//! means is in its tag and payload, which are only carried.
+//!
+//! ```
+//! use fep_bus::{Consumer, Poll, Producer, Resume, RingSpec, Tag};
+//! let dir = tempfile::tempdir()?;
+//! let mut producer = Producer::create_or_attach(dir.path(), &RingSpec::new("frames", "ccsds.frame.v1"))?;
+//! let mut consumer = Consumer::attach(dir.path(), "frames", "console", Resume::Oldest)?;
+//! producer.publish(Tag { kind: 1, ..Tag::default() }, b"a frame")?;
+//! let mut payload = Vec::new();
+//! assert!(matches!(consumer.poll(&mut payload), Poll::Record(record) if record.seq == 1));
+//! assert_eq!(payload, b"a frame");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#[cfg(not(all(target_endian = "little", target_pointer_width = "64")))]
+compile_error!("the shared layout is little-endian and positions are 64 bits wide");
+
+pub use consumer::{Consumer, Poll, Resume, SILENT_AFTER_NS, Span};
+pub use descriptor::{Record, Seq, Tag};
+pub use error::{BusError, ClaimError};
+pub use layout::{ABI_VERSION, KIND_PAD, Position};
+pub use list::{RingInfo, list};
+pub use producer::{Claim, Origin, Producer};
+pub use reader::{Gap, GapCause, Ledger, Payload};
+pub use spec::{Colour, OnFull, RingSpec};
+
+mod consumer;
+mod copy;
+mod cursor;
+mod descriptor;
+mod error;
+mod file;
+mod layout;
+mod list;
+mod lock;
+mod map;
+mod memory;
+mod producer;
+mod reader;
+mod spec;
+mod writer;

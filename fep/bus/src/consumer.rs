@@ -1,0 +1,480 @@
+//! A consumer of a ring: reads at its own pace, hurts nobody, keeps its place over its own death.
+
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cursor::{self, CursorState};
+use crate::descriptor::{Record, Seq};
+use crate::error::BusError;
+use crate::file::{self, MappedRing, StaticPage};
+use crate::layout::{Position, gate, state};
+use crate::lock;
+use crate::memory::Ordering;
+use crate::reader::{self, Gap, GapCause, Ledger, Look, Payload, Reader};
+use crate::spec::check_name;
+
+/// Where an attaching consumer starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// At the oldest record that is safe to read; earlier ones are not counted as lost. The ledger starts anew.
+    Oldest,
+    /// At the next record to come. The ledger starts anew.
+    Latest,
+    /// Where the cursor file says, with its ledger; what was overwritten meanwhile is reported as a gap.
+    /// As `Oldest` when there is no usable cursor.
+    Cursor,
+}
+
+/// What a consumer found. `T` is the record, or what was made of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Poll<T = Record> {
+    /// A record, read intact.
+    Record(T),
+    /// Nothing new.
+    Empty,
+    /// Records were lost; they are counted, the next poll goes on after them.
+    Gap(Gap),
+    /// A new producer process has taken over; its records start at `first_seq`. Reported once.
+    Restarted {
+        /// Number of the producer's life, growing by one.
+        epoch: u64,
+        /// First sequence number of this life.
+        first_seq: Seq,
+    },
+    /// Everything has been read and the producer has stopped, or (as of the last [`Consumer::heartbeat`]) is silent.
+    Closed,
+    /// Everything has been read and a new ring lies under this name: call [`Consumer::reattach`].
+    Recreated,
+}
+
+/// A piece of the log as it lies in memory: whole records with their headers, and fillers. For recorders.
+///
+/// Nothing in it may be believed before [`Consumer::confirm`] said that it stayed intact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// Where it starts.
+    pub begin: Position,
+    /// Where the stream stands after it.
+    pub end: Position,
+    address: *const u8,
+}
+
+impl Span {
+    /// Octets.
+    pub fn len(&self) -> usize {
+        (self.end.pos - self.begin.pos) as usize
+    }
+
+    /// Whether it holds nothing; never so for a span that a consumer handed out.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// First octet in shared memory, to be handed to the kernel (`write`, io_uring). It may change at any moment, so
+    /// it must not be read as ordinary memory; [`Consumer::copy_span`] does that properly.
+    pub fn address(&self) -> *const u8 {
+        self.address
+    }
+}
+
+/// How long a producer's heartbeat may stand still before it counts as silent, unless set otherwise.
+pub const SILENT_AFTER_NS: i64 = 1_000_000_000;
+
+/// One consumer of one ring.
+pub struct Consumer {
+    reader: Reader<Arc<MappedRing>>,
+    ring_dir: PathBuf,
+    name: String,
+    fixed_page: StaticPage,
+    /// Held for its lock; written with `pwrite`.
+    cursor_file: File,
+    cursor: CursorState,
+    /// Index in the gate table, when the ring's specification names us.
+    gate: Option<usize>,
+    peeked: Option<Record>,
+    epoch: u64,
+    silent_after_ns: i64,
+    silent: bool,
+    recreated: bool,
+}
+
+impl Consumer {
+    /// Attaches to a ring by name (`frames`, or `red/frames` where both colours have one) as `consumer`.
+    ///
+    /// Maps the ring read-only and opens (or makes) the consumer's cursor file, which only one process may hold.
+    pub fn attach(dir: &Path, ring: &str, consumer: &str, resume: Resume) -> Result<Consumer, BusError> {
+        check_name(consumer).map_err(|problem| BusError::Spec {
+            ring: ring.to_owned(),
+            problem: format!("the consumer's name \"{consumer}\" {problem}"),
+        })?;
+        let ring_dir = file::find(dir, ring)?;
+        let (cursor_file, stored) = open_cursor(&ring_dir.join("cursors").join(consumer), consumer)?;
+        let (fixed_page, memory) = map_ring(&ring_dir)?;
+        let stored = stored.unwrap_or_default();
+        let previous = match resume {
+            Resume::Cursor => Some(stored),
+            Resume::Oldest | Resume::Latest => None,
+        };
+        let reader = match resume {
+            Resume::Latest => {
+                let next = reader::newest(&memory, &fixed_page.shape);
+                Reader::new(memory, fixed_page.shape, next, Ledger::default())
+            }
+            Resume::Oldest | Resume::Cursor => start(memory, &fixed_page, previous.as_ref()),
+        };
+        let mut consumer = Consumer {
+            gate: gate_index(reader.memory(), &fixed_page, consumer),
+            epoch: reader.epoch(),
+            reader,
+            ring_dir,
+            name: consumer.to_owned(),
+            fixed_page,
+            cursor_file,
+            cursor: stored,
+            peeked: None,
+            silent_after_ns: SILENT_AFTER_NS,
+            silent: false,
+            recreated: false,
+        };
+        if previous.is_none_or(|stored| stored.instance != consumer.fixed_page.instance) {
+            consumer.cursor.durable_pos = consumer.reader.next().pos;
+        }
+        consumer.cursor.pid = u64::from(std::process::id());
+        consumer.arm();
+        consumer.store_cursor()?;
+        Ok(consumer)
+    }
+
+    /// Reads the next record into `out`, which then holds exactly its payload.
+    #[inline]
+    pub fn poll(&mut self, out: &mut Vec<u8>) -> Poll {
+        match self.visit(|record, payload| {
+            let len = record.len as usize;
+            if out.len() < len {
+                out.resize(len, 0);
+            }
+            out.truncate(len);
+            payload.copy_to(out);
+        }) {
+            Poll::Record((record, ())) => Poll::Record(record),
+            Poll::Empty => Poll::Empty,
+            Poll::Gap(gap) => Poll::Gap(gap),
+            Poll::Restarted { epoch, first_seq } => Poll::Restarted { epoch, first_seq },
+            Poll::Closed => Poll::Closed,
+            Poll::Recreated => Poll::Recreated,
+        }
+    }
+
+    /// Hands the next record's payload to `visit` where it lies, without a copy. The result is only returned when the
+    /// payload was still intact afterwards; otherwise it is dropped and a gap is reported. `visit` must
+    /// therefore have no effect that cannot be taken back.
+    #[inline]
+    pub fn visit<R>(&mut self, visit: impl FnOnce(&Record, Payload<'_>) -> R) -> Poll<(Record, R)> {
+        self.peeked = None;
+        match self.reader.look() {
+            Look::Record(record) => {
+                self.reader.prefetch_ahead(&record);
+                match self.reader.read(&record, |payload| visit(&record, payload)) {
+                    Some(result) => Poll::Record((record, result)),
+                    None => self.after_tear(),
+                }
+            }
+            Look::Gap(gap) => Poll::Gap(self.note_gap(gap)),
+            Look::Empty => self.idle(),
+        }
+    }
+
+    /// The next record's descriptor; its payload is not touched and the cursor stays. Follow with
+    /// [`Consumer::skip`], [`Consumer::poll`] or [`Consumer::visit`].
+    #[inline]
+    pub fn peek(&mut self) -> Poll {
+        match self.reader.look() {
+            Look::Record(record) => {
+                self.peeked = Some(record);
+                Poll::Record(record)
+            }
+            Look::Gap(gap) => Poll::Gap(self.note_gap(gap)),
+            Look::Empty => self.idle(),
+        }
+    }
+
+    /// Moves past the record that [`Consumer::peek`] has just shown, without touching its payload: it counts as
+    /// consumed. Does nothing when no record was shown.
+    #[inline]
+    pub fn skip(&mut self) {
+        if let Some(record) = self.peeked.take() {
+            self.reader.advance(&record);
+        }
+    }
+
+    /// As many whole records as are there and fit `max_len` octets of log, as they lie. At least one record or filler,
+    /// even when that is longer than `max_len`. The cursor stays until [`Consumer::confirm`].
+    pub fn span(&mut self, max_len: usize) -> Poll<Span> {
+        let mut record = match self.reader.look() {
+            Look::Record(record) => record,
+            Look::Gap(gap) => return Poll::Gap(self.note_gap(gap)),
+            Look::Empty => return self.idle(),
+        };
+        let shape = *self.reader.shape();
+        let begin = self.reader.next();
+        let lap_end = (begin.pos | (shape.data_len - 1)).saturating_add(1);
+        let mut end = begin;
+        loop {
+            // A filler before the record belongs to the span; when it ends the lap, it may be all of it.
+            let filled = record.pos >= end.pos && record.pos - end.pos < shape.extent_len;
+            if !filled {
+                break;
+            }
+            if record.pos >= lap_end {
+                if end == begin {
+                    end = Position { pos: lap_end, ..begin };
+                }
+                break;
+            }
+            let after = record.end();
+            if end.seq != begin.seq && after.pos - begin.pos > max_len as u64 {
+                break;
+            }
+            end = after;
+            match self.reader.descriptor(end.seq) {
+                Some(next) => record = next,
+                None => break,
+            }
+        }
+        if end == begin {
+            // The first record does not continue the log: only a damaged ring looks so.
+            self.reader.give_up();
+            return self.after_tear();
+        }
+        let address = self.reader.log_words(begin.pos, end.pos).as_ptr().cast();
+        Poll::Record(Span { begin, end, address })
+    }
+
+    /// Copies a span into memory of one's own; `out` must be exactly as long. Believe it after [`Consumer::confirm`].
+    ///
+    /// # Panics
+    /// When `out` has another length than the span.
+    pub fn copy_span(&self, span: &Span, out: &mut [u8]) {
+        assert_eq!(out.len(), span.len(), "a span is copied whole");
+        self.reader.copy_log(span.begin.pos, span.end.pos, out);
+    }
+
+    /// Whether the span was intact until now; if so the cursor moves to its end, else a gap follows.
+    pub fn confirm(&mut self, span: &Span) -> bool {
+        let intact = span.begin == self.reader.next() && self.reader.is_intact(span.begin.pos);
+        if intact {
+            self.reader.advance_to(span.end);
+        } else if span.begin == self.reader.next() {
+            self.reader.give_up();
+        }
+        intact
+    }
+
+    /// Writes the cursor file (one `pwrite`): a restart resumes here, the warden counts from here.
+    pub fn store_cursor(&mut self) -> Result<(), BusError> {
+        self.cursor.generation += 1;
+        self.cursor.instance = self.fixed_page.instance;
+        self.cursor.next = self.reader.next();
+        self.cursor.ledger = self.reader.ledger();
+        cursor::write_state(&self.cursor_file, self.cursor)
+            .map_err(BusError::io(&self.ring_dir.join("cursors").join(&self.name), "write the cursor"))
+    }
+
+    /// To be called some times a second: stores the cursor with `now_tai_ns` as sign of life, and looks whether the
+    /// producer still gives its own and whether the ring is still the one under this name.
+    pub fn heartbeat(&mut self, now_tai_ns: i64) -> Result<(), BusError> {
+        self.cursor.heartbeat_tai_ns = now_tai_ns;
+        let beat = self.reader.producer_heartbeat();
+        self.silent = beat != 0 && now_tai_ns.saturating_sub(beat) > self.silent_after_ns;
+        if self.silent || self.reader.producer_state() == state::HALT {
+            self.recreated = file::open(&self.ring_dir, false)
+                .is_ok_and(|(_, fixed_page)| fixed_page.instance != self.fixed_page.instance);
+        }
+        self.store_cursor()
+    }
+
+    /// After [`Poll::Recreated`]: goes on with the new ring. Its numbers continue the old ring's where that was
+    /// readable; what was published between is then reported as a gap.
+    pub fn reattach(&mut self) -> Result<(), BusError> {
+        let (fixed_page, memory) = map_ring(&self.ring_dir)?;
+        let old = CursorState {
+            instance: self.fixed_page.instance,
+            next: self.reader.next(),
+            ledger: self.reader.ledger(),
+            ..self.cursor
+        };
+        self.reader = start(memory, &fixed_page, Some(&old));
+        self.gate = gate_index(self.reader.memory(), &fixed_page, &self.name);
+        self.epoch = self.reader.epoch();
+        self.cursor.durable_pos = self.reader.next().pos;
+        self.fixed_page = fixed_page;
+        self.peeked = None;
+        self.silent = false;
+        self.recreated = false;
+        self.arm();
+        self.store_cursor()
+    }
+
+    /// Stores the cursor and tells the warden not to watch it any more.
+    pub fn detach(mut self) -> Result<(), BusError> {
+        self.cursor.want_gen = self.cursor.want_gen.next_multiple_of(2);
+        self.store_cursor()
+    }
+
+    /// Everything before this log position is on stable storage; kept in the cursor file for others to see.
+    pub fn set_durable_pos(&mut self, pos: u64) {
+        self.cursor.durable_pos = pos;
+    }
+
+    /// After how many nanoseconds without a heartbeat the producer counts as silent; [`SILENT_AFTER_NS`] at first.
+    pub fn set_silent_after_ns(&mut self, silent_after_ns: i64) {
+        self.silent_after_ns = silent_after_ns;
+    }
+
+    /// Where the cursor stands.
+    pub fn position(&self) -> Position {
+        self.reader.next()
+    }
+
+    /// What was consumed and lost so far.
+    pub fn ledger(&self) -> Ledger {
+        self.reader.ledger()
+    }
+
+    /// Records published and not yet accounted for, as far as the producer's hint (at most 64 records old) tells.
+    pub fn lag_records(&self) -> u64 {
+        self.reader.head_hint().saturating_sub(self.reader.next().seq)
+    }
+
+    /// Whether the ring's specification names this consumer, so that its cursor is watched.
+    pub fn is_gated(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// What the ring carries, as its specification says.
+    pub fn schema(&self) -> &str {
+        &self.fixed_page.schema
+    }
+
+    /// Random number of the ring file.
+    pub fn instance(&self) -> u64 {
+        self.fixed_page.instance
+    }
+
+    /// Asks to be watched (again), with the next store of the cursor.
+    fn arm(&mut self) {
+        if self.gate.is_some() {
+            self.cursor.want_gen = (self.cursor.want_gen + 1) | 1;
+        }
+    }
+
+    #[cold]
+    fn after_tear<T>(&mut self) -> Poll<T> {
+        match self.reader.look() {
+            Look::Gap(gap) => Poll::Gap(self.note_gap(gap)),
+            // The record after the gap is not there yet; the gap is reported together with it.
+            Look::Record(_) | Look::Empty => Poll::Empty,
+        }
+    }
+
+    #[cold]
+    fn note_gap(&mut self, mut gap: Gap) -> Gap {
+        if let Some(index) = self.gate {
+            let evicted =
+                self.reader.memory().gate(index, gate::STATE).load(Ordering::Relaxed) == gate::EVICTED;
+            if evicted && matches!(gap.cause, GapCause::Lapped | GapCause::Torn) {
+                gap.cause = GapCause::Evicted;
+            }
+            self.arm();
+        }
+        gap
+    }
+
+    /// Nothing at the cursor: is there going to be?
+    fn idle<T>(&mut self) -> Poll<T> {
+        let epoch = self.reader.epoch();
+        if epoch != self.epoch {
+            self.epoch = epoch;
+            self.silent = false;
+            return Poll::Restarted { epoch, first_seq: self.reader.epoch_seq() };
+        }
+        if !self.recreated && !self.silent && self.reader.producer_state() != state::HALT {
+            return Poll::Empty;
+        }
+        // What was published before the producer stopped is visible now that we have seen it stopped.
+        match self.reader.look() {
+            Look::Empty if self.recreated => Poll::Recreated,
+            Look::Empty => Poll::Closed,
+            Look::Record(_) | Look::Gap(_) => Poll::Empty,
+        }
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        // Best effort: a consumer that must not repeat records stores its cursor itself.
+        let _ = self.store_cursor();
+    }
+}
+
+fn map_ring(ring_dir: &Path) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
+    let (file, fixed_page) = file::open(ring_dir, false)?;
+    let ring = MappedRing::new(&file, &ring_dir.join("ring"), &fixed_page, false, false)?;
+    Ok((fixed_page, Arc::new(ring)))
+}
+
+/// A reader that goes on where `previous` stood, if this ring can be the continuation of what it read.
+fn start(
+    memory: Arc<MappedRing>,
+    fixed_page: &StaticPage,
+    previous: Option<&CursorState>,
+) -> Reader<Arc<MappedRing>> {
+    let shape = fixed_page.shape;
+    let newest = reader::newest(&memory, &shape);
+    match previous {
+        Some(stored) if stored.instance == fixed_page.instance && stored.next.seq <= newest.seq => {
+            Reader::new(memory, shape, stored.next, stored.ledger)
+        }
+        // Numbers before this ring's first: the ring of before, whose numbers it continues.
+        Some(stored)
+            if stored.instance != 0
+                && stored.instance != fixed_page.instance
+                && stored.next.seq <= shape.seq0 =>
+        {
+            Reader::after_recreation(memory, shape, stored.next, stored.ledger)
+        }
+        _ => {
+            let next = reader::oldest(&memory, &shape);
+            Reader::new(memory, shape, next, Ledger::default())
+        }
+    }
+}
+
+fn gate_index(ring: &MappedRing, fixed_page: &StaticPage, consumer: &str) -> Option<usize> {
+    (0..fixed_page.gate_count).find(|index| file::gate_name(ring, *index).as_deref() == Some(consumer))
+}
+
+fn open_cursor(path: &Path, consumer: &str) -> Result<(File, Option<CursorState>), BusError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(BusError::io(path, "open the cursor"))?;
+    let stored = cursor::read_state(&file).map_err(BusError::io(path, "read the cursor"))?;
+    if !lock::try_exclusive(&file).map_err(BusError::io(path, "lock the cursor"))? {
+        let pid = stored.map_or(0, |stored| u32::try_from(stored.pid).unwrap_or(0));
+        return Err(BusError::Held { path: path.to_owned(), pid, role: "consumer of this name" });
+    }
+    // Read again under the lock: the one who held it may have moved on in between.
+    let stored = cursor::read_state(&file).map_err(BusError::io(path, "read the cursor"))?;
+    if stored.is_none() {
+        file.set_len(0)
+            .and_then(|()| file.set_len(cursor::CURSOR_FILE_LEN as u64))
+            .and_then(|()| cursor::write_header(&file, consumer))
+            .map_err(BusError::io(path, "lay out the cursor"))?;
+    }
+    Ok((file, stored))
+}

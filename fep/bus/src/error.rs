@@ -1,0 +1,87 @@
+//! What can go wrong outside the data path: files, locks, specifications. Nothing here is about record contents.
+
+use std::path::{Path, PathBuf};
+
+/// Failure to create, open or attach something of the bus.
+#[derive(Debug, thiserror::Error)]
+pub enum BusError {
+    /// The specification cannot be laid out.
+    #[error("ring \"{ring}\": {problem}")]
+    Spec {
+        /// Name of the ring as given.
+        ring: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// File or directory concerned.
+        path: PathBuf,
+        /// What was attempted, as a verb phrase.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file exists but is not a ring (or page) this build understands.
+    #[error("{path} cannot be used: {problem}")]
+    Layout {
+        /// File concerned.
+        path: PathBuf,
+        /// First thing found wrong.
+        problem: String,
+    },
+    /// No ring of this name.
+    #[error("there is no ring \"{ring}\" under {dir}; has its producer been started?")]
+    NotFound {
+        /// Name asked for.
+        ring: String,
+        /// Directory searched.
+        dir: PathBuf,
+    },
+    /// The name exists in both colours.
+    #[error("\"{ring}\" exists both black and red under {dir}; ask for \"black/{ring}\" or \"red/{ring}\"")]
+    Ambiguous {
+        /// Name asked for.
+        ring: String,
+        /// Directory searched.
+        dir: PathBuf,
+    },
+    /// Somebody else holds the role that only one process may hold.
+    #[error("{path} is held by the live process {pid}: one {role} at a time")]
+    Held {
+        /// The locked file.
+        path: PathBuf,
+        /// Process holding the lock (0 when the system does not tell).
+        pid: u32,
+        /// "producer of a ring", "consumer of this name".
+        role: &'static str,
+    },
+}
+
+impl BusError {
+    pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> BusError {
+        let path = path.to_owned();
+        move |source| BusError::Io { path, action, source }
+    }
+
+    pub(crate) fn layout(path: &Path, problem: impl Into<String>) -> BusError {
+        BusError::Layout { path: path.to_owned(), problem: problem.into() }
+    }
+}
+
+/// Why a record could not be claimed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// The record is longer than the ring's `payload_max`: misuse by the caller.
+    #[error("a record of {len} octets does not fit the ring's payload_max of {payload_max}")]
+    TooLong {
+        /// Octets asked for.
+        len: usize,
+        /// Octets a record may have.
+        payload_max: u32,
+    },
+    /// Only on rings with `on_full = wait`: a gate holds the space; try again later.
+    #[error("a gated consumer still holds the space of this record")]
+    Full,
+}

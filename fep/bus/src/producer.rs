@@ -1,0 +1,198 @@
+//! The producer of a ring: one live process, never blocked by anybody, continuing where the last one stopped.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::descriptor::{Seq, Tag};
+use crate::error::{BusError, ClaimError};
+use crate::file::{self, MappedRing};
+use crate::layout::{Position, page};
+use crate::lock;
+use crate::memory::{Memory, Ordering};
+use crate::spec::RingSpec;
+use crate::writer::{Space, Writer};
+
+/// How a producer came by its ring: worth a line in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// There was none.
+    Created,
+    /// A ring of this very specification was there; its sequence goes on.
+    Resumed,
+    /// A ring of another layout was there; the new one continues its sequence, its records are gone.
+    LaidOutAnew,
+    /// What was there could not be believed; the sequence starts again.
+    Replaced {
+        /// What was wrong with it.
+        problem: String,
+    },
+}
+
+/// The one writer of a ring. Dropping it says "halted" to the readers; being killed leaves the heartbeat to tell.
+pub struct Producer {
+    writer: Writer<Arc<MappedRing>>,
+    path: PathBuf,
+    origin: Origin,
+    instance: u64,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl Producer {
+    /// Creates the ring or takes over the one that is there. Fails when another producer of it is alive.
+    ///
+    /// Not for the hot path: allocates, locks, maps and touches every page.
+    pub fn create_or_attach(dir: &Path, spec: &RingSpec) -> Result<Producer, BusError> {
+        spec.validate()?;
+        let ring_dir = file::make_directories(dir, spec)?;
+        let lock = take_lock(&ring_dir.join("lock"))?;
+        let path = ring_dir.join("ring");
+        let (fixed_page, ring, origin) = match existing(&ring_dir) {
+            Ok(Some((fixed_page, ring))) if file::matches(&fixed_page, &ring, spec) => {
+                (fixed_page, ring, Origin::Resumed)
+            }
+            Ok(Some((fixed_page, ring))) => {
+                // Readers of the old file see it end properly before they look for the new one.
+                let old = Writer::recover(ring, fixed_page.shape);
+                old.halt();
+                let (fixed_page, ring) = file::create(&ring_dir, spec, old.next())?;
+                (fixed_page, ring, Origin::LaidOutAnew)
+            }
+            Ok(None) => {
+                let (fixed_page, ring) = file::create(&ring_dir, spec, FIRST)?;
+                (fixed_page, ring, Origin::Created)
+            }
+            Err(problem) => {
+                let (fixed_page, ring) = file::create(&ring_dir, spec, FIRST)?;
+                (fixed_page, ring, Origin::Replaced { problem: problem.to_string() })
+            }
+        };
+        let writer = Writer::recover(Arc::new(ring), fixed_page.shape);
+        writer.memory().page()[page::PID / 8].store(u64::from(std::process::id()), Ordering::Relaxed);
+        Ok(Producer { writer, path, origin, instance: fixed_page.instance, _lock: lock })
+    }
+
+    /// How the ring came about.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The ring file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The random number of this ring file; a ring laid out anew has another.
+    pub fn instance(&self) -> u64 {
+        self.instance
+    }
+
+    /// Where the next record goes; `seq - 1` is the newest record and `payload` all octets ever published.
+    #[inline]
+    pub fn head(&self) -> Position {
+        self.writer.next()
+    }
+
+    /// Takes the space of a record of `len` octets. Dropping the claim gives it back.
+    ///
+    /// Never waits. `Full` only comes from rings that wait, `TooLong` is the caller's mistake.
+    #[inline]
+    pub fn claim(&mut self, len: usize) -> Result<Claim<'_>, ClaimError> {
+        let space = self.writer.claim(len)?;
+        Ok(Claim { writer: &mut self.writer, space, filled: 0 })
+    }
+
+    /// Claims, fills and commits at once.
+    #[inline]
+    pub fn publish(&mut self, tag: Tag, payload: &[u8]) -> Result<Seq, ClaimError> {
+        self.writer.publish(tag, payload)
+    }
+
+    /// To be called every few milliseconds at the latest, also when nothing arrives: refreshes the head hints
+    /// (which commits also do every 64 records) and the heartbeat. `now_tai_ns` is nanoseconds of TAI since 1958.
+    #[inline]
+    pub fn housekeep(&mut self, now_tai_ns: i64) {
+        self.writer.hint();
+        self.writer.heartbeat(now_tai_ns);
+    }
+}
+
+impl Drop for Producer {
+    fn drop(&mut self) {
+        self.writer.halt();
+    }
+}
+
+/// Space of one record, not yet visible to anybody.
+///
+/// It is filled by copying from memory of the caller's own, a line at a time: on this bus there is no `&mut [u8]` into
+/// shared memory, because a reader that is about to find itself lapped may be reading there at the same time.
+#[must_use = "a claim that is not committed is given back"]
+pub struct Claim<'a> {
+    writer: &'a mut Writer<Arc<MappedRing>>,
+    space: Space,
+    filled: usize,
+}
+
+impl Claim<'_> {
+    /// Octets not yet filled.
+    pub fn remaining(&self) -> usize {
+        self.space.len() - self.filled
+    }
+
+    /// Appends `bytes` to the payload.
+    ///
+    /// # Panics
+    /// When they are more than [`Claim::remaining`].
+    #[inline]
+    pub fn write(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.remaining(), "{} octets do not fit {}", bytes.len(), self.remaining());
+        self.writer.write(self.space, self.filled, bytes);
+        self.filled += bytes.len();
+    }
+
+    /// Makes the record visible; octets never filled are zero.
+    #[inline]
+    pub fn commit(self, tag: Tag) -> Seq {
+        if self.filled < self.space.len() {
+            self.writer.clear(self.space, self.filled);
+        }
+        self.writer.commit(self.space, tag)
+    }
+}
+
+/// Sequences start at one: a slot of zeros then means "not yet".
+pub(crate) const FIRST: Position = Position { seq: 1, pos: 0, payload: 0 };
+
+fn existing(ring_dir: &Path) -> Result<Option<(file::StaticPage, MappedRing)>, BusError> {
+    if !ring_dir.join("ring").exists() {
+        return Ok(None);
+    }
+    let (file, fixed_page) = file::open(ring_dir, true)?;
+    let ring = MappedRing::new(&file, &ring_dir.join("ring"), &fixed_page, true, true)?;
+    Ok(Some((fixed_page, ring)))
+}
+
+fn take_lock(path: &Path) -> Result<File, BusError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(BusError::io(path, "open the lock"))?;
+    if !lock::try_exclusive(&file).map_err(BusError::io(path, "lock"))? {
+        let mut pid = String::new();
+        let _ = file.read_to_string(&mut pid);
+        let pid = pid.trim().parse().unwrap_or(0);
+        return Err(BusError::Held { path: path.to_owned(), pid, role: "producer of a ring" });
+    }
+    // The number is for humans; the lock is what counts.
+    file.set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| writeln!(file, "{}", std::process::id()))
+        .map_err(BusError::io(path, "write"))?;
+    Ok(file)
+}
