@@ -345,7 +345,7 @@ pub(crate) fn create(
     Ok((fixed_page, ring))
 }
 
-fn random_word() -> Result<u64, BusError> {
+pub(crate) fn random_word() -> Result<u64, BusError> {
     let path = Path::new("/dev/urandom");
     let mut octets = [0; 8];
     File::open(path).and_then(|mut file| file.read_exact(&mut octets)).map_err(BusError::io(path, "read"))?;

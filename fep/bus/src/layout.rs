@@ -66,7 +66,6 @@ pub(crate) mod page {
 
 /// Values of [`page::STATE`].
 pub(crate) mod state {
-    pub(crate) const BOOT: u64 = 0;
     pub(crate) const RUN: u64 = 1;
     pub(crate) const HALT: u64 = 2;
 }

@@ -25,9 +25,14 @@ pub use descriptor::{Record, Seq, Tag};
 pub use error::{BusError, ClaimError};
 pub use layout::{ABI_VERSION, KIND_PAD, Position};
 pub use list::{RingInfo, list};
+pub use metrics::{
+    BUCKETS, Log2Hist, MetricId, MetricKind, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end,
+    bucket_of,
+};
 pub use producer::{Claim, Origin, Producer};
 pub use reader::{Gap, GapCause, Ledger, Payload};
 pub use spec::{Colour, OnFull, RingSpec};
+pub use warden::{CursorProblem, GateState, GateStatus, Warden, WardenEvent, WardenSpec};
 
 mod consumer;
 mod copy;
@@ -40,7 +45,9 @@ mod list;
 mod lock;
 mod map;
 mod memory;
+mod metrics;
 mod producer;
 mod reader;
 mod spec;
+mod warden;
 mod writer;

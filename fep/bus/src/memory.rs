@@ -40,13 +40,15 @@ pub(crate) fn load_acquire(word: &AtomicU64) -> u64 {
     value
 }
 
-/// A ring without a file.
+/// A ring without a file, for models and tests.
+#[cfg(any(test, loom))]
 pub(crate) struct HeapMemory {
     page: Vec<AtomicU64>,
     descriptors: Vec<AtomicU64>,
     data: Vec<AtomicU64>,
 }
 
+#[cfg(any(test, loom))]
 impl HeapMemory {
     /// Zeroed areas with the producer page set as a creator sets it.
     pub(crate) fn new(shape: &Shape) -> HeapMemory {
@@ -61,6 +63,7 @@ impl HeapMemory {
     }
 }
 
+#[cfg(any(test, loom))]
 impl Memory for HeapMemory {
     fn page(&self) -> &[AtomicU64] {
         &self.page

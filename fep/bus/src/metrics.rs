@@ -1,0 +1,390 @@
+//! Metric pages: named counters, gauges and histograms of one thread, in shared memory, for any number of readers.
+//!
+//! The writing thread pays a plain relaxed load and store to its own line for an update, no locked instruction and
+//! no system call. Readers see each word whole; words of a moment may differ by the update in flight.
+//!
+//! ```text
+//! 0000 u64 magic "FEPMETR1"  0008 u64 version  0010 u64 entries  0018 u64 file length  0020 u64 instance
+//! 0028 u64 pid               0040 u8[32] page name
+//! 0080 entries, 64 octets each: 00 u8[48] name  30 u32 kind (1 counter, 2 gauge, 3 histogram)  34 u32 octet offset of the words
+//! then the words: one for a counter or a gauge, 66 for a histogram (count, sum, 64 buckets)
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::error::BusError;
+use crate::file::{name_of, random_word};
+use crate::map::{self, Mapping};
+use crate::memory::{AtomicU64, Ordering};
+use crate::spec::check_name;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"FEPMETR1");
+const VERSION: u64 = 1;
+const HEADER_LEN: usize = 0x80;
+const PAGE_NAME: usize = 0x40;
+const ENTRY_LEN: usize = 64;
+const ENTRY_NAME_LEN: usize = 48;
+const ENTRIES_MAX: usize = 4096;
+const HISTOGRAM_WORDS: usize = 2 + BUCKETS;
+/// Buckets of a histogram: bucket `k` counts values with `k` significant bits, that is `2^(k-1) ..= 2^k - 1`;
+/// bucket 0 counts zeros, the last one everything longer.
+pub const BUCKETS: usize = 64;
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Distribution in powers of two.
+    Histogram,
+}
+
+impl MetricKind {
+    const fn code(self) -> u32 {
+        match self {
+            MetricKind::Counter => 1,
+            MetricKind::Gauge => 2,
+            MetricKind::Histogram => 3,
+        }
+    }
+
+    const fn of_code(code: u32) -> Option<MetricKind> {
+        match code {
+            1 => Some(MetricKind::Counter),
+            2 => Some(MetricKind::Gauge),
+            3 => Some(MetricKind::Histogram),
+            _ => None,
+        }
+    }
+
+    const fn words(self) -> usize {
+        match self {
+            MetricKind::Counter | MetricKind::Gauge => 1,
+            MetricKind::Histogram => HISTOGRAM_WORDS,
+        }
+    }
+}
+
+/// Names the metrics of a page before it is made.
+#[derive(Debug, Clone, Default)]
+pub struct MetricSet {
+    entries: Vec<(String, MetricKind)>,
+}
+
+/// Place of a metric in its page; made by [`MetricSet`], used with the page made from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricId(usize);
+
+impl MetricSet {
+    /// An empty set.
+    pub fn new() -> MetricSet {
+        MetricSet::default()
+    }
+
+    /// Adds a counter.
+    pub fn counter(&mut self, name: impl Into<String>) -> MetricId {
+        self.add(name.into(), MetricKind::Counter)
+    }
+
+    /// Adds a gauge.
+    pub fn gauge(&mut self, name: impl Into<String>) -> MetricId {
+        self.add(name.into(), MetricKind::Gauge)
+    }
+
+    /// Adds a histogram.
+    pub fn histogram(&mut self, name: impl Into<String>) -> MetricId {
+        self.add(name.into(), MetricKind::Histogram)
+    }
+
+    fn add(&mut self, name: String, kind: MetricKind) -> MetricId {
+        self.entries.push((name, kind));
+        MetricId(self.entries.len() - 1)
+    }
+
+    fn validate(&self, page: &str) -> Result<(), BusError> {
+        let fail = |problem: String| Err(BusError::Spec { ring: page.to_owned(), problem });
+        if let Err(problem) = check_name(page) {
+            return fail(format!("the metric page's name {problem}"));
+        }
+        if self.entries.is_empty() || self.entries.len() > ENTRIES_MAX {
+            return fail(format!("{} metrics, 1 to {ENTRIES_MAX} are allowed", self.entries.len()));
+        }
+        let mut names: Vec<&str> = self.entries.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return fail(format!("the metric \"{}\" is named twice", twice[0]));
+        }
+        match names.iter().find(|name| name.is_empty() || name.len() >= ENTRY_NAME_LEN || !name.is_ascii()) {
+            Some(name) => {
+                fail(format!("the metric name \"{name}\" must be 1 to {} ASCII octets", ENTRY_NAME_LEN - 1))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Word offset of every entry; scalars of the same page share lines, histograms start on one.
+    fn places(&self) -> (Vec<usize>, usize) {
+        let mut word = (HEADER_LEN + self.entries.len() * ENTRY_LEN) / 8;
+        let places = self
+            .entries
+            .iter()
+            .map(|(_, kind)| {
+                if *kind == MetricKind::Histogram {
+                    word = word.next_multiple_of(8);
+                }
+                let place = word;
+                word += kind.words();
+                place
+            })
+            .collect();
+        (places, word.next_multiple_of(512))
+    }
+}
+
+/// A page being written, by one thread.
+pub struct MetricPage {
+    mapping: Arc<Mapping>,
+    places: Vec<usize>,
+    path: PathBuf,
+}
+
+impl MetricPage {
+    /// Makes `<dir>/metrics/<name>`, replacing a page left by an earlier life; values start at zero.
+    pub fn create(dir: &Path, name: &str, set: &MetricSet) -> Result<MetricPage, BusError> {
+        set.validate(name)?;
+        let metrics = dir.join("metrics");
+        fs::create_dir_all(&metrics).map_err(BusError::io(&metrics, "create"))?;
+        let (places, words) = set.places();
+        let temporary = metrics.join(format!(".{name}.building"));
+        let _ = fs::remove_file(&temporary);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(&temporary)
+            .map_err(BusError::io(&temporary, "create"))?;
+        map::allocate(&file, words as u64 * 8).map_err(BusError::io(&temporary, "allocate the memory of"))?;
+        let octets = header(name, set, &places, words)?;
+        file.write_all_at(&octets, 0).map_err(BusError::io(&temporary, "write"))?;
+        let mapping =
+            Mapping::new(&file, words as u64 * 8, true, true).map_err(BusError::io(&temporary, "map"))?;
+        let path = metrics.join(name);
+        fs::rename(&temporary, &path).map_err(BusError::io(&path, "put into place"))?;
+        Ok(MetricPage { mapping: Arc::new(mapping), places, path })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[inline]
+    fn words(&self, id: MetricId) -> &[AtomicU64] {
+        &self.mapping.words()[self.places[id.0]..]
+    }
+
+    /// Adds to a counter.
+    #[inline]
+    pub fn add(&mut self, id: MetricId, amount: u64) {
+        bump(&self.words(id)[0], amount);
+    }
+
+    /// Sets a gauge, or a counter that is kept elsewhere.
+    #[inline]
+    pub fn set(&mut self, id: MetricId, value: u64) {
+        self.words(id)[0].store(value, Ordering::Relaxed);
+    }
+
+    /// Counts a value in a histogram.
+    #[inline]
+    pub fn record(&mut self, id: MetricId, value: u64) {
+        let words = self.words(id);
+        bump(&words[2 + bucket_of(value)], 1);
+        bump(&words[1], value);
+        bump(&words[0], 1);
+    }
+}
+
+/// Single writer: no locked instruction is needed.
+#[inline]
+fn bump(word: &AtomicU64, amount: u64) {
+    word.store(word.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+}
+
+/// Bucket that counts `value`.
+pub const fn bucket_of(value: u64) -> usize {
+    let bits = (u64::BITS - value.leading_zeros()) as usize;
+    if bits < BUCKETS { bits } else { BUCKETS - 1 }
+}
+
+/// Largest value that bucket `bucket` counts.
+pub const fn bucket_end(bucket: usize) -> u64 {
+    if bucket >= BUCKETS - 1 { u64::MAX } else { (1 << bucket) - 1 }
+}
+
+/// A histogram as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Log2Hist {
+    /// Values counted.
+    pub count: u64,
+    /// Their sum, wrapping.
+    pub sum: u64,
+    /// How many fell into each bucket, see [`BUCKETS`].
+    pub buckets: [u64; BUCKETS],
+}
+
+impl Log2Hist {
+    /// Upper end of the bucket in which the given part (0.0 to 1.0) of the values is reached; `None` without values.
+    pub fn quantile(&self, part: f64) -> Option<u64> {
+        let total: u64 = self.buckets.iter().sum();
+        let wanted = ((total as f64 * part.clamp(0.0, 1.0)).ceil() as u64).max(1);
+        let mut seen = 0;
+        self.buckets
+            .iter()
+            .position(|count| {
+                seen += count;
+                seen >= wanted
+            })
+            .map(bucket_end)
+    }
+}
+
+/// A value as read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricValue {
+    /// Of a counter.
+    Counter(u64),
+    /// Of a gauge.
+    Gauge(u64),
+    /// Of a histogram.
+    Histogram(Log2Hist),
+}
+
+/// A page being read; stays readable when its writer dies.
+pub struct MetricReader {
+    mapping: Mapping,
+    name: String,
+    entries: Vec<(String, MetricKind, usize)>,
+}
+
+impl MetricReader {
+    /// Opens one page and checks its layout.
+    pub fn open(path: &Path) -> Result<MetricReader, BusError> {
+        let file = File::open(path).map_err(BusError::io(path, "open"))?;
+        let len = file.metadata().map_err(BusError::io(path, "measure"))?.len();
+        if len < HEADER_LEN as u64 || len > 1 << 24 || !len.is_multiple_of(8) {
+            return Err(BusError::layout(path, format!("{len} octets are no metric page")));
+        }
+        let mut octets = vec![0; len as usize];
+        file.read_exact_at(&mut octets, 0).map_err(BusError::io(path, "read"))?;
+        let (name, entries) = parse(&octets).map_err(|problem| BusError::layout(path, problem))?;
+        let mapping = Mapping::new(&file, len, false, false).map_err(BusError::io(path, "map"))?;
+        Ok(MetricReader { mapping, name, entries })
+    }
+
+    /// Opens every page below `dir`, by name; what cannot be believed comes with its reason.
+    pub fn open_all(dir: &Path) -> Result<Vec<Result<MetricReader, BusError>>, BusError> {
+        let metrics = dir.join("metrics");
+        let entries = match fs::read_dir(&metrics) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(BusError::io(&metrics, "list")(error)),
+        };
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")))
+            .collect();
+        paths.sort();
+        Ok(paths.iter().map(|path| MetricReader::open(path)).collect())
+    }
+
+    /// Name of the page.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Every metric with its present value, in the order the writer named them.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, MetricValue)> {
+        self.entries.iter().map(|(name, kind, place)| {
+            let words = &self.mapping.words()[*place..*place + kind.words()];
+            let value = |index: usize| words[index].load(Ordering::Relaxed);
+            let value = match kind {
+                MetricKind::Counter => MetricValue::Counter(value(0)),
+                MetricKind::Gauge => MetricValue::Gauge(value(0)),
+                MetricKind::Histogram => MetricValue::Histogram(Log2Hist {
+                    count: value(0),
+                    sum: value(1),
+                    buckets: std::array::from_fn(|bucket| value(2 + bucket)),
+                }),
+            };
+            (name.as_str(), value)
+        })
+    }
+
+    /// The present value of one metric.
+    pub fn value(&self, name: &str) -> Option<MetricValue> {
+        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+}
+
+fn header(name: &str, set: &MetricSet, places: &[usize], words: usize) -> Result<Vec<u8>, BusError> {
+    let mut octets = vec![0; HEADER_LEN + set.entries.len() * ENTRY_LEN];
+    let head = [
+        MAGIC,
+        VERSION,
+        set.entries.len() as u64,
+        words as u64 * 8,
+        random_word()?,
+        u64::from(std::process::id()),
+    ];
+    for (chunk, word) in octets.chunks_exact_mut(8).zip(head) {
+        chunk.copy_from_slice(&word.to_le_bytes());
+    }
+    octets[PAGE_NAME..PAGE_NAME + name.len()].copy_from_slice(name.as_bytes());
+    for (entry, ((name, kind), place)) in
+        octets[HEADER_LEN..].chunks_exact_mut(ENTRY_LEN).zip(set.entries.iter().zip(places))
+    {
+        entry[..name.len()].copy_from_slice(name.as_bytes());
+        entry[0x30..0x34].copy_from_slice(&kind.code().to_le_bytes());
+        entry[0x34..0x38].copy_from_slice(&((place * 8) as u32).to_le_bytes());
+    }
+    Ok(octets)
+}
+
+/// Page name, and each metric's name, kind and word offset.
+type Parsed = (String, Vec<(String, MetricKind, usize)>);
+
+fn parse(octets: &[u8]) -> Result<Parsed, String> {
+    let word = |offset: usize| u64::from_le_bytes(octets[offset..offset + 8].try_into().expect("8 octets"));
+    if word(0) != MAGIC || word(8) != VERSION {
+        return Err("not a metric page of this version".to_owned());
+    }
+    let count = word(0x10);
+    if count == 0 || count > ENTRIES_MAX as u64 || word(0x18) != octets.len() as u64 {
+        return Err(format!("{count} entries in {} octets", octets.len()));
+    }
+    let name = name_of(&octets[PAGE_NAME..PAGE_NAME + 32]).ok_or("the page has no valid name")?;
+    let table =
+        octets.get(HEADER_LEN..HEADER_LEN + count as usize * ENTRY_LEN).ok_or("the table is cut short")?;
+    let entries = table
+        .chunks_exact(ENTRY_LEN)
+        .enumerate()
+        .map(|(index, entry)| {
+            let number = |at: usize| u32::from_le_bytes(entry[at..at + 4].try_into().expect("4 octets"));
+            let name = name_of(&entry[..ENTRY_NAME_LEN]).ok_or(format!("entry {index} has no valid name"))?;
+            let kind = MetricKind::of_code(number(0x30)).ok_or(format!("entry {index} has no known kind"))?;
+            let place = number(0x34) as usize;
+            if !place.is_multiple_of(8) || place / 8 + kind.words() > octets.len() / 8 {
+                return Err(format!("entry {index} lies outside the page"));
+            }
+            Ok((name, kind, place / 8))
+        })
+        .collect::<Result<_, String>>()?;
+    Ok((name, entries))
+}

@@ -1,0 +1,385 @@
+//! The warden: what the control thread does for the consumers of one ring. It reads their cursor files (plain
+//! `pread`, nothing is mapped that somebody else may cut short), keeps the gate table, warns, evicts and counts; on
+//! rings that wait it moves the producer's limit. It never speaks to the producing thread otherwise.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cursor::{self, CursorState};
+use crate::error::BusError;
+use crate::file::{self, MappedRing, StaticPage};
+use crate::layout::{gate, page};
+use crate::list::consumer_names;
+use crate::lock;
+use crate::memory::{Memory, Ordering};
+use crate::reader::Ledger;
+
+/// When a gate is warned of, given up, or taken for dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WardenSpec {
+    /// Credit (free part of the ring, worst of descriptors and octets) below which a gate is in alarm, in permille.
+    pub warn_permille: u32,
+    /// Credit below which a gate is evicted, in permille. Not used on rings that wait.
+    pub evict_permille: u32,
+    /// On rings that wait: a watched consumer whose process is dead is evicted when its heartbeat is older than this.
+    pub dead_after_ns: i64,
+}
+
+impl Default for WardenSpec {
+    fn default() -> WardenSpec {
+        WardenSpec { warn_permille: 250, evict_permille: 20, dead_after_ns: 10_000_000_000 }
+    }
+}
+
+/// What a consumer is to the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateState {
+    /// Not in the ring's specification: lossy by nature, only listed.
+    Free,
+    /// Named, and has not attached yet.
+    Absent,
+    /// Watched, in time.
+    Gated,
+    /// Watched, and its credit is under the warning threshold.
+    Warned,
+    /// Given up at the sequence number it stood at.
+    Evicted,
+    /// Named, and has detached in an orderly way.
+    Detached,
+}
+
+/// One consumer as of the last scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateStatus {
+    /// Its name.
+    pub consumer: String,
+    /// What it is to the ring.
+    pub state: GateState,
+    /// Free part of the ring before it would be lapped, 0 to 1000, worst of descriptors and octets.
+    pub credit_permille: u32,
+    /// Records published and not yet read.
+    pub lag_records: u64,
+    /// Octets of log not yet read.
+    pub lag_bytes: u64,
+    /// What it has consumed and lost, by its own count.
+    pub ledger: Ledger,
+    /// Log position up to which it has made the data durable.
+    pub durable_pos: u64,
+    /// Where it stood when it was last evicted; 0 for never.
+    pub evicted_at_seq: u64,
+    /// Times it was evicted.
+    pub evictions: u64,
+    /// Its last sign of life, nanoseconds of TAI since 1958; 0 for none.
+    pub heartbeat_tai_ns: i64,
+    /// Whether a live process holds its cursor file.
+    pub alive: bool,
+    /// Process that wrote the cursor last.
+    pub pid: u64,
+    /// Why its cursor file was ignored, if it was.
+    pub problem: Option<CursorProblem>,
+}
+
+/// Why a cursor file says nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CursorProblem {
+    /// Too short, or no slot with a valid check word.
+    Unreadable,
+    /// It speaks of another ring file.
+    OtherInstance,
+    /// It claims to have read what was never published.
+    AheadOfHead,
+}
+
+/// A change worth an alarm or a line in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WardenEvent {
+    /// The gate is watched now.
+    Armed {
+        /// Its name.
+        consumer: String,
+    },
+    /// Credit fell under the warning threshold.
+    Warned {
+        /// Its name.
+        consumer: String,
+        /// Credit left.
+        credit_permille: u32,
+    },
+    /// Credit is back above the warning threshold.
+    Recovered {
+        /// Its name.
+        consumer: String,
+    },
+    /// The gate was given up; what it misses is counted by the consumer itself when it comes back.
+    Evicted {
+        /// Its name.
+        consumer: String,
+        /// Where it stood.
+        at_seq: u64,
+    },
+    /// The cursor file has become unusable.
+    CursorIgnored {
+        /// Its name.
+        consumer: String,
+        /// Why.
+        problem: CursorProblem,
+    },
+}
+
+/// Watches the consumers of one ring; lives in the producer's process, on another thread.
+pub struct Warden {
+    ring: Arc<MappedRing>,
+    ring_dir: PathBuf,
+    fixed_page: StaticPage,
+    spec: WardenSpec,
+    gates: Vec<Gate>,
+}
+
+struct Gate {
+    name: String,
+    file: Option<File>,
+    warned: bool,
+    problem: Option<CursorProblem>,
+}
+
+impl Warden {
+    /// Opens an existing ring for writing its gate table. One warden a ring.
+    pub fn open(dir: &Path, ring: &str, spec: WardenSpec) -> Result<Warden, BusError> {
+        let ring_dir = file::find(dir, ring)?;
+        let (file, fixed_page) = file::open(&ring_dir, true)?;
+        let ring = MappedRing::new(&file, &ring_dir.join("ring"), &fixed_page, true, false)?;
+        let gates = (0..fixed_page.gate_count)
+            .map(|index| {
+                let name = file::gate_name(&ring, index).ok_or_else(|| {
+                    BusError::layout(&ring_dir.join("ring"), format!("gate {index} has no name"))
+                })?;
+                Ok(Gate { name, file: None, warned: false, problem: None })
+            })
+            .collect::<Result<_, BusError>>()?;
+        Ok(Warden { ring: Arc::new(ring), ring_dir, fixed_page, spec, gates })
+    }
+
+    /// Reads the cursors of the gates and acts on them; to be called about every millisecond. Reports what changed.
+    pub fn scan(&mut self, now_tai_ns: i64, sink: &mut impl FnMut(WardenEvent)) {
+        for index in 0..self.gates.len() {
+            self.scan_gate(index, now_tai_ns, sink);
+        }
+        if self.fixed_page.shape.wait {
+            self.move_limit();
+        }
+    }
+
+    fn scan_gate(&mut self, index: usize, now_tai_ns: i64, sink: &mut impl FnMut(WardenEvent)) {
+        let read = self.read_gate(index);
+        let problem = read.err().flatten();
+        let gate_entry = &mut self.gates[index];
+        if let Some(problem) = problem
+            && gate_entry.problem != Some(problem)
+        {
+            sink(WardenEvent::CursorIgnored { consumer: gate_entry.name.clone(), problem });
+        }
+        gate_entry.problem = problem;
+        let consumer = gate_entry.name.clone();
+        let was = self.gate_word(index, gate::STATE);
+        // Without a readable cursor the last known position counts on: the ring still fills up behind it.
+        if let Ok(state) = read {
+            if state.want_gen != self.gate_word(index, gate::ACK_GEN) {
+                self.acknowledge(index, &state, sink);
+            }
+            if self.gate_word(index, gate::STATE) == gate::GATED {
+                self.set_gate_word(index, gate::CURSOR_SEQ, state.next.seq);
+                self.set_gate_word(index, gate::CURSOR_POS, state.next.pos);
+            }
+            self.set_gate_word(index, gate::LOST_RECORDS, state.ledger.lost_records);
+        }
+        if self.gate_word(index, gate::STATE) != gate::GATED {
+            self.gates[index].warned = false;
+            return;
+        }
+        let cursor = (self.gate_word(index, gate::CURSOR_SEQ), self.gate_word(index, gate::CURSOR_POS));
+        let credit = self.credit_permille(cursor.0, cursor.1);
+        self.set_gate_word(index, gate::CREDIT_PERMILLE, credit.into());
+        let evict = if self.fixed_page.shape.wait {
+            let beat = read.map_or(0, |state| state.heartbeat_tai_ns);
+            was == gate::GATED
+                && now_tai_ns.saturating_sub(beat) > self.spec.dead_after_ns
+                && !self.is_alive(index)
+        } else {
+            credit < self.spec.evict_permille
+        };
+        if evict {
+            self.evict(index, cursor.0, sink);
+        } else if credit < self.spec.warn_permille && !self.gates[index].warned {
+            self.gates[index].warned = true;
+            sink(WardenEvent::Warned { consumer, credit_permille: credit });
+        } else if credit >= self.spec.warn_permille && self.gates[index].warned {
+            self.gates[index].warned = false;
+            sink(WardenEvent::Recovered { consumer });
+        }
+    }
+
+    /// The consumer's wish has changed: watched (odd) or not (even).
+    fn acknowledge(&mut self, index: usize, state: &CursorState, sink: &mut impl FnMut(WardenEvent)) {
+        let consumer = self.gates[index].name.clone();
+        self.set_gate_word(index, gate::CURSOR_SEQ, state.next.seq);
+        self.set_gate_word(index, gate::CURSOR_POS, state.next.pos);
+        let credit = self.credit_permille(state.next.seq, state.next.pos);
+        let next = if state.want_gen.is_multiple_of(2) {
+            gate::DETACHED
+        } else if credit > 0 {
+            gate::GATED
+        } else {
+            gate::EVICTED
+        };
+        let was = self.gate_word(index, gate::STATE);
+        self.set_gate_word(index, gate::STATE, next);
+        self.set_gate_word(index, gate::ACK_GEN, state.want_gen);
+        match next {
+            gate::GATED => sink(WardenEvent::Armed { consumer }),
+            gate::EVICTED if was != gate::EVICTED => self.evict(index, state.next.seq, sink),
+            _ => {}
+        }
+    }
+
+    fn evict(&mut self, index: usize, at_seq: u64, sink: &mut impl FnMut(WardenEvent)) {
+        self.set_gate_word(index, gate::EVICTED_AT_SEQ, at_seq);
+        self.set_gate_word(index, gate::EVICTIONS, self.gate_word(index, gate::EVICTIONS) + 1);
+        self.set_gate_word(index, gate::STATE, gate::EVICTED);
+        self.gates[index].warned = false;
+        sink(WardenEvent::Evicted { consumer: self.gates[index].name.clone(), at_seq });
+    }
+
+    /// On rings that wait: nothing that a gate has not read may be overwritten. A gate that has not come yet holds the
+    /// ring from its start; evicted and detached ones hold nothing.
+    fn move_limit(&mut self) {
+        let shape = &self.fixed_page.shape;
+        let (mut seq, mut pos) = (u64::MAX / 4, u64::MAX / 4);
+        for index in 0..self.gates.len() {
+            let (held_seq, held_pos) = match self.gate_word(index, gate::STATE) {
+                gate::EVICTED | gate::DETACHED => continue,
+                gate::NONE => (shape.seq0, shape.pos0),
+                _ => (self.gate_word(index, gate::CURSOR_SEQ), self.gate_word(index, gate::CURSOR_POS)),
+            };
+            seq = seq.min(held_seq);
+            pos = pos.min(held_pos);
+        }
+        let words = self.ring.page();
+        words[page::LIMIT_SEQ / 8].store(seq + shape.slots(), Ordering::Release);
+        words[page::LIMIT_POS / 8].store(pos + shape.data_len, Ordering::Release);
+    }
+
+    /// All consumers with a cursor file or a gate, with what their files say now. For status pages; opens files.
+    pub fn status(&self) -> Result<Vec<GateStatus>, BusError> {
+        let mut names = consumer_names(&self.ring_dir)?;
+        for gate in &self.gates {
+            if !names.contains(&gate.name) {
+                names.push(gate.name.clone());
+            }
+        }
+        Ok(names.into_iter().map(|name| self.status_of(name)).collect())
+    }
+
+    fn status_of(&self, consumer: String) -> GateStatus {
+        let index = self.gates.iter().position(|gate| gate.name == consumer);
+        let file = File::open(self.ring_dir.join("cursors").join(&consumer)).ok();
+        let alive = file.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(false));
+        let read = match &file {
+            Some(file) => self.believable(cursor::read_state(file).ok().flatten()),
+            None => Err(None),
+        };
+        let known = read.unwrap_or_default();
+        let (next_seq, next_pos) = match (read, index) {
+            (Ok(state), _) => (state.next.seq, state.next.pos),
+            (Err(_), Some(index)) => {
+                (self.gate_word(index, gate::CURSOR_SEQ), self.gate_word(index, gate::CURSOR_POS))
+            }
+            (Err(_), None) => self.head(),
+        };
+        let credit_permille = self.credit_permille(next_seq, next_pos);
+        let word = |offset: usize| index.map_or(0, |index| self.gate_word(index, offset));
+        let state = match index {
+            None => GateState::Free,
+            Some(index) => match word(gate::STATE) {
+                gate::GATED if self.gates[index].warned => GateState::Warned,
+                gate::GATED => GateState::Gated,
+                gate::EVICTED => GateState::Evicted,
+                gate::DETACHED => GateState::Detached,
+                _ => GateState::Absent,
+            },
+        };
+        let head = self.head();
+        GateStatus {
+            state,
+            credit_permille,
+            lag_records: if state == GateState::Absent { 0 } else { head.0.saturating_sub(next_seq) },
+            lag_bytes: if state == GateState::Absent { 0 } else { head.1.saturating_sub(next_pos) },
+            ledger: known.ledger,
+            durable_pos: known.durable_pos,
+            evicted_at_seq: word(gate::EVICTED_AT_SEQ),
+            evictions: word(gate::EVICTIONS),
+            heartbeat_tai_ns: known.heartbeat_tai_ns,
+            alive,
+            pid: known.pid,
+            problem: read.err().flatten(),
+            consumer,
+        }
+    }
+
+    /// `Err(None)`: there is no cursor file.
+    fn read_gate(&mut self, index: usize) -> Result<CursorState, Option<CursorProblem>> {
+        let gate = &mut self.gates[index];
+        if gate.file.is_none() {
+            gate.file = File::open(self.ring_dir.join("cursors").join(&gate.name)).ok();
+        }
+        let Some(file) = &gate.file else { return Err(None) };
+        let state = cursor::read_state(file).ok().flatten();
+        if state.is_none() {
+            // It may have been deleted and made anew: look by name again next time.
+            gate.file = None;
+        }
+        self.believable(state)
+    }
+
+    fn believable(&self, state: Option<CursorState>) -> Result<CursorState, Option<CursorProblem>> {
+        let state = state.ok_or(Some(CursorProblem::Unreadable))?;
+        if state.instance != self.fixed_page.instance {
+            return Err(Some(CursorProblem::OtherInstance));
+        }
+        // The head hints may be 64 records old; the byte log cannot be further than what is reserved.
+        let (head_seq, _) = self.head();
+        let reserve = self.ring.page()[page::RESERVE_POS / 8].load(Ordering::Acquire);
+        if state.next.seq > head_seq + crate::layout::HINT_EVERY || state.next.pos > reserve {
+            return Err(Some(CursorProblem::AheadOfHead));
+        }
+        Ok(state)
+    }
+
+    fn is_alive(&self, index: usize) -> bool {
+        self.gates[index].file.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(true))
+    }
+
+    fn head(&self) -> (u64, u64) {
+        let words = self.ring.page();
+        let seq = words[page::HEAD_SEQ / 8].load(Ordering::Acquire);
+        (seq, words[page::HEAD_POS / 8].load(Ordering::Acquire))
+    }
+
+    /// Free part of the ring before a reader standing there is lapped, worst of descriptors and octets.
+    fn credit_permille(&self, seq: u64, pos: u64) -> u32 {
+        let shape = &self.fixed_page.shape;
+        let (head_seq, head_pos) = self.head();
+        let free =
+            |lag: u64, size: u64| (u128::from(size.saturating_sub(lag)) * 1000 / u128::from(size)) as u32;
+        free(head_seq.saturating_sub(seq), shape.slots())
+            .min(free(head_pos.saturating_sub(pos), shape.data_len))
+    }
+
+    fn gate_word(&self, index: usize, offset: usize) -> u64 {
+        self.ring.gate(index, offset).load(Ordering::Relaxed)
+    }
+
+    fn set_gate_word(&self, index: usize, offset: usize, value: u64) {
+        self.ring.gate(index, offset).store(value, Ordering::Release);
+    }
+}
