@@ -3,7 +3,7 @@
 use crate::Fecf;
 use crate::frame::{AOS_HEADER_LEN, FrameInvalid};
 
-fn crc16(octets: &[u8]) -> u16 {
+pub(crate) fn crc16(octets: &[u8]) -> u16 {
     octets.iter().fold(0xFFFF, |crc: u16, &octet| {
         (0..8)
             .fold(crc ^ u16::from(octet) << 8, |crc, _| crc << 1 ^ if crc & 0x8000 != 0 { 0x1021 } else { 0 })

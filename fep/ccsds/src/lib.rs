@@ -10,8 +10,10 @@ pub mod counter;
 pub mod frame;
 mod gvcid;
 pub mod packet;
+pub mod pus;
 pub mod record;
 pub mod spec;
+pub mod time;
 
 pub use clcw::Clcw;
 pub use counter::{Continuity, FrameContinuity, MasterChannel, VcTracker};
