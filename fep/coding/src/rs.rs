@@ -8,13 +8,26 @@
 //! happens to lie within E symbols of another valid codeword, which no decoder can tell. A correction is accepted only
 //! if it is whole: as many distinct error places as the locator's degree, all among the symbols that were sent.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod dft;
 mod field;
+mod lanes;
+mod locate;
+mod nibbles;
+mod representation;
 mod scalar;
+mod syndromes;
+mod vector;
 
 use serde::{Deserialize, Serialize};
 
 use crate::isa::{Isa, IsaUnavailable};
 use scalar::ScalarCodec;
+#[cfg(target_arch = "x86_64")]
+use vector::VectorCodec;
 
 /// Symbols of a codeword, virtual fill included.
 pub const CODEWORD_LEN: usize = 255;
@@ -103,8 +116,17 @@ pub struct RsVerdict {
 #[derive(Debug)]
 pub struct ReedSolomon {
     spec: RsSpec,
-    isa: Isa,
-    scalar: ScalarCodec,
+    kernel: Kernel,
+}
+
+/// The codec proper, chosen once by instruction set.
+#[derive(Debug)]
+enum Kernel {
+    Scalar(ScalarCodec),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Box<VectorCodec<avx2::Avx2>>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Box<VectorCodec<avx512::Avx512>>),
 }
 
 /// What became of one codeword.
@@ -230,13 +252,26 @@ impl ReedSolomon {
     /// [`RsSpecError`] if the parameters are out of range or the machine lacks the set.
     pub fn with_isa(spec: RsSpec, isa: Isa) -> Result<ReedSolomon, RsSpecError> {
         spec.validate()?;
-        isa.require()?;
-        Ok(ReedSolomon { spec, isa, scalar: ScalarCodec::new(spec) })
+        let kernel = match isa.require()? {
+            Isa::Scalar => Kernel::Scalar(ScalarCodec::new(spec)),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Kernel::Avx2(Box::new(VectorCodec::new(avx2::Avx2::new()?, spec))),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Kernel::Avx512(Box::new(VectorCodec::new(avx512::Avx512::new()?, spec))),
+            foreign => return Err(RsSpecError::Isa(IsaUnavailable(foreign))),
+        };
+        Ok(ReedSolomon { spec, kernel })
     }
 
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
-        self.isa
+        match self.kernel {
+            Kernel::Scalar(_) => Isa::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(_) => Isa::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(_) => Isa::Avx512,
+        }
     }
 
     /// The parameters in use.
@@ -252,7 +287,13 @@ impl ReedSolomon {
     pub fn encode(&mut self, frame: &[u8], check: &mut [u8]) {
         assert_eq!(frame.len(), self.spec.frame_len(), "octets of the frame to encode");
         assert_eq!(check.len(), self.spec.check_len(), "octets of room for check symbols");
-        self.scalar.encode(frame, check);
+        match &mut self.kernel {
+            Kernel::Scalar(codec) => codec.encode(frame, check),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(codec) => avx2::encode(codec, frame, check),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(codec) => avx512::encode(codec, frame, check),
+        }
     }
 
     /// Corrects one codeblock in place; codewords beyond correction are left as received.
@@ -279,12 +320,13 @@ impl ReedSolomon {
             verdicts.len().checked_sub(1).map_or(0, |last| last.saturating_mul(stride).saturating_add(len));
         let held = codeblocks.len();
         assert!(held >= needed, "{} codeblocks need {needed} octets, the slice holds {held}", verdicts.len());
-        for (k, verdict) in verdicts.iter_mut().enumerate() {
-            *verdict = RsVerdict::default();
-            let codeblock = &mut codeblocks[k * stride..k * stride + len];
-            for codeword in 0..self.spec.interleave as usize {
-                verdict.count(self.scalar.decode_codeword(codeblock, codeword));
-            }
+        verdicts.fill(RsVerdict::default());
+        match &mut self.kernel {
+            Kernel::Scalar(codec) => codec.decode_batch(codeblocks, stride, verdicts),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2(codec) => avx2::decode_batch(codec, codeblocks, stride, verdicts),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512(codec) => avx512::decode_batch(codec, codeblocks, stride, verdicts),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Not fast, and not meant to be: every vector kernel is held against its answers, octet by octet.
 
 use super::field::{self, EXP, LOG};
-use super::{Basis, CODEWORD_LEN, CodewordVerdict, E_MAX, RsSpec};
+use super::{Basis, CODEWORD_LEN, CodewordVerdict, E_MAX, RsSpec, RsVerdict};
 
 /// Textbook codec: shift-register encoder; syndromes, Berlekamp-Massey, Chien search, Forney.
 #[derive(Debug, Clone)]
@@ -50,8 +50,18 @@ impl ScalarCodec {
         }
     }
 
+    /// See [`super::ReedSolomon::decode_batch`]; the lengths have been checked and the verdicts are all clean.
+    pub(super) fn decode_batch(&self, codeblocks: &mut [u8], stride: usize, verdicts: &mut [RsVerdict]) {
+        for (k, verdict) in verdicts.iter_mut().enumerate() {
+            let codeblock = &mut codeblocks[k * stride..][..self.spec.codeblock_len()];
+            for codeword in 0..self.spec.interleave as usize {
+                verdict.count(self.decode_codeword(codeblock, codeword));
+            }
+        }
+    }
+
     /// Decodes codeword number `codeword` of an interleaved codeblock in place.
-    pub(super) fn decode_codeword(&self, codeblock: &mut [u8], codeword: usize) -> CodewordVerdict {
+    fn decode_codeword(&self, codeblock: &mut [u8], codeword: usize) -> CodewordVerdict {
         let interleave = self.spec.interleave as usize;
         let fill = self.spec.virtual_fill as usize;
         let mut received = [0u8; CODEWORD_LEN];
