@@ -1,0 +1,243 @@
+//! The frame synchroniser: finds blocks in a stream of bits by their markers (131.0-B-5 9), at any bit alignment.
+//!
+//! It cuts; it does not judge. A block whose marker is damaged, missing or moved is still given out, flagged; whether
+//! its content is good is for the code or the FECF behind it to say. It never derandomises.
+//!
+//! # States and transitions
+//!
+//! Positions are bits since [`FrameSync::new`] or [`FrameSync::reset`]; the *period* is marker plus block.
+//!
+//! * **Search**: every bit position is looked at. The first one where the marker (or its complement, by
+//!   [`Polarity`]) has at most `search_bit_errors` errors becomes the *candidate* and the state **Check**; with
+//!   `check_markers = 0`, **Lock** at once.
+//! * **Check**: markers are looked for one period apart, as in Lock, but blocks are held back. When `check_markers`
+//!   more have been found: **Lock**, and every block since the candidate is given out. When more than
+//!   `flywheel_blocks` (at least 1) in a row are missing: back to **Search**, from the bit after the candidate. So
+//!   neither a false marker in data nor a damaged one during the check costs a block.
+//! * **Lock**: at the place where the next marker is due
+//!   1. it is *found in place* if it has at most `lock_bit_errors` errors there, else
+//!   2. it is *found slipped* at the nearest best place within `slip_window_bits` with at most `search_bit_errors`
+//!      errors: the block carries [`Block::slip_bits`], and the following are aligned to it, else
+//!   3. it is *missing*: **Flywheel**.
+//! * **Flywheel**: as Lock, but the blocks without marker are held back until a later marker is found: then they are
+//!   given out flagged, and the state is **Lock**. When more than `flywheel_blocks` in a row are missing, lock is lost:
+//!   **Search**, starting again *one bit behind the last marker that was really seen*. All data since then is still
+//!   held, so however far the stream has slipped, no block behind the slip is lost. The blocks taken on trust are given
+//!   out too, flagged, unless the search finds that real blocks overlap them.
+//!
+//! Blocks are given out in the order of their markers; in Lock, as soon as their last bit is there. What is given out
+//! depends on the stream alone, never on how it is cut into pieces.
+//!
+//! # What follows from these rules
+//!
+//! * A slip, drop-out or burst inside a block is only seen at the next marker. The damaged block was then given out
+//!   already; `slip_bits` is on the block *behind* it. (Holding every block until the next marker would cost a whole
+//!   frame of delay where a link delivers frame by frame.)
+//! * When bits were lost, the next marker comes before the damaged block's nominal end: those bits are given out in
+//!   both blocks and counted in [`SyncCounters::bits_shared`].
+//! * A block is never given out before lock unless the stream ends ([`FrameSync::finish`]) without contradicting it.
+//!
+//! # Cost
+//!
+//! In Lock and on octet alignment a block is one marker comparison, borrowed from the input. At other alignments or
+//! inverted it is copied once by a SIMD shift. Memory is bounded by about
+//! `max(check_markers, flywheel_blocks) + 3` periods.
+
+mod buffer;
+mod marker;
+mod search;
+mod spec;
+mod tracker;
+
+pub use marker::{Marker, MarkerError};
+pub use spec::{BLOCK_LEN_MAX, HELD_BLOCKS_MAX, Polarity, SLIP_WINDOW_MAX, SyncSpec, SyncSpecError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::isa::{Isa, IsaUnavailable};
+use crate::kernels::Bitwise;
+use buffer::Window;
+use tracker::Tracker;
+
+/// Where the synchroniser is; see the module's documentation for every transition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SyncState {
+    /// No marker in sight.
+    Search,
+    /// A marker was seen; more must follow.
+    Check,
+    /// Markers come when they are due.
+    Lock,
+    /// Locked, but the last markers due were missing.
+    Flywheel,
+}
+
+/// One block of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Block<'a> {
+    /// Exactly `block_len` octets behind the marker, aligned and of right polarity. Borrowed from the input where it
+    /// lies there whole, aligned and upright; from the synchroniser otherwise.
+    pub data: &'a [u8],
+    /// Bits in which the marker was wrong (of a flywheel block: in which the bits at its assumed place differ).
+    pub marker_bit_errors: u8,
+    /// The block arrived complemented and was complemented back.
+    pub inverted: bool,
+    /// No marker was seen: the position is taken on trust.
+    pub flywheel: bool,
+    /// How many bits later (+) or earlier (-) than due the marker was found: the block *before* this one is damaged.
+    pub slip_bits: i8,
+    /// Bit position of the marker's first bit.
+    pub stream_bit: u64,
+}
+
+/// What has happened since [`FrameSync::new`]; [`FrameSync::reset`] does not clear it.
+///
+/// Every bit is accounted for: `bits_in + bits_shared = blocks * period + bits_discarded + bits_held`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SyncCounters {
+    /// Blocks given out, flywheel blocks included.
+    pub blocks: u64,
+    /// Blocks given out without a marker seen.
+    pub flywheel_blocks: u64,
+    /// Wrong bits in the markers that were found.
+    pub marker_bit_errors: u64,
+    /// Blocks given out whose marker was found off its place.
+    pub slips: u64,
+    /// Times lock was declared.
+    pub lock_acquired: u64,
+    /// Times lock was lost.
+    pub lock_lost: u64,
+    /// Changes of polarity from one marker found to the next.
+    pub inversions: u64,
+    /// Bits pushed.
+    pub bits_in: u64,
+    /// Bits that belong to no block.
+    pub bits_discarded: u64,
+    /// Bits that belong to two blocks, because a marker came early (counted once more for the second block).
+    pub bits_shared: u64,
+    /// Bits not yet decided upon.
+    pub bits_held: u64,
+}
+
+/// The synchroniser of one stream.
+#[derive(Debug, Clone)]
+pub struct FrameSync {
+    spec: SyncSpec,
+    tracker: Tracker,
+    /// Octets that may still be needed, from octet `held_from` of the stream to its end so far.
+    held: Vec<u8>,
+    held_from: u64,
+    counters: SyncCounters,
+}
+
+impl FrameSync {
+    /// A synchroniser in Search, with the best kernels of this machine.
+    ///
+    /// # Errors
+    /// [`SyncSpecError`] as [`SyncSpec::validate`].
+    pub fn new(spec: SyncSpec) -> Result<FrameSync, SyncSpecError> {
+        spec.validate()?;
+        let tracker = Tracker::new(&spec, Bitwise::best());
+        Ok(FrameSync { spec, tracker, held: Vec::new(), held_from: 0, counters: SyncCounters::default() })
+    }
+
+    /// The same synchroniser with the kernels of `isa`.
+    ///
+    /// # Errors
+    /// [`IsaUnavailable`] when this machine lacks it.
+    pub fn with_isa(mut self, isa: Isa) -> Result<FrameSync, IsaUnavailable> {
+        self.tracker.set_kernels(Bitwise::with_isa(isa)?);
+        Ok(self)
+    }
+
+    /// What it was made from.
+    pub fn spec(&self) -> &SyncSpec {
+        &self.spec
+    }
+
+    /// Takes the next octets of the stream, first bit first, and gives every block that they complete to `sink`.
+    pub fn push(&mut self, input: &[u8], sink: &mut impl FnMut(Block<'_>)) {
+        self.counters.bits_in += 8 * input.len() as u64;
+        let input_from = self.held_from + self.held.len() as u64;
+        let mut taken = 0;
+        // As long as something held is needed, the input is appended to it by as little as lets the tracker go on ...
+        while !self.held.is_empty() && taken < input.len() {
+            let held_end = self.held_from + self.held.len() as u64;
+            let wanted = self.tracker.needs_bit().div_ceil(8).saturating_sub(held_end).max(1);
+            let more = (input.len() - taken).min(usize::try_from(wanted).unwrap_or(usize::MAX));
+            self.held.extend_from_slice(&input[taken..taken + more]);
+            taken += more;
+            self.track_held(sink);
+            let keep = self.tracker.keeps_bit() / 8;
+            if keep >= input_from {
+                self.held.clear();
+                self.held_from = keep;
+                taken = (keep - input_from) as usize;
+            }
+        }
+        // ... and then read in place.
+        if self.held.is_empty() {
+            let rest = &input[taken..];
+            self.held_from = input_from + taken as u64;
+            self.tracker.run(&Window::new(rest, self.held_from), &mut self.counters, sink);
+            let keep = (self.tracker.keeps_bit() / 8 - self.held_from) as usize;
+            self.held.extend_from_slice(&rest[keep..]);
+            self.held_from += keep as u64;
+        } else {
+            self.release();
+        }
+        self.counters.bits_held = self.tracker.settle(self.end_bit(), &mut self.counters);
+    }
+
+    /// The stream ends here: gives out the blocks still held back, as far as they are whole, and starts anew.
+    ///
+    /// A candidate whose following markers would lie behind the end counts as confirmed unless one of them was missing;
+    /// one with a missing marker is given out only where nothing better overlaps it. In Flywheel the data since the
+    /// last marker is searched once more, as if lock were lost. Counters stay; positions start at 0 again.
+    pub fn finish(&mut self, sink: &mut impl FnMut(Block<'_>)) {
+        let held = std::mem::take(&mut self.held);
+        self.tracker.finish(&Window::new(&held, self.held_from), &mut self.counters, sink);
+        self.held = held;
+        self.reset();
+    }
+
+    /// Forgets the stream: what is held is discarded, the state is Search, positions start at 0. Counters stay.
+    pub fn reset(&mut self) {
+        let held = self.tracker.settle(self.end_bit(), &mut self.counters);
+        self.counters.bits_discarded += held;
+        self.counters.bits_held = 0;
+        self.held.clear();
+        self.held_from = 0;
+        self.tracker.reset();
+    }
+
+    /// Where it is.
+    pub fn state(&self) -> SyncState {
+        self.tracker.state()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &SyncCounters {
+        &self.counters
+    }
+
+    fn end_bit(&self) -> u64 {
+        8 * (self.held_from + self.held.len() as u64)
+    }
+
+    fn track_held(&mut self, sink: &mut impl FnMut(Block<'_>)) {
+        let held = std::mem::take(&mut self.held);
+        self.tracker.run(&Window::new(&held, self.held_from), &mut self.counters, sink);
+        self.held = held;
+    }
+
+    /// Lets go of octets that are no longer needed, once they are most of what is held (so that each is moved once).
+    fn release(&mut self) {
+        let unneeded = (self.tracker.keeps_bit() / 8 - self.held_from) as usize;
+        if unneeded > self.held.len() / 2 {
+            self.held.drain(..unneeded);
+            self.held_from += unneeded as u64;
+        }
+    }
+}

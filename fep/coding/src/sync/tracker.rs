@@ -1,0 +1,474 @@
+//! The state machine: which places of the stream are markers, and which blocks are ripe to be given out.
+//!
+//! It sees a [`Window`] of the stream and positions, never how the stream was cut. Two questions tie it to the buffer:
+//! which is the first bit it still needs ([`Tracker::keeps_bit`]) and up to where must the stream be there before it
+//! can go on ([`Tracker::needs_bit`]).
+
+use std::collections::VecDeque;
+
+use super::buffer::Window;
+use super::search::{MarkerFinder, Sighting};
+use super::{Block, SyncCounters, SyncSpec, SyncState};
+use crate::kernels::Bitwise;
+
+/// Bits beyond a marker that the search likes to be given at once.
+const SEARCH_STEP_BITS: u64 = 512;
+
+#[derive(Debug, Clone)]
+pub(super) struct Tracker {
+    finder: MarkerFinder,
+    marker_bits: u64,
+    period: u64,
+    lock_bit_errors: u32,
+    check_markers: u32,
+    flywheel_blocks: u32,
+    slip_window_bits: u32,
+
+    phase: Phase,
+    /// Blocks of the current track that were not given out yet, in order. In Check all of them, in Flywheel those taken
+    /// on trust, in Lock at most the one whose end is still to come.
+    pending: VecDeque<Slot>,
+    /// Blocks of a lost track that are given out unless a better block overlaps them, in order. Empty in Lock and
+    /// Flywheel.
+    orphans: VecDeque<Slot>,
+    /// Every bit before this one belongs to a block given out or is discarded.
+    covered: u64,
+    needs: u64,
+    /// Polarity of the last marker given out.
+    inverted: Option<bool>,
+    scratch: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Phase {
+    /// No marker starts before `at` (but for those already given out).
+    Search {
+        at: u64,
+    },
+    Track(Track),
+}
+
+/// A chain of markers one period apart.
+#[derive(Debug, Clone, Copy)]
+struct Track {
+    /// Enough markers were found: Lock or Flywheel; otherwise Check.
+    confirmed: bool,
+    /// First marker of the chain.
+    candidate: u64,
+    /// Last marker that was really seen.
+    last_seen: u64,
+    /// Markers seen behind the candidate, until confirmed.
+    found: u32,
+    /// Markers missing in a row.
+    missing: u32,
+    inverted: bool,
+    /// Where the next marker must be.
+    due: u64,
+}
+
+/// A block whose place is known.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    marker: u64,
+    bit_errors: u32,
+    inverted: bool,
+    flywheel: bool,
+    slip_bits: i8,
+}
+
+/// What looking for the marker that is due came to.
+enum Look {
+    Found(Sighting),
+    Missing,
+    /// The stream must be there up to this bit first.
+    Wait(u64),
+}
+
+impl Tracker {
+    pub(super) fn new(spec: &SyncSpec, bitwise: Bitwise) -> Tracker {
+        Tracker {
+            finder: MarkerFinder::new(spec, bitwise),
+            marker_bits: u64::from(spec.marker.bits()),
+            period: spec.period_bits(),
+            lock_bit_errors: spec.lock_bit_errors,
+            check_markers: spec.check_markers,
+            flywheel_blocks: spec.flywheel_blocks,
+            slip_window_bits: spec.slip_window_bits,
+            phase: Phase::Search { at: 0 },
+            pending: VecDeque::new(),
+            orphans: VecDeque::new(),
+            covered: 0,
+            needs: 0,
+            inverted: None,
+            scratch: vec![0; spec.block_len],
+        }
+    }
+
+    pub(super) fn set_kernels(&mut self, bitwise: Bitwise) {
+        self.finder.bitwise = bitwise;
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.phase = Phase::Search { at: 0 };
+        self.pending.clear();
+        self.orphans.clear();
+        self.covered = 0;
+        self.needs = 0;
+        self.inverted = None;
+    }
+
+    pub(super) fn state(&self) -> SyncState {
+        match self.phase {
+            Phase::Search { .. } => SyncState::Search,
+            Phase::Track(Track { confirmed: false, .. }) => SyncState::Check,
+            Phase::Track(Track { missing: 0, .. }) => SyncState::Lock,
+            Phase::Track(_) => SyncState::Flywheel,
+        }
+    }
+
+    /// The first bit that may still be read.
+    pub(super) fn keeps_bit(&self) -> u64 {
+        match self.phase {
+            // In lock the data since the last marker seen stays: the search starts there when lock is lost.
+            Phase::Track(track) if track.confirmed => {
+                self.pending.front().map_or(track.last_seen, |slot| slot.marker.min(track.last_seen))
+            }
+            _ => self.first_possible_block(),
+        }
+    }
+
+    /// Where the stream must reach before anything more can happen.
+    pub(super) fn needs_bit(&self) -> u64 {
+        self.needs
+    }
+
+    /// Counts as discarded what can belong to no block any more; returns the bits before `end` that are undecided.
+    pub(super) fn settle(&mut self, end: u64, counters: &mut SyncCounters) -> u64 {
+        let possible = match self.phase {
+            Phase::Track(track) if track.confirmed => self.covered,
+            _ => self.first_possible_block(),
+        };
+        counters.bits_discarded += possible.saturating_sub(self.covered);
+        self.covered = self.covered.max(possible);
+        end - self.covered
+    }
+
+    /// Before lock: where the next block given out can start at the earliest.
+    fn first_possible_block(&self) -> u64 {
+        let first = match self.phase {
+            Phase::Search { at } => at,
+            Phase::Track(track) => track.candidate,
+        };
+        self.orphans.front().map_or(first, |orphan| orphan.marker.min(first))
+    }
+
+    /// Goes as far as the window allows.
+    pub(super) fn run(
+        &mut self,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        loop {
+            match self.phase {
+                Phase::Search { at } => {
+                    let to = (window.end_bit() + 1).saturating_sub(self.marker_bits).max(at);
+                    match self.finder.first(window, at, to) {
+                        Some(sighting) => self.begin(sighting, window, counters, sink),
+                        None => {
+                            self.give_out_orphans(to, window, counters, sink);
+                            self.phase = Phase::Search { at: to };
+                            self.needs = to + self.marker_bits + SEARCH_STEP_BITS;
+                            return;
+                        }
+                    }
+                }
+                Phase::Track(mut track) => {
+                    if track.confirmed && self.pending.is_empty() {
+                        self.run_in_lock(&mut track, window, counters, sink);
+                        self.phase = Phase::Track(track);
+                    }
+                    self.give_out_pending(&track, window, counters, sink);
+                    match self.look(&track, window) {
+                        Look::Found(sighting) => self.found(track, sighting, counters),
+                        Look::Missing => self.missing(track, window, counters),
+                        Look::Wait(bit) => {
+                            let ripe = self.pending.front().filter(|slot| is_ripe(slot, &track));
+                            self.needs = ripe.map_or(bit, |slot| bit.min(slot.marker + self.period));
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The stream ends with `window`: settles what is open, as [`super::FrameSync::finish`] promises.
+    pub(super) fn finish(
+        &mut self,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        loop {
+            match self.phase {
+                Phase::Search { at } => {
+                    // Only a marker with a whole block behind it is worth anything now.
+                    let to = (window.end_bit() + 1).saturating_sub(self.period);
+                    match self.finder.first(window, at, to) {
+                        Some(sighting) => self.begin(sighting, window, counters, sink),
+                        None => return self.give_out_orphans(window.end_bit(), window, counters, sink),
+                    }
+                }
+                Phase::Track(mut track) => {
+                    self.give_out_pending(&track, window, counters, sink);
+                    match self.look_at_end(&track, window) {
+                        Look::Found(sighting) => self.found(track, sighting, counters),
+                        Look::Missing => self.missing(track, window, counters),
+                        Look::Wait(_) if track.missing == 0 => {
+                            self.confirm(&mut track, counters);
+                            self.give_out_pending(&track, window, counters, sink);
+                            return;
+                        }
+                        Look::Wait(_) => self.abandon(track),
+                    }
+                }
+            }
+        }
+    }
+
+    /// In lock, markers in place, blocks whole: nothing but a comparison and the block.
+    fn run_in_lock(
+        &mut self,
+        track: &mut Track,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        while track.due + self.period <= window.end_bit() {
+            let bit_errors = self.finder.errors_at(window, track.due, track.inverted);
+            if bit_errors > self.lock_bit_errors {
+                return;
+            }
+            let (marker, inverted) = (track.due, track.inverted);
+            track.last_seen = marker;
+            track.due += self.period;
+            let slot = Slot { marker, bit_errors, inverted, flywheel: false, slip_bits: 0 };
+            self.give_out(slot, window, counters, sink);
+        }
+    }
+
+    /// Looks for the marker that is due.
+    fn look(&self, track: &Track, window: &Window<'_>) -> Look {
+        let whole = track.due + self.marker_bits;
+        if window.end_bit() < whole {
+            return Look::Wait(whole);
+        }
+        if let Some(sighting) = self.finder.sighting(window, track.due, self.lock_bit_errors) {
+            return Look::Found(sighting);
+        }
+        let slipped = whole + u64::from(self.slip_window_bits);
+        if window.end_bit() < slipped {
+            return Look::Wait(slipped);
+        }
+        self.look_for_slip(track, window)
+    }
+
+    /// The same where no more of the stream will come; [`Look::Wait`] when the marker due lies behind the end.
+    fn look_at_end(&self, track: &Track, window: &Window<'_>) -> Look {
+        match self.look(track, window) {
+            Look::Wait(bit) => match self.look_for_slip(track, window) {
+                Look::Missing if window.end_bit() < track.due + self.marker_bits => Look::Wait(bit),
+                look => look,
+            },
+            look => look,
+        }
+    }
+
+    fn look_for_slip(&self, track: &Track, window: &Window<'_>) -> Look {
+        let not_before = track.last_seen + 1;
+        self.finder
+            .slipped(window, track.due, self.slip_window_bits, not_before)
+            .map_or(Look::Missing, Look::Found)
+    }
+
+    /// A candidate: Check begins (or Lock, where nothing is to be checked).
+    fn begin(
+        &mut self,
+        sighting: Sighting,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        self.give_out_orphans(sighting.position, window, counters, sink);
+        let mut track = Track {
+            confirmed: false,
+            candidate: sighting.position,
+            last_seen: sighting.position,
+            found: 0,
+            missing: 0,
+            inverted: sighting.inverted,
+            due: sighting.position + self.period,
+        };
+        debug_assert!(self.pending.is_empty(), "a track begins with nothing pending");
+        self.pending.push_back(Slot::seen(sighting, 0));
+        if self.check_markers == 0 {
+            self.confirm(&mut track, counters);
+        }
+        self.phase = Phase::Track(track);
+    }
+
+    fn found(&mut self, mut track: Track, sighting: Sighting, counters: &mut SyncCounters) {
+        // Within the slip window, which fits an i8.
+        let slip_bits = (sighting.position as i64 - track.due as i64) as i8;
+        self.pending.push_back(Slot::seen(sighting, slip_bits));
+        track.last_seen = sighting.position;
+        track.due = sighting.position + self.period;
+        track.inverted = sighting.inverted;
+        track.missing = 0;
+        track.found = track.found.saturating_add(1);
+        if track.found >= self.check_markers {
+            self.confirm(&mut track, counters);
+        }
+        self.phase = Phase::Track(track);
+    }
+
+    fn missing(&mut self, mut track: Track, window: &Window<'_>, counters: &mut SyncCounters) {
+        track.missing += 1;
+        // One damaged marker must not undo a check, or the good block before it would be lost.
+        let allowed = if track.confirmed { self.flywheel_blocks } else { self.flywheel_blocks.max(1) };
+        if track.missing > allowed {
+            counters.lock_lost += u64::from(track.confirmed);
+            self.lose(track);
+            return;
+        }
+        let (marker, inverted) = (track.due, track.inverted);
+        let bit_errors = self.finder.errors_at(window, marker, inverted);
+        self.pending.push_back(Slot { marker, bit_errors, inverted, flywheel: true, slip_bits: 0 });
+        track.due += self.period;
+        self.phase = Phase::Track(track);
+    }
+
+    /// The chain is broken: search on, from where no block can be lost.
+    fn lose(&mut self, track: Track) {
+        if track.confirmed {
+            debug_assert!(self.orphans.is_empty() && self.pending.iter().all(|slot| slot.flywheel));
+            std::mem::swap(&mut self.orphans, &mut self.pending);
+            self.phase = Phase::Search { at: track.last_seen + 1 };
+        } else {
+            self.pending.clear();
+            self.phase = Phase::Search { at: track.candidate + 1 };
+        }
+    }
+
+    /// The stream ended on a chain with markers missing: its blocks stay, in case nothing better turns up.
+    fn abandon(&mut self, track: Track) {
+        if !track.confirmed {
+            let seen = self.pending.iter().filter(|slot| slot.marker <= track.last_seen);
+            self.orphans.extend(seen);
+            self.orphans.make_contiguous().sort_by_key(|slot| slot.marker);
+        }
+        self.lose(track);
+    }
+
+    fn confirm(&mut self, track: &mut Track, counters: &mut SyncCounters) {
+        if !track.confirmed {
+            track.confirmed = true;
+            counters.lock_acquired += 1;
+            // Those that end before the candidate were given out when it was found; these overlap it.
+            self.orphans.clear();
+        }
+    }
+
+    /// Gives out the orphans that end at or before `until`: no other block can overlap them any more.
+    fn give_out_orphans(
+        &mut self,
+        until: u64,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        while let Some(&orphan) = self.orphans.front()
+            && orphan.marker + self.period <= until
+        {
+            self.orphans.pop_front();
+            self.give_out(orphan, window, counters, sink);
+        }
+    }
+
+    /// Gives out the ripe blocks that are whole.
+    fn give_out_pending(
+        &mut self,
+        track: &Track,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        while let Some(&slot) = self.pending.front()
+            && is_ripe(&slot, track)
+            && slot.marker + self.period <= window.end_bit()
+        {
+            self.pending.pop_front();
+            self.give_out(slot, window, counters, sink);
+        }
+    }
+
+    #[inline]
+    fn give_out(
+        &mut self,
+        slot: Slot,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+        sink: &mut impl FnMut(Block<'_>),
+    ) {
+        if slot.flywheel && self.flywheel_blocks == 0 {
+            return;
+        }
+        let end = slot.marker + self.period;
+        counters.bits_discarded += slot.marker.saturating_sub(self.covered);
+        counters.bits_shared += self.covered.min(end).saturating_sub(slot.marker);
+        self.covered = self.covered.max(end);
+        counters.blocks += 1;
+        if slot.flywheel {
+            counters.flywheel_blocks += 1;
+        } else {
+            counters.marker_bit_errors += u64::from(slot.bit_errors);
+            counters.slips += u64::from(slot.slip_bits != 0);
+            counters.inversions += u64::from(self.inverted.is_some_and(|before| before != slot.inverted));
+            self.inverted = Some(slot.inverted);
+        }
+        let bit = window.bit(slot.marker + self.marker_bits);
+        let (octet, shift) = (bit / 8, (bit % 8) as u32);
+        let len = self.scratch.len();
+        let data = if shift == 0 && !slot.inverted {
+            &window.octets[octet..octet + len]
+        } else {
+            let source = &window.octets[octet..octet + len + usize::from(shift != 0)];
+            let flip = if slot.inverted { 0xFF } else { 0 };
+            self.finder.bitwise.shift_to(source, shift, flip, &mut self.scratch);
+            &self.scratch
+        };
+        sink(Block {
+            data,
+            // A marker has at most 192 bits.
+            marker_bit_errors: slot.bit_errors as u8,
+            inverted: slot.inverted,
+            flywheel: slot.flywheel,
+            slip_bits: slot.slip_bits,
+            stream_bit: slot.marker,
+        });
+    }
+}
+
+/// Whether a block may be given out as soon as it is whole: the track is confirmed and its marker, or a later one, was
+/// seen.
+fn is_ripe(slot: &Slot, track: &Track) -> bool {
+    track.confirmed && slot.marker <= track.last_seen
+}
+
+impl Slot {
+    fn seen(sighting: Sighting, slip_bits: i8) -> Slot {
+        let Sighting { position, bit_errors, inverted } = sighting;
+        Slot { marker: position, bit_errors, inverted, flywheel: false, slip_bits }
+    }
+}
