@@ -3,10 +3,21 @@
 //! This crate knows sockets and clocks and nothing of CCSDS: a [`Chunk`] is bytes. One [`Link`] is used by one thread, which calls
 //! [`Link::poll`] for ever; the link never blocks longer than its wait bound, reconnects by itself, and counts what it lost.
 
+mod backoff;
+mod buffers;
 pub mod clock;
 mod counters;
+mod datagram;
 mod link;
+mod pace;
+mod reader;
+mod ring;
+mod serial;
+mod socket;
 mod spec;
+mod tcp;
+mod turn;
+mod udp;
 
 pub use counters::LinkCounters;
 pub use link::{Chunk, Link, LinkState, NetError, Polled, ReceiveMode};

@@ -1,0 +1,139 @@
+//! Sockets with the options a station link wants. Nothing here waits: sockets are made, not connected.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::time::Duration;
+
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::spec::{LinkSpec, UdpSpec};
+
+/// A TCP socket for one attempt to connect to `address`.
+pub(crate) fn tcp_client(address: SocketAddr, spec: &LinkSpec) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // Before connecting, so that the window scale is negotiated for it.
+    set_receive_buffer(&socket, spec)?;
+    set_liveness(&socket, spec)?;
+    Ok(socket)
+}
+
+/// A listening TCP socket.
+pub(crate) fn tcp_listener(address: SocketAddr, spec: &LinkSpec) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait until connections of the last run have left TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    set_receive_buffer(&socket, spec)?;
+    socket.bind(&address.into())?;
+    socket.listen(16)?;
+    Ok(socket)
+}
+
+/// Keep-alive and TCP_USER_TIMEOUT: how the kernel finds out that the other end is gone.
+pub(crate) fn set_liveness(socket: &Socket, spec: &LinkSpec) -> io::Result<()> {
+    if spec.keepalive_idle_s > 0 {
+        let keepalive = TcpKeepalive::new()
+            .with_time(Duration::from_secs(u64::from(spec.keepalive_idle_s)))
+            .with_interval(Duration::from_secs(u64::from(spec.keepalive_interval_s)))
+            .with_retries(spec.keepalive_probes);
+        socket.set_tcp_keepalive(&keepalive)?;
+    }
+    let timeout = Duration::from_millis(u64::from(spec.half_open_timeout_ms));
+    socket.set_tcp_user_timeout((!timeout.is_zero()).then_some(timeout))
+}
+
+/// Closes with a reset, so that a refused station learns it at once.
+pub(crate) fn refuse(socket: Socket) {
+    // If the option cannot be set the station sees an orderly close instead, which refuses it as well.
+    let _ = SockRef::from(&socket).set_linger(Some(Duration::ZERO));
+}
+
+/// A bound datagram socket that stamps arrivals and counts drops, in its multicast group if one is given.
+pub(crate) fn udp(udp: &UdpSpec, spec: &LinkSpec) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(udp.bind), Type::DGRAM, Some(Protocol::UDP))?;
+    if udp.multicast_group.is_some() {
+        // Several links or programs of one host may listen to one group.
+        socket.set_reuse_address(true)?;
+    }
+    set_receive_buffer(&socket, spec)?;
+    set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
+    set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+    socket.bind(&udp.bind.into())?;
+    if let Some(group) = udp.multicast_group {
+        join(&socket, group, udp)?;
+    }
+    Ok(socket)
+}
+
+fn join(socket: &Socket, group: IpAddr, udp: &UdpSpec) -> io::Result<()> {
+    let named = udp.multicast_interface.as_deref();
+    match group {
+        IpAddr::V4(group) => {
+            let interface = match named.map(|name| name.parse::<Ipv4Addr>().map_err(|_| name)) {
+                None => InterfaceIndexOrAddress::Address(Ipv4Addr::UNSPECIFIED),
+                Some(Ok(address)) => InterfaceIndexOrAddress::Address(address),
+                Some(Err(name)) => InterfaceIndexOrAddress::Index(interface_index(socket, name)?),
+            };
+            // Without this the kernel also hands us groups that other programs of the host have joined.
+            socket.set_multicast_all_v4(false)?;
+            match (udp.multicast_source, interface) {
+                (Some(IpAddr::V4(source)), InterfaceIndexOrAddress::Address(address)) => {
+                    socket.join_ssm_v4(&source, &group, &address)
+                }
+                (Some(_), _) => Err(io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "source-specific multicast wants multicast_interface as an IPv4 address",
+                )),
+                (None, interface) => socket.join_multicast_v4_n(&group, &interface),
+            }
+        }
+        IpAddr::V6(group) => {
+            let index = named.map_or(Ok(0), |name| interface_index(socket, name))?;
+            socket.set_multicast_all_v6(false)?;
+            socket.join_multicast_v6(&group, index)
+        }
+    }
+}
+
+fn interface_index(socket: &Socket, name: &str) -> io::Result<u32> {
+    rustix::net::netdevice::name_to_index(socket, name).map_err(|error| {
+        io::Error::new(io::Error::from(error).kind(), format!("multicast_interface \"{name}\": {error}"))
+    })
+}
+
+/// Asks for the kernel buffer of the specification: beyond the system's limit if we may, up to it if not.
+fn set_receive_buffer(socket: &Socket, spec: &LinkSpec) -> io::Result<()> {
+    let Some(bytes) = spec.socket_buffer() else { return Ok(()) };
+    match set_option(socket, libc::SO_RCVBUFFORCE, bytes as libc::c_int) {
+        Ok(()) => Ok(()),
+        Err(_) => socket.set_recv_buffer_size(bytes as usize),
+    }
+}
+
+fn set_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    // SAFETY: the value is a C int and its size is given.
+    let answer = unsafe {
+        let value = (&raw const value).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, size_of::<libc::c_int>() as _)
+    };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Datagrams this socket dropped so far because its buffer was full, modulo 2^32.
+pub(crate) fn drops(socket: &Socket) -> io::Result<u32> {
+    /// `linux/sock_diag.h`: SK_MEMINFO_DROPS, the ninth of the words SO_MEMINFO gives.
+    const DROPS: usize = 8;
+    let mut words = [0u32; DROPS + 1];
+    let mut len = size_of_val(&words) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` octets into `words` and says in `len` how many it wrote.
+    let answer = unsafe {
+        let words = (&raw mut words).cast();
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO, words, &raw mut len)
+    };
+    match answer {
+        0 if len as usize == size_of_val(&words) => Ok(words[DROPS]),
+        0 => Err(io::ErrorKind::Unsupported.into()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
