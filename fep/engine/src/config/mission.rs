@@ -1,0 +1,430 @@
+//! Missions: spacecraft, physical channels and their managed parameters, virtual channels.
+
+use std::collections::BTreeMap;
+
+use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
+use fep_coding::rs::{Basis, RsE, RsSpec};
+use fep_coding::{CodeSpec, Marker, Polarity, Randomizer, SyncSpec};
+use serde::Serialize;
+
+use super::diagnostics::{Diagnostics, Source};
+use super::reader::{Place, Section, parse};
+
+/// A mission: everything about its space segment that a front end must know beforehand.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Mission {
+    /// Name of the file without `.toml`.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// Spacecraft by name.
+    pub spacecraft: BTreeMap<String, Spacecraft>,
+    /// Physical channels by name.
+    pub channels: BTreeMap<String, ChannelConfig>,
+}
+
+/// One spacecraft of a mission.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spacecraft {
+    /// Spacecraft identifier.
+    pub scid: u16,
+    /// Names of application processes by APID.
+    pub apids: BTreeMap<u16, String>,
+}
+
+/// The managed parameters of one physical channel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChannelConfig {
+    /// `mission/channel`.
+    pub name: String,
+    /// Name of the spacecraft.
+    pub spacecraft: String,
+    /// Its identifier: frames of any other are bad.
+    pub scid: u16,
+    /// Transfer frames.
+    pub frame: FrameSpec,
+    /// Marker and how to search for it; `block_len` is that of the code.
+    pub sync: SyncSpec,
+    /// Randomiser of the codeblock.
+    pub randomizer: Randomizer,
+    /// Channel code.
+    pub code: CodeSpec,
+    /// Virtual channels; frames of any other are bad.
+    pub vcs: Vec<VcConfig>,
+}
+
+impl ChannelConfig {
+    /// Octets between markers.
+    pub fn block_len(&self) -> usize {
+        self.sync.block_len
+    }
+
+    /// Whether some virtual channel carries clear data of an enciphered mission.
+    pub fn has_red(&self) -> bool {
+        self.vcs.iter().any(|vc| vc.colour == VcColour::Red)
+    }
+}
+
+/// One virtual channel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VcConfig {
+    /// Virtual channel identifier.
+    pub id: u8,
+    /// What people call it; empty when the file says nothing.
+    pub name: String,
+    /// What its frames carry.
+    pub service: VcService,
+    /// Whether packets are taken out and published.
+    pub packets: bool,
+    /// Whether its data is clear data of an enciphered mission.
+    pub colour: VcColour,
+}
+
+/// What the data field of a virtual channel carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VcService {
+    /// Packets of TM (132.0-B 4.1.4) or USLP frames (732.1-B 4.1.4).
+    Packets,
+    /// AOS multiplexing protocol data unit (732.0-B 4.1.4.2).
+    MPdu,
+    /// AOS bitstream protocol data unit (732.0-B 4.1.4.3).
+    BPdu,
+    /// Virtual channel access: the frame's data is the mission's own.
+    Vca,
+    /// Only idle data.
+    Idle,
+}
+
+impl VcService {
+    /// Whether packets can be taken out of it.
+    pub fn carries_packets(self) -> bool {
+        matches!(self, VcService::Packets | VcService::MPdu)
+    }
+}
+
+/// Which rings a virtual channel's data may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VcColour {
+    /// Unclassified or enciphered.
+    Black,
+    /// Clear data of an enciphered mission.
+    Red,
+}
+
+/// Reads one mission file.
+pub(crate) fn read_mission(name: &str, source: &Source, found: &mut Diagnostics) -> Mission {
+    let parsed = parse(source, found);
+    let root = Section::root(source, &parsed);
+    let title = root.string("title", found).map(|(title, _)| title);
+    if title.is_none() && !root.has("title") {
+        root.missing("title", found, "a string");
+    }
+    let spacecraft_section = root.table("spacecraft", found);
+    let channel_section = root.table("channel", found);
+    let mut spacecraft = BTreeMap::new();
+    for (name, _, section) in spacecraft_section.named_tables(found) {
+        if let Some(craft) = read_spacecraft(section, found) {
+            spacecraft.insert(name, craft);
+        }
+    }
+    let mut channels = BTreeMap::new();
+    let mut any = false;
+    for (channel, _, section) in channel_section.named_tables(found) {
+        any = true;
+        if let Some(config) = read_channel(&format!("{name}/{channel}"), section, &spacecraft, found) {
+            channels.insert(channel, config);
+        }
+    }
+    if !any {
+        root.missing("channel", found, "at least one table [channel.NAME]");
+    }
+    root.finish(found);
+    Mission { name: name.to_owned(), title: title.unwrap_or_default(), spacecraft, channels }
+}
+
+fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spacecraft> {
+    let scid =
+        require(&section, "scid", found, "0 to 65535", |s, found| s.integer("scid", 0..=u16::MAX, found));
+    let mut apids = BTreeMap::new();
+    for (number, place, name) in section.table("apids", found).named_strings(found) {
+        match number.parse::<u16>() {
+            Ok(apid) if apid <= 2047 => {
+                if apids.insert(apid, name).is_some() {
+                    place.report(found, format!("APID {apid} is named twice"), "");
+                }
+            }
+            _ => place.report(found, format!("{number:?} is not an APID"), "0 to 2047"),
+        }
+    }
+    section.finish(found);
+    Some(Spacecraft { scid: scid?, apids })
+}
+
+/// Reads a key that has no default; reports it when it is not there.
+fn require<'d, T>(
+    section: &Section<'d>,
+    key: &'static str,
+    found: &mut Diagnostics,
+    allowed: &str,
+    read: impl FnOnce(&Section<'d>, &mut Diagnostics) -> Option<T>,
+) -> Option<T> {
+    if !section.has(key) {
+        section.missing(key, found, allowed);
+        return None;
+    }
+    read(section, found)
+}
+
+/// AOS and USLP frames of idle data have a virtual channel of their own, on every physical channel (732.0-B 4.1.2.2.3.2).
+const FILL_VCID: u8 = 63;
+
+const RANDOMIZERS: [(&str, Randomizer); 3] =
+    [("none", Randomizer::None), ("legacy", Randomizer::Legacy255), ("long", Randomizer::Long131071)];
+
+fn read_channel(
+    name: &str,
+    section: Section<'_>,
+    spacecraft: &BTreeMap<String, Spacecraft>,
+    found: &mut Diagnostics,
+) -> Option<ChannelConfig> {
+    let names = spacecraft.keys().cloned().collect::<Vec<_>>().join(", ");
+    let craft = require(&section, "spacecraft", found, &names, |s, found| s.string("spacecraft", found));
+    let randomizer = require(&section, "randomizer", found, "none, legacy, long", |s, found| {
+        s.choice("randomizer", &RANDOMIZERS, found)
+    });
+    let frame = required_table(&section, "frame", found).and_then(|table| read_frame(table, found));
+    let code = required_table(&section, "code", found).and_then(|table| read_code(table, &frame, found));
+    let sync = required_table(&section, "sync", found)
+        .and_then(|table| read_sync(table, code.as_ref().map(CodeSpec::block_len), found));
+    let mut vcs: Vec<VcConfig> = Vec::new();
+    if !section.has("vc") {
+        section.missing("vc", found, "at least one table [[…vc]]");
+    } else {
+        for table in section.tables("vc", found) {
+            let place = table.place();
+            let Some(vc) = read_vc(table, frame.as_ref().map(|frame| frame.kind), found) else { continue };
+            if vcs.iter().any(|other| other.id == vc.id) {
+                if let Some(place) = place {
+                    place.report(found, format!("virtual channel {} is described twice", vc.id), "");
+                }
+                continue;
+            }
+            vcs.push(vc);
+        }
+    }
+    if frame.as_ref().is_some_and(|frame| frame.kind != FrameKind::Tm)
+        && vcs.iter().all(|vc| vc.id != FILL_VCID)
+    {
+        let name = "fill".to_owned();
+        let (service, colour) = (VcService::Idle, VcColour::Black);
+        vcs.push(VcConfig { id: FILL_VCID, name, service, packets: false, colour });
+    }
+    let craft = craft.and_then(|(craft, place)| match spacecraft.get(&craft) {
+        Some(known) => {
+            check_scid(known.scid, &frame, &place, found);
+            Some((craft, known.scid))
+        }
+        None => {
+            place.report(found, format!("no spacecraft is called {craft:?}"), names);
+            None
+        }
+    });
+    section.finish(found);
+    let (spacecraft, scid) = craft?;
+    Some(ChannelConfig {
+        name: name.to_owned(),
+        spacecraft,
+        scid,
+        frame: frame?,
+        sync: sync?,
+        randomizer: randomizer?,
+        code: code?,
+        vcs,
+    })
+}
+
+fn check_scid(scid: u16, frame: &Option<FrameSpec>, place: &Place<'_>, found: &mut Diagnostics) {
+    let most = match frame.as_ref().map(|frame| frame.kind) {
+        Some(FrameKind::Tm) => 1023,
+        Some(FrameKind::Aos) => 255,
+        Some(FrameKind::Uslp) | None => u16::MAX,
+    };
+    if scid > most {
+        place.report(
+            found,
+            format!("its scid {scid} does not fit the header of this kind of frame"),
+            format!("0 to {most}"),
+        );
+    }
+}
+
+fn required_table<'d>(
+    section: &Section<'d>,
+    key: &'static str,
+    found: &mut Diagnostics,
+) -> Option<Section<'d>> {
+    require(section, key, found, "a table", |section, found| {
+        let table = section.table(key, found);
+        (!table.layers().is_empty()).then_some(table)
+    })
+}
+
+fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> Option<FrameSpec> {
+    let kinds = [("tm", FrameKind::Tm), ("aos", FrameKind::Aos), ("uslp", FrameKind::Uslp)];
+    let kind = require(&section, "kind", found, "tm, aos, uslp", |s, found| s.choice("kind", &kinds, found));
+    let frame_len = require(&section, "frame_len", found, "7 to 65536", |s, found| {
+        s.integer("frame_len", 7..=65536usize, found)
+    });
+    let mut octets = |key| section.integer(key, 0..=65535usize, found).unwrap_or(0);
+    let insert_zone_len = octets("insert_zone_len");
+    let security_header_len = octets("security_header_len");
+    let security_trailer_len = octets("security_trailer_len");
+    let trailer_len = octets("trailer_len");
+    let fecfs = [("none", Fecf::None), ("crc16", Fecf::Crc16), ("crc32", Fecf::Crc32)];
+    let spec = FrameSpec {
+        insert_zone_len,
+        security_header_len,
+        security_trailer_len,
+        trailer_len,
+        fecf: section.choice("fecf", &fecfs, found).unwrap_or_default(),
+        ocf: section
+            .choice("ocf", &[("absent", Ocf::Absent), ("present", Ocf::Present)], found)
+            .unwrap_or_default(),
+        fhec: section.boolean("fhec", found).unwrap_or(false),
+        variable_len: section.boolean("variable_len", found).unwrap_or(false),
+        truncated_len: section.integer("truncated_len", 6..=65536usize, found),
+        ..FrameSpec::new(kind.unwrap_or(FrameKind::Uslp), frame_len.unwrap_or(65536))
+    };
+    let place = section.place();
+    section.finish(found);
+    let (_, _) = (kind?, frame_len?);
+    if let (Err(error), Some(place)) = (spec.validate(), place) {
+        place.report(found, error.to_string(), "");
+        return None;
+    }
+    Some(spec)
+}
+
+fn read_code(section: Section<'_>, frame: &Option<FrameSpec>, found: &mut Diagnostics) -> Option<CodeSpec> {
+    let place = section.place();
+    let reed_solomon = require(&section, "code", found, "none, reed_solomon", |s, found| {
+        s.choice("code", &[("none", false), ("reed_solomon", true)], found)
+    })?;
+    if !reed_solomon {
+        section.finish(found);
+        return Some(CodeSpec::None { frame_len: frame.as_ref()?.frame_len });
+    }
+    let interleaves = [("1", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("8", 8)];
+    let rs = RsSpec {
+        e: section.choice("e", &[("8", RsE::E8), ("16", RsE::E16)], found).unwrap_or(RsE::E16),
+        interleave: section.choice("interleave", &interleaves, found).unwrap_or(1),
+        virtual_fill: section.integer("virtual_fill", 0..=238u8, found).unwrap_or(0),
+        basis: section
+            .choice("basis", &[("dual", Basis::Dual), ("conventional", Basis::Conventional)], found)
+            .unwrap_or(Basis::Dual),
+    };
+    section.finish(found);
+    let place = place?;
+    if let Err(error) = rs.validate() {
+        place.report(found, error.to_string(), "");
+        return None;
+    }
+    if let Some(frame) = frame
+        && rs.frame_len() != frame.frame_len
+    {
+        let message = format!(
+            "this code carries frames of {} octets, but frame_len is {} (frame_len = (255 - 2 x e - virtual_fill) x interleave)",
+            rs.frame_len(),
+            frame.frame_len
+        );
+        place.report(found, message, "");
+        return None;
+    }
+    Some(CodeSpec::ReedSolomon(rs))
+}
+
+fn read_sync(section: Section<'_>, block_len: Option<usize>, found: &mut Diagnostics) -> Option<SyncSpec> {
+    let marker =
+        require(&section, "marker", found, "4 to 24 octets in hex", |s, found| s.string("marker", found))
+            .and_then(|(hex, place)| match parse_hex(&hex).map(|octets| Marker::new(&octets)) {
+                Some(Ok(marker)) => Some(marker),
+                Some(Err(error)) => {
+                    place.report(found, error.to_string(), "4 to 24 octets in hex");
+                    None
+                }
+                None => {
+                    place.report(found, format!("{hex:?} is not hexadecimal"), "4 to 24 octets in hex");
+                    None
+                }
+            });
+    let mut bits = |key, most| section.integer(key, 0..=most, found);
+    let search = bits("search_bit_errors", 64u32);
+    let lock = bits("lock_bit_errors", 64);
+    let check = bits("check_markers", 16);
+    let flywheel = bits("flywheel_blocks", 64);
+    let slip = bits("slip_window_bits", 32);
+    let polarities =
+        [("normal", Polarity::Normal), ("inverted", Polarity::Inverted), ("auto", Polarity::Auto)];
+    let polarity = section.choice("polarity", &polarities, found);
+    let place = section.place();
+    section.finish(found);
+    let mut spec = SyncSpec::ccsds(marker?, block_len?);
+    spec.search_bit_errors = search.unwrap_or(spec.search_bit_errors);
+    spec.lock_bit_errors = lock.unwrap_or(spec.lock_bit_errors);
+    spec.check_markers = check.unwrap_or(spec.check_markers);
+    spec.flywheel_blocks = flywheel.unwrap_or(spec.flywheel_blocks);
+    spec.slip_window_bits = slip.unwrap_or(spec.slip_window_bits);
+    spec.polarity = polarity.unwrap_or(spec.polarity);
+    if let (Err(error), Some(place)) = (spec.validate(), place) {
+        place.report(found, error.to_string(), "");
+        return None;
+    }
+    Some(spec)
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    if !text.is_ascii() || text.is_empty() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+const SERVICES: [(&str, VcService); 5] = [
+    ("packets", VcService::Packets),
+    ("m_pdu", VcService::MPdu),
+    ("b_pdu", VcService::BPdu),
+    ("vca", VcService::Vca),
+    ("idle", VcService::Idle),
+];
+
+fn read_vc(section: Section<'_>, kind: Option<FrameKind>, found: &mut Diagnostics) -> Option<VcConfig> {
+    let most = if kind == Some(FrameKind::Tm) { 7 } else { 63 };
+    let id =
+        require(&section, "id", found, &format!("0 to {most}"), |s, found| s.integer("id", 0..=most, found));
+    let allowed: Vec<(&str, VcService)> = SERVICES
+        .into_iter()
+        .filter(|(_, service)| match kind {
+            Some(FrameKind::Aos) => *service != VcService::Packets,
+            Some(FrameKind::Tm | FrameKind::Uslp) => !matches!(service, VcService::MPdu | VcService::BPdu),
+            None => true,
+        })
+        .collect();
+    let names = allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let service =
+        require(&section, "service", found, &names, |s, found| s.choice("service", &allowed, found));
+    let name = section.string("name", found).map(|(name, _)| name).unwrap_or_default();
+    let packets = section.boolean("packets", found);
+    if let (Some(true), Some(service), Some(place)) = (packets, service, section.place_of("packets"))
+        && !service.carries_packets()
+    {
+        place.report(found, "this service carries no packets", "false");
+    }
+    let colours = [("black", VcColour::Black), ("red", VcColour::Red)];
+    let colour = section.choice("colour", &colours, found).unwrap_or(VcColour::Black);
+    section.finish(found);
+    let service = service?;
+    let packets = packets.unwrap_or(true) && service.carries_packets();
+    Some(VcConfig { id: id?, name, service, packets, colour })
+}

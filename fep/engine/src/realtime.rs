@@ -1,0 +1,70 @@
+//! Cores, real-time priority and locked memory: what a hot thread asks of the kernel.
+//!
+//! Every request may be refused by the kernel or by the machine; the caller then runs on without and says so.
+#![allow(unsafe_code)]
+
+use std::io;
+
+/// Greatest core number that can be asked for.
+pub const MAX_CORE: usize = libc::CPU_SETSIZE as usize - 1;
+
+/// Cores that this process may run on, in order.
+pub fn allowed_cores() -> Vec<usize> {
+    // SAFETY: a cpu_set_t is plain bits, all zero is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours and of the size we say; 0 is the calling thread.
+    let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0;
+    if failed {
+        return vec![0];
+    }
+    // SAFETY: CPU_ISSET only reads bits of a set that it indexes below CPU_SETSIZE.
+    (0..=MAX_CORE).filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
+}
+
+/// Pins the calling thread to one core.
+///
+/// # Errors
+/// The core does not exist or is not ours.
+pub fn pin_to(core: usize) -> io::Result<()> {
+    if core > MAX_CORE {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    // SAFETY: as in `allowed_cores`; the core is below CPU_SETSIZE.
+    let failed = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(core, &mut set);
+        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
+    } != 0;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts the calling thread under SCHED_FIFO, threads it starts not included.
+///
+/// # Errors
+/// The kernel refuses: no CAP_SYS_NICE and no RLIMIT_RTPRIO.
+pub fn set_fifo(priority: u8) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: i32::from(priority) };
+    // SAFETY: the parameters outlive the call; 0 is the calling thread.
+    let failed = unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &raw const parameters)
+    } != 0;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Locks all memory of the process, present and future.
+///
+/// # Errors
+/// The kernel refuses: no CAP_IPC_LOCK and too low a RLIMIT_MEMLOCK.
+pub fn lock_memory() -> io::Result<()> {
+    // SAFETY: no memory is passed.
+    let failed = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0;
+    if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Processor time that the calling thread has used, in nanoseconds.
+pub fn thread_cpu_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the timespec is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
