@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 const PAGE: usize = 4096;
+const CACHE_LINE: usize = 64;
 
 /// Page-aligned zeroed memory at a fixed address.
 struct Pages {
@@ -46,6 +47,8 @@ pub(crate) struct ProvidedBuffers {
     data: Pages,
     count: u16,
     size: usize,
+    /// Distance between buffers: `size` rounded up to a cache line.
+    stride: usize,
     with_us: Vec<bool>,
     tail: u16,
 }
@@ -58,14 +61,22 @@ impl ProvidedBuffers {
     pub(crate) fn new(count: u16, size: usize) -> ProvidedBuffers {
         assert!(count.is_power_of_two(), "the kernel masks indices");
         let entries = Pages::new(usize::from(count) * size_of::<BufRingEntry>());
-        let data = Pages::new(usize::from(count) * size);
+        let stride = size.next_multiple_of(CACHE_LINE);
+        let data = Pages::new(usize::from(count) * stride);
         // The kernel would fault the pages in one by one while data waits.
-        for page in (0..usize::from(count) * size).step_by(PAGE) {
+        for page in (0..usize::from(count) * stride).step_by(PAGE) {
             // SAFETY: within the allocation.
             unsafe { data.start.as_ptr().add(page).write_volatile(0) };
         }
-        let mut buffers =
-            ProvidedBuffers { entries, data, count, size, with_us: vec![true; usize::from(count)], tail: 0 };
+        let mut buffers = ProvidedBuffers {
+            entries,
+            data,
+            count,
+            size,
+            stride,
+            with_us: vec![true; usize::from(count)],
+            tail: 0,
+        };
         for id in 0..count {
             buffers.give_back(id);
         }
@@ -95,7 +106,9 @@ impl ProvidedBuffers {
         assert!(len <= self.size, "{len} octets in a buffer of {}", self.size);
         // SAFETY: `id` indexed `with_us`, so it is below `count`; the buffer is with us, so nobody writes to it, and
         // `give_back` needs `&mut self`, so it stays with us as long as the borrow lives. The memory is initialised (zeroed).
-        unsafe { std::slice::from_raw_parts(self.data.start.as_ptr().add(usize::from(id) * self.size), len) }
+        unsafe {
+            std::slice::from_raw_parts(self.data.start.as_ptr().add(usize::from(id) * self.stride), len)
+        }
     }
 
     /// Lends buffer `id` to the kernel again.
@@ -109,7 +122,7 @@ impl ProvidedBuffers {
         // The address stays inside `data`. Only fields are written, because the tail lives in the padding of entry 0.
         unsafe {
             let entry = &mut *ring.add(slot);
-            entry.set_addr(self.data.start.as_ptr().add(usize::from(id) * self.size) as u64);
+            entry.set_addr(self.data.start.as_ptr().add(usize::from(id) * self.stride) as u64);
             entry.set_len(self.size as u32);
             entry.set_bid(id);
         }

@@ -4,6 +4,8 @@
 //! the vDSO) where the time daemon has told the kernel the offset, and otherwise adds [`TAI_MINUS_UTC_S`] to UTC.
 //! Timers never use this time, which may step; they use the monotonic clock.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic};
 
 /// TAI - UTC in seconds, used when the kernel does not know the offset. In force since 2017-01-01 (IERS Bulletin C 52);
@@ -12,10 +14,24 @@ pub const TAI_MINUS_UTC_S: i64 = 37;
 
 const NS: i64 = 1_000_000_000;
 
-/// TAI now, in nanoseconds since 1970-01-01T00:00:00 TAI.
+/// How long a known difference between clocks is used before it is measured again.
+const REFRESH_NS: i64 = 100_000_000;
+
+/// TAI - UTC as last measured, and the UTC at which it was: shared by all callers of [`tai_now_ns`].
+static TAI_MINUS_UTC_NS: AtomicI64 = AtomicI64::new(0);
+static MEASURED_AT_UTC_NS: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// TAI now, in nanoseconds since 1970-01-01T00:00:00 TAI. One vDSO read; every 100 ms a look whether the kernel's offset has changed.
 pub fn tai_now_ns() -> i64 {
-    let clock = TurnClock::new();
-    clock.tai_ns(clock.monotonic_ns())
+    let utc_ns = read_ns(ClockId::Realtime);
+    let age_ns = utc_ns.saturating_sub(MEASURED_AT_UTC_NS.load(Ordering::Acquire));
+    if (0..REFRESH_NS).contains(&age_ns) {
+        return utc_ns + TAI_MINUS_UTC_NS.load(Ordering::Relaxed);
+    }
+    let offset_ns = tai_minus_utc_ns();
+    TAI_MINUS_UTC_NS.store(offset_ns, Ordering::Relaxed);
+    MEASURED_AT_UTC_NS.store(utc_ns, Ordering::Release);
+    utc_ns + offset_ns
 }
 
 fn read_ns(id: ClockId) -> i64 {
@@ -23,10 +39,24 @@ fn read_ns(id: ClockId) -> i64 {
     tv_sec * NS + tv_nsec
 }
 
+fn tai_minus_utc_ns() -> i64 {
+    // The offset is whole seconds, so readings need only be close; ones torn apart by a pause of the thread are taken again.
+    for _ in 0..8 {
+        let before = read_ns(ClockId::Realtime);
+        // Every kernel since 3.10 has CLOCK_TAI; one that has not counts as one that does not know the offset.
+        let tai =
+            clock_gettime_dynamic(DynamicClockId::Tai).map_or(before, |tai| tai.tv_sec * NS + tai.tv_nsec);
+        if (0..NS / 4).contains(&(read_ns(ClockId::Realtime) - before)) {
+            return whole_offset_ns(tai - before);
+        }
+    }
+    TAI_MINUS_UTC_S * NS
+}
+
 /// One monotonic reading a turn serves timers and time stamps alike.
 ///
 /// The differences between the monotonic clock, UTC and TAI change only when somebody steps the clock (or at a leap second):
-/// they are measured again every [`TurnClock::REFRESH_NS`], and a difference is adopted only when it exceeds the noise of measuring,
+/// they are measured again every [`REFRESH_NS`], and a difference is adopted only when it exceeds the noise of measuring,
 /// so that stamps of one link do not jitter.
 #[derive(Debug)]
 pub(crate) struct TurnClock {
@@ -36,18 +66,12 @@ pub(crate) struct TurnClock {
 }
 
 impl TurnClock {
-    const REFRESH_NS: i64 = 100_000_000;
     const NOISE_NS: i64 = 2_000;
 
     pub(crate) fn new() -> TurnClock {
         let mut clock = TurnClock { utc_minus_monotonic_ns: 0, tai_minus_utc_ns: 0, refresh_at_ns: i64::MIN };
         clock.measure();
         clock
-    }
-
-    /// Reads the monotonic clock.
-    pub(crate) fn monotonic_ns(&self) -> i64 {
-        read_ns(ClockId::Monotonic)
     }
 
     /// Reads the monotonic clock once; now and then measures the offsets again.
@@ -80,15 +104,12 @@ impl TurnClock {
                 best_width = after - before;
                 offset = utc - (before + (after - before) / 2);
             }
-            self.refresh_at_ns = after + Self::REFRESH_NS;
+            self.refresh_at_ns = after + REFRESH_NS;
         }
         if (offset - self.utc_minus_monotonic_ns).abs() > Self::NOISE_NS + best_width {
             self.utc_minus_monotonic_ns = offset;
         }
-        // Every kernel since 3.10 has CLOCK_TAI; one that has not counts as one that does not know the offset.
-        let utc = read_ns(ClockId::Realtime);
-        let tai = clock_gettime_dynamic(DynamicClockId::Tai).map_or(utc, |tai| tai.tv_sec * NS + tai.tv_nsec);
-        self.tai_minus_utc_ns = whole_offset_ns(tai - utc);
+        self.tai_minus_utc_ns = tai_minus_utc_ns();
     }
 }
 
@@ -114,6 +135,19 @@ mod tests {
     fn an_offset_known_to_the_kernel_is_rounded_to_whole_seconds() {
         assert_eq!(whole_offset_ns(36 * NS + 999_999_800), 37 * NS);
         assert_eq!(whole_offset_ns(38 * NS - 70), 38 * NS);
+    }
+
+    // REQ: FEP-NET-010
+    #[test]
+    fn stamps_of_a_turn_and_of_the_public_clock_are_of_one_scale() {
+        let mut clock = TurnClock::new();
+        let before = tai_now_ns();
+        let now_ns = clock.turn();
+        let stamp = clock.tai_ns(now_ns);
+        let after = tai_now_ns();
+        // The offset between the clocks is measured, to within the noise that is allowed for.
+        let noise = 2 * TurnClock::NOISE_NS + 1_000_000;
+        assert!(before - noise <= stamp && stamp <= after + noise, "{before} {stamp} {after}");
     }
 
     // REQ: FEP-NET-010

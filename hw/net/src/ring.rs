@@ -146,7 +146,7 @@ impl Ring {
         let before_payload = if plan.datagrams { MULTISHOT_HEADER_BYTES + CONTROL_BYTES } else { 0 };
         let mut provided = None;
         if let Some((count, payload)) = plan.provided {
-            let buffers = ProvidedBuffers::new(count, (before_payload + payload).next_multiple_of(64));
+            let buffers = ProvidedBuffers::new(count, before_payload + payload);
             // SAFETY: the entries are page-aligned, `count` long, and stay where they are until the ring is gone (see Drop).
             let registered = unsafe {
                 let (address, count) = (buffers.ring_address(), buffers.count());

@@ -137,3 +137,35 @@ pub(crate) fn drops(socket: &Socket) -> io::Result<u32> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-NET-006
+    #[test]
+    fn keep_alive_and_user_timeout_are_set_as_specified() {
+        let address = "127.0.0.1:4001".parse().unwrap();
+        let mut spec = LinkSpec::tcp_client(address);
+        (spec.keepalive_idle_s, spec.keepalive_interval_s, spec.keepalive_probes) = (7, 3, 4);
+        spec.half_open_timeout_ms = 4321;
+        let socket = tcp_client(address, &spec).unwrap();
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(7));
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), Duration::from_secs(3));
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 4);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(4321)));
+        spec.keepalive_idle_s = 0;
+        assert!(!tcp_client(address, &spec).unwrap().keepalive().unwrap());
+    }
+
+    #[test]
+    fn a_receive_buffer_beyond_the_systems_limit_is_granted_or_cut_but_never_an_error() {
+        let mut spec = LinkSpec::udp("127.0.0.1:0".parse().unwrap());
+        spec.socket_buffer_bytes = Some(1 << 30);
+        let crate::spec::TransportSpec::Udp(of_spec) = &spec.transport else { unreachable!() };
+        let socket = udp(of_spec, &spec).unwrap();
+        assert!(socket.recv_buffer_size().unwrap() > 4096);
+        assert_eq!(drops(&socket).unwrap(), 0);
+    }
+}

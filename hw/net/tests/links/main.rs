@@ -1,0 +1,85 @@
+//! Links against real sockets, lines and files of this host. Sockets stay on 127.0.0.0/8.
+
+mod reader;
+mod serial;
+mod spec;
+mod tcp;
+mod udp;
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use fep_net::{Link, Polled};
+
+/// Far beyond what any of these tests needs; only a hang reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An address of the loopback interface with a port of the kernel's choice.
+fn loopback() -> SocketAddr {
+    "127.0.0.1:0".parse().unwrap()
+}
+
+/// What a link delivered.
+#[derive(Debug, Default)]
+struct Received {
+    bytes: Vec<u8>,
+    /// Sizes of the chunks.
+    sizes: Vec<usize>,
+    /// Offsets in `bytes` at which a connection started.
+    starts: Vec<usize>,
+    truncated: usize,
+    datagrams: usize,
+    stamps: Vec<i64>,
+}
+
+impl Received {
+    fn turn(&mut self, link: &mut Link) -> Polled {
+        link.poll(&mut |chunk| {
+            if chunk.connection_start {
+                self.starts.push(self.bytes.len());
+            }
+            self.bytes.extend_from_slice(chunk.bytes);
+            self.sizes.push(chunk.bytes.len());
+            self.truncated += usize::from(chunk.truncated);
+            self.datagrams += usize::from(chunk.datagram);
+            self.stamps.push(chunk.rx_tai_ns);
+        })
+    }
+
+    /// Polls until `done`.
+    fn until(&mut self, link: &mut Link, done: impl Fn(&Received, &Link) -> bool) {
+        let start = Instant::now();
+        while !done(self, link) {
+            self.turn(link);
+            let (state, fault) = (link.state(), link.last_fault());
+            assert!(
+                start.elapsed() < PATIENCE,
+                "still waiting with {} octets, {state:?}, {fault:?}, {:?}",
+                self.bytes.len(),
+                link.counters()
+            );
+        }
+    }
+}
+
+/// Octets that repeat nowhere soon, so that a lost or doubled piece shows.
+fn pattern(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let words = (0..len.div_ceil(8)).flat_map(|_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.take(len).collect()
+}
+
+/// The counters of causes always add up.
+fn assert_balanced(link: &Link) {
+    let c = link.counters();
+    let causes =
+        c.disconnects_by_peer + c.disconnects_by_us + c.disconnects_by_error + c.resets + c.half_open;
+    assert_eq!(c.disconnects, causes, "{c:?}");
+    let open = c.connections - c.disconnects;
+    assert!(open <= 1, "{c:?}");
+}

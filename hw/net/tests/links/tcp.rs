@@ -1,0 +1,321 @@
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use fep_net::{Link, LinkSpec, LinkState, NetError, Polled, ReceiveMode, TransportSpec};
+
+use crate::{Received, assert_balanced, loopback, pattern};
+
+fn server(change: impl FnOnce(&mut LinkSpec)) -> Link {
+    let mut spec = LinkSpec::tcp_server(loopback());
+    change(&mut spec);
+    Link::open(spec).unwrap()
+}
+
+/// A client link with short pauses, and the listener it will reach.
+fn client(change: impl FnOnce(&mut LinkSpec)) -> (Link, TcpListener) {
+    let station = TcpListener::bind(loopback()).unwrap();
+    let mut spec = LinkSpec::tcp_client(station.local_addr().unwrap());
+    (spec.reconnect_min_ms, spec.reconnect_max_ms) = (5, 50);
+    change(&mut spec);
+    (Link::open(spec).unwrap(), station)
+}
+
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+/// Sends `bytes` in odd pieces from a thread of its own.
+fn send_in_odd_pieces(mut to: TcpStream, bytes: Vec<u8>) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let (mut rest, mut size) = (&bytes[..], 1);
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(size.min(rest.len()));
+            to.write_all(piece).unwrap();
+            rest = after;
+            size = (size * 7 + 13) % 99_991 + 1;
+        }
+    })
+}
+
+fn arrives_whole(multishot: bool, expected: ReceiveMode) {
+    let sent = pattern(64 << 20);
+    let mut link = server(|spec| spec.multishot = multishot);
+    let station = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    let sender = send_in_odd_pieces(station, sent.clone());
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| link.counters().disconnects == 1);
+    sender.join().unwrap();
+    assert_eq!(received.bytes.len(), sent.len());
+    assert!(received.bytes == sent, "the octets differ");
+    assert_eq!(received.starts, [0]);
+    assert_eq!(link.receive_mode(), expected);
+    assert_eq!(link.counters().bytes, sent.len() as u64);
+    assert_eq!(link.counters().disconnects_by_peer, 1);
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-001
+#[test]
+fn every_octet_of_a_stream_in_odd_pieces_arrives_once_and_in_order() {
+    arrives_whole(true, ReceiveMode::Multishot);
+}
+
+// REQ: FEP-NET-002
+#[test]
+fn without_multishot_every_octet_still_arrives_once_and_in_order() {
+    arrives_whole(false, ReceiveMode::SingleShot);
+}
+
+// REQ: FEP-NET-001
+#[test]
+fn two_small_buffers_and_a_reader_that_pauses_lose_nothing() {
+    let sent = pattern(1 << 20);
+    let mut link = server(|spec| {
+        (spec.receive_buffers, spec.receive_buffer_bytes) = (Some(2), 4096);
+        spec.socket_buffer_bytes = Some(8192);
+    });
+    let station = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    let sender = send_in_odd_pieces(station, sent.clone());
+    let mut received = Received::default();
+    let mut turns = 0;
+    while link.counters().disconnects == 0 {
+        received.turn(&mut link);
+        turns += 1;
+        if turns % 64 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    sender.join().unwrap();
+    assert!(received.bytes == sent, "the octets differ");
+    assert!(link.counters().buffers_exhausted > 0, "{:?}", link.counters());
+    assert!(received.sizes.iter().all(|size| *size <= 4096));
+}
+
+// REQ: FEP-NET-004
+#[test]
+fn a_client_comes_back_after_the_station_restarts() {
+    let (mut link, station) = client(|_| ());
+    let address = station.local_addr().unwrap();
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| *link.state() == LinkState::Connected);
+    let (mut stream, _) = station.accept().unwrap();
+    stream.write_all(b"before").unwrap();
+    drop((stream, station));
+    received.until(&mut link, |received, link| {
+        received.bytes == b"before" && link.counters().connect_refused > 0
+    });
+    assert_eq!(*link.state(), LinkState::Connecting);
+    assert!(link.last_fault().unwrap().contains("refused"), "{:?}", link.last_fault());
+
+    let station = TcpListener::bind(address).unwrap();
+    received.until(&mut link, |_, link| link.counters().connections == 2);
+    station.accept().unwrap().0.write_all(b"after").unwrap();
+    received.until(&mut link, |received, _| received.bytes == b"beforeafter");
+    assert_eq!(received.starts, [0, 6]);
+    assert!(link.counters().reconnect_attempts >= 2);
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-004
+#[test]
+fn a_station_that_refuses_is_asked_again_and_counted() {
+    let (mut link, station) = client(|_| ());
+    drop(station);
+    Received::default().until(&mut link, |_, link| link.counters().connect_refused >= 3);
+    let counters = link.counters();
+    assert!(counters.reconnect_attempts >= 2 && counters.connections == 0, "{counters:?}");
+}
+
+// REQ: FEP-NET-005
+#[test]
+fn an_attempt_that_nobody_answers_ends_at_the_connect_timeout() {
+    // A full backlog makes the kernel ignore further attempts, as a silent host would.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&loopback().into()).unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let _first = TcpStream::connect(address).unwrap();
+    let mut spec = LinkSpec::tcp_client(address);
+    (spec.connect_timeout_ms, spec.reconnect_min_ms, spec.reconnect_max_ms) = (20, 1, 5);
+    let mut link = Link::open(spec).unwrap();
+    Received::default().until(&mut link, |_, link| link.counters().connect_timeouts >= 2);
+    assert_eq!(*link.state(), LinkState::Connecting);
+}
+
+fn silent_peer_is_dropped(multishot: bool) {
+    let (mut link, station) = client(|spec| {
+        spec.idle_timeout_ms = Some(50);
+        spec.multishot = multishot;
+    });
+    let mut received = Received::default();
+    let mut kept = Vec::new();
+    for round in 1..=3 {
+        received.until(&mut link, |_, link| link.counters().connections == round);
+        let (mut stream, _) = station.accept().unwrap();
+        stream.write_all(b"x").unwrap();
+        // The station stays, answers at TCP level, and says nothing more.
+        kept.push(stream);
+        received.until(&mut link, |_, link| link.counters().half_open == round);
+    }
+    assert_eq!(received.bytes, b"xxx");
+    assert_eq!(received.starts, [0, 1, 2]);
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-006
+#[test]
+fn a_peer_that_goes_silent_is_dropped_as_half_open_and_reached_again() {
+    silent_peer_is_dropped(true);
+}
+
+// REQ: FEP-NET-006
+#[test]
+fn a_peer_that_goes_silent_is_dropped_in_single_shot_mode_too() {
+    silent_peer_is_dropped(false);
+}
+
+// REQ: FEP-NET-007
+#[test]
+fn a_reset_is_told_from_an_orderly_close() {
+    let (mut link, station) = client(|_| ());
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| link.counters().connections == 1);
+    reset(station.accept().unwrap().0);
+    received.until(&mut link, |_, link| link.counters().connections == 2);
+    drop(station.accept().unwrap());
+    received.until(&mut link, |_, link| link.counters().disconnects == 2);
+    let counters = link.counters();
+    assert_eq!((counters.resets, counters.disconnects_by_peer), (1, 1));
+    assert_balanced(&link);
+}
+
+/// True once the other end has closed or reset.
+fn is_shut(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    match stream.read(&mut [0]) {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
+
+// REQ: FEP-NET-008
+#[test]
+fn a_second_station_is_refused_and_counted_while_the_first_delivers() {
+    let mut link = server(|_| ());
+    let mut received = Received::default();
+    let mut first = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    first.write_all(b"one").unwrap();
+    received.until(&mut link, |received, _| received.bytes == b"one");
+    let mut second = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    received.until(&mut link, |_, link| link.counters().refused == 1);
+    assert!(is_shut(&mut second));
+    first.write_all(b"two").unwrap();
+    received.until(&mut link, |received, _| received.bytes == b"onetwo");
+    assert_eq!(link.peer_address(), Some(first.local_addr().unwrap()));
+    assert_eq!((link.counters().connections, link.counters().disconnects), (1, 0));
+}
+
+// REQ: FEP-NET-008
+#[test]
+fn a_silent_station_is_replaced_by_a_newcomer_and_counted_as_half_open() {
+    let mut link = server(|spec| {
+        let TransportSpec::TcpServer(tcp) = &mut spec.transport else { unreachable!() };
+        tcp.takeover_silence_ms = 1;
+    });
+    let mut received = Received::default();
+    let mut first = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    first.write_all(b"old").unwrap();
+    received.until(&mut link, |received, _| received.bytes == b"old");
+    std::thread::sleep(Duration::from_millis(5));
+    let mut second = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    second.write_all(b"new").unwrap();
+    received.until(&mut link, |received, _| received.bytes == b"oldnew");
+    assert!(is_shut(&mut first));
+    assert_eq!(received.starts, [0, 3]);
+    assert_eq!((link.counters().half_open, link.counters().refused), (1, 0));
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-008
+#[test]
+fn a_station_that_is_not_on_the_list_is_refused() {
+    let mut link = server(|spec| {
+        let TransportSpec::TcpServer(tcp) = &mut spec.transport else { unreachable!() };
+        tcp.allowed_peers = vec!["127.0.0.9".parse().unwrap()];
+    });
+    let mut stranger = TcpStream::connect(link.local_address().unwrap()).unwrap();
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| link.counters().refused == 1);
+    assert!(is_shut(&mut stranger));
+    assert_eq!((link.counters().connections, link.state()), (0, &LinkState::Listening));
+}
+
+#[test]
+fn a_server_takes_the_next_station_when_the_first_has_left() {
+    let mut link = server(|_| ());
+    let mut received = Received::default();
+    for round in 1..=20 {
+        let mut station = TcpStream::connect(link.local_address().unwrap()).unwrap();
+        station.write_all(&[round as u8; 100]).unwrap();
+        drop(station);
+        received.until(&mut link, |_, link| link.counters().disconnects == round);
+    }
+    assert_eq!(received.bytes.len(), 2000);
+    assert_eq!(received.starts, (0..20).map(|round| round * 100).collect::<Vec<_>>());
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-011
+#[test]
+fn shutdown_closes_the_connection_and_ends_the_link() {
+    let (mut link, station) = client(|_| ());
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| *link.state() == LinkState::Connected);
+    let (mut stream, _) = station.accept().unwrap();
+    link.shutdown();
+    assert_eq!(received.turn(&mut link), Polled::Ended);
+    assert!(is_shut(&mut stream));
+    assert_eq!((link.state(), link.counters().disconnects_by_us), (&LinkState::Ended, 1));
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-003
+#[test]
+fn a_link_dropped_in_the_middle_of_a_flood_lets_go_of_its_buffers_first() {
+    for _ in 0..20 {
+        let mut link = server(|_| ());
+        let station = TcpStream::connect(link.local_address().unwrap()).unwrap();
+        let sender = std::thread::spawn(move || {
+            let mut station = station;
+            while station.write_all(&[7; 10_000]).is_ok() {}
+        });
+        let mut received = Received::default();
+        received.until(&mut link, |received, _| received.bytes.len() > 50_000);
+        drop(link);
+        sender.join().unwrap();
+        assert!(received.bytes.iter().all(|octet| *octet == 7));
+    }
+}
+
+// REQ: FEP-NET-012
+#[test]
+fn an_address_that_is_taken_is_an_error_that_names_it() {
+    let taken = TcpListener::bind(loopback()).unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = Link::open(LinkSpec::tcp_server(address)).err().unwrap();
+    assert!(matches!(error, NetError::Os { .. }));
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[test]
+fn a_link_opened_by_one_thread_is_polled_by_another() {
+    let (mut link, station) = client(|_| ());
+    let sender = std::thread::spawn(move || station.accept().unwrap().0.write_all(b"hello").unwrap());
+    let poller = std::thread::spawn(move || {
+        let mut received = Received::default();
+        received.until(&mut link, |received, _| received.bytes == b"hello");
+    });
+    sender.join().unwrap();
+    poller.join().unwrap();
+}
