@@ -41,7 +41,7 @@ impl Copier {
             if is_x86_feature_detected!("avx") {
                 available.push(Copier::Avx);
             }
-            if is_x86_feature_detected!("avx512f") {
+            if is_x86_feature_detected!("avx512bw") {
                 available.push(Copier::Avx512);
             }
         }
@@ -54,6 +54,12 @@ impl Copier {
         let whole = out.len() / LINE;
         let lines = out.len().div_ceil(LINE);
         let from = &from[..lines * WORDS];
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        if self == Copier::Avx512 {
+            // SAFETY: the variant only exists where `available` saw the features; `from` covers `out.len()` octets
+            // rounded up to lines, of which only `out.len()` are touched; `out` is exclusively ours.
+            return unsafe { x86::avx512_read(from.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
+        }
         let (body, tail) = out.split_at_mut(whole * LINE);
         self.read_lines(&from[..whole * WORDS], body);
         if !tail.is_empty() {
@@ -69,6 +75,12 @@ impl Copier {
         let whole = bytes.len() / LINE;
         let lines = bytes.len().div_ceil(LINE);
         let to = &to[..lines * WORDS];
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        if self == Copier::Avx512 {
+            // SAFETY: as in `read`; `to` covers the whole lines that are written and is made of atomics, which may be
+            // written through a shared reference.
+            return unsafe { x86::avx512_write(bytes.as_ptr(), to.as_ptr().cast_mut().cast(), bytes.len()) };
+        }
         let (body, tail) = bytes.split_at(whole * LINE);
         self.write_lines(body, &to[..whole * WORDS]);
         if !tail.is_empty() {
@@ -78,46 +90,33 @@ impl Copier {
         }
     }
 
+    /// Whole lines, for the copiers that do not mask the last one.
     #[inline]
     fn read_lines(self, from: &[AtomicU64], out: &mut [u8]) {
         assert!(from.len() * 8 == out.len() && out.len().is_multiple_of(LINE));
-        match self {
-            Copier::Words => {
-                for (word, octets) in from.iter().zip(out.chunks_exact_mut(8)) {
-                    octets.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
-                }
-            }
-            #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        if self == Copier::Avx {
             // SAFETY: the variant only exists where `available` saw the feature; both pointers cover `out.len()`
             // octets, a multiple of 64; `from` is read, `out` is exclusively ours.
-            Copier::Avx => unsafe { x86::avx(from.as_ptr().cast(), out.as_mut_ptr(), out.len()) },
-            #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
-            // SAFETY: as above.
-            Copier::Avx512 => unsafe { x86::avx512(from.as_ptr().cast(), out.as_mut_ptr(), out.len()) },
+            return unsafe { x86::avx(from.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
+        }
+        for (word, octets) in from.iter().zip(out.chunks_exact_mut(8)) {
+            octets.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
         }
     }
 
+    /// As `read_lines`, the other way.
     #[inline]
     fn write_lines(self, bytes: &[u8], to: &[AtomicU64]) {
         assert!(to.len() * 8 == bytes.len() && bytes.len().is_multiple_of(LINE));
-        match self {
-            Copier::Words => {
-                for (word, octets) in to.iter().zip(bytes.chunks_exact(8)) {
-                    word.store(
-                        u64::from_le_bytes(octets.try_into().expect("eight octets")),
-                        Ordering::Relaxed,
-                    );
-                }
-            }
-            #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
+        if self == Copier::Avx {
             // SAFETY: the variant only exists where `available` saw the feature; both pointers cover `bytes.len()`
             // octets, a multiple of 64; `to` is made of atomics, which may be written through a shared reference.
-            Copier::Avx => unsafe { x86::avx(bytes.as_ptr(), to.as_ptr().cast_mut().cast(), bytes.len()) },
-            #[cfg(all(target_arch = "x86_64", not(miri), not(loom)))]
-            // SAFETY: as above.
-            Copier::Avx512 => unsafe {
-                x86::avx512(bytes.as_ptr(), to.as_ptr().cast_mut().cast(), bytes.len())
-            },
+            return unsafe { x86::avx(bytes.as_ptr(), to.as_ptr().cast_mut().cast(), bytes.len()) };
+        }
+        for (word, octets) in to.iter().zip(bytes.chunks_exact(8)) {
+            word.store(u64::from_le_bytes(octets.try_into().expect("eight octets")), Ordering::Relaxed);
         }
     }
 }
@@ -149,51 +148,101 @@ mod x86 {
         if len == 0 {
             return;
         }
-        // SAFETY: the loop moves exactly `len` octets, `offset` running from 0 in steps of 64; flags are clobbered.
+        // SAFETY: the loop moves exactly `len` octets, `offset` running from 0 in steps of 64. `vzeroupper` changes
+        // upper halves only, which nobody outside an AVX function relies on; without it every later SSE instruction
+        // of the caller would wait for them.
         unsafe {
             asm!(
                 "2:",
-                "vmovdqu {low}, ymmword ptr [{from} + {offset}]",
-                "vmovdqu {high}, ymmword ptr [{from} + {offset} + 32]",
-                "vmovdqu ymmword ptr [{to} + {offset}], {low}",
-                "vmovdqu ymmword ptr [{to} + {offset} + 32], {high}",
+                "vmovdqu ymm0, ymmword ptr [{from} + {offset}]",
+                "vmovdqu ymm1, ymmword ptr [{from} + {offset} + 32]",
+                "vmovdqu ymmword ptr [{to} + {offset}], ymm0",
+                "vmovdqu ymmword ptr [{to} + {offset} + 32], ymm1",
                 "add {offset}, 64",
                 "cmp {offset}, {len}",
                 "jb 2b",
+                "vzeroupper",
                 from = in(reg) from,
                 to = in(reg) to,
                 len = in(reg) len,
                 offset = inout(reg) 0_usize => _,
-                low = out(ymm_reg) _,
-                high = out(ymm_reg) _,
+                out("ymm0") _, out("ymm1") _, out("ymm2") _, out("ymm3") _,
+                out("ymm4") _, out("ymm5") _, out("ymm6") _, out("ymm7") _,
+                out("ymm8") _, out("ymm9") _, out("ymm10") _, out("ymm11") _,
+                out("ymm12") _, out("ymm13") _, out("ymm14") _, out("ymm15") _,
                 options(nostack),
             );
         }
     }
 
-    /// As [`avx`], a line a move.
+    /// Moves `len` octets out of shared memory, a line a move, the last one masked.
     ///
     /// # Safety
-    /// As [`avx`], with AVX-512F.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn avx512(from: *const u8, to: *mut u8, len: usize) {
-        if len == 0 {
-            return;
-        }
-        // SAFETY: as in `avx`.
+    /// As [`avx`], with AVX-512BW; any `len`, `from` valid for it rounded up to whole lines.
+    #[target_feature(enable = "avx512bw")]
+    pub(super) unsafe fn avx512_read(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: whole lines are moved for `len / 64 * 64` octets; the mask has one bit for each octet left, and a
+        // masked store touches no octet whose bit is clear. zmm16 needs no `vzeroupper`.
         unsafe {
             asm!(
+                "test {whole}, {whole}",
+                "jz 3f",
                 "2:",
-                "vmovdqu64 {line}, zmmword ptr [{from} + {offset}]",
-                "vmovdqu64 zmmword ptr [{to} + {offset}], {line}",
+                "vmovdqu64 zmm16, zmmword ptr [{from} + {offset}]",
+                "vmovdqu64 zmmword ptr [{to} + {offset}], zmm16",
                 "add {offset}, 64",
-                "cmp {offset}, {len}",
+                "cmp {offset}, {whole}",
                 "jb 2b",
+                "3:",
+                "test {mask}, {mask}",
+                "jz 4f",
+                "kmovq {left}, {mask}",
+                "vmovdqu64 zmm16, zmmword ptr [{from} + {offset}]",
+                "vmovdqu8 zmmword ptr [{to} + {offset}] {{{left}}}, zmm16",
+                "4:",
                 from = in(reg) from,
                 to = in(reg) to,
-                len = in(reg) len,
+                whole = in(reg) len / 64 * 64,
+                mask = in(reg) (1_u64 << (len % 64)) - 1,
                 offset = inout(reg) 0_usize => _,
-                line = out(zmm_reg) _,
+                left = out(kreg) _,
+                out("zmm16") _,
+                options(nostack),
+            );
+        }
+    }
+
+    /// Moves `len` octets into shared memory, a line a move; the rest of the last line becomes zero.
+    ///
+    /// # Safety
+    /// As [`avx`], with AVX-512BW; any `len`, `to` valid for it rounded up to whole lines.
+    #[target_feature(enable = "avx512bw")]
+    pub(super) unsafe fn avx512_write(from: *const u8, to: *mut u8, len: usize) {
+        // SAFETY: as in `avx512_read`, with a masked load: octets whose bit is clear are not read and become zero.
+        unsafe {
+            asm!(
+                "test {whole}, {whole}",
+                "jz 3f",
+                "2:",
+                "vmovdqu64 zmm16, zmmword ptr [{from} + {offset}]",
+                "vmovdqu64 zmmword ptr [{to} + {offset}], zmm16",
+                "add {offset}, 64",
+                "cmp {offset}, {whole}",
+                "jb 2b",
+                "3:",
+                "test {mask}, {mask}",
+                "jz 4f",
+                "kmovq {left}, {mask}",
+                "vmovdqu8 zmm16 {{{left}}} {{z}}, zmmword ptr [{from} + {offset}]",
+                "vmovdqu64 zmmword ptr [{to} + {offset}], zmm16",
+                "4:",
+                from = in(reg) from,
+                to = in(reg) to,
+                whole = in(reg) len / 64 * 64,
+                mask = in(reg) (1_u64 << (len % 64)) - 1,
+                offset = inout(reg) 0_usize => _,
+                left = out(kreg) _,
+                out("zmm16") _,
                 options(nostack),
             );
         }

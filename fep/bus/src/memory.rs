@@ -8,7 +8,9 @@ pub(crate) use loom::sync::atomic::{AtomicU64, Ordering, fence};
 #[cfg(not(loom))]
 pub(crate) use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use crate::layout::{LINE, Shape, page};
+#[cfg(any(test, loom))]
+use crate::layout::LINE;
+use crate::layout::{Shape, page};
 
 /// Words of a ring; lengths are fixed for the life of the value.
 pub(crate) trait Memory {
