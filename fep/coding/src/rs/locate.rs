@@ -186,10 +186,13 @@ impl<L: Lanes> Locator<L> {
         for (i, lambda) in lambda.iter().enumerate() {
             l.store(&mut self.work.lambda[i], base, *lambda);
         }
-        for m in 0..longest {
+        // All coefficients: a neighbouring slice of the group may be longer than this one.
+        for m in 0..e {
             let mut omega = zero;
-            for i in 0..=m {
-                omega = l.multiply_add(omega, &factors[i], &syndromes[m - i]);
+            if m < longest {
+                for i in 0..=m {
+                    omega = l.multiply_add(omega, &factors[i], &syndromes[m - i]);
+                }
             }
             l.store(&mut self.work.omega[m], base, omega);
         }
