@@ -3,6 +3,7 @@
 //! Figures are printed, never asserted. Cases are named `area/what/variant`, e.g. `rs/223/i5/errors16`.
 
 pub mod cases;
+pub mod peers;
 pub mod timing;
 
 /// One benchmark: what it is called and how to run it.
