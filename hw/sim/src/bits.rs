@@ -51,6 +51,11 @@ impl BitString {
         self.partial_bits = (self.partial_bits + bit_count) % 8;
     }
 
+    /// Bits of the last octet that are not filled.
+    pub(crate) fn free_bits(&self) -> usize {
+        (8 - self.partial_bits as usize) % 8
+    }
+
     /// Moves all whole octets to the end of `out`; an unfinished last octet stays.
     pub(crate) fn take_whole(&mut self, out: &mut Vec<u8>) {
         let whole = self.octets.len() - usize::from(self.partial_bits != 0);

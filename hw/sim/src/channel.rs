@@ -260,9 +260,16 @@ impl Channel {
         while let Some((_, late, octets)) = self.held.pop_front() {
             self.arrive(late, &octets, sink);
         }
-        if let Some(mut short) = self.short.take() {
-            short.passage.truncated = true;
-            self.ledger.note_passage(short.position, short.passage);
+        match self.short.take() {
+            // The bits that fill the last octet can make up for those that were lost.
+            Some(short) if short.missing_bits <= self.stream.free_bits() => {
+                self.complete(short, &[if self.inverted { 0xFF } else { 0 }]);
+            }
+            Some(mut short) => {
+                short.passage.truncated = true;
+                self.ledger.note_passage(short.position, short.passage);
+            }
+            None => {}
         }
         self.octets.clear();
         self.stream.take_all(&mut self.octets);

@@ -96,7 +96,9 @@ pub enum Outcome {
         /// Symbols to correct, in all codewords.
         symbols: u32,
     },
-    /// At least one codeword is beyond the code's power.
+    /// At least one codeword is beyond the code's power. A decoder says so, but for chance (below 1e-13 for E = 16) and
+    /// for slips by whole octets: Reed-Solomon codes are cyclic, and behind the legacy randomiser a
+    /// codeblock that slipped so near its front is another codeblock. Only a FECF tells then.
     Uncorrectable {
         /// Codewords beyond it.
         codewords: u8,

@@ -1,0 +1,67 @@
+//! From transfer frames to what is radiated: channel code, randomiser, marker (131.0-B-5 2.2).
+
+use fep_coding::{BlockEncoder, CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
+
+use crate::channel::CaduLayout;
+
+/// Makes channel access data units of frames.
+#[derive(Debug)]
+pub struct Encoder {
+    marker: Marker,
+    code: BlockEncoder,
+    randomizer: Derandomizer,
+}
+
+impl Encoder {
+    /// An encoder for one physical channel.
+    ///
+    /// # Errors
+    /// [`CodeSpecError`] when there is no such code.
+    pub fn new(marker: Marker, code: &CodeSpec, randomizer: Randomizer) -> Result<Encoder, CodeSpecError> {
+        let code = code.build_encoder(Isa::best())?;
+        let randomizer = Derandomizer::new(randomizer, code.block_len());
+        Ok(Encoder { marker, code, randomizer })
+    }
+
+    /// Octets of the frames it takes.
+    #[must_use]
+    pub fn frame_len(&self) -> usize {
+        self.code.frame_len()
+    }
+
+    /// Where marker and codewords lie in its CADUs.
+    #[must_use]
+    pub fn layout(&self) -> CaduLayout {
+        let interleave = match self.code.spec() {
+            CodeSpec::None { .. } => 1,
+            CodeSpec::ReedSolomon(rs) => rs.interleave,
+        };
+        CaduLayout {
+            marker_len: self.marker.as_bytes().len(),
+            codeblock_len: self.code.block_len(),
+            interleave,
+        }
+    }
+
+    /// Wrong symbols that the code corrects in one codeword; 0 without a code.
+    #[must_use]
+    pub fn correctable(&self) -> u16 {
+        match self.code.spec() {
+            CodeSpec::None { .. } => 0,
+            CodeSpec::ReedSolomon(rs) => rs.e.correctable() as u16,
+        }
+    }
+
+    /// Appends the CADU of `frame` to `out`.
+    ///
+    /// # Panics
+    /// If `frame` is not [`Encoder::frame_len`] octets long: that is the caller's mistake.
+    pub fn encode(&mut self, frame: &[u8], out: &mut Vec<u8>) {
+        out.extend_from_slice(self.marker.as_bytes());
+        let start = out.len();
+        out.resize(start + self.code.block_len(), 0);
+        let block = &mut out[start..];
+        self.code.encode(frame, block);
+        self.randomizer.apply(block);
+    }
+}

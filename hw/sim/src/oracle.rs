@@ -1,0 +1,48 @@
+//! The checker's half of a simulated spacecraft: which frames it sends, without storing them.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+
+use crate::spacecraft::{FrameIdentity, Spacecraft, SpacecraftError, SpacecraftSpec};
+
+/// Knows every octet of the first frames of a spacecraft, by regenerating the stream and keeping one hash a frame.
+#[derive(Debug)]
+pub struct FrameOracle {
+    frames: HashMap<u64, FrameIdentity>,
+}
+
+impl FrameOracle {
+    /// Regenerates the first `frame_count` frames.
+    ///
+    /// # Errors
+    /// As [`Spacecraft::new`].
+    ///
+    /// # Panics
+    /// If two frames of the stream are the same octet for octet (TM counters repeat after 256 frames, their packets never
+    /// do), for then no checker could tell them apart.
+    pub fn new(spec: SpacecraftSpec, seed: u64, frame_count: u64) -> Result<FrameOracle, SpacecraftError> {
+        let mut spacecraft = Spacecraft::new(spec, seed)?;
+        let mut frames = HashMap::with_capacity(usize::try_from(frame_count).unwrap_or(0));
+        let mut octets = Vec::new();
+        for _ in 0..frame_count {
+            octets.clear();
+            let identity = spacecraft.next_frame(&mut octets);
+            let twin = frames.insert(hash(&octets), identity);
+            assert!(twin.is_none(), "frames {twin:?} and {identity:?} are the same");
+        }
+        Ok(FrameOracle { frames })
+    }
+
+    /// Which frame of the spacecraft these octets are; `None` if it never sent them.
+    #[must_use]
+    pub fn identify(&self, octets: &[u8]) -> Option<FrameIdentity> {
+        self.frames.get(&hash(octets)).copied()
+    }
+}
+
+/// The hash of a frame by which [`FrameOracle`] knows it: not cryptographic, the same within one build of the program.
+fn hash(octets: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(octets);
+    hasher.finish()
+}
