@@ -16,14 +16,16 @@
 //!   neither a false marker in data nor a damaged one during the check costs a block.
 //! * **Lock**: at the place where the next marker is due
 //!   1. it is *found in place* if it has at most `lock_bit_errors` errors there, else
-//!   2. it is *found slipped* at the nearest best place within `slip_window_bits` with at most `search_bit_errors`
-//!      errors: the block carries [`Block::slip_bits`], and the following are aligned to it, else
+//!   2. it is *found slipped* at another place within `slip_window_bits` with at most as many errors (the place with
+//!      the fewest, then the nearest): the block carries [`Block::slip_bits`], the following are aligned to it, else
 //!   3. it is *missing*: **Flywheel**.
 //! * **Flywheel**: as Lock, but the blocks without marker are held back until a later marker is found: then they are
 //!   given out flagged, and the state is **Lock**. When more than `flywheel_blocks` in a row are missing, lock is lost:
 //!   **Search**, starting again *one bit behind the last marker that was really seen*. All data since then is still
 //!   held, so however far the stream has slipped, no block behind the slip is lost. The blocks taken on trust are given
 //!   out too, flagged, unless the search finds that real blocks overlap them.
+//! * Lock is also lost, and everything since the last marker seen searched again, when a marker is found after missing
+//!   ones but two others lie one period apart in between: the stream had slipped and has slipped back.
 //!
 //! Blocks are given out in the order of their markers; in Lock, as soon as their last bit is there. What is given out
 //! depends on the stream alone, never on how it is cut into pieces.

@@ -99,13 +99,14 @@ impl MarkerFinder {
         }
     }
 
-    /// The best marker near `due` but not at it: within `window_bits`, at most `search_bit_errors` errors; fewest errors
-    /// first, then nearest, then earliest. Only markers that lie whole in `window` and start at `not_before` or later.
+    /// The best marker near `due` but not at it: within `window_bits`, at most `bit_errors` errors; fewest errors first,
+    /// then nearest, then earliest. Only markers that lie whole in `window` and start at `not_before` or later.
     pub(super) fn slipped(
         &self,
         window: &Window<'_>,
         due: u64,
         window_bits: u32,
+        bit_errors: u32,
         not_before: u64,
     ) -> Option<Sighting> {
         let last = window.end_bit().checked_sub(u64::from(self.bits))?;
@@ -113,7 +114,7 @@ impl MarkerFinder {
         let places = offsets.flatten().filter(|&position| position >= not_before && position <= last);
         // min_by_key keeps the first of equals: the nearest, the earlier of two.
         places
-            .filter_map(|position| self.sighting(window, position, self.search_bit_errors))
+            .filter_map(|position| self.sighting(window, position, bit_errors))
             .min_by_key(|sighting| sighting.bit_errors)
     }
 }

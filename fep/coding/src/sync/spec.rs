@@ -32,9 +32,9 @@ pub struct SyncSpec {
     pub marker: Marker,
     /// Octets between the end of a marker and the start of the next: frame or codeblock.
     pub block_len: usize,
-    /// Bit errors with which a marker still counts while searching, and at a position where it is not expected.
+    /// Bit errors with which a marker still counts while searching, where it can be anywhere.
     pub search_bit_errors: u32,
-    /// Bit errors with which a marker still counts exactly where it is expected.
+    /// Bit errors with which a marker still counts where it is due, or within the slip window of that place.
     pub lock_bit_errors: u32,
     /// Markers that must follow the first one before lock is declared; 0 locks on the first.
     pub check_markers: u32,
@@ -95,7 +95,7 @@ pub enum SyncSpecError {
     /// The marker looks like itself a few bits away, so that its place cannot be told.
     #[error(
         "marker {marker} differs from itself moved by {shift} bits in only {distance} bits: with \
-         search_bit_errors = {errors} and slip_window_bits = {window} its place is ambiguous; lower one of them"
+         lock_bit_errors = {errors} and slip_window_bits = {window} its place is ambiguous; lower one of them"
     )]
     AmbiguousMarker {
         /// The marker.
@@ -104,7 +104,7 @@ pub enum SyncSpecError {
         shift: u32,
         /// Bits that differ there.
         distance: u32,
-        /// `search_bit_errors`.
+        /// `lock_bit_errors`.
         errors: u32,
         /// `slip_window_bits`.
         window: u32,
@@ -163,19 +163,13 @@ impl SyncSpec {
         }
         for shift in 1..=self.slip_window_bits.clamp(1, bits / 2) {
             let distance = self.marker.distance_to_itself(shift);
-            let complement_distance = bits - shift - distance;
-            let nearest = match self.polarity {
-                Polarity::Auto => distance.min(complement_distance),
+            let distance = match self.polarity {
+                Polarity::Auto => distance.min(bits - shift - distance),
                 Polarity::Normal | Polarity::Inverted => distance,
             };
-            if nearest <= self.search_bit_errors {
-                return Err(SyncSpecError::AmbiguousMarker {
-                    marker: self.marker,
-                    shift,
-                    distance: nearest,
-                    errors: self.search_bit_errors,
-                    window: self.slip_window_bits,
-                });
+            if distance <= self.lock_bit_errors {
+                let (marker, errors, window) = (self.marker, self.lock_bit_errors, self.slip_window_bits);
+                return Err(SyncSpecError::AmbiguousMarker { marker, shift, distance, errors, window });
             }
         }
         Ok(())

@@ -190,7 +190,7 @@ impl Tracker {
                     }
                     self.give_out_pending(&track, window, counters, sink);
                     match self.look(&track, window) {
-                        Look::Found(sighting) => self.found(track, sighting, counters),
+                        Look::Found(sighting) => self.found(track, sighting, window, counters),
                         Look::Missing => self.missing(track, window, counters),
                         Look::Wait(bit) => {
                             let ripe = self.pending.front().filter(|slot| is_ripe(slot, &track));
@@ -223,8 +223,14 @@ impl Tracker {
                 Phase::Track(mut track) => {
                     self.give_out_pending(&track, window, counters, sink);
                     match self.look_at_end(&track, window) {
-                        Look::Found(sighting) => self.found(track, sighting, counters),
+                        Look::Found(sighting) => self.found(track, sighting, window, counters),
                         Look::Missing => self.missing(track, window, counters),
+                        // A candidate whose own block is cut off vouches for nothing.
+                        Look::Wait(_)
+                            if !track.confirmed && window.end_bit() < track.candidate + self.period =>
+                        {
+                            self.lose(track);
+                        }
                         Look::Wait(_) if track.missing == 0 => {
                             self.confirm(&mut track, counters);
                             self.give_out_pending(&track, window, counters, sink);
@@ -288,7 +294,7 @@ impl Tracker {
     fn look_for_slip(&self, track: &Track, window: &Window<'_>) -> Look {
         let not_before = track.last_seen + 1;
         self.finder
-            .slipped(window, track.due, self.slip_window_bits, not_before)
+            .slipped(window, track.due, self.slip_window_bits, self.lock_bit_errors, not_before)
             .map_or(Look::Missing, Look::Found)
     }
 
@@ -318,7 +324,18 @@ impl Tracker {
         self.phase = Phase::Track(track);
     }
 
-    fn found(&mut self, mut track: Track, sighting: Sighting, counters: &mut SyncCounters) {
+    fn found(
+        &mut self,
+        mut track: Track,
+        sighting: Sighting,
+        window: &Window<'_>,
+        counters: &mut SyncCounters,
+    ) {
+        if track.missing > 0 && self.has_rival(&track, sighting, window) {
+            counters.lock_lost += u64::from(track.confirmed);
+            self.lose(track);
+            return;
+        }
         // Within the slip window, which fits an i8.
         let slip_bits = (sighting.position as i64 - track.due as i64) as i8;
         self.pending.push_back(Slot::seen(sighting, slip_bits));
@@ -331,6 +348,21 @@ impl Tracker {
             self.confirm(&mut track, counters);
         }
         self.phase = Phase::Track(track);
+    }
+
+    /// Whether two markers one period apart lie between the last marker seen and `sighting`, with markers of the track
+    /// missing in between: then the stream has slipped and slipped back, and the blocks on trust are cut wrong.
+    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_>) -> bool {
+        let to = sighting.position - self.period + 1;
+        let mut from = track.last_seen + 1;
+        while let Some(rival) = self.finder.first(window, from, to) {
+            let next = rival.position + self.period;
+            if self.finder.sighting(window, next, self.lock_bit_errors).is_some() {
+                return true;
+            }
+            from = rival.position + 1;
+        }
+        false
     }
 
     fn missing(&mut self, mut track: Track, window: &Window<'_>, counters: &mut SyncCounters) {

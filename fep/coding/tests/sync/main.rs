@@ -1,0 +1,9 @@
+//! The frame synchroniser: its rules one by one, its properties against a naive oracle, and real and synthetic streams
+//! made by other programs, through to decoded frames.
+
+mod captures;
+mod chains;
+mod oracle;
+mod properties;
+mod rules;
+mod stream;
