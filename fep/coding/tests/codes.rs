@@ -1,0 +1,301 @@
+//! Randomisers, checksums, header check and code specifications, against vectors and peers made elsewhere.
+
+use fep_coding::crc::{Crc16, Crc32, crc16_fecf, crc32_uslp};
+use fep_coding::fhec::{self, FhecVerdict};
+use fep_coding::rs::{Basis, RsE, RsSpec, RsSpecError};
+use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Randomizer};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+fn cases(vectors: &str) -> Vec<Value> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
+    let vectors = std::fs::read(format!("{folder}/{vectors}")).expect("the vectors");
+    let vectors: Value = serde_json::from_slice(&vectors).expect("JSON");
+    vectors["cases"].as_array().expect("cases").clone()
+}
+
+fn octets(hex: &Value) -> Vec<u8> {
+    let digits = hex.as_str().expect("hexadecimal digits").as_bytes();
+    let nibble = |digit: u8| (digit as char).to_digit(16).expect("a digit") as u8;
+    digits.chunks_exact(2).map(|pair| (nibble(pair[0]) << 4) | nibble(pair[1])).collect()
+}
+
+// REQ: FEP-CODING-002
+// REQ: FEP-CODING-003
+#[test]
+fn the_sequences_are_those_of_other_programs() {
+    let mut seen = 0;
+    for case in cases("coding/randomizers.json") {
+        let (randomizer, key) = match case["name"].as_str() {
+            Some("tm_255_legacy") => (Randomizer::Legacy255, "first_600_octets"),
+            Some("tc_255") => (Randomizer::Tc255, "first_600_octets"),
+            Some("tm_131071") => (Randomizer::Long131071, "first_2048_octets"),
+            _ => continue,
+        };
+        seen += 1;
+        let expected = octets(&case[key]);
+        assert_eq!(randomizer.sequence(expected.len()), expected, "{randomizer:?}");
+    }
+    assert_eq!(seen, 3);
+}
+
+// REQ: FEP-CODING-002
+// REQ: FEP-CODING-003
+#[test]
+fn randomised_data_is_that_of_other_programs_in_place_and_copied() {
+    let mut seen = 0;
+    for case in cases("coding/randomizers.json").iter().filter(|case| case["name"] == "applied") {
+        let data = octets(&case["data"]);
+        for (randomizer, key) in [
+            (Randomizer::Legacy255, "tm_255"),
+            (Randomizer::Tc255, "tc_255"),
+            (Randomizer::Long131071, "tm_131071"),
+        ] {
+            for isa in Isa::available() {
+                seen += 1;
+                let derandomizer =
+                    Derandomizer::with_isa(randomizer, data.len(), *isa).expect("an available set");
+                let mut applied = data.clone();
+                derandomizer.apply(&mut applied);
+                assert_eq!(applied, octets(&case[key]), "{randomizer:?} {isa}");
+                let mut copied = vec![0; data.len()];
+                derandomizer.apply_to(&data, &mut copied);
+                assert_eq!(copied, applied, "{randomizer:?} {isa}");
+            }
+        }
+    }
+    assert!(seen >= 9, "{seen} checks");
+}
+
+// REQ: FEP-CODING-003
+#[test]
+fn the_long_sequence_repeats_after_131071_bits_with_65536_ones() {
+    let octets = Randomizer::Long131071.sequence(2 * 131_071);
+    let bits: Vec<u8> = octets.iter().flat_map(|octet| (0..8).map(move |i| (octet >> (7 - i)) & 1)).collect();
+    let (first, rest) = bits.split_at(131_071);
+    assert_eq!(first.iter().filter(|bit| **bit == 1).count(), 65_536);
+    assert!(rest.chunks(131_071).all(|period| period == &first[..period.len()]));
+    assert_ne!(first[..1000], first[1000..2000]);
+}
+
+#[test]
+fn no_randomiser_leaves_data_as_it_is() {
+    let derandomizer = Derandomizer::new(Randomizer::None, 16);
+    let mut data = [7; 16];
+    derandomizer.apply(&mut data);
+    let mut copied = [0; 16];
+    derandomizer.apply_to(&data, &mut copied);
+    assert_eq!((data, copied), ([7; 16], [7; 16]));
+}
+
+#[test]
+fn randomisers_have_the_names_of_configuration_files() {
+    for (name, randomizer) in [
+        ("none", Randomizer::None),
+        ("legacy", Randomizer::Legacy255),
+        ("long", Randomizer::Long131071),
+        ("tc", Randomizer::Tc255),
+    ] {
+        assert_eq!(serde_json::from_value::<Randomizer>(json!(name)).expect("a name"), randomizer);
+        assert_eq!(serde_json::to_value(randomizer).expect("a name"), json!(name));
+    }
+}
+
+// REQ: FEP-CODING-006
+// REQ: FEP-CODING-007
+#[test]
+fn checksums_are_those_of_other_programs_on_every_instruction_set() {
+    for case in cases("coding/crc.json") {
+        let data = octets(&case["data"]);
+        let fecf = format!("{:04x}", crc16_fecf(&data));
+        assert_eq!(fecf, case["fecf_crc16"]);
+        assert_eq!(format!("{:08x}", crc32_uslp(&data)), case["uslp_prox_crc32"]);
+        for isa in Isa::available() {
+            let crc16 = Crc16::with_isa(*isa).expect("an available set");
+            assert_eq!(format!("{:04x}", crc16.checksum(&data)), fecf, "{isa}");
+            let crc32 = Crc32::with_isa(*isa).expect("an available set");
+            assert_eq!(format!("{:08x}", crc32.checksum(&data)), case["uslp_prox_crc32"], "{isa}");
+        }
+    }
+}
+
+/// The USLP polynomial as the `crc` crate wants it.
+const USLP: crc::Algorithm<u32> = crc::Algorithm {
+    width: 32,
+    poly: 0x00A0_0805,
+    init: 0,
+    refin: false,
+    refout: false,
+    xorout: 0,
+    check: 0x5169_3C0C,
+    residue: 0,
+};
+
+// REQ: FEP-CODING-006
+// REQ: FEP-CODING-007
+#[test]
+fn checksums_of_every_short_length_are_those_of_the_crc_crate() {
+    let crc16 = crc::Crc::<u16>::new(&crc::CRC_16_IBM_3740);
+    let crc32 = crc::Crc::<u32>::new(&USLP);
+    let data: Vec<u8> = (0..600u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
+    for isa in Isa::available() {
+        let (ours16, ours32) =
+            (Crc16::with_isa(*isa).expect("available"), Crc32::with_isa(*isa).expect("available"));
+        for len in 0..data.len() {
+            assert_eq!(ours16.checksum(&data[..len]), crc16.checksum(&data[..len]), "{isa}, {len} octets");
+            assert_eq!(ours32.checksum(&data[..len]), crc32.checksum(&data[..len]), "{isa}, {len} octets");
+        }
+    }
+}
+
+proptest! {
+    // REQ: FEP-CODING-006
+    // REQ: FEP-CODING-007
+    #[test]
+    fn checksums_are_those_of_the_crc_crate_and_zero_over_data_with_its_checksum(
+        data in prop::collection::vec(any::<u8>(), 0..5000), offset in 0usize..64,
+    ) {
+        let data = &data[offset.min(data.len())..];
+        let fecf = crc::Crc::<u16>::new(&crc::CRC_16_IBM_3740).checksum(data);
+        let uslp = crc::Crc::<u32>::new(&USLP).checksum(data);
+        for isa in Isa::available() {
+            let crc16 = Crc16::with_isa(*isa).expect("an available set");
+            let crc32 = Crc32::with_isa(*isa).expect("an available set");
+            prop_assert_eq!(crc16.checksum(data), fecf);
+            prop_assert_eq!(crc32.checksum(data), uslp);
+            prop_assert_eq!(crc16.checksum(&[data, &fecf.to_be_bytes()].concat()), 0);
+            prop_assert_eq!(crc32.checksum(&[data, &uslp.to_be_bytes()].concat()), 0);
+        }
+    }
+
+    // REQ: FEP-CODING-001
+    #[test]
+    fn randomising_twice_is_nothing_and_every_instruction_set_agrees(
+        data in prop::collection::vec(any::<u8>(), 0..3000), spare in 0usize..100,
+        randomizer in prop_oneof![
+            Just(Randomizer::None), Just(Randomizer::Legacy255), Just(Randomizer::Long131071), Just(Randomizer::Tc255)
+        ],
+    ) {
+        let sequence = randomizer.sequence(data.len());
+        let expected: Vec<u8> = data.iter().zip(&sequence).map(|(a, b)| a ^ b).collect();
+        for isa in Isa::available() {
+            let derandomizer = Derandomizer::with_isa(randomizer, data.len() + spare, *isa).expect("available");
+            let mut applied = data.clone();
+            derandomizer.apply(&mut applied);
+            prop_assert_eq!(&applied, &expected);
+            derandomizer.apply(&mut applied);
+            prop_assert_eq!(&applied, &data);
+            derandomizer.apply_to(&data, &mut applied);
+            prop_assert_eq!(&applied, &expected);
+        }
+    }
+}
+
+// REQ: FEP-CODING-009
+#[test]
+fn header_checks_and_corrections_are_those_of_another_program() {
+    let mut corrected = [0; 3];
+    for case in cases("frames/aos_fhec.json") {
+        let header = octets(&case["mcid_vcid_hdr_octets_0_1"]);
+        let signalling = octets(&case["signaling_octet_5"])[0];
+        assert_eq!(
+            format!("{:04x}", fhec::encode(header[0], header[1], signalling)),
+            case["fhec"],
+            "of {case}"
+        );
+        let errors = case["symbol_errors"].as_u64().expect("a number") as usize;
+        if errors > 2 {
+            continue; // beyond the code: reported or not, by chance
+        }
+        corrected[errors] += 1;
+        let received = octets(&case["received_10_symbols"]);
+        let check = u16::from_be_bytes([received[3], received[4]]);
+        assert_eq!(
+            fhec::decode(received[0], received[1], received[2], check),
+            FhecVerdict::Good { header: [header[0], header[1], signalling], symbols_corrected: errors as u8 },
+            "of {case}"
+        );
+    }
+    assert!(corrected.iter().all(|cases| *cases > 0), "{corrected:?}");
+}
+
+// REQ: FEP-CODING-009
+#[test]
+fn three_wrong_header_symbols_are_mostly_reported_and_never_taken_for_a_clean_header() {
+    let [c0, c1] = fhec::encode(0x72, 0x21, 0x45).to_be_bytes();
+    let (mut reported, mut all) = (0, 0);
+    for pattern in 0u32..4096 {
+        let [a, b, c] = [pattern >> 8, (pattern >> 4) & 0xF, pattern & 0xF].map(|error| error as u8);
+        if a == 0 || b == 0 || c == 0 {
+            continue;
+        }
+        all += 1;
+        match fhec::decode(0x72 ^ (a << 4), 0x21 ^ b, 0x45 ^ c, u16::from_be_bytes([c0, c1])) {
+            FhecVerdict::Uncorrectable => reported += 1,
+            FhecVerdict::Good { symbols_corrected, .. } => assert_eq!(symbols_corrected, 2),
+        }
+    }
+    assert!(reported * 2 > all, "{reported} of {all}");
+}
+
+// REQ: FEP-CODING-010
+#[test]
+fn a_code_is_read_from_configuration_and_impossible_ones_are_refused_with_the_reason() {
+    let read = |value: Value| serde_json::from_value::<CodeSpec>(value);
+    let rs = RsSpec { e: RsE::E16, interleave: 5, virtual_fill: 0, basis: Basis::Dual };
+    assert_eq!(
+        read(json!({"code": "reed_solomon", "e": 16, "interleave": 5})).expect("a code"),
+        CodeSpec::ReedSolomon(rs)
+    );
+    let uncoded = read(json!({"code": "none", "frame_len": 1115})).expect("no code");
+    assert_eq!(uncoded, CodeSpec::None { frame_len: 1115 });
+    assert_eq!(serde_json::to_value(uncoded).expect("JSON"), json!({"code": "none", "frame_len": 1115}));
+    let unknown = read(json!({"code": "raptor"})).expect_err("no such code").to_string();
+    assert!(unknown.contains("raptor") && unknown.contains("reed_solomon"), "{unknown}");
+
+    for frame_len in [0, 65_537] {
+        let error = CodeSpec::None { frame_len }.build(Isa::Scalar).expect_err("an impossible length");
+        assert_eq!(error, CodeSpecError::FrameLen(frame_len));
+        assert!(error.to_string().contains("65536"));
+    }
+    let odd = CodeSpec::ReedSolomon(RsSpec { interleave: 6, ..rs });
+    assert_eq!(odd.validate(), Err(CodeSpecError::ReedSolomon(RsSpecError::Interleave(6))));
+    assert!(odd.build_encoder(Isa::Scalar).is_err());
+    let foreign = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
+    assert!(matches!(uncoded.build(foreign), Err(CodeSpecError::Isa(_))));
+}
+
+proptest! {
+    // REQ: FEP-CODING-011
+    #[test]
+    fn what_an_encoder_makes_the_decoder_of_the_same_specification_gives_back(
+        e in prop_oneof![Just(RsE::E8), Just(RsE::E16)], interleave in prop_oneof![Just(1u8), Just(4), Just(5), Just(8)],
+        virtual_fill in 0u8..100, frames in 1usize..5, spare in 0usize..40, coded: bool, seed: u8,
+    ) {
+        let rs = RsSpec { e, interleave, virtual_fill, basis: Basis::Dual };
+        let spec = if coded { CodeSpec::ReedSolomon(rs) } else { CodeSpec::None { frame_len: rs.frame_len() } };
+        for isa in Isa::available() {
+            let mut encoder = spec.build_encoder(*isa).expect("a code");
+            let mut decoder = spec.build(*isa).expect("a code");
+            prop_assert_eq!(encoder.block_len(), decoder.block_len());
+            let (block_len, frame_len) = (decoder.block_len(), decoder.frame_len());
+            let stride = block_len + spare;
+            let sent: Vec<u8> = (0..frames * frame_len).map(|i| (i as u8).wrapping_mul(31) ^ seed).collect();
+            let mut blocks = vec![0; frames * stride];
+            for (frame, block) in sent.chunks_exact(frame_len).zip(blocks.chunks_exact_mut(stride)) {
+                encoder.encode(frame, &mut block[..block_len]);
+            }
+            if coded {
+                blocks.chunks_exact_mut(stride).for_each(|block| block[7] ^= 0x40);
+            }
+            let mut verdicts = vec![Default::default(); frames];
+            decoder.decode_batch(&mut blocks, stride, &mut verdicts);
+            for ((block, frame), verdict) in
+                blocks.chunks_exact(stride).zip(sent.chunks_exact(frame_len)).zip(&verdicts)
+            {
+                prop_assert_eq!(&block[..frame_len], frame);
+                prop_assert_eq!(verdict.symbols_corrected, u16::from(coded));
+            }
+        }
+    }
+}
