@@ -273,7 +273,7 @@ impl Consumer {
 
     /// Writes the cursor file (one `pwrite`): a restart resumes here, the warden counts from here.
     pub fn store_cursor(&mut self) -> Result<(), BusError> {
-        self.cursor.generation += 1;
+        self.cursor.generation = self.cursor.generation.wrapping_add(1);
         self.cursor.instance = self.fixed_page.instance;
         self.cursor.next = self.reader.next();
         self.cursor.ledger = self.reader.ledger();
@@ -318,7 +318,7 @@ impl Consumer {
 
     /// Stores the cursor and tells the warden not to watch it any more.
     pub fn detach(mut self) -> Result<(), BusError> {
-        self.cursor.want_gen = self.cursor.want_gen.next_multiple_of(2);
+        self.cursor.want_gen = self.cursor.want_gen.wrapping_add(self.cursor.want_gen & 1);
         self.store_cursor()
     }
 
@@ -365,7 +365,7 @@ impl Consumer {
     /// Asks to be watched (again), with the next store of the cursor.
     fn arm(&mut self) {
         if self.gate.is_some() {
-            self.cursor.want_gen = (self.cursor.want_gen + 1) | 1;
+            self.cursor.want_gen = self.cursor.want_gen.wrapping_add(1) | 1;
         }
     }
 

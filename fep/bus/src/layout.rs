@@ -298,6 +298,11 @@ impl Shape {
         1 << self.desc_log2
     }
 
+    /// Records between two refreshes of the head hints: few enough that the newest hinted record is still there.
+    pub(crate) const fn hint_every(&self) -> u64 {
+        if self.slots() / 2 < HINT_EVERY { self.slots() / 2 } else { HINT_EVERY }
+    }
+
     pub(crate) const fn start(&self) -> Position {
         Position { seq: self.seq0, pos: self.pos0, payload: self.payload0 }
     }

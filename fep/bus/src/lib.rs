@@ -46,6 +46,8 @@ mod lock;
 mod map;
 mod memory;
 mod metrics;
+#[cfg(test)]
+mod models;
 mod producer;
 mod reader;
 mod spec;

@@ -86,6 +86,8 @@ pub(crate) struct Reader<M> {
 
 impl<M: Memory> Reader<M> {
     pub(crate) fn new(memory: M, shape: Shape, next: Position, ledger: Ledger) -> Reader<M> {
+        // Cursor files and head hints are not believed blindly: a log position is always a line's.
+        let next = Position { pos: next.pos.min(1 << 62) / LINE * LINE, ..next };
         Reader { memory, shape, copier: Copier::best(), next, probe: next.seq, missing: None, ledger }
     }
 
@@ -115,10 +117,6 @@ impl<M: Memory> Reader<M> {
 
     pub(crate) fn ledger(&self) -> Ledger {
         self.ledger
-    }
-
-    pub(crate) fn set_copier(&mut self, copier: Copier) {
-        self.copier = copier;
     }
 
     #[inline]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::cursor::{self, CursorState};
 use crate::error::BusError;
 use crate::file::{self, MappedRing, StaticPage};
-use crate::layout::{gate, page};
+use crate::layout::{HINT_EVERY, gate, page};
 use crate::list::consumer_names;
 use crate::lock;
 use crate::memory::{Memory, Ordering};
@@ -244,7 +244,7 @@ impl Warden {
 
     fn evict(&mut self, index: usize, at_seq: u64, sink: &mut impl FnMut(WardenEvent)) {
         self.set_gate_word(index, gate::EVICTED_AT_SEQ, at_seq);
-        self.set_gate_word(index, gate::EVICTIONS, self.gate_word(index, gate::EVICTIONS) + 1);
+        self.set_gate_word(index, gate::EVICTIONS, self.gate_word(index, gate::EVICTIONS).wrapping_add(1));
         self.set_gate_word(index, gate::STATE, gate::EVICTED);
         self.gates[index].warned = false;
         sink(WardenEvent::Evicted { consumer: self.gates[index].name.clone(), at_seq });
@@ -265,8 +265,8 @@ impl Warden {
             pos = pos.min(held_pos);
         }
         let words = self.ring.page();
-        words[page::LIMIT_SEQ / 8].store(seq + shape.slots(), Ordering::Release);
-        words[page::LIMIT_POS / 8].store(pos + shape.data_len, Ordering::Release);
+        words[page::LIMIT_SEQ / 8].store(seq.saturating_add(shape.slots()), Ordering::Release);
+        words[page::LIMIT_POS / 8].store(pos.saturating_add(shape.data_len), Ordering::Release);
     }
 
     /// All consumers with a cursor file or a gate, with what their files say now. For status pages; opens files.
@@ -349,7 +349,7 @@ impl Warden {
         // The head hints may be 64 records old; the byte log cannot be further than what is reserved.
         let (head_seq, _) = self.head();
         let reserve = self.ring.page()[page::RESERVE_POS / 8].load(Ordering::Acquire);
-        if state.next.seq > head_seq + crate::layout::HINT_EVERY || state.next.pos > reserve {
+        if state.next.seq > head_seq.saturating_add(HINT_EVERY) || state.next.pos > reserve {
             return Err(Some(CursorProblem::AheadOfHead));
         }
         Ok(state)

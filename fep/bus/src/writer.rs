@@ -6,7 +6,7 @@
 use crate::copy::Copier;
 use crate::descriptor::{Record, Seq, Tag, slot, store_words};
 use crate::error::ClaimError;
-use crate::layout::{HINT_EVERY, KIND_PAD, LINE, Position, Shape, page, record_len, state};
+use crate::layout::{KIND_PAD, LINE, Position, Shape, page, record_len, state};
 use crate::memory::{AtomicU64, Memory, Ordering, fence};
 
 /// The one writer of a ring.
@@ -58,14 +58,6 @@ impl<M: Memory> Writer<M> {
 
     pub(crate) fn memory(&self) -> &M {
         &self.memory
-    }
-
-    pub(crate) fn shape(&self) -> &Shape {
-        &self.shape
-    }
-
-    pub(crate) fn set_copier(&mut self, copier: Copier) {
-        self.copier = copier;
     }
 
     #[inline]
@@ -190,7 +182,7 @@ impl<M: Memory> Writer<M> {
         store_words(&slot[1..], &words[1..]);
         slot[0].store(record.seq, Ordering::Release);
         self.next = record.end();
-        if self.next.seq.is_multiple_of(HINT_EVERY) {
+        if self.next.seq & (self.shape.hint_every() - 1) == 0 {
             self.hint();
         }
         record.seq
@@ -238,19 +230,13 @@ fn recover_head<M: Memory>(memory: &M, shape: &Shape) -> Position {
     };
     let hinted = memory.page()[page::HEAD_SEQ / 8].load(Ordering::Acquire).max(shape.seq0);
     let mut head = shape.start();
-    // The hint is at most a few dozen records old; the record before it anchors positions.
-    let mut seq = hinted;
-    if hinted > shape.seq0 {
-        match complete(hinted - 1) {
-            Some(record) => head = record.end(),
-            None => {
-                seq = newest(memory, shape, complete).map_or(shape.seq0, |record| {
-                    head = record.end();
-                    head.seq
-                })
-            }
-        }
+    // The hint is only some records old, and the record before it anchors positions; at the very start the first record
+    // does. Where the anchor is gone (the hint was damaged), every slot is looked at.
+    let anchor = if hinted > shape.seq0 { complete(hinted - 1) } else { complete(shape.seq0) };
+    if let Some(record) = anchor.or_else(|| newest(memory, shape, complete)) {
+        head = record.end();
     }
+    let mut seq = head.seq;
     while let Some(record) = complete(seq) {
         head = record.end();
         seq += 1;
