@@ -2,7 +2,13 @@
 
 use crate::Case;
 
+pub mod net;
+pub mod rs;
+
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
-    Vec::new()
+    let mut cases = Vec::new();
+    cases.extend(net::cases());
+    cases.extend(rs::cases());
+    cases
 }
