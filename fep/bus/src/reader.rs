@@ -207,7 +207,8 @@ impl<M: Memory> Reader<M> {
         gap
     }
 
-    /// The oldest record that will not be overwritten at once: an eighth of the ring is left as a margin.
+    /// The oldest record that will not be overwritten at once: an eighth of the ring is left as a margin, except on rings
+    /// that wait, where nothing unread is overwritten at all.
     /// `seen` is a record that had been started. Always after `probe`.
     fn oldest_safe(&self, seen: Seq) -> Seq {
         let floor = self.probe.wrapping_add(1);
@@ -215,8 +216,9 @@ impl<M: Memory> Reader<M> {
         let hint = self.page_word(page::HEAD_SEQ);
         let head = seen.saturating_add(1).min(hint.saturating_add(HINT_EVERY)).max(hint);
         let reserve = self.page_word(page::RESERVE_POS);
-        let window = self.shape.slots() - self.shape.slots() / 8;
-        let oldest_pos = reserve.saturating_sub(self.shape.data_len - self.shape.data_len / 8);
+        let margin = if self.shape.wait { u64::MAX } else { 8 };
+        let window = self.shape.slots() - self.shape.slots() / margin;
+        let oldest_pos = reserve.saturating_sub(self.shape.data_len - self.shape.data_len / margin);
         let safe = |seq: Seq| match self.slot(seq) {
             Slot::Valid(record) => record.pos >= oldest_pos,
             // Ahead of what is written: nothing newer can be safer.
@@ -339,7 +341,7 @@ pub(crate) fn oldest<M: Memory>(memory: &M, shape: &Shape) -> Position {
     if head.seq.saturating_sub(shape.seq0) < shape.slots() && probe.is_intact(shape.pos0) {
         return shape.start();
     }
-    probe.probe = shape.seq0.max(head.seq.saturating_sub(shape.slots()));
+    probe.probe = head.seq.saturating_sub(shape.slots() + 1).max(shape.seq0.saturating_sub(1));
     let seq = probe.oldest_safe(head.seq.saturating_sub(1));
     probe.descriptor(seq).map_or(head, |record| record.begin())
 }
