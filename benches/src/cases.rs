@@ -2,12 +2,14 @@
 
 use crate::Case;
 
+pub mod bus;
 pub mod net;
 pub mod rs;
 
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
+    cases.extend(bus::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
     cases

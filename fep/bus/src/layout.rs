@@ -323,3 +323,31 @@ pub struct Position {
     /// Payload octets of all records before it.
     pub payload: u64,
 }
+
+#[cfg(all(test, not(loom), not(miri)))]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-BUS-017
+    #[test]
+    fn the_normative_page_lists_every_field_at_its_offset_and_width() {
+        let page =
+            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/ring.md")).unwrap();
+        let rows: Vec<Vec<&str>> = page
+            .lines()
+            .filter(|line| line.starts_with("| ") && line.matches('|').count() >= 5)
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        for (name, offset, width) in FIELDS {
+            let row =
+                rows.iter().find(|row| row[1] == *name).unwrap_or_else(|| panic!("{name} is not drawn"));
+            assert_eq!(usize::from_str_radix(row[0], 16), Ok(*offset), "{name}");
+            assert_eq!(row[2].parse(), Ok(*width), "{name}");
+        }
+        let drawn = rows
+            .iter()
+            .filter(|row| row[1].contains('.') && usize::from_str_radix(row[0], 16).is_ok())
+            .count();
+        assert_eq!(drawn, FIELDS.len(), "the page draws a field that the code does not have");
+    }
+}
