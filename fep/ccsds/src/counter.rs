@@ -13,6 +13,10 @@
 //! | 0 | [`Continuity::Duplicate`]: the same count again |
 //! | 2 ≤ d < modulus / 2 | [`Continuity::Gap`] of d − 1 frames |
 //! | d ≥ modulus / 2 | [`Continuity::Reset`]: a jump backwards |
+//! | d > modulus / 16, to a count below 16, modulus at least 2^16 | [`Continuity::Reset`]: a counter that starts again |
+//!
+//! The last line is for wide counters: a restart from a high count would else look like the loss of millions of frames. A
+//! real gap of that size lands on one of those counts once in a million times.
 //!
 //! A frame that comes late (reordered by a network) jumps backwards and is a reset; the frame after it is then a gap or
 //! a reset again. The receiver of datagrams puts order right before the counters are looked at.
@@ -92,6 +96,7 @@ impl VcTracker {
             None => Continuity::First,
             Some(0) => Continuity::Duplicate,
             Some(1) => Continuity::Next,
+            Some(distance) if self.is_restart(distance, count % self.modulus) => Continuity::Reset,
             Some(distance) if distance < self.modulus.div_ceil(2) => Continuity::Gap { lost: distance - 1 },
             Some(_) => Continuity::Reset,
         };
@@ -114,6 +119,12 @@ impl VcTracker {
     #[must_use]
     pub const fn last(&self) -> Option<u64> {
         self.last
+    }
+
+    fn is_restart(&self, distance: u64, count: u64) -> bool {
+        const WIDE: u64 = 1 << 16;
+        const FIRST_COUNTS: u64 = 16;
+        self.modulus >= WIDE && distance > self.modulus / 16 && count < FIRST_COUNTS
     }
 
     fn forward_distance(&self, count: u64) -> Option<u64> {
@@ -175,9 +186,11 @@ impl MasterChannel {
     /// TM: let `missing` be the frames that the master channel lost since this virtual channel was last seen. A virtual
     /// channel cannot lose more frames than its master channel. So, where the rule of the module is in doubt:
     /// * nothing is missing, but the virtual channel counter jumped: [`Continuity::Reset`], however small the jump;
-    /// * a jump backwards that the missing frames explain (d − 1 ≤ missing): [`Continuity::Gap`] of d − 1.
+    /// * a jump backwards that the missing frames explain (d − 1 ≤ missing): [`Continuity::Gap`] of d − 1;
+    /// * the same virtual channel count, but the master channel counter went on: another frame, so [`Continuity::Reset`].
     ///
-    /// After a reset of the master channel counter, and for AOS and USLP, the plain rule holds.
+    /// After a reset of the master channel counter, and for AOS and USLP, the plain rule holds. Frames of the AOS and USLP
+    /// idle channel are [`Continuity::Uncounted`]: real spacecraft leave their count at 0, and nothing is lost with them.
     pub fn observe(&mut self, frame: &Frame<'_>) -> FrameContinuity {
         let master = match frame.mc_count {
             Some(count) => self.master.observe(u64::from(count)),
@@ -187,6 +200,9 @@ impl MasterChannel {
             Continuity::Gap { lost } => self.master_lost += lost,
             Continuity::Reset => self.master_resets += 1,
             _ => {}
+        }
+        if frame.idle && frame.mc_count.is_none() {
+            return FrameContinuity { master, virtual_channel: Continuity::Uncounted };
         }
         // 63 is the greatest virtual channel of any frame kind.
         let slot = usize::from(frame.gvcid.vcid & 63) + if frame.is_expedited() { 64 } else { 0 };
@@ -207,6 +223,9 @@ impl MasterChannel {
             virtual_channel = match virtual_channel {
                 Continuity::Gap { .. } if missing == 0 => Continuity::Reset,
                 Continuity::Reset if distance - 1 <= missing => Continuity::Gap { lost: distance - 1 },
+                Continuity::Duplicate if matches!(master, Continuity::Next | Continuity::Gap { .. }) => {
+                    Continuity::Reset
+                }
                 other => other,
             };
         }

@@ -2,8 +2,8 @@
 //!
 //! Header and packet error control only: what the services do with them is not here.
 
-use crate::check::crc16;
 use crate::packet::{SPACE_PACKET_HEADER_LEN, SpacePacketHeader};
+use fep_coding::crc::crc16_fecf;
 
 /// Octets of a telecommand secondary header without spare octets.
 pub const PUS_TC_HEADER_LEN: usize = 5;
@@ -142,7 +142,7 @@ pub fn build_packet(
         out.extend_from_slice(part);
     }
     out.extend_from_slice(data);
-    let crc = crc16(&out[start..]);
+    let crc = crc16_fecf(&out[start..]);
     out.extend_from_slice(&crc.to_be_bytes());
     Ok(out.len() - start)
 }
@@ -157,7 +157,7 @@ pub fn checked_data_field(packet: &[u8]) -> Result<&[u8], PusInvalid> {
         .split_last_chunk()
         .filter(|(body, _)| body.len() >= SPACE_PACKET_HEADER_LEN)
         .ok_or(PusInvalid::Short { needed, actual: packet.len() })?;
-    let (received, computed) = (u16::from_be_bytes(*field), crc16(body));
+    let (received, computed) = (u16::from_be_bytes(*field), crc16_fecf(body));
     if received == computed {
         Ok(&body[SPACE_PACKET_HEADER_LEN..])
     } else {

@@ -10,9 +10,9 @@ pub struct ApidCounters {
     pub packets: u64,
     /// Octets of them, headers included.
     pub octets: u64,
-    /// Times the sequence count did not follow on (gaps and resets).
+    /// Times the sequence count did not follow on: gaps, duplicates and resets together.
     pub gaps: u64,
-    /// Packets missing in the gaps, modulo 16384 each; a reset counts none.
+    /// Packets missing in the gaps, modulo 16384 each; duplicates and resets count none.
     pub lost: u64,
     /// Same count again.
     pub duplicates: u64,
@@ -72,7 +72,10 @@ impl ApidTracker {
                 counters.gaps += 1;
                 counters.lost += lost;
             }
-            Continuity::Duplicate => counters.duplicates += 1,
+            Continuity::Duplicate => {
+                counters.gaps += 1;
+                counters.duplicates += 1;
+            }
             Continuity::Reset => {
                 counters.gaps += 1;
                 counters.resets += 1;
