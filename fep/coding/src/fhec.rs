@@ -154,11 +154,11 @@ mod tests {
 
     fn damage(word: [u8; 5], nibble: usize, error: u8) -> [u8; 5] {
         let mut damaged = word;
-        damaged[nibble / 2] ^= if nibble % 2 == 0 { error << 4 } else { error };
+        damaged[nibble / 2] ^= if nibble.is_multiple_of(2) { error << 4 } else { error };
         damaged
     }
 
-    // REQ: FEP-CODING-009
+    // REQ: FEP-CODING-006
     #[test]
     fn every_pattern_of_one_or_two_wrong_symbols_is_corrected() {
         for header in [[0, 0, 0], [0x72, 0x21, 0x45], [0xFF, 0xFF, 0xFF], [0x12, 0x34, 0x56]] {

@@ -101,8 +101,8 @@ fn randomisers_have_the_names_of_configuration_files() {
     }
 }
 
-// REQ: FEP-CODING-006
-// REQ: FEP-CODING-007
+// REQ: FEP-CODING-004
+// REQ: FEP-CODING-005
 #[test]
 fn checksums_are_those_of_other_programs_on_every_instruction_set() {
     for case in cases("coding/crc.json") {
@@ -131,8 +131,8 @@ const USLP: crc::Algorithm<u32> = crc::Algorithm {
     residue: 0,
 };
 
-// REQ: FEP-CODING-006
-// REQ: FEP-CODING-007
+// REQ: FEP-CODING-004
+// REQ: FEP-CODING-005
 #[test]
 fn checksums_of_every_short_length_are_those_of_the_crc_crate() {
     let crc16 = crc::Crc::<u16>::new(&crc::CRC_16_IBM_3740);
@@ -149,8 +149,8 @@ fn checksums_of_every_short_length_are_those_of_the_crc_crate() {
 }
 
 proptest! {
-    // REQ: FEP-CODING-006
-    // REQ: FEP-CODING-007
+    // REQ: FEP-CODING-004
+    // REQ: FEP-CODING-005
     #[test]
     fn checksums_are_those_of_the_crc_crate_and_zero_over_data_with_its_checksum(
         data in prop::collection::vec(any::<u8>(), 0..5000), offset in 0usize..64,
@@ -191,7 +191,7 @@ proptest! {
     }
 }
 
-// REQ: FEP-CODING-009
+// REQ: FEP-CODING-006
 #[test]
 fn header_checks_and_corrections_are_those_of_another_program() {
     let mut corrected = [0; 3];
@@ -219,7 +219,7 @@ fn header_checks_and_corrections_are_those_of_another_program() {
     assert!(corrected.iter().all(|cases| *cases > 0), "{corrected:?}");
 }
 
-// REQ: FEP-CODING-009
+// REQ: FEP-CODING-006
 #[test]
 fn three_wrong_header_symbols_are_mostly_reported_and_never_taken_for_a_clean_header() {
     let [c0, c1] = fhec::encode(0x72, 0x21, 0x45).to_be_bytes();
@@ -238,7 +238,7 @@ fn three_wrong_header_symbols_are_mostly_reported_and_never_taken_for_a_clean_he
     assert!(reported * 2 > all, "{reported} of {all}");
 }
 
-// REQ: FEP-CODING-010
+// REQ: FEP-CODING-007
 #[test]
 fn a_code_is_read_from_configuration_and_impossible_ones_are_refused_with_the_reason() {
     let read = |value: Value| serde_json::from_value::<CodeSpec>(value);
@@ -266,7 +266,7 @@ fn a_code_is_read_from_configuration_and_impossible_ones_are_refused_with_the_re
 }
 
 proptest! {
-    // REQ: FEP-CODING-011
+    // REQ: FEP-CODING-008
     #[test]
     fn what_an_encoder_makes_the_decoder_of_the_same_specification_gives_back(
         e in prop_oneof![Just(RsE::E8), Just(RsE::E16)], interleave in prop_oneof![Just(1u8), Just(4), Just(5), Just(8)],

@@ -90,7 +90,7 @@ fn assert_decodes_as_recorded(folder: &Path, name: &str) {
     assert_eq!(hex(&good.finalize()), expected["good_frames_concat_sha256"]);
 }
 
-// REQ: FEP-CODING-012
+// REQ: FEP-CODING-009
 #[test]
 fn undamaged_recordings_decode_to_the_frames_that_other_programs_found() {
     let folder = fixtures();
@@ -101,7 +101,7 @@ fn undamaged_recordings_decode_to_the_frames_that_other_programs_found() {
     }
 }
 
-// REQ: FEP-CODING-012
+// REQ: FEP-CODING-009
 #[test]
 fn damaged_recordings_decode_to_the_frames_that_other_programs_found() {
     for name in ["aqua_errors", "npp_errors"] {

@@ -176,6 +176,7 @@ proptest! {
     }
 
     // REQ: FEP-SYNC-013
+    // REQ: FEP-SYNC-015
     #[test]
     fn one_event_anywhere_loses_at_most_the_block_it_touches(
         spec in any_spec(), lead_bits in 0usize..300, count in 3usize..12, block in 0usize..12,

@@ -403,9 +403,8 @@ fn every_instruction_set_gives_out_the_same_blocks() {
     for isa in Isa::available() {
         for search_bit_errors in [0, 1] {
             let spec = SyncSpec { search_bit_errors, ..telemetry.spec.clone() };
-            let mut sync =
-                FrameSync::new(spec).and_then(|sync| Ok(sync.with_isa(*isa))).expect("a specification");
-            let sync = sync.as_mut().expect("an available set");
+            let mut sync = FrameSync::new(spec).expect("a specification");
+            sync = sync.with_isa(*isa).expect("an available set");
             let mut given = Vec::new();
             sync.push(&octets, &mut |block: Block<'_>| given.push(Given::from(block)));
             sync.finish(&mut |block: Block<'_>| given.push(Given::from(block)));
