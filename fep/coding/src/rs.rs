@@ -12,21 +12,30 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod dft;
 mod field;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod lanes;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod locate;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod nibbles;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod representation;
 mod scalar;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod syndromes;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 
 use serde::{Deserialize, Serialize};
 
 use crate::isa::{Isa, IsaUnavailable};
 use scalar::ScalarCodec;
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 use vector::VectorCodec;
 
 /// Symbols of a codeword, virtual fill included.
@@ -35,7 +44,7 @@ pub const CODEWORD_LEN: usize = 255;
 /// The largest number of symbol errors that either code corrects.
 const E_MAX: usize = 16;
 
-/// Interleaving depths of the standard (4.3.5).
+/// Interleaving depths of the standard.
 const INTERLEAVES: [u8; 6] = [1, 2, 3, 4, 5, 8];
 
 /// Error correction capability E: the number of wrong symbols that one codeword can carry.
@@ -127,6 +136,8 @@ enum Kernel {
     Avx2(Box<VectorCodec<avx2::Avx2>>),
     #[cfg(target_arch = "x86_64")]
     Avx512(Box<VectorCodec<avx512::Avx512>>),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Box<VectorCodec<neon::Neon>>),
 }
 
 /// What became of one codeword.
@@ -157,7 +168,7 @@ impl RsE {
         CODEWORD_LEN - self.check_symbols()
     }
 
-    /// The generator's roots are alpha^(11 j) for j from 128-E to 127+E (4.3.4): the first j.
+    /// The generator's roots are alpha^(11 j) for j from 128-E to 127+E (section 4): the first j.
     const fn first_root(self) -> usize {
         128 - self.correctable()
     }
@@ -258,6 +269,8 @@ impl ReedSolomon {
             Isa::Avx2 => Kernel::Avx2(Box::new(VectorCodec::new(avx2::Avx2::new()?, spec))),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Kernel::Avx512(Box::new(VectorCodec::new(avx512::Avx512::new()?, spec))),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Kernel::Neon(Box::new(VectorCodec::new(neon::Neon::new()?, spec))),
             foreign => return Err(RsSpecError::Isa(IsaUnavailable(foreign))),
         };
         Ok(ReedSolomon { spec, kernel })
@@ -271,6 +284,8 @@ impl ReedSolomon {
             Kernel::Avx2(_) => Isa::Avx2,
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(_) => Isa::Avx512,
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon(_) => Isa::Neon,
         }
     }
 
@@ -293,6 +308,8 @@ impl ReedSolomon {
             Kernel::Avx2(codec) => avx2::encode(codec, frame, check),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(codec) => avx512::encode(codec, frame, check),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon(codec) => neon::encode(codec, frame, check),
         }
     }
 
@@ -327,6 +344,8 @@ impl ReedSolomon {
             Kernel::Avx2(codec) => avx2::decode_batch(codec, codeblocks, stride, verdicts),
             #[cfg(target_arch = "x86_64")]
             Kernel::Avx512(codec) => avx512::decode_batch(codec, codeblocks, stride, verdicts),
+            #[cfg(target_arch = "aarch64")]
+            Kernel::Neon(codec) => neon::decode_batch(codec, codeblocks, stride, verdicts),
         }
     }
 }

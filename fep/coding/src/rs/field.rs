@@ -1,12 +1,12 @@
-//! The field of the CCSDS Reed-Solomon codes and its two bases on the wire (CCSDS 131.0-B-5, 4.3 and annex F).
+//! The field of the CCSDS Reed-Solomon codes and its two bases on the wire (CCSDS 131.0-B-5, section 4 and annex F).
 //!
 //! Tables only, all made at compile time from the published constants; no codec here. An element is an octet of
 //! polynomial-basis coordinates (bit 7 is alpha^7), "conventional" in the standard's words.
 
-/// F(x) = x^8 + x^7 + x^2 + x + 1, whose root is alpha (4.3.3).
+/// F(x) = x^8 + x^7 + x^2 + x + 1, whose root is alpha.
 const FIELD_POLYNOMIAL: u16 = 0x187;
 
-/// The generator's roots are powers of alpha^11 (4.3.4): the standard's codes are written on beta = alpha^11.
+/// The generator's roots are powers of alpha^11: the standard's codes are written on beta = alpha^11.
 const BETA_EXPONENT: usize = 11;
 
 /// Images in the dual basis of alpha^7, alpha^6 .. alpha^0, z0 as the most significant bit (4.3.9, annex F).
