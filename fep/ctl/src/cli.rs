@@ -1,0 +1,429 @@
+//! The command line: names, arguments and help texts. It holds no behaviour; `main` gives each command to its module.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// What the exit codes mean, shown under `fepctl --help` and kept true by `failure::Failure`.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  it could not be done: bad input, a file or a ring that cannot be read, a request that was refused
+  2  wrong usage of this command line
+  3  the daemon does not answer on its control socket
+
+Examples:
+  fepctl up                                   start everything on this workstation and watch it
+  fepctl decode --mission npp pass.dat        decode a recorded pass, print a table
+  fepctl decode --mission npp pass.dat --json | jq .frames
+  fepctl ring tail npp.packets --apid 802     follow one APID live";
+
+/// Operates the front-end processor: starts it, watches it, commands its links, reads its rings, decodes files.
+#[derive(Debug, Parser)]
+#[command(name = "fepctl", version, max_term_width = 110, after_help = EXIT_CODES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start the daemon and the simulated stations on this workstation, and watch them
+    #[command(after_help = "Examples:
+  fepctl up                                the built-in configuration: needs no file, works from any directory
+  fepctl up --config site.toml --no-sim    your own configuration and your own stations
+  fepctl up --no-monitor | tee fep.log     log lines instead of the terminal view
+
+Ctrl-C (or q in the view) stops the stations, then the daemon, in that order. Needs the `fepd` program beside `fepctl`.")]
+    Up(UpArgs),
+
+    /// Watch the running daemon: links, lock, rates, virtual channels, losses, consumers, core use
+    #[command(after_help = "Examples:
+  fepctl monitor                 the live view; press ? in it for the keys
+  fepctl monitor --once          one plain text snapshot
+  fepctl monitor --once --json   the same for scripts")]
+    Monitor(MonitorArgs),
+
+    /// Decode a recorded stream offline and report its frames, virtual channels and packets
+    #[command(after_help = "The JSON object (--json) has
+  frames   received = good + corrected + uncorrectable; idle frames are part of these
+  vcs      per SCID/VCID, frames that decoded: count, counter gaps, frames lost in them
+  apids    per SCID/VCID/APID: packets, octets, sequence gaps, SHA-256 over its packets in order of arrival
+
+Examples:
+  fepctl decode --mission npp pass.dat
+  fepctl decode --mission npp pass.dat --json --frames frames.bin --packets packets.bin
+  zcat pass.dat.gz | fepctl decode --mission aqua -")]
+    Decode(DecodeArgs),
+
+    /// List, show, enable, disable or reset station links of the running daemon
+    #[command(subcommand)]
+    Link(LinkCommand),
+
+    /// Show what the running daemon says of itself
+    #[command(after_help = "Example:
+  fepctl status --json | jq '.links[].name'")]
+    Status(ClientArgs),
+
+    /// Make the running daemon read its configuration again; links whose configuration did not change run on
+    Reload(ClientArgs),
+
+    /// Stop the running daemon in order
+    Stop(ClientArgs),
+
+    /// Look into the shared-memory rings: list, tail, dump, follow
+    #[command(subcommand)]
+    Ring(RingCommand),
+
+    /// Check, show and explain configuration, offline
+    #[command(subcommand)]
+    Config(ConfigCommand),
+
+    /// List the built-in missions
+    Missions(JsonArgs),
+
+    /// Run simulated stations: spacecraft, channel faults, pacing
+    #[command(after_help = "Examples:
+  fepctl sim                          every station of the built-in file, until Ctrl-C
+  fepctl sim --list
+  fepctl sim --stations lab.toml npp-station")]
+    Sim(SimArgs),
+
+    /// Print all metrics as Prometheus text
+    #[command(after_help = "Asks the daemon; when it does not answer, reads the shared metric pages directly
+(and says so on standard error), so that a dead daemon's last figures can be read.
+
+Example:
+  fepctl metrics | grep frames_total")]
+    Metrics(MetricsArgs),
+
+    /// List the real satellite captures found on this machine
+    Captures(JsonArgs),
+
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:
+  fepctl completions bash > ~/.local/share/bash-completion/completions/fepctl")]
+    Completions {
+        /// The shell to write for
+        shell: clap_complete::Shell,
+    },
+}
+
+/// How to find the running daemon.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Target {
+    /// Control socket of the daemon [default: the configuration's]
+    #[arg(long, value_name = "PATH", env = "FEP_SOCKET")]
+    pub(crate) socket: Option<PathBuf>,
+    /// Configuration file that names socket and rings [default: built in]
+    #[arg(long, value_name = "FILE", env = "FEP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JsonArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// Configuration of the daemon [default: built in]
+    #[arg(long, value_name = "FILE", env = "FEP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Stations to simulate [default: built in]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stations: Option<PathBuf>,
+    /// Start no simulated station
+    #[arg(long, conflicts_with = "stations")]
+    pub(crate) no_sim: bool,
+    /// Show the terminal view even if standard output does not look like a terminal
+    #[arg(long, overrides_with = "no_monitor")]
+    pub(crate) monitor: bool,
+    /// Print log lines instead of the terminal view
+    #[arg(long, overrides_with = "monitor")]
+    pub(crate) no_monitor: bool,
+    /// Stop by itself after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) run_for: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MonitorArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Print one snapshot and leave
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Print JSON, one object a line (one line only with --once)
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Time between two samples
+    #[arg(long, value_name = "MS", default_value_t = 500, value_parser = clap::value_parser!(u64).range(50..=60_000))]
+    pub(crate) interval_ms: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DecodeArgs {
+    /// A built-in mission (`fepctl missions`) or a mission file
+    #[arg(long, short, value_name = "NAME-OR-FILE")]
+    pub(crate) mission: String,
+    /// The physical channel of the mission [needed only if it has several]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) channel: Option<String>,
+    /// The recorded stream; `-` reads standard input
+    #[arg(value_name = "INPUT")]
+    pub(crate) input: PathBuf,
+    /// Print one JSON object, with SHA-256 per APID
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write the decoded frames, one after the other (uncorrectable ones are left out)
+    #[arg(long, value_name = "OUT")]
+    pub(crate) frames: Option<PathBuf>,
+    /// Write the packets, one after the other, in order of arrival
+    #[arg(long, value_name = "OUT")]
+    pub(crate) packets: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LinkCommand {
+    /// One line for each link
+    List(ClientArgs),
+    /// Everything about one link
+    Show(LinkArgs),
+    /// Let a link receive
+    Enable(LinkArgs),
+    /// Stop a link: its connection is closed until it is enabled again
+    Disable(LinkArgs),
+    /// Close the connection of a link and begin again: search, zeroed trackers, same sequence numbers
+    Reset(LinkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// Name of the link, as in the configuration (`fepctl link list`)
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
+}
+
+/// Where the rings are.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RingPlace {
+    /// Directory of the rings [default: the configuration's]
+    #[arg(long, value_name = "DIR", env = "FEP_RINGS")]
+    pub(crate) directory: Option<PathBuf>,
+    /// Configuration file that names it [default: built in]
+    #[arg(long, value_name = "FILE", env = "FEP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RingCommand {
+    /// One line for each ring and each of its consumers
+    List {
+        #[command(flatten)]
+        place: RingPlace,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print records as they arrive: frame and packet headers, flags, receive time in UTC
+    #[command(after_help = "Examples:
+  fepctl ring tail npp.frames --bad          only frames that did not decode, with the reason
+  fepctl ring tail npp.packets --apid 802 --count 10
+  fepctl ring tail events --oldest --json | jq .")]
+    Tail(TailArgs),
+    /// Write payloads to a file, one after the other
+    #[command(after_help = "Example:
+  fepctl ring dump npp.packets --apid 802 --count 1000 --out apid802.bin")]
+    Dump(DumpArgs),
+    /// Consume a ring to an account of what it held: counts, hashes, losses
+    #[command(
+        after_help = "A real consumer with a cursor of its own: killed and started again under the same --name it goes on where
+it was. It survives restarts of the daemon. It ends at --count records, after --until-idle, or on Ctrl-C, and then
+prints the same object as `fepctl decode --json`, plus
+  ledger   published = consumed + lost_records, as this consumer saw it; lost_bytes
+
+Example:
+  fepctl ring follow npp.packets --name check --until-idle 2000 --json"
+    )]
+    Follow(FollowArgs),
+}
+
+/// Which records are wanted. All given conditions must hold.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Filter {
+    /// Only this spacecraft
+    #[arg(long, value_name = "SCID")]
+    pub(crate) scid: Option<u16>,
+    /// Only this virtual channel
+    #[arg(long, value_name = "VCID")]
+    pub(crate) vcid: Option<u8>,
+    /// Only packets of this application process
+    #[arg(long, value_name = "APID")]
+    pub(crate) apid: Option<u16>,
+    /// Only frames that did not decode or were refused
+    #[arg(long)]
+    pub(crate) bad: bool,
+    /// Only this kind of record
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<Kind>,
+}
+
+/// Kinds of records in the rings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Transfer frames
+    Frame,
+    /// Packets
+    Packet,
+    /// Events, as JSON text
+    Event,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailArgs {
+    /// Name of the ring (`fepctl ring list`)
+    pub(crate) ring: String,
+    #[command(flatten)]
+    pub(crate) place: RingPlace,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// Begin with the oldest record still there instead of the next one
+    #[arg(long)]
+    pub(crate) oldest: bool,
+    /// Leave after so many printed records
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Leave when nothing arrived for so many milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(crate) until_idle: Option<u64>,
+    /// Show the first octets of each payload
+    #[arg(long, value_name = "OCTETS", num_args = 0..=1, default_missing_value = "32")]
+    pub(crate) hex: Option<usize>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    /// Name of the ring (`fepctl ring list`)
+    pub(crate) ring: String,
+    #[command(flatten)]
+    pub(crate) place: RingPlace,
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// The file to write; `-` writes to standard output
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Begin with the next record instead of the oldest one still there
+    #[arg(long)]
+    pub(crate) latest: bool,
+    /// Leave after so many written records
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Leave when nothing arrived for so many milliseconds [default: 1000 without --count]
+    #[arg(long, value_name = "MS")]
+    pub(crate) until_idle: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FollowArgs {
+    /// Name of the ring (`fepctl ring list`)
+    pub(crate) ring: String,
+    #[command(flatten)]
+    pub(crate) place: RingPlace,
+    /// Name of this consumer: one cursor file for each name
+    #[arg(long, value_name = "CONSUMER", default_value = "fepctl")]
+    pub(crate) name: String,
+    /// Begin with the next record instead of the oldest one still there (a cursor of this name comes first)
+    #[arg(long)]
+    pub(crate) latest: bool,
+    /// Forget the cursor of this name
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// End when nothing arrived for so many milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(crate) until_idle: Option<u64>,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) count: Option<u64>,
+    /// Wait so long for the ring to appear
+    #[arg(long, value_name = "MS", default_value_t = 10_000)]
+    pub(crate) wait_ms: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a file: every error with its line, its key and what is allowed; exit code 1 if there is one
+    #[command(after_help = "Example:
+  fepctl config check /etc/fep/fep.toml && systemctl reload fepd")]
+    Check {
+        /// The file to check [default: the built-in configuration]
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the effective configuration: defaults with a file's changes over them
+    Show {
+        /// The file to lay over the defaults
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain a key: what it does, its default, what is allowed
+    #[command(after_help = "Example:
+  fepctl config explain link.wait")]
+    Explain {
+        /// The key with dots, or a part of it
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimArgs {
+    /// Stations file [default: built in]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) stations: Option<PathBuf>,
+    /// Only these stations
+    #[arg(value_name = "STATION")]
+    pub(crate) names: Vec<String>,
+    /// Only list the stations
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Print reports as JSON, one object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Time between two reports
+    #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
+    pub(crate) interval_ms: u64,
+    /// Stop by itself after so many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) run_for: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MetricsArgs {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Directory of the metric pages, for when the daemon is down [default: the configuration's]
+    #[arg(long, value_name = "DIR", env = "FEP_RINGS")]
+    pub(crate) directory: Option<PathBuf>,
+}

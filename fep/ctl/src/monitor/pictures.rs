@@ -1,0 +1,271 @@
+//! Golden pictures: what the view shows of a known snapshot, character by character, in a small and a large terminal.
+//!
+//! After a wanted change of the view: `FEP_BLESS=1 cargo test -p fepctl pictures`, and look at the difference.
+
+use std::path::Path;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::app::App;
+use super::snapshot::*;
+use super::{plain, view};
+
+/// A pass as an operator may meet it: one link as it should be, one with errors, one searching, one switched off.
+fn a_pass() -> Snapshot {
+    let link = |name: &str, mission: &str, state: &str, lock: &str, health: Health| LinkRow {
+        name: name.into(),
+        mission: mission.into(),
+        transport: "tcp 127.0.0.1:4001".into(),
+        enabled: health != Health::Off,
+        state: state.into(),
+        state_health: if health == Health::Off { Health::Off } else { Health::Good },
+        lock: lock.into(),
+        lock_health: health,
+        ..LinkRow::default()
+    };
+    let npp = LinkRow {
+        bits_per_s: 15_000_000.0,
+        frames_per_s: 1831.0,
+        received: 1_234_567,
+        good: 1_234_000,
+        corrected: 567,
+        idle: 98_765,
+        symbols_corrected: 2_345,
+        published: 1_234_567,
+        packets: 345_678,
+        details: vec![("mission".into(), "npp/hrd".into()), ("marker bit errors".into(), "12".into())],
+        ..link("npp", "npp", "connected", "lock", Health::Good)
+    };
+    let aqua = LinkRow {
+        bits_per_s: 7_400_000.0,
+        frames_per_s: 903.0,
+        received: 91_000,
+        good: 60_000,
+        corrected: 30_000,
+        uncorrectable: 1_000,
+        idle: 800,
+        symbols_corrected: 420_000,
+        vc_gaps: 41,
+        vc_lost: 1_002,
+        published: 90_990,
+        packets: 12_345,
+        ..link("aqua", "aqua", "connected", "flywheel", Health::Warning)
+    };
+    let links = vec![
+        npp,
+        aqua,
+        link("cso-1-payload", "cso", "connecting", "search", Health::Bad),
+        link("cso-2", "cso", "disabled", "", Health::Off),
+    ];
+    let vc = |gvcid: &str, name: &str, frames: u64, lost: u64| VcRow {
+        link: "npp".into(),
+        gvcid: gvcid.into(),
+        name: name.into(),
+        frames,
+        frames_per_s: 100.0,
+        gaps: lost.min(2),
+        lost,
+        packets: frames / 4,
+    };
+    let reader = |ring: &str, name: &str, health: Health, credit_pct: f64, lost_records: u64| ConsumerRow {
+        ring: ring.into(),
+        name: name.into(),
+        state: if lost_records > 0 { "evicted" } else { "gated" }.into(),
+        health,
+        credit_pct,
+        lag_records: 120,
+        lag_bytes: 133_800,
+        consumed: 1_234_447,
+        lost_records,
+    };
+    let thread = |name: &str, core: u32, busy_pct: f64, policy: &str| ThreadRow {
+        name: name.into(),
+        tid: 100 + core,
+        core,
+        busy_pct,
+        policy: policy.into(),
+    };
+    Snapshot {
+        utc: "2026-03-01T12:03:04.567".into(),
+        daemon: DaemonFacts { version: "0.1.0".into(), pid: 4711, uptime_s: 753, memory_bytes: 412_000_000 },
+        links,
+        vcs: vec![vc("157/16", "science", 1_135_802, 0), vc("157/63", "idle", 98_765, 3)],
+        ledgers: Ledgers {
+            link: vec![Entry::flow("frames", 1_324_567), Entry::loss("lost", 1_002), Entry::loss("gaps", 41)],
+            reception: vec![
+                Entry::flow("received", 1_325_567),
+                Entry::flow("published", 1_325_557),
+                Entry::loss("dropped", 10),
+                Entry::loss("kernel drops", 0),
+            ],
+            bus: vec![
+                Entry::flow("published", 1_325_557),
+                Entry::loss("archive", 7),
+                Entry::loss("console", 0),
+            ],
+            disk: vec![],
+            unbalanced: vec![],
+        },
+        consumers: vec![
+            reader("frames", "archive", Health::Good, 97.0, 0),
+            reader("packets", "console", Health::Bad, 12.0, 7),
+        ],
+        threads: vec![
+            thread("link-npp", 2, 41.3, "fifo 50"),
+            thread("link-aqua", 3, 87.0, "fifo 50"),
+            thread("control", 0, 0.4, "other"),
+        ],
+        latencies: vec![LatencyRow {
+            name: "npp published".into(),
+            samples: 1_234_567,
+            p50_ns: 4_200,
+            p99_ns: 11_900,
+            p999_ns: 38_000,
+            max_ns: 1_230_000,
+        }],
+        events: vec![
+            EventRow {
+                time: "12:03:01.002".into(),
+                health: Health::Warning,
+                link: "aqua".into(),
+                text: "synchroniser lost lock after 3 markers".into(),
+            },
+            EventRow {
+                time: "12:00:00.000".into(),
+                health: Health::Good,
+                link: "npp".into(),
+                text: "connected to 127.0.0.1:4001".into(),
+            },
+        ],
+    }
+}
+
+fn picture(app: &App, width: u16, height: u16) -> String {
+    let mut terminal =
+        Terminal::new(TestBackend::new(width, height)).expect("the test backend does not fail");
+    terminal.draw(|out| view::draw(out, app)).expect("the test backend does not fail");
+    let buffer = terminal.backend().buffer();
+    let rows = (0..height).map(|y| {
+        let row: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+        format!("{}\n", row.trim_end())
+    });
+    rows.collect()
+}
+
+fn must_equal_golden(name: &str, seen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/ctl").join(name);
+    if std::env::var_os("FEP_BLESS").is_some() {
+        std::fs::write(&path, seen).expect("the golden folder is writable");
+    }
+    let want = std::fs::read_to_string(&path).expect("a golden picture of this name");
+    assert_eq!(seen, want, "{name} differs; if wanted, see the top of this file");
+}
+
+fn app_with(snapshot: Snapshot) -> App {
+    let mut app = App::new();
+    for bits_per_s in [3e6, 9e6, 14e6] {
+        let mut earlier = snapshot.clone();
+        earlier.links[0].bits_per_s = bits_per_s;
+        app.update(earlier);
+    }
+    app.update(snapshot);
+    app
+}
+
+fn press(app: &mut App, code: KeyCode) {
+    app.on_key(KeyEvent::new(code, KeyModifiers::NONE));
+}
+
+// REQ: FEP-CTL-010
+#[test]
+fn a_small_terminal_shows_links_and_the_chosen_pane() {
+    let mut app = app_with(a_pass());
+    must_equal_golden("monitor_80x24_channels.txt", &picture(&app, 80, 24));
+    press(&mut app, KeyCode::Tab);
+    must_equal_golden("monitor_80x24_losses.txt", &picture(&app, 80, 24));
+}
+
+// REQ: FEP-CTL-010
+#[test]
+fn a_large_terminal_shows_every_pane_at_once() {
+    must_equal_golden("monitor_200x50.txt", &picture(&app_with(a_pass()), 200, 50));
+}
+
+// REQ: FEP-CTL-010
+#[test]
+fn the_plain_snapshot_says_the_same_in_text() {
+    let mut text = Vec::new();
+    plain::write(&mut text, &a_pass()).expect("a vector takes everything");
+    must_equal_golden("monitor_once.txt", &String::from_utf8(text).expect("plain text"));
+}
+
+#[test]
+fn a_question_names_the_link_and_the_effect() {
+    let mut app = app_with(a_pass());
+    press(&mut app, KeyCode::Down);
+    press(&mut app, KeyCode::Char('d'));
+    let seen = picture(&app, 80, 24);
+    assert!(seen.contains("Disable link aqua?"), "{seen}");
+    assert!(seen.contains("receives nothing until enabled"), "{seen}");
+}
+
+#[test]
+fn a_daemon_that_went_away_is_said_in_the_last_line_and_the_last_figures_stay() {
+    let mut app = app_with(a_pass());
+    app.lost_sight("no daemon: nobody listens\nstart one".into());
+    let seen = picture(&app, 80, 24);
+    assert!(seen.trim_end().ends_with("no daemon: nobody listens"), "{seen}");
+    assert!(seen.contains("15.0M"), "{seen}");
+}
+
+#[test]
+fn books_that_do_not_balance_are_named() {
+    let mut snapshot = a_pass();
+    snapshot.ledgers.unbalanced = vec!["aqua: received 10, published 7 + dropped 2".into()];
+    let mut app = app_with(snapshot);
+    press(&mut app, KeyCode::Char('2'));
+    let seen = picture(&app, 80, 24);
+    assert!(seen.contains("aqua: received 10, published 7 + dropped 2"), "{seen}");
+    assert!(!seen.contains("received = published"), "{seen}");
+}
+
+#[test]
+fn no_terminal_is_too_small_or_too_strange_to_draw_on() {
+    let mut app = app_with(a_pass());
+    let mut empty = App::new();
+    for overlay in [None, Some(KeyCode::Char('?')), Some(KeyCode::Char('r'))] {
+        if let Some(key) = overlay {
+            press(&mut app, key);
+        }
+        for (width, height) in
+            [(1, 1), (3, 60), (300, 2), (60, 14), (61, 15), (139, 33), (140, 34), (400, 120)]
+        {
+            picture(&app, width, height);
+            picture(&empty, width, height);
+        }
+        press(&mut app, KeyCode::Esc);
+    }
+    for _ in 0..20 {
+        press(&mut app, KeyCode::PageDown);
+        press(&mut app, KeyCode::Tab);
+        press(&mut empty, KeyCode::Down);
+        picture(&app, 80, 24);
+        picture(&empty, 80, 24);
+    }
+}
+
+#[test]
+fn more_links_than_rows_scroll_with_the_cursor() {
+    let mut snapshot = a_pass();
+    snapshot.links =
+        (0..40).map(|number| LinkRow { name: format!("link-{number:02}"), ..LinkRow::default() }).collect();
+    let mut app = App::new();
+    app.update(snapshot);
+    assert!(picture(&app, 80, 24).contains("link-00"));
+    press(&mut app, KeyCode::End);
+    let seen = picture(&app, 80, 24);
+    assert!(seen.contains("link-39") && !seen.contains("link-00"), "{seen}");
+    assert!(seen.contains("of 40"), "{seen}");
+}

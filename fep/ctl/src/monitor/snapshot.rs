@@ -1,0 +1,181 @@
+//! What the monitor shows: plain data of one moment, rates included. Where it comes from is `source`'s matter, how it
+//! looks is `view`'s and `plain`'s.
+
+use serde::Serialize;
+
+/// Everything known at one moment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Snapshot {
+    /// When, as UTC text with milliseconds.
+    pub(crate) utc: String,
+    /// The daemon itself.
+    pub(crate) daemon: DaemonFacts,
+    /// Station links in the order of the configuration.
+    pub(crate) links: Vec<LinkRow>,
+    /// Virtual channels of all links.
+    pub(crate) vcs: Vec<VcRow>,
+    /// The four loss ledgers, kept apart.
+    pub(crate) ledgers: Ledgers,
+    /// Readers of the rings.
+    pub(crate) consumers: Vec<ConsumerRow>,
+    /// Threads of the daemon.
+    pub(crate) threads: Vec<ThreadRow>,
+    /// Latency per link and stage.
+    pub(crate) latencies: Vec<LatencyRow>,
+    /// Latest events, newest first.
+    pub(crate) events: Vec<EventRow>,
+}
+
+/// The daemon process.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct DaemonFacts {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) uptime_s: u64,
+    /// Resident memory in octets, 0 where unknown.
+    pub(crate) memory_bytes: u64,
+}
+
+/// How well something is, for colour and for sorting the eye.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Health {
+    /// As it should be.
+    Good,
+    /// Working, but look at it.
+    Warning,
+    /// Not working, or something was lost.
+    Bad,
+    /// Switched off or not used.
+    #[default]
+    Off,
+}
+
+/// One station link.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct LinkRow {
+    pub(crate) name: String,
+    pub(crate) mission: String,
+    pub(crate) transport: String,
+    pub(crate) enabled: bool,
+    /// Connection: `connected`, `connecting`, ...
+    pub(crate) state: String,
+    pub(crate) state_health: Health,
+    /// Frame synchroniser: `lock`, `search`, ...
+    pub(crate) lock: String,
+    pub(crate) lock_health: Health,
+    pub(crate) bits_per_s: f64,
+    pub(crate) frames_per_s: f64,
+    pub(crate) received: u64,
+    pub(crate) good: u64,
+    pub(crate) corrected: u64,
+    pub(crate) uncorrectable: u64,
+    pub(crate) idle: u64,
+    pub(crate) symbols_corrected: u64,
+    /// Frames missing by the counters of its virtual channels.
+    pub(crate) vc_gaps: u64,
+    pub(crate) vc_lost: u64,
+    pub(crate) published: u64,
+    pub(crate) packets: u64,
+    /// Further counters, for the detail pane: name and value.
+    pub(crate) details: Vec<(String, String)>,
+}
+
+/// One virtual channel of one link.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct VcRow {
+    pub(crate) link: String,
+    /// `SCID/VCID`.
+    pub(crate) gvcid: String,
+    /// What people call it.
+    pub(crate) name: String,
+    pub(crate) frames: u64,
+    pub(crate) frames_per_s: f64,
+    pub(crate) gaps: u64,
+    pub(crate) lost: u64,
+    pub(crate) packets: u64,
+}
+
+/// One line of a ledger: an amount, and whether it is a loss.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) amount: u64,
+    pub(crate) loss: bool,
+}
+
+impl Entry {
+    /// Something that arrived or went out.
+    pub(crate) fn flow(name: &str, amount: u64) -> Entry {
+        Entry { name: name.into(), amount, loss: false }
+    }
+
+    /// Something that was lost.
+    pub(crate) fn loss(name: &str, amount: u64) -> Entry {
+        Entry { name: name.into(), amount, loss: true }
+    }
+}
+
+/// The four places where something can be lost. They are never added together.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct Ledgers {
+    /// Between spacecraft and station: what the counters of the virtual channels miss.
+    pub(crate) link: Vec<Entry>,
+    /// Between station and frames ring: sockets, synchronisation, refused frames.
+    pub(crate) reception: Vec<Entry>,
+    /// Between ring and consumers.
+    pub(crate) bus: Vec<Entry>,
+    /// Between ring and disk; empty while no recorder is attached.
+    pub(crate) disk: Vec<Entry>,
+    /// Sentences about books that do not balance. Empty when they do.
+    pub(crate) unbalanced: Vec<String>,
+}
+
+/// One reader of a ring.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct ConsumerRow {
+    pub(crate) ring: String,
+    pub(crate) name: String,
+    pub(crate) state: String,
+    pub(crate) health: Health,
+    /// Room left before the producer laps it, 0 to 100.
+    pub(crate) credit_pct: f64,
+    pub(crate) lag_records: u64,
+    pub(crate) lag_bytes: u64,
+    pub(crate) consumed: u64,
+    pub(crate) lost_records: u64,
+}
+
+/// One thread of the daemon.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct ThreadRow {
+    pub(crate) name: String,
+    pub(crate) tid: u32,
+    /// The core it ran on last.
+    pub(crate) core: u32,
+    /// Share of one core since the sample before, 0 to 100.
+    pub(crate) busy_pct: f64,
+    /// `fifo 50`, `other`, ...
+    pub(crate) policy: String,
+}
+
+/// One latency histogram, in nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct LatencyRow {
+    pub(crate) name: String,
+    pub(crate) samples: u64,
+    pub(crate) p50_ns: u64,
+    pub(crate) p99_ns: u64,
+    pub(crate) p999_ns: u64,
+    pub(crate) max_ns: u64,
+}
+
+/// One event.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub(crate) struct EventRow {
+    /// Time of day, UTC.
+    pub(crate) time: String,
+    pub(crate) health: Health,
+    pub(crate) link: String,
+    pub(crate) text: String,
+}

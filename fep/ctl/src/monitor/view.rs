@@ -1,0 +1,436 @@
+//! Draws the terminal view. Pure: from [`App`] to a frame of characters.
+
+use ratatui::Frame;
+use ratatui::layout::{Alignment, Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Block, BorderType, Cell, Clear, Paragraph, Row, Table, Wrap};
+
+use super::app::{App, Overlay, Pane};
+use super::panes;
+use super::snapshot::{Health, LinkRow};
+use crate::figures;
+
+/// From this size on all panes are shown at once.
+const WIDE: (u16, u16) = (140, 34);
+/// Below this size nothing sensible can be shown.
+const SMALLEST: (u16, u16) = (60, 14);
+
+/// The colour of a health.
+pub(super) const fn colour(health: Health) -> Color {
+    match health {
+        Health::Good => Color::Green,
+        Health::Warning => Color::Yellow,
+        Health::Bad => Color::Red,
+        Health::Off => Color::DarkGray,
+    }
+}
+
+/// A count that is a loss: silent when zero, red when not.
+pub(super) fn loss(text: String, amount: u64) -> Span<'static> {
+    Span::styled(
+        text,
+        if amount == 0 { Style::new().fg(Color::DarkGray) } else { Style::new().fg(Color::Red).bold() },
+    )
+}
+
+/// A frame around a pane; the pane with the focus is drawn bright.
+pub(super) fn frame(title: &str, focused: bool) -> Block<'static> {
+    let (border, text) = if focused {
+        (Style::new().fg(Color::Cyan), Style::new().fg(Color::Cyan).bold())
+    } else {
+        (Style::new().fg(Color::DarkGray), Style::new().bold())
+    };
+    Block::bordered()
+        .border_type(BorderType::Rounded)
+        .border_style(border)
+        .title(Span::styled(format!(" {title} "), text))
+}
+
+/// Draws everything.
+pub(crate) fn draw(out: &mut Frame<'_>, app: &App) {
+    let area = out.area();
+    if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
+        let text = format!("Make the terminal at least {} x {}.", SMALLEST.0, SMALLEST.1);
+        out.render_widget(Paragraph::new(text).wrap(Wrap { trim: true }), area);
+        return;
+    }
+    let wide = area.width >= WIDE.0 && area.height >= WIDE.1;
+    let rows = app.snapshot.links.len().clamp(1, if wide { 14 } else { usize::from(area.height) / 2 - 4 });
+    let [head, links, rest, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(rows as u16 + 3),
+        Constraint::Fill(1),
+        Constraint::Length(1),
+    ])
+    .areas(area);
+    draw_head(out, head, app);
+    draw_links(out, links, app, wide);
+    if wide {
+        draw_all_panes(out, rest, app);
+    } else {
+        draw_one_pane(out, rest, app);
+    }
+    draw_foot(out, foot, app);
+    match &app.overlay {
+        Overlay::None => {}
+        Overlay::Help => draw_help(out, area),
+        Overlay::Confirm { action, link } => {
+            let text = vec![
+                Line::from(vec![
+                    Span::raw(format!("{} link ", capitalised(action.verb()))),
+                    Span::styled(link.clone(), Style::new().bold()),
+                    Span::raw("?"),
+                ]),
+                Line::raw(""),
+                Line::from(action.effect().fg(Color::Gray)),
+                Line::raw(""),
+                Line::from(vec![
+                    "y".bold().fg(Color::Cyan),
+                    " yes   ".into(),
+                    "n".bold().fg(Color::Cyan),
+                    " no".into(),
+                ]),
+            ];
+            draw_over(out, area, "Confirm", text, 74);
+        }
+    }
+}
+
+fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
+    let now = &app.snapshot;
+    let enabled = now.links.iter().filter(|link| link.enabled).count();
+    let locked = now.links.iter().filter(|link| link.lock_health == Health::Good && link.enabled).count();
+    let health = match (locked, enabled) {
+        _ if app.problem.is_some() => Health::Bad,
+        (_, 0) => Health::Off,
+        (some, all) if some == all => Health::Good,
+        (0, _) => Health::Bad,
+        _ => Health::Warning,
+    };
+    let bits: f64 = now.links.iter().map(|link| link.bits_per_s).sum();
+    let frames: f64 = now.links.iter().map(|link| link.frames_per_s).sum();
+    let dim = Style::new().fg(Color::Gray);
+    let left = Line::from(vec![
+        Span::styled(" FEP ", Style::new().fg(Color::Black).bg(colour(health)).bold()),
+        Span::raw(format!("  {locked}/{enabled} locked")).bold(),
+        Span::styled("  │  ", Style::new().fg(Color::DarkGray)),
+        Span::raw(figures::bit_rate(bits)).bold(),
+        Span::styled("  │  ", Style::new().fg(Color::DarkGray)),
+        Span::raw(format!("{} frames/s", figures::per_second(frames))),
+    ]);
+    let mut right = vec![];
+    if area.width >= 110 {
+        right.push(Span::styled(
+            format!(
+                "fepd {}  pid {}  {}   ",
+                now.daemon.version,
+                now.daemon.pid,
+                figures::octets(now.daemon.memory_bytes)
+            ),
+            dim,
+        ));
+    }
+    right.push(Span::styled(format!("up {}  ", figures::uptime(now.daemon.uptime_s)), dim));
+    // Date and time of day in a wide terminal, time of day in a narrow one.
+    let (date, time) = now.utc.split_once('T').unwrap_or(("", &now.utc));
+    let time = time.split('.').next().unwrap_or(time);
+    right.push(Span::raw(if area.width >= 110 {
+        format!("{date} {time} UTC ")
+    } else {
+        format!("{time} UTC ")
+    }));
+    out.render_widget(Paragraph::new(left), area);
+    out.render_widget(Paragraph::new(Line::from(right)).alignment(Alignment::Right), area);
+}
+
+/// One column of the table of links.
+struct Column {
+    title: &'static str,
+    width: u16,
+    right: bool,
+    cell: fn(&App, &LinkRow, usize) -> Span<'static>,
+}
+
+const NARROW: [Column; 10] = [
+    Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
+    Column { title: "STATE", width: 10, right: false, cell: |_, link, width| state(link, width) },
+    Column { title: "LOCK", width: 10, right: false, cell: |_, link, width| lock(link, width) },
+    Column {
+        title: "BIT/S",
+        width: 5,
+        right: true,
+        cell: |_, link, _| rate(link, figures::per_second(link.bits_per_s)),
+    },
+    Column {
+        title: "FR/S",
+        width: 5,
+        right: true,
+        cell: |_, link, _| figures::per_second(link.frames_per_s).into(),
+    },
+    Column { title: "GOOD", width: 5, right: true, cell: |_, link, _| figures::count(link.good).into() },
+    Column {
+        title: "CORR",
+        width: 5,
+        right: true,
+        cell: |_, link, _| corrected(figures::count(link.corrected), link),
+    },
+    Column {
+        title: "BAD",
+        width: 5,
+        right: true,
+        cell: |_, link, _| loss(figures::count(link.uncorrectable), link.uncorrectable),
+    },
+    Column {
+        title: "IDLE",
+        width: 5,
+        right: true,
+        cell: |_, link, _| figures::count(link.idle).fg(Color::Gray),
+    },
+    Column {
+        title: "LOST",
+        width: 5,
+        right: true,
+        cell: |_, link, _| loss(figures::count(link.vc_lost), link.vc_lost),
+    },
+];
+
+const BROAD: [Column; 17] = [
+    Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
+    Column {
+        title: "MISSION",
+        width: 9,
+        right: false,
+        cell: |_, link, width| figures::fitted(&link.mission, width).into(),
+    },
+    Column {
+        title: "TRANSPORT",
+        width: 23,
+        right: false,
+        cell: |_, link, width| figures::fitted(&link.transport, width).fg(Color::Gray),
+    },
+    Column { title: "STATE", width: 11, right: false, cell: |_, link, width| state(link, width) },
+    Column { title: "LOCK", width: 10, right: false, cell: |_, link, width| lock(link, width) },
+    Column {
+        title: "BIT RATE",
+        width: 11,
+        right: true,
+        cell: |_, link, _| rate(link, figures::bit_rate(link.bits_per_s)),
+    },
+    Column {
+        title: "",
+        width: 16,
+        right: false,
+        cell: |app, link, width| app.curve(&link.name, width).fg(Color::Cyan),
+    },
+    Column {
+        title: "FRAMES/S",
+        width: 8,
+        right: true,
+        cell: |_, link, _| figures::per_second(link.frames_per_s).into(),
+    },
+    Column { title: "GOOD", width: 7, right: true, cell: |_, link, _| figures::count(link.good).into() },
+    Column {
+        title: "CORRECTED",
+        width: 9,
+        right: true,
+        cell: |_, link, _| corrected(figures::count(link.corrected), link),
+    },
+    Column {
+        title: "SYMBOLS",
+        width: 7,
+        right: true,
+        cell: |_, link, _| corrected(figures::count(link.symbols_corrected), link),
+    },
+    Column {
+        title: "UNCORR.",
+        width: 7,
+        right: true,
+        cell: |_, link, _| loss(figures::count(link.uncorrectable), link.uncorrectable),
+    },
+    Column {
+        title: "IDLE",
+        width: 6,
+        right: true,
+        cell: |_, link, _| figures::count(link.idle).fg(Color::Gray),
+    },
+    Column {
+        title: "GAPS",
+        width: 6,
+        right: true,
+        cell: |_, link, _| loss(figures::count(link.vc_gaps), link.vc_gaps),
+    },
+    Column {
+        title: "LOST",
+        width: 6,
+        right: true,
+        cell: |_, link, _| loss(figures::count(link.vc_lost), link.vc_lost),
+    },
+    Column {
+        title: "PUBLISHED",
+        width: 9,
+        right: true,
+        cell: |_, link, _| figures::count(link.published).into(),
+    },
+    Column {
+        title: "PACKETS",
+        width: 7,
+        right: true,
+        cell: |_, link, _| figures::count(link.packets).into(),
+    },
+];
+
+fn name(link: &LinkRow, width: usize) -> Span<'static> {
+    figures::fitted(&link.name, width).bold()
+}
+
+fn state(link: &LinkRow, width: usize) -> Span<'static> {
+    figures::fitted(&link.state, width).fg(colour(link.state_health))
+}
+
+fn lock(link: &LinkRow, width: usize) -> Span<'static> {
+    let sign = match link.lock_health {
+        Health::Good => "●",
+        Health::Warning => "◐",
+        Health::Bad => "○",
+        Health::Off => " ",
+    };
+    figures::fitted(&format!("{sign} {}", link.lock), width).fg(colour(link.lock_health))
+}
+
+fn rate(link: &LinkRow, text: String) -> Span<'static> {
+    if link.bits_per_s > 0.0 { text.into() } else { text.fg(Color::DarkGray) }
+}
+
+fn corrected(text: String, link: &LinkRow) -> Span<'static> {
+    text.fg(if link.corrected == 0 { Color::DarkGray } else { Color::Yellow })
+}
+
+fn draw_links(out: &mut Frame<'_>, area: Rect, app: &App, wide: bool) {
+    let columns: &[Column] = if wide { &BROAD } else { &NARROW };
+    let align = |column: &Column| if column.right { Alignment::Right } else { Alignment::Left };
+    let header =
+        Row::new(columns.iter().map(|column| Cell::from(Line::raw(column.title).alignment(align(column)))))
+            .style(Style::new().fg(Color::DarkGray));
+    let shown = usize::from(area.height.saturating_sub(3)).max(1);
+    let first = (app.selected + 1).saturating_sub(shown);
+    let rows = app.snapshot.links.iter().enumerate().skip(first).take(shown).map(|(index, link)| {
+        let cells = columns.iter().map(|column| {
+            Cell::from(
+                Line::from((column.cell)(app, link, usize::from(column.width))).alignment(align(column)),
+            )
+        });
+        let row = Row::new(cells);
+        if index == app.selected { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
+    });
+    let title = match app.snapshot.links.len() {
+        all if all > shown => format!("Links {}-{} of {all}", first + 1, (first + shown).min(all)),
+        _ => "Links".to_owned(),
+    };
+    let table = Table::new(rows, columns.iter().map(|column| Constraint::Length(column.width)))
+        .header(header)
+        .column_spacing(if wide { 2 } else { 1 })
+        .block(frame(&title, false));
+    out.render_widget(table, area);
+    if app.snapshot.links.is_empty() {
+        let inside = Rect { x: area.x + 2, y: area.y + 2, width: area.width.saturating_sub(4), height: 1 };
+        let text = if app.problem.is_some() { "" } else { "No link is configured." };
+        out.render_widget(Paragraph::new(text), inside);
+    }
+}
+
+fn draw_one_pane(out: &mut Frame<'_>, area: Rect, app: &App) {
+    let [bar, body] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
+    let mut tabs = vec![Span::raw(" ")];
+    for pane in Pane::ALL {
+        let style = if pane == app.pane {
+            Style::new().fg(Color::Black).bg(Color::Cyan).bold()
+        } else {
+            Style::new().fg(Color::Gray)
+        };
+        tabs.push(Span::styled(format!(" {} ", pane.title()), style));
+    }
+    out.render_widget(Paragraph::new(Line::from(tabs)), bar);
+    panes::draw(out, body, app, app.pane);
+}
+
+fn draw_all_panes(out: &mut Frame<'_>, area: Rect, app: &App) {
+    let [upper, middle, events] =
+        Layout::vertical([Constraint::Fill(3), Constraint::Fill(2), Constraint::Length(area.height / 5 + 1)])
+            .areas(area);
+    let [channels, losses, link] =
+        Layout::horizontal([Constraint::Fill(4), Constraint::Fill(5), Constraint::Fill(4)]).areas(upper);
+    let [consumers, cores, latency] =
+        Layout::horizontal([Constraint::Fill(5), Constraint::Fill(3), Constraint::Fill(4)]).areas(middle);
+    panes::draw(out, channels, app, Pane::Channels);
+    panes::draw(out, losses, app, Pane::Losses);
+    panes::draw(out, link, app, Pane::Link);
+    panes::draw(out, consumers, app, Pane::Consumers);
+    panes::draw(out, cores, app, Pane::Cores);
+    panes::draw(out, latency, app, Pane::Latency);
+    panes::draw(out, events, app, Pane::Events);
+}
+
+fn draw_foot(out: &mut Frame<'_>, area: Rect, app: &App) {
+    let line = if let Some(problem) = &app.problem {
+        let text = format!(" {}", problem.lines().next().unwrap_or_default());
+        Line::from(text.fg(Color::White).bg(Color::Red).bold())
+    } else if let Some((text, health)) = &app.message {
+        Line::from(format!(" {text}").fg(colour(*health)).bold())
+    } else {
+        let keys = [
+            ("↑↓", "link"),
+            ("Tab", "pane"),
+            ("e", "enable"),
+            ("d", "disable"),
+            ("r", "reset"),
+            ("?", "help"),
+            ("q", "quit"),
+        ];
+        let mut spans = vec![Span::raw(" ")];
+        for (key, does) in keys {
+            spans.push(key.bold().fg(Color::Cyan));
+            spans.push(format!(" {does}   ").fg(Color::Gray));
+        }
+        Line::from(spans)
+    };
+    out.render_widget(Paragraph::new(line), area);
+}
+
+fn draw_help(out: &mut Frame<'_>, area: Rect) {
+    let key = |key: &'static str, does: &'static str| {
+        Line::from(vec![format!("{key:<14}").fg(Color::Cyan).bold(), does.into()])
+    };
+    let text = vec![
+        key("↑ ↓  j k", "choose a link"),
+        key("Tab  ← →  1-7", "choose a pane"),
+        key("PgUp PgDn", "scroll the pane"),
+        key("e  d  r", "enable, disable, reset the link (asks first)"),
+        key("q  Ctrl-C", "leave"),
+        Line::raw(""),
+        Line::from("good       decoded without correction".fg(Color::Gray)),
+        Line::from("corr.      decoded, symbols were corrected".fg(Color::Gray)),
+        Line::from("bad        could not be corrected".fg(Color::Gray)),
+        Line::from("lost       missing by the virtual channel counters".fg(Color::Gray)),
+        Line::from("credit     room before the ring laps a reader".fg(Color::Gray)),
+    ];
+    draw_over(out, area, "Keys and words", text, 62);
+}
+
+/// A box over the middle of the screen.
+fn draw_over(out: &mut Frame<'_>, area: Rect, title: &str, text: Vec<Line<'static>>, width: u16) {
+    let width = width.min(area.width);
+    let inner = usize::from(width.saturating_sub(4)).max(1);
+    let lines: usize = text.iter().map(|line| line.width().div_ceil(inner).max(1)).sum();
+    let height = (lines as u16 + 2).min(area.height);
+    let place =
+        Rect { x: area.x + (area.width - width) / 2, y: area.y + (area.height - height) / 2, width, height };
+    out.render_widget(Clear, place);
+    let block = frame(title, true).padding(ratatui::widgets::Padding::horizontal(1));
+    out.render_widget(Paragraph::new(text).wrap(Wrap { trim: false }).block(block), place);
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}

@@ -1,0 +1,94 @@
+//! `fepctl sim`: simulated stations on their own.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use crate::cli::SimArgs;
+use crate::failure::{Failure, output};
+use crate::signals::Ending;
+use crate::stations::{self, Stations};
+
+/// Runs the command.
+pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
+    let simulation = stations::select(stations::load(args.stations.as_deref())?, &args.names)?;
+    let mut out = io::stdout().lock();
+    if args.list {
+        let written = if args.json {
+            serde_json::to_writer_pretty(&mut out, &simulation)
+                .map_err(io::Error::from)
+                .and_then(|()| writeln!(out))
+        } else {
+            simulation.station.iter().try_for_each(|station| {
+                let rate = station.rate_bps.map_or_else(
+                    || "as fast as it goes".to_owned(),
+                    |rate| crate::figures::bit_rate(rate as f64),
+                );
+                writeln!(out, "{:<16} {rate:>18}  {}", station.name, transport(&station.transport))
+            })
+        };
+        return written.map_err(output);
+    }
+    let ending = Ending::watch()?;
+    let stations = Stations::start(&simulation);
+    for refusal in &stations.refused {
+        eprintln!("fepctl: {refusal}");
+    }
+    if stations.count() == 0 {
+        return Err(Failure::new("no station could be started"));
+    }
+    eprintln!("{} stations are on the air; Ctrl-C stops them", stations.count());
+    let started = Instant::now();
+    let run_for = args.run_for.map(Duration::from_secs);
+    let mut told = Ok(());
+    while !stations.all_ended() && run_for.is_none_or(|limit| started.elapsed() < limit) {
+        let pause = Duration::from_millis(args.interval_ms);
+        let left = run_for.map_or(pause, |limit| limit.saturating_sub(started.elapsed()));
+        if !ending.sleep(pause.min(left)) {
+            break;
+        }
+        told = tell(&mut out, &stations.reports(), args.json);
+        if told.is_err() {
+            break;
+        }
+    }
+    let reports = stations.stop();
+    told.and_then(|()| tell(&mut out, &reports, args.json)).map_err(output)?;
+    let failed: Vec<&str> =
+        reports.iter().filter(|report| report.error.is_some()).map(|report| report.name.as_str()).collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::new(format!("stations failed: {}", failed.join(", "))))
+    }
+}
+
+fn tell(out: &mut impl Write, reports: &[fep_sim::StationReport], json: bool) -> io::Result<()> {
+    for report in reports {
+        if json {
+            serde_json::to_writer(&mut *out, report)?;
+            writeln!(out)?;
+        } else {
+            writeln!(out, "{}", stations::line(report))?;
+        }
+    }
+    if !json {
+        writeln!(out)?;
+    }
+    out.flush()
+}
+
+/// A transport as its configuration says it, on one line.
+fn transport(spec: &impl serde::Serialize) -> String {
+    match serde_json::to_value(spec) {
+        Ok(serde_json::Value::Object(keys)) => keys
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| match value {
+                serde_json::Value::String(text) => format!("{key} {text}"),
+                other => format!("{key} {other}"),
+            })
+            .collect::<Vec<_>>()
+            .join(", "),
+        _ => String::new(),
+    }
+}
