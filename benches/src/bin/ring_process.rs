@@ -1,4 +1,3 @@
-#![allow(unsafe_code)]
 //! One writing or reading process of the bus benchmarks, started by `cases::bus`; ours and the peer's run the same
 //! loops. Speaks one line on standard output: readers "ready" when attached, everybody a line of figures at the end.
 //! A writer starts when a line arrives on its standard input.
@@ -16,6 +15,7 @@ use fep_benches::cases::bus::{ICEORYX_BUFFER, ring_spec};
 use fep_bus::{Consumer, Poll, Producer, Resume, Tag};
 use iceoryx2::prelude::{ZeroCopySend, ipc};
 use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -198,11 +198,8 @@ fn read_iceoryx<const LEN: usize>(name: &str, way: &str) -> Result<(), Failure> 
 
 /// Writers and readers never share a processor, for ours and for the peer alike.
 fn pin(cpu: usize) {
-    // SAFETY: a zeroed set is an empty set; CPU_SET writes within it for numbers below its size.
-    unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu.min(libc::CPU_SETSIZE as usize - 1), &mut set);
-        // A machine with fewer processors refuses; the run then floats, which the figures will show.
-        libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set);
-    }
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    // A machine with fewer processors refuses; the run then floats, which the figures will show.
+    let _ = sched_setaffinity(None, &set);
 }

@@ -17,7 +17,7 @@ pub(crate) const CURSOR_MAGIC: u64 = u64::from_le_bytes(*b"FEPCURS1");
 pub(crate) const CURSOR_FILE_LEN: usize = 512;
 
 /// Offsets in the file, in octets.
-pub(crate) mod cursor {
+pub(crate) mod head {
     pub(crate) const MAGIC: usize = 0x000;
     pub(crate) const VERSION: usize = 0x008;
     pub(crate) const NAME: usize = 0x010; // u8[32]
@@ -126,21 +126,21 @@ fn check_word(words: &[u64]) -> u64 {
 
 /// Writes the file's head: magic and name.
 pub(crate) fn write_header(file: &File, name: &str) -> io::Result<()> {
-    let mut octets = [0; cursor::SLOT_A];
-    octets[cursor::MAGIC..cursor::MAGIC + 8].copy_from_slice(&CURSOR_MAGIC.to_le_bytes());
-    octets[cursor::VERSION..cursor::VERSION + 8].copy_from_slice(&1_u64.to_le_bytes());
+    let mut octets = [0; head::SLOT_A];
+    octets[head::MAGIC..head::MAGIC + 8].copy_from_slice(&CURSOR_MAGIC.to_le_bytes());
+    octets[head::VERSION..head::VERSION + 8].copy_from_slice(&1_u64.to_le_bytes());
     let name = &name.as_bytes()[..name.len().min(NAME_LEN - 1)];
-    octets[cursor::NAME..cursor::NAME + name.len()].copy_from_slice(name);
+    octets[head::NAME..head::NAME + name.len()].copy_from_slice(name);
     file.write_all_at(&octets, 0)
 }
 
 /// Stores a state in the slot its generation falls to.
 pub(crate) fn write_state(file: &File, state: CursorState) -> io::Result<()> {
-    let mut octets = [0; cursor::SLOT_LEN];
+    let mut octets = [0; head::SLOT_LEN];
     for (chunk, word) in octets.chunks_exact_mut(8).zip(state.to_words()) {
         chunk.copy_from_slice(&word.to_le_bytes());
     }
-    let slot = if state.generation.is_multiple_of(2) { cursor::SLOT_A } else { cursor::SLOT_B };
+    let slot = if state.generation.is_multiple_of(2) { head::SLOT_A } else { head::SLOT_B };
     file.write_all_at(&octets, slot as u64)
 }
 
@@ -159,13 +159,13 @@ pub(crate) fn read_state(file: &File) -> io::Result<Option<CursorState>> {
 
 /// As [`read_state`], from octets.
 pub(crate) fn newest_state(octets: &[u8]) -> Option<CursorState> {
-    let magic = octets.get(cursor::MAGIC..cursor::MAGIC + 8)?;
+    let magic = octets.get(head::MAGIC..head::MAGIC + 8)?;
     if magic != CURSOR_MAGIC.to_le_bytes() {
         return None;
     }
-    [cursor::SLOT_A, cursor::SLOT_B]
+    [head::SLOT_A, head::SLOT_B]
         .into_iter()
-        .filter_map(|slot| octets.get(slot..slot + cursor::SLOT_LEN))
+        .filter_map(|slot| octets.get(slot..slot + head::SLOT_LEN))
         .filter_map(CursorState::from_octets)
         .max_by_key(|state| state.generation)
 }

@@ -256,6 +256,8 @@ impl Log2Hist {
 }
 
 /// A value as read.
+// Made and dropped one at a time when a page is read; a box would cost an allocation for nothing.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricValue {
     /// Of a counter.
