@@ -1,50 +1,70 @@
 //! The reference codec: portable, one codeword at a time, written to be read beside CCSDS 131.0-B-5 section 4.
 //!
-//! Not fast, and not meant to be: every vector kernel is held against its answers, octet by octet.
+//! Every vector kernel is held against its answers, octet by octet. Tables of products keep it usable where no vector
+//! kernel runs, without hiding the textbook.
 
 use super::field::{self, EXP, LOG};
 use super::{Basis, CODEWORD_LEN, CodewordVerdict, E_MAX, RsSpec, RsVerdict};
+
+/// The most check symbols of a codeword.
+const CHECK_MAX: usize = 2 * E_MAX;
 
 /// Textbook codec: shift-register encoder; syndromes, Berlekamp-Massey, Chien search, Forney.
 #[derive(Debug, Clone)]
 pub(super) struct ScalarCodec {
     spec: RsSpec,
-    /// g(x) without its leading one, highest power first.
-    generator: Vec<u8>,
+    /// By the register's feedback: its products with the coefficients of g(x), highest power first, without the leading
+    /// one; zero beyond 2E.
+    feedback: Box<[[u8; CHECK_MAX]; 256]>,
+    /// By root: the products with it.
+    times_root: Vec<[u8; 256]>,
     /// Smallest exponent of beta among the roots of g(x).
     first_root: usize,
+}
+
+/// Places (0 is the first symbol of the codeword, virtual fill included) and values of a codeword's errors.
+struct Errors {
+    list: [(u8, u8); E_MAX],
+    count: usize,
 }
 
 impl ScalarCodec {
     pub(super) fn new(spec: RsSpec) -> ScalarCodec {
         let first_root = spec.e.first_root();
-        let mut ascending = vec![1u8];
-        for j in first_root..first_root + spec.e.check_symbols() {
-            let root = field::beta_power(j);
-            ascending.push(0);
-            for i in (1..ascending.len()).rev() {
-                ascending[i] = ascending[i - 1] ^ field::mul(root, ascending[i]);
+        let roots = (first_root..first_root + spec.e.check_symbols()).map(field::beta_power);
+        // Lowest power first.
+        let mut generator = vec![1u8];
+        for root in roots.clone() {
+            generator.push(0);
+            for i in (0..generator.len()).rev() {
+                let lower = if i == 0 { 0 } else { generator[i - 1] };
+                generator[i] = lower ^ field::mul(root, generator[i]);
             }
-            ascending[0] = field::mul(root, ascending[0]);
         }
-        let generator = ascending.iter().rev().skip(1).copied().collect();
-        ScalarCodec { spec, generator, first_root }
+        let mut feedback = Box::new([[0; CHECK_MAX]; 256]);
+        for (value, products) in feedback.iter_mut().enumerate() {
+            for (product, coefficient) in products.iter_mut().zip(generator.iter().rev().skip(1)) {
+                *product = field::mul(value as u8, *coefficient);
+            }
+        }
+        let times_root =
+            roots.map(|root| std::array::from_fn(|value| field::mul(root, value as u8))).collect();
+        ScalarCodec { spec, feedback, times_root, first_root }
     }
 
     pub(super) fn encode(&self, frame: &[u8], check: &mut [u8]) {
         let interleave = self.spec.interleave as usize;
         for codeword in 0..interleave {
-            let mut remainder = vec![0u8; self.generator.len()];
             // Virtual fill is zeros in front: it leaves the register at zero and is therefore skipped.
+            let mut register = [0u8; CHECK_MAX + 1];
             for symbol in frame.iter().skip(codeword).step_by(interleave) {
-                let feedback = self.element(*symbol) ^ remainder[0];
-                remainder.rotate_left(1);
-                *remainder.last_mut().expect("the register holds 16 or 32 symbols") = 0;
-                for (stage, coefficient) in remainder.iter_mut().zip(&self.generator) {
-                    *stage ^= field::mul(feedback, *coefficient);
+                let feedback = self.element(*symbol) ^ register[0];
+                let products = &self.feedback[feedback as usize];
+                for stage in 0..CHECK_MAX {
+                    register[stage] = register[stage + 1] ^ products[stage];
                 }
             }
-            for (position, symbol) in remainder.iter().enumerate() {
+            for (position, symbol) in register[..self.spec.e.check_symbols()].iter().enumerate() {
                 check[position * interleave + codeword] = self.octet(*symbol);
             }
         }
@@ -70,61 +90,65 @@ impl ScalarCodec {
         {
             *symbol = self.element(*wire);
         }
-        let syndromes = self.syndromes(&received);
+        let mut syndromes = [0u8; CHECK_MAX];
+        let syndromes = &mut syndromes[..self.spec.e.check_symbols()];
+        self.compute_syndromes(&received, syndromes);
         if syndromes.iter().all(|syndrome| *syndrome == 0) {
             return CodewordVerdict::Clean;
         }
-        let Some(errors) = self.locate(&syndromes) else { return CodewordVerdict::Failed };
-        for (position, value) in &errors {
-            codeblock[(position - fill) * interleave + codeword] = self.octet(received[*position] ^ value);
+        let Some(errors) = self.locate(syndromes) else { return CodewordVerdict::Failed };
+        for &(position, value) in &errors.list[..errors.count] {
+            let position = position as usize;
+            codeblock[(position - fill) * interleave + codeword] = self.octet(received[position] ^ value);
         }
-        CodewordVerdict::Corrected(errors.len() as u8)
+        CodewordVerdict::Corrected(errors.count as u8)
     }
 
-    /// Values of the received polynomial at the roots of g(x); the first symbol received is the coefficient of x^254.
-    fn syndromes(&self, received: &[u8; CODEWORD_LEN]) -> Vec<u8> {
-        (self.first_root..self.first_root + self.spec.e.check_symbols())
-            .map(|j| {
-                let root = field::beta_power(j);
-                received.iter().fold(0, |sum, symbol| field::mul(sum, root) ^ symbol)
-            })
-            .collect()
+    /// Values of the received polynomial at the roots of g(x), by Horner's rule; the first symbol received is the
+    /// coefficient of x^254.
+    fn compute_syndromes(&self, received: &[u8; CODEWORD_LEN], syndromes: &mut [u8]) {
+        for symbol in received {
+            for (syndrome, times_root) in syndromes.iter_mut().zip(&self.times_root) {
+                *syndrome = times_root[*syndrome as usize] ^ symbol;
+            }
+        }
     }
 
-    /// Positions (0 is the first symbol of the codeword, virtual fill included) and values of the errors, or `None` if
-    /// no set of at most E sent symbols explains the syndromes.
-    fn locate(&self, syndromes: &[u8]) -> Option<Vec<(usize, u8)>> {
+    /// The errors, or `None` if no set of at most E sent symbols explains the syndromes.
+    fn locate(&self, syndromes: &[u8]) -> Option<Errors> {
         let (lambda, length) = berlekamp_massey(syndromes);
         if length > self.spec.e.correctable() {
             return None;
         }
+        let lambda = &lambda[..=length];
         // Omega = S Lambda modulo x^2E; its degree is below the number of errors.
-        let omega: Vec<u8> = (0..length)
-            .map(|m| (0..=m).fold(0, |sum, i| sum ^ field::mul(lambda[i], syndromes[m - i])))
-            .collect();
-        let mut errors = Vec::with_capacity(length);
+        let mut omega = [0u8; E_MAX];
+        let omega = &mut omega[..length];
+        for (m, coefficient) in omega.iter_mut().enumerate() {
+            *coefficient = (0..=m).fold(0, |sum, i| sum ^ field::mul(lambda[i], syndromes[m - i]));
+        }
+        let mut errors = Errors { list: [(0, 0); E_MAX], count: 0 };
         for position in self.spec.virtual_fill as usize..CODEWORD_LEN {
             // The locator of position p is beta^(254-p); Lambda vanishes at its inverse.
             let inverse = position + 1;
-            if evaluate(&lambda[..=length], inverse) != 0 {
+            if evaluate(lambda, inverse) != 0 {
                 continue;
             }
             let numerator =
-                field::mul(evaluate(&omega, inverse), field::beta_power(inverse * self.first_root));
-            // x Lambda'(x): the odd terms of Lambda, since 2 = 0 in this field. Not zero, as the roots are distinct.
-            let denominator = lambda[..=length]
-                .iter()
-                .enumerate()
-                .skip(1)
-                .step_by(2)
-                .fold(0, |sum, (i, c)| sum ^ field::mul(*c, field::beta_power(i * inverse)));
+                field::mul(evaluate(omega, inverse), field::beta_power(inverse * self.first_root));
+            // x Lambda'(x): the odd terms of Lambda, since 2 = 0 in this field.
+            let odd_terms = lambda.iter().enumerate().skip(1).step_by(2);
+            let denominator =
+                odd_terms.fold(0, |sum, (i, c)| sum ^ field::mul(*c, field::beta_power(i * inverse)));
             if denominator == 0 {
+                // A double root.
                 return None;
             }
-            errors.push((position, field::div(numerator, denominator)));
+            errors.list[errors.count] = (position as u8, field::div(numerator, denominator));
+            errors.count += 1;
         }
         // Fewer roots than the degree: the others lie in the virtual fill, in an extension field, or coincide.
-        (errors.len() == length).then_some(errors)
+        (errors.count == length).then_some(errors)
     }
 
     fn element(&self, octet: u8) -> u8 {
@@ -144,9 +168,9 @@ impl ScalarCodec {
 
 /// The shortest feedback register that makes the syndromes: (Lambda, its length). A length above E says that there are
 /// more errors than the code can carry; Lambda is then without meaning.
-fn berlekamp_massey(syndromes: &[u8]) -> ([u8; 2 * E_MAX + 1], usize) {
-    let mut lambda = [0u8; 2 * E_MAX + 1];
-    let mut previous = [0u8; 2 * E_MAX + 1];
+fn berlekamp_massey(syndromes: &[u8]) -> ([u8; CHECK_MAX + 1], usize) {
+    let mut lambda = [0u8; CHECK_MAX + 1];
+    let mut previous = [0u8; CHECK_MAX + 1];
     (lambda[0], previous[0]) = (1, 1);
     let mut length = 0;
     let mut previous_discrepancy = 1;
