@@ -89,6 +89,8 @@ enum Machine {
     Udp(Udp),
     Serial(Serial),
     Reader(Reader),
+    /// Shut down: sockets and files are closed.
+    Closed,
 }
 
 impl Machine {
@@ -99,6 +101,7 @@ impl Machine {
             Machine::Udp(udp) => udp.drive(turn),
             Machine::Serial(serial) => serial.drive(turn),
             Machine::Reader(reader) => reader.drive(turn),
+            Machine::Closed => Ok(i64::MAX),
         }
     }
 
@@ -106,6 +109,7 @@ impl Machine {
         match self {
             Machine::Tcp(tcp) => tcp.complete(turn, completion),
             Machine::Reader(reader) => reader.complete(turn, completion),
+            Machine::Closed => Ok(()),
             Machine::Udp(udp) => {
                 udp.complete(turn, completion);
                 Ok(())
@@ -121,7 +125,11 @@ impl Machine {
         match self {
             Machine::Tcp(tcp) => tcp.close(turn),
             Machine::Serial(serial) => serial.close(turn),
-            Machine::Udp(_) | Machine::Reader(_) => Ok(()),
+            Machine::Udp(udp) => {
+                udp.count_drops(turn);
+                Ok(())
+            }
+            Machine::Reader(_) | Machine::Closed => Ok(()),
         }
     }
 }
@@ -272,7 +280,7 @@ impl Link {
         match &self.machine {
             Machine::Tcp(tcp) => tcp.local_address(),
             Machine::Udp(udp) => udp.local_address(),
-            Machine::Serial(_) | Machine::Reader(_) => None,
+            Machine::Serial(_) | Machine::Reader(_) | Machine::Closed => None,
         }
     }
 
@@ -289,7 +297,7 @@ impl Link {
         match &self.machine {
             Machine::Tcp(tcp) => tcp.mode(),
             Machine::Udp(udp) => udp.mode(),
-            Machine::Serial(_) | Machine::Reader(_) => ReceiveMode::SingleShot,
+            Machine::Serial(_) | Machine::Reader(_) | Machine::Closed => ReceiveMode::SingleShot,
         }
     }
 
@@ -301,7 +309,7 @@ impl Link {
         }
     }
 
-    /// Closes in order; afterwards `poll` answers `Ended`. What had arrived and was not polled is counted in `discarded_bytes`
+    /// Closes sockets, lines and files in order; afterwards `poll` answers `Ended` and the addresses are gone. What had arrived and was not polled is counted in `discarded_bytes`
     /// as far as the kernel had handed it over; the rest stays in the kernel and goes with the socket.
     pub fn shutdown(&mut self) {
         if self.is_over() {
@@ -315,11 +323,13 @@ impl Link {
             now_ns: self.now_ns,
             sink: &mut |_| (),
         };
-        let closed = self.machine.close(&mut turn);
-        let discarded = &mut self.counters.discarded_bytes;
-        let quiet = self.ring.quiesce(|completion| *discarded += completion.payload_octets());
-        self.status.state = match closed.and(quiet) {
-            Ok(()) => LinkState::Ended,
+        let closed = self.machine.close(&mut turn).and_then(|()| self.ring.quiesce());
+        self.machine = Machine::Closed;
+        self.status.state = match closed {
+            Ok(leftover) => {
+                self.counters.discarded_bytes += leftover;
+                LinkState::Ended
+            }
             Err(error) => LinkState::Failed(format!("closing: {error}")),
         };
     }

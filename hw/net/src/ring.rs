@@ -86,15 +86,6 @@ pub(crate) struct Completion {
     pub(crate) accepted: Option<OwnedFd>,
 }
 
-impl Completion {
-    /// Octets from the station, 0 for requests that bring none. (Of a multishot datagram the kernel's framing is counted with it.)
-    pub(crate) fn payload_octets(&self) -> u64 {
-        let brings =
-            matches!(self.token.request, Request::ReceiveMulti | Request::ReceiveSingle | Request::Read);
-        if brings { self.result.unwrap_or(0) as u64 } else { 0 }
-    }
-}
-
 /// Memory to be set up for a ring.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RingPlan {
@@ -130,6 +121,8 @@ pub(crate) struct Ring {
     enabled: bool,
     needs_enabling: bool,
     entries: u64,
+    /// Octets of the kernel's framing in front of the payload of a provided buffer.
+    before_payload: usize,
 }
 
 impl Ring {
@@ -171,6 +164,7 @@ impl Ring {
             enabled: false,
             needs_enabling,
             entries: 0,
+            before_payload,
         })
     }
 
@@ -219,6 +213,9 @@ impl Ring {
                 ) =>
             {
                 Ok(())
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                Err(io::Error::other("a link can be polled only by the thread that polled it first"))
             }
             Err(error) => Err(error),
         }
@@ -282,6 +279,16 @@ impl Ring {
             unsafe { std::slice::from_raw_parts(self.memory.control.as_ptr().cast::<u8>(), control_len) };
         let truncated = header.msg_flags & libc::MSG_TRUNC != 0;
         Some(datagram::with_control(self.own(0..len), control, truncated))
+    }
+
+    /// Octets from the station in a completion: 0 for requests that bring none.
+    pub(crate) fn payload_octets(&self, completion: &Completion) -> u64 {
+        let len = completion.result.unwrap_or(0);
+        match completion.token.request {
+            Request::ReceiveMulti => len.saturating_sub(self.before_payload) as u64,
+            Request::ReceiveSingle | Request::Read => len as u64,
+            _ => 0,
+        }
     }
 
     /// Gives the buffer of a completion back to the kernel.
@@ -381,13 +388,14 @@ impl Ring {
         self.flush()
     }
 
-    /// Cancels everything and reaps until nothing is in flight; `leftover` sees what still came.
+    /// Cancels everything and reaps until nothing is in flight; returns how many octets from the station still came.
     ///
     /// # Errors
     /// The kernel refuses this thread, or does not let go of a request within 5 s: memory must then be leaked.
-    pub(crate) fn quiesce(&mut self, mut leftover: impl FnMut(&Completion)) -> io::Result<()> {
+    pub(crate) fn quiesce(&mut self) -> io::Result<u64> {
+        let mut leftover = 0;
         if !self.enabled || self.in_flight == 0 {
-            return Ok(());
+            return Ok(leftover);
         }
         let entry = opcode::AsyncCancel2::new(CancelBuilder::any()).build();
         self.push(entry, Token { request: Request::Cancel, generation: 0 })?;
@@ -395,14 +403,14 @@ impl Ring {
         while self.in_flight > 0 {
             self.enter(Some(100_000_000))?;
             while let Some(completion) = self.next() {
-                leftover(&completion);
+                leftover += self.payload_octets(&completion);
                 self.give_back(&completion);
             }
             if Instant::now() > deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
         }
-        Ok(())
+        Ok(leftover)
     }
 
     /// Hands pending requests to the kernel now, so that their descriptors and arguments are taken.
@@ -437,7 +445,7 @@ impl Ring {
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        let quiet = self.quiesce(|_| ());
+        let quiet = self.quiesce();
         if quiet.is_err() {
             // The kernel may still write to the memory: leak it. Closing the ring makes the kernel cancel by itself, later.
             // SAFETY: dropped once, here.
@@ -495,7 +503,7 @@ mod tests {
         ring.receive_datagrams_multi(std::os::fd::AsFd::as_fd(&socket), 1).unwrap();
         ring.enter(None).unwrap();
         assert_eq!(ring.in_flight, 1);
-        ring.quiesce(|_| ()).unwrap();
+        ring.quiesce().unwrap();
         assert_eq!(ring.in_flight, 0);
         drop(ring);
     }
@@ -515,7 +523,7 @@ mod tests {
             user.join().unwrap()
         });
         if ring.needs_enabling {
-            assert!(ring.quiesce(|_| ()).is_err());
+            assert!(ring.quiesce().is_err());
         }
         drop(ring);
     }

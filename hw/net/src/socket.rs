@@ -78,14 +78,11 @@ fn join(socket: &Socket, group: IpAddr, udp: &UdpSpec) -> io::Result<()> {
             // Without this the kernel also hands us groups that other programs of the host have joined.
             socket.set_multicast_all_v4(false)?;
             match (udp.multicast_source, interface) {
+                // LinkSpec::validate lets a source come with an interface address only.
                 (Some(IpAddr::V4(source)), InterfaceIndexOrAddress::Address(address)) => {
                     socket.join_ssm_v4(&source, &group, &address)
                 }
-                (Some(_), _) => Err(io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "source-specific multicast wants multicast_interface as an IPv4 address",
-                )),
-                (None, interface) => socket.join_multicast_v4_n(&group, &interface),
+                (_, interface) => socket.join_multicast_v4_n(&group, &interface),
             }
         }
         IpAddr::V6(group) => {

@@ -8,7 +8,7 @@
 //! wait = "adaptive"
 //! ```
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -130,7 +130,7 @@ pub struct UdpSpec {
     /// Interface on which to join: its name (`"eth1"`) or, for IPv4, its address. Default: the kernel's choice.
     #[serde(default)]
     pub multicast_interface: Option<String>,
-    /// Only datagrams of this sender (source-specific multicast, IPv4 only).
+    /// Only datagrams of this sender (source-specific multicast, IPv4 only; `multicast_interface` must then be an address).
     #[serde(default)]
     pub multicast_source: Option<IpAddr>,
     /// Longest datagram received whole, in octets, 1..=65_535; a longer one is handed on cut, marked and counted. Default 9_216.
@@ -537,9 +537,14 @@ impl UdpSpec {
         if self.bind.port() == 0 {
             return Err(refuse("transport.bind", self.bind, "a multicast group needs its port, 1 to 65535"));
         }
-        match self.multicast_source {
-            Some(source) if !(source.is_ipv4() && group.is_ipv4()) => {
-                Err(refuse("transport.multicast_source", source, "is for IPv4 groups and senders only"))
+        let Some(source) = self.multicast_source else { return Ok(()) };
+        if !(source.is_ipv4() && group.is_ipv4()) {
+            return Err(refuse("transport.multicast_source", source, "is for IPv4 groups and senders only"));
+        }
+        match &self.multicast_interface {
+            Some(name) if name.parse::<Ipv4Addr>().is_err() => {
+                let allowed = "must be an IPv4 address when multicast_source is given";
+                Err(refuse("transport.multicast_interface", name, allowed))
             }
             _ => Ok(()),
         }

@@ -369,6 +369,6 @@ fn canonical(address: IpAddr) -> IpAddr {
 
 /// Octets of a connection that was given up already.
 fn discard(turn: &mut Turn<'_>, completion: &Completion) {
-    turn.counters.discarded_bytes += completion.result.unwrap_or(0) as u64;
+    turn.counters.discarded_bytes += turn.ring.payload_octets(completion);
     turn.ring.give_back(completion);
 }

@@ -61,9 +61,7 @@ impl Udp {
         turn.status.state = LinkState::Connected;
         if turn.now_ns >= self.read_drops_at_ns {
             self.read_drops_at_ns = turn.now_ns + DROPS_EVERY_NS;
-            if let Ok(reading) = socket::drops(&self.socket) {
-                turn.counters.kernel_drops = self.drops.observe(reading);
-            }
+            self.count_drops(turn);
         }
         if !self.armed && turn.now_ns >= self.arm_from_ns {
             self.armed = true;
@@ -74,6 +72,13 @@ impl Udp {
         }
         let arm_at_ns = if self.armed { i64::MAX } else { self.arm_from_ns };
         Ok(self.read_drops_at_ns.min(arm_at_ns))
+    }
+
+    /// Counts the drops up to now. (Kernels without SO_MEMINFO, before 4.12, tell them with the next datagram only.)
+    pub(crate) fn count_drops(&mut self, turn: &mut Turn<'_>) {
+        if let Ok(reading) = socket::drops(&self.socket) {
+            turn.counters.kernel_drops = self.drops.observe(reading);
+        }
     }
 
     /// Takes one completion.

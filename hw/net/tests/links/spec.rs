@@ -105,6 +105,10 @@ fn a_malformed_specification_is_refused_with_the_field_and_what_is_allowed() {
             r#"transport = { kind = "udp", bind = "0.0.0.0:1", max_datagram_bytes = 65536 }"#.to_string(),
             ["max_datagram_bytes = 65536", "65535"],
         ),
+        (
+            r#"transport = { kind = "udp", bind = "0.0.0.0:1", multicast_group = "232.0.0.1", multicast_source = "10.0.0.1", multicast_interface = "eth1" }"#.to_string(),
+            ["multicast_interface = eth1", "IPv4 address"],
+        ),
         (format!("wait = \"sometimes\"\n{client}"), ["sometimes", "adaptive"]),
         (format!("max_wait_us = 0\n{client}"), ["max_wait_us = 0", "1 to 1000000"]),
         (format!("receive_buffers = 12\n{client}"), ["receive_buffers = 12", "power of two"]),

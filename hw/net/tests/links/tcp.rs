@@ -266,6 +266,79 @@ fn a_server_takes_the_next_station_when_the_first_has_left() {
     assert_balanced(&link);
 }
 
+// REQ: FEP-NET-007
+#[test]
+fn a_storm_of_short_connections_mixes_up_neither_octets_nor_causes() {
+    for multishot in [true, false] {
+        let mut link = server(|spec| spec.multishot = multishot);
+        let mut received = Received::default();
+        let mut sent = Vec::new();
+        for round in 0..300u64 {
+            let mut station = TcpStream::connect(link.local_address().unwrap()).unwrap();
+            let octets = pattern((round * 7919 % 30_011) as usize);
+            station.write_all(&octets).unwrap();
+            let with_reset = round % 3 == 1;
+            if with_reset || round % 2 == 0 {
+                received.until(&mut link, |_, link| link.counters().connections == round + 1);
+            }
+            if with_reset {
+                reset(station);
+            } else {
+                drop(station);
+            }
+            received.until(&mut link, |_, link| link.counters().disconnects == round + 1);
+            sent.push((octets, with_reset, received.bytes.len()));
+        }
+        let mut from = 0;
+        for (octets, with_reset, to) in sent {
+            let got = &received.bytes[from..to];
+            // A reset makes the kernel throw away what we had not read yet; an orderly close never does.
+            assert!(
+                if with_reset { octets.starts_with(got) } else { octets == got },
+                "{} of {}",
+                got.len(),
+                octets.len()
+            );
+            from = to;
+        }
+        let counters = link.counters();
+        assert_eq!((counters.connections, counters.discarded_bytes), (300, 0), "{counters:?}");
+        assert_eq!((counters.resets, counters.disconnects_by_peer), (100, 200), "{counters:?}");
+        assert_balanced(&link);
+    }
+}
+
+// REQ: FEP-NET-011
+#[test]
+fn a_server_that_was_shut_down_listens_no_more() {
+    let mut link = server(|_| ());
+    let address = link.local_address().unwrap();
+    Received::default().turn(&mut link);
+    link.shutdown();
+    assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(link.local_address(), None);
+}
+
+// REQ: FEP-NET-003
+#[test]
+fn polling_from_a_second_thread_fails_with_the_reason_and_harms_nothing() {
+    let mut link = server(|_| ());
+    let mut link = std::thread::spawn(move || {
+        for _ in 0..3 {
+            link.poll(&mut |_| ());
+        }
+        link
+    })
+    .join()
+    .unwrap();
+    assert_eq!(Received::default().turn(&mut link), Polled::Ended);
+    assert!(
+        matches!(link.state(), LinkState::Failed(reason) if reason.contains("thread")),
+        "{:?}",
+        link.state()
+    );
+}
+
 // REQ: FEP-NET-011
 #[test]
 fn shutdown_closes_the_connection_and_ends_the_link() {

@@ -153,6 +153,26 @@ fn a_multicast_group_is_joined_on_the_interface_named() {
     }
 }
 
+// REQ: FEP-NET-015
+#[test]
+fn source_specific_multicast_hears_only_the_sender_named() {
+    let port = UdpSocket::bind(loopback()).unwrap().local_addr().unwrap().port();
+    let (mut link, _) = open(|_, udp| {
+        udp.bind = format!("0.0.0.0:{port}").parse().unwrap();
+        udp.multicast_group = Some("232.77.0.1".parse().unwrap());
+        udp.multicast_interface = Some("127.0.0.1".into());
+        udp.multicast_source = Some("127.0.0.3".parse().unwrap());
+    });
+    for (sender, text) in [("127.0.0.2:0", "stranger"), ("127.0.0.3:0", "station")] {
+        let socket = UdpSocket::bind(sender).unwrap();
+        socket2::SockRef::from(&socket).set_multicast_if_v4(&"127.0.0.1".parse().unwrap()).unwrap();
+        socket.send_to(text.as_bytes(), format!("232.77.0.1:{port}")).unwrap();
+    }
+    let mut received = Received::default();
+    received.until(&mut link, |received, _| !received.bytes.is_empty());
+    assert_eq!(received.bytes, b"station");
+}
+
 // REQ: FEP-NET-012
 #[test]
 fn an_interface_that_does_not_exist_is_an_error_that_names_it() {
@@ -172,7 +192,9 @@ fn a_quiet_socket_makes_turns_idle_and_shutdown_ends_them() {
     for _ in 0..5 {
         assert_eq!(received.turn(&mut link), Polled::Idle);
     }
+    let address = link.local_address().unwrap();
     link.shutdown();
+    UdpSocket::bind(address).expect("the address is free again");
     assert_eq!(received.turn(&mut link), Polled::Ended);
     assert_eq!(received.turn(&mut link), Polled::Ended);
 }
