@@ -53,8 +53,6 @@ pub(super) fn encode(codec: &mut VectorCodec<Avx512>, frame: &[u8], check: &mut 
     unsafe { compiled(codec, frame, check) }
 }
 
-// SAFETY (every block of this implementation): `self` proves that the machine has the instructions; memory is reached
-// only through slices whose length the line above has checked.
 impl Lanes for Avx512 {
     const N: usize = 64;
 
@@ -228,10 +226,32 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn compress(self, mask: u64, table: &[u8; 64], to: &mut [u8], at: usize) {
-        let v = self.load(table, 0);
-        // SAFETY: `self` proves AVX-512 VBMI2.
-        let closed_up = unsafe { _mm512_maskz_compress_epi8(mask, v) };
-        self.store(to, at, closed_up);
+    fn look_up(self, table: &[u8; 256], v: __m512i) -> __m512i {
+        let quarter = |k: usize| self.load(table, 64 * k);
+        // SAFETY: `self` proves AVX-512 VBMI and BW. VPERMI2B looks at the low seven bits, the eighth chooses the half.
+        unsafe {
+            let low = _mm512_permutex2var_epi8(quarter(0), v, quarter(1));
+            let high = _mm512_permutex2var_epi8(quarter(2), v, quarter(3));
+            _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), low, high)
+        }
+    }
+
+    #[inline(always)]
+    fn list_bits(self, mask: u64, first: u8, to: &mut [u8], at: usize) {
+        const NUMBERS: [u8; 64] = {
+            let mut numbers = [0; 64];
+            let mut i = 0;
+            while i < 64 {
+                numbers[i] = i as u8;
+                i += 1;
+            }
+            numbers
+        };
+        // SAFETY: `self` proves AVX-512 VBMI2 and BW.
+        let list = unsafe {
+            let numbers = _mm512_add_epi8(self.load(&NUMBERS, 0), self.splat(first));
+            _mm512_maskz_compress_epi8(mask, numbers)
+        };
+        self.store(to, at, list);
     }
 }

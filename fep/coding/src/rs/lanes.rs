@@ -69,14 +69,25 @@ pub(super) trait Lanes: Copy + Debug {
     /// Loads N/2 octets from `from[at..]`, repeats every 16 of them twice, then picks within each 16 by the low four
     /// bits of `pattern`, whose octets are those of [`Lanes::spread_pattern`].
     fn spread(self, from: &[u8], at: usize, pattern: Self::V) -> Self::V;
-    /// Writes the octets of `table[..64]` whose bit is set in `mask`, closed up, to `to[at..]`, where 64 octets of room
-    /// are; what lies behind them is overwritten with anything.
+    /// The entry of `table` that every lane names.
     #[inline(always)]
-    fn compress(self, mask: u64, table: &[u8; 64], to: &mut [u8], at: usize) {
+    fn look_up(self, table: &[u8; 256], v: Self::V) -> Self::V {
+        let mut octets = [0; 64];
+        self.store(&mut octets, 0, v);
+        for octet in &mut octets[..Self::N] {
+            *octet = table[*octet as usize];
+        }
+        self.load(&octets, 0)
+    }
+
+    /// Writes `first` plus the number of every bit that is set in `mask`, ascending, to `to[at..]`, where 64 octets of
+    /// room are; what lies behind them may be overwritten with anything.
+    #[inline(always)]
+    fn list_bits(self, mask: u64, first: u8, to: &mut [u8], at: usize) {
         let mut rest = mask;
         let mut at = at;
         while rest != 0 {
-            to[at] = table[rest.trailing_zeros() as usize];
+            to[at] = first + rest.trailing_zeros() as u8;
             rest &= rest - 1;
             at += 1;
         }

@@ -14,7 +14,7 @@ use super::{CODEWORD_LEN, E_MAX, RsSpec};
 pub(super) const GROUP: usize = 64;
 /// Words of 64 positions that a codeword's set of error places takes.
 const WORDS: usize = CODEWORD_LEN.div_ceil(64);
-/// Octets of a table with 16 entries a codeword, plus what `compress` may overrun.
+/// Octets of a table with 16 entries a codeword, plus what `list_bits` may overrun.
 const ENTRIES: usize = GROUP * E_MAX + 64;
 
 /// Constants and scratch of the search.
@@ -26,25 +26,23 @@ pub(super) struct Locator<L: Lanes> {
     /// `twist[17 (b) + i]`: times beta^(i (b + 1)), for the row position b and the coefficient i of Lambda.
     twist: Vec<L::Map>,
     to_wire: L::Map,
-    /// By position: the position itself, the inverse of its locator, and that to the power of the first root less one.
-    positions: [[u8; 64]; WORDS],
-    inverses: [[u8; 64]; WORDS],
-    scales: [[u8; 64]; WORDS],
+    /// By position: the inverse of its locator, and that to the power of the first root less one.
+    inverses: [u8; 256],
+    scales: [u8; 256],
     work: Box<Work>,
 }
 
 /// What one group's search leaves between its steps; lanes are the inner index.
 #[derive(Debug, Clone)]
 struct Work {
-    lambda: [[u8; GROUP]; E_MAX + 1],
+    /// One more than E + 1, so that they pair up.
+    lambda: [[u8; GROUP]; E_MAX + 2],
     omega: [[u8; GROUP]; E_MAX],
     lengths: [u8; GROUP],
     /// By position: the lanes whose Lambda vanishes there.
     roots: [u64; 64 * WORDS],
     /// 16 octets a lane.
     positions: [u8; ENTRIES],
-    inverses: [u8; ENTRIES],
-    scales: [u8; ENTRIES],
     values: [u8; ENTRIES],
 }
 
@@ -62,30 +60,21 @@ impl<L: Lanes> Locator<L> {
         let twist = (0..17 * 17)
             .map(|at| L::map(&representation.times(field::beta_power((at / 17 + 1) * (at % 17)))));
         // Position n has the locator beta^(254-n), whose inverse is beta^(n+1).
-        let mut tables = [[[0; 64]; WORDS]; 3];
-        for n in 0..CODEWORD_LEN {
-            tables[0][n / 64][n % 64] = n as u8;
-            tables[1][n / 64][n % 64] = representation.beta_power(n + 1);
-            tables[2][n / 64][n % 64] = representation.beta_power((n + 1) * (spec.e.first_root() - 1));
-        }
-        let [positions, inverses, scales] = tables;
+        let power = |exponent: usize| representation.beta_power(exponent);
         Locator {
             correctable: spec.e.correctable(),
             fill: spec.virtual_fill as usize,
             dft: Dft15::new(representation),
             twist: twist.collect(),
             to_wire: L::map(&representation.wire(spec.basis)),
-            positions,
-            inverses,
-            scales,
+            inverses: std::array::from_fn(|n| power(n + 1)),
+            scales: std::array::from_fn(|n| power((n + 1) * (spec.e.first_root() - 1))),
             work: Box::new(Work {
-                lambda: [[0; GROUP]; E_MAX + 1],
+                lambda: [[0; GROUP]; E_MAX + 2],
                 omega: [[0; GROUP]; E_MAX],
                 lengths: [0; GROUP],
                 roots: [0; 64 * WORDS],
                 positions: [0; ENTRIES],
-                inverses: [0; ENTRIES],
-                scales: [0; ENTRIES],
                 values: [0; ENTRIES],
             }),
         }
@@ -149,19 +138,24 @@ impl<L: Lanes> Locator<L> {
         let mut previous_inverse = one;
         let mut lengths = zero;
         let mut longest = 0;
+        let all = u64::MAX >> (64 - L::N);
         for r in 0..2 * e {
             let shift = ROOTS - r;
             let mut discrepancy = zero;
-            for i in 0..=longest.min(r) {
-                discrepancy = l.multiply_add(discrepancy, &factors[i], &syndromes[r - i]);
+            for (factor, syndrome) in factors[..=longest].iter().zip(syndromes[..=r].iter().rev()) {
+                discrepancy = l.multiply_add(discrepancy, factor, syndrome);
             }
             let agrees = l.is_zero(discrepancy);
+            if l.bits(agrees) == all {
+                continue;
+            }
             let change = l.and_not(l.at_most(lengths, l.splat((r / 2) as u8)), agrees);
             let factor = l.operand(l.multiply(&l.operand(discrepancy), &l.operand(previous_inverse)));
             if l.bits(change) == 0 {
-                for i in 1..=longest {
-                    lambda[i] = l.multiply_add(lambda[i], &factor, &previous[shift + i]);
-                    factors[i] = l.operand(lambda[i]);
+                let known = lambda[..=longest].iter_mut().zip(&mut factors).zip(&previous[shift..]);
+                for ((lambda, own), old) in known {
+                    *lambda = l.multiply_add(*lambda, &factor, old);
+                    *own = l.operand(*lambda);
                 }
                 continue;
             }
@@ -171,11 +165,12 @@ impl<L: Lanes> Locator<L> {
             l.store(&mut octets, 0, lengths);
             // Longer ones are lost: their lanes go on with a Lambda cut off at E, and their length tells.
             longest = (octets.iter().fold(0, |max, length| max.max(*length)) as usize).min(e);
-            for i in 0..=longest {
-                let (before, old) = (factors[i], previous[shift + i]);
-                lambda[i] = l.multiply_add(lambda[i], &factor, &old);
-                factors[i] = l.operand(lambda[i]);
-                previous[shift + i] = l.select_operand(change, &before, &old);
+            let known = lambda[..=longest].iter_mut().zip(&mut factors).zip(&mut previous[shift..]);
+            for ((lambda, own), old) in known {
+                let (before, register) = (*own, *old);
+                *lambda = l.multiply_add(*lambda, &factor, &register);
+                *own = l.operand(*lambda);
+                *old = l.select_operand(change, &before, &register);
             }
             for old in &mut previous[shift + longest + 1..=shift + e] {
                 *old = l.select_operand(change, &none, old);
@@ -190,8 +185,8 @@ impl<L: Lanes> Locator<L> {
         for m in 0..e {
             let mut omega = zero;
             if m < longest {
-                for i in 0..=m {
-                    omega = l.multiply_add(omega, &factors[i], &syndromes[m - i]);
+                for (factor, syndrome) in factors.iter().zip(syndromes[..=m].iter().rev()) {
+                    omega = l.multiply_add(omega, factor, syndrome);
                 }
             }
             l.store(&mut self.work.omega[m], base, omega);
@@ -240,9 +235,7 @@ impl<L: Lanes> Locator<L> {
             *found = number as u8;
             let mut at = E_MAX * lane;
             for (word, &mask) in roots.iter().enumerate() {
-                l.compress(mask, &self.positions[word], &mut work.positions, at);
-                l.compress(mask, &self.inverses[word], &mut work.inverses, at);
-                l.compress(mask, &self.scales[word], &mut work.scales, at);
+                l.list_bits(mask, 64 * word as u8, &mut work.positions, at);
                 at += mask.count_ones() as usize;
             }
         }
@@ -253,25 +246,24 @@ impl<L: Lanes> Locator<L> {
     #[inline(always)]
     fn find_values(&mut self, l: L, base: usize, longest: usize) {
         let work = &mut *self.work;
-        let mut inverses = l.load_rows(&work.inverses, E_MAX * base, E_MAX);
-        let mut scales = l.load_rows(&work.scales, E_MAX * base, E_MAX);
-        l.transpose(&mut inverses);
-        l.transpose(&mut scales);
+        let mut positions = l.load_rows(&work.positions, E_MAX * base, E_MAX);
+        l.transpose(&mut positions);
         let mut values = [l.splat(0); 16];
         for m in 0..longest {
-            let x = l.operand(inverses[m]);
+            let x = l.operand(l.look_up(&self.inverses, positions[m]));
             let square = l.operand(l.multiply(&x, &x));
             let mut omega = l.splat(0);
-            for i in (0..longest).rev() {
-                omega = l.multiply_add(l.load(&work.omega[i], base), &l.operand(omega), &x);
+            for coefficient in work.omega[..longest].iter().rev() {
+                omega = l.multiply_add(l.load(coefficient, base), &l.operand(omega), &x);
             }
             // Lambda' keeps the odd terms only, since 2 = 0.
             let mut derivative = l.splat(0);
-            for i in (1..=longest).rev().filter(|i| i % 2 == 1) {
-                derivative = l.multiply_add(l.load(&work.lambda[i], base), &l.operand(derivative), &square);
+            for pair in work.lambda[..=longest | 1].as_chunks::<2>().0.iter().rev() {
+                derivative = l.multiply_add(l.load(&pair[1], base), &l.operand(derivative), &square);
             }
+            let scale = l.look_up(&self.scales, positions[m]);
             let quotient = l.multiply(&l.operand(omega), &l.operand(l.inverse(derivative)));
-            values[m] = l.apply(&self.to_wire, l.multiply(&l.operand(quotient), &l.operand(scales[m])));
+            values[m] = l.apply(&self.to_wire, l.multiply(&l.operand(quotient), &l.operand(scale)));
         }
         l.transpose(&mut values);
         l.store_rows(&mut work.values, E_MAX * base, &values);
