@@ -96,8 +96,10 @@ pub struct ThreadStatus {
     pub core: Option<usize>,
     /// Whether it runs under SCHED_FIFO.
     pub realtime: bool,
-    /// Part of the last second or so that it was not asleep, 0 to 100.
+    /// Part of the last second or so that it spent on data, from receiving to publishing, 0 to 100.
     pub busy_percent: f64,
+    /// Processor time of the last second or so, 0 to 100; near 100 for a thread that spins while it waits.
+    pub cpu_percent: f64,
 }
 
 /// Rates over the last second or so.
@@ -161,21 +163,23 @@ pub struct RingStatus {
     pub colour: String,
     /// Sequence number of the next record.
     pub head_seq: u64,
-    /// Records published since the ring was made.
-    pub records: u64,
-    /// Their octets.
+    /// Octets of payload published since the ring was made.
     pub bytes: u64,
-    /// Watched consumers.
+    /// Number of the producer's life, growing by one with every restart.
+    pub epoch: u64,
+    /// Every consumer that has a cursor or a gate.
     pub gates: Vec<GateStatus>,
 }
 
-/// One watched consumer of a ring.
+/// One consumer of a ring.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct GateStatus {
     /// Name of the consumer.
     pub consumer: String,
-    /// `none` (never seen), `gated` or `evicted`.
+    /// `free` (not watched), `absent` (never seen), `gated`, `warned`, `evicted` or `detached`.
     pub state: String,
+    /// Whether a live process holds its cursor.
+    pub alive: bool,
     /// Room left before it loses records, 0 to 100.
     pub credit_percent: f64,
     /// Records it has not read.
@@ -184,7 +188,9 @@ pub struct GateStatus {
     pub lag_bytes: u64,
     /// How often it was evicted.
     pub evictions: u64,
-    /// Records it lost, as it counted them itself.
+    /// Records it read, as it counts them itself.
+    pub consumed_records: u64,
+    /// Records it lost, as it counts them itself.
     pub lost_records: u64,
 }
 

@@ -10,5 +10,18 @@
 
 pub mod api;
 pub mod chain;
+pub mod clock;
 pub mod config;
+pub mod daemon;
+pub mod event;
+mod exposition;
+mod link_slot;
+mod link_thread;
+mod metrics;
+mod publisher;
 pub mod realtime;
+mod resume;
+mod server;
+mod supervisor;
+
+pub use supervisor::ConfigSource;

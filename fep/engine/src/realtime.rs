@@ -4,6 +4,8 @@
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Greatest core number that can be asked for.
 pub const MAX_CORE: usize = libc::CPU_SETSIZE as usize - 1;
@@ -59,6 +61,41 @@ pub fn lock_memory() -> io::Result<()> {
     // SAFETY: no memory is passed.
     let failed = unsafe { libc::mlockall(libc::MCL_CURRENT | libc::MCL_FUTURE) } != 0;
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Number of a group, by name or number.
+///
+/// # Errors
+/// There is none of this name.
+pub fn group_number(name: &str) -> io::Result<u32> {
+    if let Ok(number) = name.parse() {
+        return Ok(number);
+    }
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, format!("no group is called {name:?}"));
+    let c_name = std::ffi::CString::new(name).map_err(|_| unknown())?;
+    // SAFETY: the name is a C string; the answer is static memory that only the control thread asks for.
+    let group = unsafe { libc::getgrnam(c_name.as_ptr()) };
+    if group.is_null() {
+        return Err(unknown());
+    }
+    // SAFETY: not null, and filled in by the C library.
+    Ok(unsafe { (*group).gr_gid })
+}
+
+/// Whether a directory lies in memory: tmpfs, ramfs or hugetlbfs.
+///
+/// # Errors
+/// The directory cannot be looked at.
+pub fn is_memory_file_system(dir: &Path) -> io::Result<bool> {
+    let c_dir = std::ffi::CString::new(dir.as_os_str().as_bytes())?;
+    // SAFETY: a statfs is plain numbers, all zero is one of its values.
+    let mut answer: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the path is a C string, the answer ours.
+    if unsafe { libc::statfs(c_dir.as_ptr(), &raw mut answer) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    const RAMFS_MAGIC: i64 = 0x8584_58f6;
+    Ok([libc::TMPFS_MAGIC, libc::HUGETLBFS_MAGIC, RAMFS_MAGIC].contains(&answer.f_type))
 }
 
 /// Processor time that the calling thread has used, in nanoseconds.

@@ -145,6 +145,8 @@ impl Batch {
     }
 
     pub(crate) fn resume(&mut self, point: ResumePoint) {
+        // Until a channel is heard of again, it still stands where it stood.
+        self.judge.resume_point = point.clone();
         self.judge.resume = Some(point);
     }
 }
@@ -288,19 +290,21 @@ impl Judge {
             drop = self.idle == IdlePolicy::Drop;
         }
         let vc = &mut self.vcs[index];
+        let out = FrameOut {
+            octets,
+            record,
+            rx_tai_ns: note.rx_tai_ns,
+            view: Some(frame),
+            vc: Some(index),
+            colour: vc.colour,
+            lost: continuity.lost(),
+        };
         if drop {
             self.ledger.counts.dropped_idle += 1;
+            sink.idle_dropped(&out);
         } else {
             self.ledger.counts.published += 1;
-            sink.frame(&FrameOut {
-                octets,
-                record,
-                rx_tai_ns: note.rx_tai_ns,
-                view: Some(frame),
-                vc: Some(index),
-                colour: vc.colour,
-                lost: continuity.lost(),
-            });
+            sink.frame(&out);
         }
         if !vc.takes_packets {
             return;

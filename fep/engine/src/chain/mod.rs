@@ -78,6 +78,10 @@ pub trait Sink {
     fn packet(&mut self, packet: &PacketOut<'_>);
     /// Something that an operator wants to know.
     fn event(&mut self, event: ChainEvent);
+    /// An idle frame that is dropped by configuration: for whoever follows counters.
+    fn idle_dropped(&mut self, frame: &FrameOut<'_>) {
+        let _ = frame;
+    }
     /// So many frames have been decoded and are about to be handed over.
     fn batch_decoded(&mut self, frames: usize) {
         let _ = frames;

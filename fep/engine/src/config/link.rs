@@ -74,13 +74,17 @@ fn read_link(
     let idle = section.choice("idle", &[("publish", IdlePolicy::Publish), ("drop", IdlePolicy::Drop)], found);
     let framing = section.choice("framing", &FRAMINGS, found);
     let core = read_core(&section, found);
-    let id = section.integer("id", 1..=u16::MAX, found).unwrap_or_else(|| id_of_name(name));
+    let id = section.integer("id", 1..=ID_MAX, found).unwrap_or_else(|| id_of_name(name));
     let spec = read_link_spec(&section, transport, found);
 
     if let Some(other) = claim(&mut taken.ids, id, name)
         && let Some(place) = section.place_of("id")
     {
-        place.report(found, format!("number {id} is that of link {other:?} too"), "another `id`, 1 to 65535");
+        place.report(
+            found,
+            format!("number {id} is that of link {other:?} too"),
+            format!("another `id`, 1 to {ID_MAX}"),
+        );
     }
     if let (Some(CorePolicy::Fixed(number)), Some(true)) = (core, enabled)
         && let Some(other) = claim(&mut taken.cores, number, name)
@@ -144,11 +148,14 @@ const FRAMINGS: [(&str, Framing); 3] = [
     ("datagram_frame", Framing::DatagramFrame),
 ];
 
+/// 65535 stands for no link in event records.
+const ID_MAX: u16 = u16::MAX - 1;
+
 /// FNV-1a, folded to 16 bits; 0 is nobody's.
 fn id_of_name(name: &str) -> u16 {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
-    (((hash >> 16) ^ hash) as u16).max(1)
+    (((hash >> 16) ^ hash) as u16).clamp(1, ID_MAX)
 }
 
 fn read_channel_name(

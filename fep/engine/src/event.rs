@@ -1,0 +1,273 @@
+//! What is told to operators: events of links, from the hot thread to the control thread and into the events ring.
+//!
+//! A hot thread never tells one event for each damaged frame: it adds up and tells at most every
+//! [`TELL_EVERY_NS`] what has come together since. The first of a kind is told at once.
+
+use std::sync::Arc;
+
+use crossbeam::queue::ArrayQueue;
+use fep_ccsds::record::BadReason;
+use serde_json::{Value, json};
+
+use crate::chain::ChainEvent;
+
+/// Shortest time between two events of the same kind from one link.
+pub const TELL_EVERY_NS: i64 = 250_000_000;
+
+/// How bad an event is, as in the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Severity {
+    /// Good to know.
+    Info = 1,
+    /// Data was lost or may be.
+    Warning = 2,
+    /// Something does not work.
+    Alarm = 4,
+}
+
+/// Declares event codes once: number, name, severity.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $severity:ident;)*) => {
+        /// What an event says, as in the record.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum EventCode { $($(#[$doc])* $name = $number,)* }
+
+        impl EventCode {
+            /// Name in the payload.
+            pub const fn name(self) -> &'static str {
+                match self { $(EventCode::$name => $text,)* }
+            }
+
+            /// How bad it is.
+            pub const fn severity(self) -> Severity {
+                match self { $(EventCode::$name => Severity::$severity,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The synchroniser is sure of the markers.
+    LockAcquired = 1, "lock_acquired", Info;
+    /// It is not any more.
+    LockLost = 2, "lock_lost", Warning;
+    /// The station delivers.
+    Connected = 3, "connected", Info;
+    /// The connection is gone.
+    Disconnected = 4, "disconnected", Warning;
+    /// Frames of a virtual channel are missing.
+    Gap = 5, "gap", Warning;
+    /// A frame counter jumped backwards.
+    CounterReset = 6, "counter_reset", Warning;
+    /// Frames came twice.
+    Duplicates = 7, "duplicates", Warning;
+    /// Frames are bad.
+    BadFrames = 8, "bad_frames", Warning;
+    /// Packets longer than the packets ring takes.
+    PacketsDropped = 9, "packets_dropped", Warning;
+    /// The thread of a link runs.
+    LinkStarted = 10, "link_started", Info;
+    /// It has stopped as told.
+    LinkStopped = 11, "link_stopped", Info;
+    /// It has stopped by itself.
+    LinkFailed = 12, "link_failed", Alarm;
+    /// The data has ended: end of a file or of standard input.
+    LinkEnded = 13, "link_ended", Info;
+    /// The chain was reset as told.
+    LinkReset = 14, "link_reset", Info;
+    /// The configuration was read again.
+    Reloaded = 20, "reloaded", Info;
+    /// It was refused.
+    ReloadRefused = 21, "reload_refused", Warning;
+    /// A consumer is watched.
+    ConsumerArmed = 30, "consumer_armed", Info;
+    /// It is about to lose records.
+    ConsumerWarned = 31, "consumer_warned", Warning;
+    /// It has caught up.
+    ConsumerRecovered = 32, "consumer_recovered", Info;
+    /// It was given up.
+    ConsumerEvicted = 33, "consumer_evicted", Alarm;
+    /// Its cursor file says nothing that can be believed.
+    CursorIgnored = 34, "cursor_ignored", Warning;
+    /// `fepd` runs.
+    Started = 40, "started", Info;
+    /// `fepd` stops.
+    Stopping = 41, "stopping", Info;
+}
+
+/// Number of no link, in events of the process as a whole.
+pub const NO_LINK: u16 = u16::MAX;
+
+/// An event on its way to the events ring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// What.
+    pub code: EventCode,
+    /// Number of the link, or [`NO_LINK`].
+    pub link_id: u16,
+    /// When, nanoseconds of TAI since 1958.
+    pub tai_ns: i64,
+    /// Figures, by name.
+    pub detail: Value,
+}
+
+/// Where hot threads put their events: bounded, never waiting.
+pub type EventQueue = Arc<ArrayQueue<Event>>;
+
+/// Adds up what one link has to tell.
+pub(crate) struct LinkEvents {
+    queue: EventQueue,
+    link_id: u16,
+    now_tai_ns: i64,
+    told_tai_ns: i64,
+    pending: bool,
+    vcs: Vec<Option<VcNews>>,
+    bad: [u64; BadReason::ALL.len()],
+    too_long: u64,
+    overflowed: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct VcNews {
+    scid: u16,
+    gaps: u64,
+    lost: u64,
+    resets: u64,
+    duplicates: u64,
+    count: u64,
+}
+
+impl LinkEvents {
+    pub(crate) fn new(queue: EventQueue, link_id: u16) -> LinkEvents {
+        LinkEvents {
+            queue,
+            link_id,
+            now_tai_ns: 0,
+            told_tai_ns: i64::MIN,
+            pending: false,
+            vcs: vec![None; 64],
+            bad: [0; BadReason::ALL.len()],
+            too_long: 0,
+            overflowed: 0,
+        }
+    }
+
+    /// Events that found the queue full.
+    pub(crate) fn overflowed(&self) -> u64 {
+        self.overflowed
+    }
+
+    pub(crate) fn tell(&mut self, code: EventCode, detail: Value) {
+        let event = Event { code, link_id: self.link_id, tai_ns: self.now_tai_ns, detail };
+        self.overflowed += u64::from(self.queue.push(event).is_err());
+    }
+
+    pub(crate) fn packet_too_long(&mut self) {
+        self.too_long += 1;
+        self.pending = true;
+    }
+
+    #[cold]
+    pub(crate) fn chain_event(&mut self, event: ChainEvent) {
+        match event {
+            ChainEvent::LockAcquired => self.tell(EventCode::LockAcquired, json!({})),
+            ChainEvent::LockLost => self.tell(EventCode::LockLost, json!({})),
+            ChainEvent::Gap { gvcid, lost, count } => self.vc(gvcid, count, |news| {
+                news.gaps += 1;
+                news.lost += lost;
+            }),
+            ChainEvent::Reset { gvcid, count } => self.vc(gvcid, count, |news| news.resets += 1),
+            ChainEvent::Duplicate { gvcid, count } => self.vc(gvcid, count, |news| news.duplicates += 1),
+            ChainEvent::Bad { reason } => {
+                self.bad[reason as usize] += 1;
+                self.pending = true;
+            }
+        }
+    }
+
+    fn vc(&mut self, gvcid: fep_ccsds::Gvcid, count: u64, add: impl FnOnce(&mut VcNews)) {
+        let news = self.vcs[usize::from(gvcid.vcid & 63)].get_or_insert_default();
+        (news.scid, news.count) = (gvcid.scid, count);
+        add(news);
+        self.pending = true;
+    }
+
+    /// To be called in housekeeping: tells what has come together, if it is time.
+    pub(crate) fn housekeep(&mut self, now_tai_ns: i64) {
+        self.now_tai_ns = now_tai_ns;
+        if self.pending && now_tai_ns.saturating_sub(self.told_tai_ns) >= TELL_EVERY_NS {
+            self.flush();
+        }
+    }
+
+    /// Tells what has come together.
+    #[cold]
+    pub(crate) fn flush(&mut self) {
+        self.told_tai_ns = self.now_tai_ns;
+        self.pending = false;
+        for vcid in 0..self.vcs.len() {
+            let Some(VcNews { scid, gaps, lost, resets, duplicates, count }) = self.vcs[vcid].take() else {
+                continue;
+            };
+            let vc = format!("{scid}/{vcid}");
+            if gaps > 0 {
+                self.tell(EventCode::Gap, json!({"vc": vc, "gaps": gaps, "lost": lost, "count": count}));
+            }
+            if resets > 0 {
+                self.tell(EventCode::CounterReset, json!({"vc": vc, "resets": resets, "count": count}));
+            }
+            if duplicates > 0 {
+                self.tell(EventCode::Duplicates, json!({"vc": vc, "frames": duplicates, "count": count}));
+            }
+        }
+        for reason in BadReason::ALL {
+            let frames = std::mem::take(&mut self.bad[*reason as usize]);
+            if frames > 0 {
+                self.tell(EventCode::BadFrames, json!({"reason": reason.name(), "frames": frames}));
+            }
+        }
+        let packets = std::mem::take(&mut self.too_long);
+        if packets > 0 {
+            self.tell(
+                EventCode::PacketsDropped,
+                json!({"reason": "longer than rings.packet_max", "packets": packets}),
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-ENG-006
+    #[test]
+    fn a_burst_of_bad_frames_is_one_event_with_its_number() {
+        let queue = Arc::new(ArrayQueue::new(16));
+        let mut events = LinkEvents::new(queue.clone(), 7);
+        events.housekeep(1);
+        for _ in 0..10_000 {
+            events.chain_event(ChainEvent::Bad { reason: BadReason::Uncorrectable });
+        }
+        events.housekeep(2);
+        events.chain_event(ChainEvent::Bad { reason: BadReason::Uncorrectable });
+        events.housekeep(3);
+        let told = queue.pop().unwrap();
+        assert_eq!((told.code, told.link_id), (EventCode::BadFrames, 7));
+        assert_eq!(told.detail, json!({"reason": "uncorrectable", "frames": 10_000}));
+        assert_eq!(queue.pop(), None, "the next waits for its time");
+        events.housekeep(2 + TELL_EVERY_NS);
+        assert_eq!(queue.pop().unwrap().detail["frames"], 1);
+    }
+
+    #[test]
+    fn a_full_queue_is_counted_not_waited_for() {
+        let queue = Arc::new(ArrayQueue::new(1));
+        let mut events = LinkEvents::new(queue, 1);
+        events.chain_event(ChainEvent::LockAcquired);
+        events.chain_event(ChainEvent::LockLost);
+        assert_eq!(events.overflowed(), 1);
+    }
+}
