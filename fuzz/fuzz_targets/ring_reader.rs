@@ -36,6 +36,8 @@ enum Step {
 }
 
 struct World {
+    /// Kept, so that the ring looks alive.
+    _producer: Producer,
     dir: PathBuf,
     ring: File,
     pristine: Vec<u8>,
@@ -46,7 +48,8 @@ struct World {
 fn world() -> &'static Mutex<World> {
     static WORLD: OnceLock<Mutex<World>> = OnceLock::new();
     WORLD.get_or_init(|| {
-        let base = if PathBuf::from("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
+        let base =
+            if PathBuf::from("/dev/shm").is_dir() { PathBuf::from("/dev/shm") } else { std::env::temp_dir() };
         let dir = base.join(format!("fep-fuzz-ring-{}", std::process::id()));
         let spec = RingSpec {
             desc_log2: 4,
@@ -58,21 +61,31 @@ fn world() -> &'static Mutex<World> {
         };
         let mut producer = Producer::create_or_attach(&dir, &spec).expect("a fresh ring");
         for seq in 1..=40_u64 {
-            producer.publish(Tag { kind: 1, ..Tag::default() }, &vec![seq as u8; (seq * 97 % 1000) as usize]).expect("fits");
+            producer
+                .publish(Tag { kind: 1, ..Tag::default() }, &vec![seq as u8; (seq * 97 % 1000) as usize])
+                .expect("fits");
         }
         producer.housekeep(1);
         let path = producer.path().to_owned();
-        // Not dropped: the ring is to look alive.
-        std::mem::forget(producer);
         let pristine = std::fs::read(&path).expect("the ring");
         let ring = OpenOptions::new().read(true).write(true).open(&path).expect("the ring");
-        Mutex::new(World { cursor: dir.join("black/fuzzed/cursors/reader"), dir, ring, pristine })
+        Mutex::new(World {
+            cursor: dir.join("black/fuzzed/cursors/reader"),
+            dir,
+            ring,
+            pristine,
+            _producer: producer,
+        })
     })
 }
 
 fn damage(file: &File, len: usize, damage: &Damage) {
     // Headers, page and descriptors lie in the first pages: aim there half of the time.
-    let offset = if damage.width & 0x80 == 0 { usize::from(damage.offset) % 0x4400 } else { usize::from(damage.offset) };
+    let offset = if damage.width & 0x80 == 0 {
+        usize::from(damage.offset) % 0x4400
+    } else {
+        usize::from(damage.offset)
+    };
     let octets = damage.value.to_le_bytes();
     let width = usize::from(damage.width & 0x7F) % 8 + 1;
     let _ = file.write_all_at(&octets[..width], (offset % (len - 8)) as u64);
@@ -99,7 +112,11 @@ fuzz_target!(|steps: Vec<Step>| {
             Step::Ring(what) => damage(&world.ring, len, what),
             Step::Cursor(what) => {
                 if let Ok(file) = OpenOptions::new().write(true).open(&world.cursor) {
-                    damage(&file, 0x200, &Damage { offset: what.offset % 0x1F8, value: what.value, width: what.width });
+                    damage(
+                        &file,
+                        0x200,
+                        &Damage { offset: what.offset % 0x1F8, value: what.value, width: what.width },
+                    );
                 }
             }
             Step::Attach(choice) => {
