@@ -5,6 +5,7 @@ use crate::Case;
 pub mod bus;
 pub mod net;
 pub mod rs;
+pub mod sync;
 
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
@@ -12,5 +13,6 @@ pub fn all() -> Vec<Case> {
     cases.extend(bus::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
+    cases.extend(sync::cases());
     cases
 }

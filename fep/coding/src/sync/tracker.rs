@@ -148,9 +148,14 @@ impl Tracker {
             Phase::Track(track) if track.confirmed => self.covered,
             _ => self.first_possible_block(),
         };
-        counters.bits_discarded += possible.saturating_sub(self.covered);
-        self.covered = self.covered.max(possible);
+        self.discard_until(possible, counters);
         end - self.covered
+    }
+
+    /// No block that starts before `position` will be given out any more.
+    fn discard_until(&mut self, position: u64, counters: &mut SyncCounters) {
+        counters.bits_discarded += position.saturating_sub(self.covered);
+        self.covered = self.covered.max(position);
     }
 
     /// Before lock: where the next block given out can start at the earliest.
@@ -409,6 +414,7 @@ impl Tracker {
             counters.lock_acquired += 1;
             // Those that end before the candidate were given out when it was found; these overlap it.
             self.orphans.clear();
+            self.discard_until(track.candidate, counters);
         }
     }
 
@@ -457,7 +463,7 @@ impl Tracker {
             return;
         }
         let end = slot.marker + self.period;
-        counters.bits_discarded += slot.marker.saturating_sub(self.covered);
+        self.discard_until(slot.marker, counters);
         counters.bits_shared += self.covered.min(end).saturating_sub(slot.marker);
         self.covered = self.covered.max(end);
         counters.blocks += 1;
