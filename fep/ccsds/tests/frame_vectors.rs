@@ -115,7 +115,7 @@ fn tm_idle_and_vca_frames_are_told_apart() {
     assert_builds_again(&spec, &frame, &octets);
 }
 
-// REQ: FEP-FRAME-003, FEP-FRAME-004, FEP-PKT-001
+// REQ: FEP-FRAME-003, FEP-PKT-001
 #[test]
 fn aos_frames_of_another_builder_parse_field_by_field_and_build_again() {
     let mut parsed = 0;
@@ -163,6 +163,7 @@ fn aos_frames_of_another_builder_parse_field_by_field_and_build_again() {
     assert!(parsed > 50, "{parsed} frames");
 }
 
+// REQ: FEP-FRAME-004
 #[test]
 fn aos_idle_bitstream_and_vca_frames_are_read_by_their_service() {
     for case in cases("frames/aos.json").iter().filter(|case| !case["name"].is_null()) {

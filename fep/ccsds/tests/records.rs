@@ -18,7 +18,7 @@ fn the_words_of_a_record_are_laid_out_as_agreed() {
         codewords_failed: 0x66,
         reason: BadReason::UnknownVc,
     };
-    // Little-endian: the first field named in the contract is the least significant.
+    // The first field named in the documentation is the least significant.
     assert_eq!(frame.to_words(), (0x2001, [0x89AB_CDEF_013F_2345, 0x0566_4455_3302_1122]));
     let packet = PacketRecord {
         gvcid,
