@@ -316,6 +316,13 @@ fn uslp_frames_of_another_builder_parse_field_by_field_and_build_again() {
         assert_builds_again(&spec, &frame, &octets);
         rules[rule as usize] += 1;
 
+        // The end-of-header bit, wrong by damage, is no way around the FECF.
+        if spec.fecf != Fecf::None {
+            let mut damaged = octets.clone();
+            damaged[3] ^= 1;
+            assert!(matches!(Frame::parse(&spec, &damaged), Err(FrameInvalid::Fecf { .. })));
+        }
+
         // The same frame on a channel of variable-length frames.
         if !truncated {
             let spec = FrameSpec { variable_len: true, frame_len: 65536, ..spec };

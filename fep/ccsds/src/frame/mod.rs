@@ -255,9 +255,12 @@ impl<'a> Frame<'a> {
     }
 }
 
-// A truncated USLP frame has no FECF (732.1-B-2 annex D); its own header bit is all that tells.
+// A truncated USLP frame has no FECF (732.1-B-2 annex D). Its header bit alone tells, so it is believed only where the
+// channel has frames of that length.
 fn is_truncated_uslp(spec: &FrameSpec, octets: &[u8]) -> bool {
-    spec.kind == FrameKind::Uslp && octets.get(3).is_some_and(|octet| octet & 1 != 0)
+    spec.kind == FrameKind::Uslp
+        && spec.truncated_len == Some(octets.len())
+        && octets.get(3).is_some_and(|octet| octet & 1 != 0)
 }
 
 fn check_fixed_len(spec: &FrameSpec, octets: &[u8]) -> Result<(), FrameInvalid> {
