@@ -8,26 +8,8 @@
 //! happens to lie within E symbols of another valid codeword, which no decoder can tell. A correction is accepted only
 //! if it is whole: as many distinct error places as the locator's degree, all among the symbols that were sent.
 
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod dft;
 mod field;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod lanes;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod locate;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod nibbles;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod representation;
 mod scalar;
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-mod syndromes;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod vector;
 
@@ -36,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::isa::{Isa, IsaUnavailable};
 use scalar::ScalarCodec;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-use vector::VectorCodec;
+use vector::VectorKernel;
 
 /// Symbols of a codeword, virtual fill included.
 pub const CODEWORD_LEN: usize = 255;
@@ -125,19 +107,16 @@ pub struct RsVerdict {
 #[derive(Debug)]
 pub struct ReedSolomon {
     spec: RsSpec,
+    isa: Isa,
     kernel: Kernel,
 }
 
 /// The codec proper, chosen once by instruction set.
 #[derive(Debug)]
 enum Kernel {
-    Scalar(ScalarCodec),
-    #[cfg(target_arch = "x86_64")]
-    Avx2(Box<VectorCodec<avx2::Avx2>>),
-    #[cfg(target_arch = "x86_64")]
-    Avx512(Box<VectorCodec<avx512::Avx512>>),
-    #[cfg(target_arch = "aarch64")]
-    Neon(Box<VectorCodec<neon::Neon>>),
+    Scalar(Box<ScalarCodec>),
+    #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+    Vector(VectorKernel),
 }
 
 /// What became of one codeword.
@@ -264,29 +243,18 @@ impl ReedSolomon {
     pub fn with_isa(spec: RsSpec, isa: Isa) -> Result<ReedSolomon, RsSpecError> {
         spec.validate()?;
         let kernel = match isa.require()? {
-            Isa::Scalar => Kernel::Scalar(ScalarCodec::new(spec)),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => Kernel::Avx2(Box::new(VectorCodec::new(avx2::Avx2::new()?, spec))),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => Kernel::Avx512(Box::new(VectorCodec::new(avx512::Avx512::new()?, spec))),
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => Kernel::Neon(Box::new(VectorCodec::new(neon::Neon::new()?, spec))),
+            Isa::Scalar => Kernel::Scalar(Box::new(ScalarCodec::new(spec))),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            vector => Kernel::Vector(VectorKernel::new(spec, vector)?),
+            #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
             foreign => return Err(RsSpecError::Isa(IsaUnavailable(foreign))),
         };
-        Ok(ReedSolomon { spec, kernel })
+        Ok(ReedSolomon { spec, isa, kernel })
     }
 
     /// The instruction set in use.
     pub fn isa(&self) -> Isa {
-        match self.kernel {
-            Kernel::Scalar(_) => Isa::Scalar,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(_) => Isa::Avx2,
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(_) => Isa::Avx512,
-            #[cfg(target_arch = "aarch64")]
-            Kernel::Neon(_) => Isa::Neon,
-        }
+        self.isa
     }
 
     /// The parameters in use.
@@ -304,12 +272,8 @@ impl ReedSolomon {
         assert_eq!(check.len(), self.spec.check_len(), "octets of room for check symbols");
         match &mut self.kernel {
             Kernel::Scalar(codec) => codec.encode(frame, check),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(codec) => avx2::encode(codec, frame, check),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(codec) => avx512::encode(codec, frame, check),
-            #[cfg(target_arch = "aarch64")]
-            Kernel::Neon(codec) => neon::encode(codec, frame, check),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Kernel::Vector(kernel) => kernel.encode(frame, check),
         }
     }
 
@@ -340,12 +304,8 @@ impl ReedSolomon {
         verdicts.fill(RsVerdict::default());
         match &mut self.kernel {
             Kernel::Scalar(codec) => codec.decode_batch(codeblocks, stride, verdicts),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2(codec) => avx2::decode_batch(codec, codeblocks, stride, verdicts),
-            #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512(codec) => avx512::decode_batch(codec, codeblocks, stride, verdicts),
-            #[cfg(target_arch = "aarch64")]
-            Kernel::Neon(codec) => neon::decode_batch(codec, codeblocks, stride, verdicts),
+            #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+            Kernel::Vector(kernel) => kernel.decode_batch(codeblocks, stride, verdicts),
         }
     }
 }

@@ -3,12 +3,12 @@
 
 use std::arch::x86_64::*;
 
-use super::RsVerdict;
+use super::codec::VectorCodec;
 use super::lanes::Lanes;
 use super::nibbles::{NibbleMap, NibbleTables};
 use super::representation::tower_product;
-use super::vector::VectorCodec;
 use crate::isa::{Isa, IsaUnavailable};
+use crate::rs::RsVerdict;
 
 /// Proof that the machine has every instruction of [`Isa::Avx2`], with the tables of its products.
 #[derive(Debug, Clone, Copy)]

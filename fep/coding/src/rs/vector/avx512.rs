@@ -3,11 +3,11 @@
 
 use std::arch::x86_64::*;
 
-use super::RsVerdict;
+use super::codec::VectorCodec;
 use super::lanes::Lanes;
 use super::representation::aes_product;
-use super::vector::VectorCodec;
 use crate::isa::{Isa, IsaUnavailable};
+use crate::rs::RsVerdict;
 
 /// Proof that the machine has every instruction of [`Isa::Avx512`].
 #[derive(Debug, Clone, Copy)]

@@ -6,10 +6,10 @@
 //! side, are spread over 32 lanes (one a root), weighted with X^(254-b) and summed.
 
 use super::dft::Dft15;
-use super::field;
 use super::lanes::Lanes;
 use super::representation::Representation;
-use super::{Basis, CODEWORD_LEN, RsSpec};
+use crate::rs::field;
+use crate::rs::{Basis, CODEWORD_LEN, RsSpec};
 
 /// Symbols of a row; there are 15 rows.
 const ROW: usize = 17;

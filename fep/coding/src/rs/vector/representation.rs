@@ -3,8 +3,8 @@
 //! AVX-512 multiplies in the AES polynomial (GF2P8MULB); the nibble-table sets multiply in GF(16)^2. All constants are
 //! computed in the CCSDS field and carried over by the tables of this module; none is written down twice.
 
-use super::Basis;
-use super::field::{self, FROM_DUAL, TO_DUAL};
+use crate::rs::Basis;
+use crate::rs::field::{self, FROM_DUAL, TO_DUAL};
 
 /// alpha^8 = alpha^7 + alpha^2 + alpha + 1: the equation that singles out the images of alpha.
 const ALPHA_TERMS: [u32; 4] = [7, 2, 1, 0];

@@ -4,11 +4,11 @@
 //! that of the worst codeword of the group, for all of them together.
 
 use super::dft::Dft15;
-use super::field;
 use super::lanes::Lanes;
 use super::representation::Representation;
 use super::syndromes::ROOTS;
-use super::{CODEWORD_LEN, E_MAX, RsSpec};
+use crate::rs::field;
+use crate::rs::{CODEWORD_LEN, E_MAX, RsSpec};
 
 /// Codewords of a group.
 pub(super) const GROUP: usize = 64;

@@ -5,12 +5,12 @@
 
 use std::arch::aarch64::*;
 
-use super::RsVerdict;
+use super::codec::VectorCodec;
 use super::lanes::Lanes;
 use super::nibbles::{NibbleMap, NibbleTables};
 use super::representation::tower_product;
-use super::vector::VectorCodec;
 use crate::isa::{Isa, IsaUnavailable};
+use crate::rs::RsVerdict;
 
 /// Proof that the machine has every instruction of [`Isa::Neon`], with the tables of its products.
 #[derive(Debug, Clone, Copy)]

@@ -3,9 +3,9 @@
 //! zeta = beta^-17 has order 15. F(c) = sum over i of x(i) zeta^(c i), by Good and Thomas over 3 x 5: twenty products
 //! instead of 196, and no twiddle factors.
 
-use super::field;
 use super::lanes::Lanes;
 use super::representation::Representation;
+use crate::rs::field;
 
 /// Exponent of beta that gives zeta: -17.
 const ZETA: usize = 255 - 17;
