@@ -40,8 +40,8 @@ fn fold(polynomial: &Polynomial, preset: u32, data: &[u8]) -> u64 {
     for (octet, preset) in head[16 - ragged..].iter_mut().zip(preset.to_be_bytes()) {
         *octet ^= preset;
     }
-    let by_128 = constants(polynomial.fold_128);
-    let by_512 = constants(polynomial.fold_512);
+    let by_128 = constants(polynomial.folding.by_128);
+    let by_512 = constants(polynomial.folding.by_512);
     let mut sum = _mm_xor_si128(move_up(load(&head, 0), by_128), load(&head, 16));
 
     let body = &data[16 + ragged..];
@@ -66,7 +66,7 @@ fn fold(polynomial: &Polynomial, preset: u32, data: &[u8]) -> u64 {
     }
 
     // 128 bits to 96, then to 64.
-    let x64 = constants([polynomial.x64, 0]);
+    let x64 = constants([polynomial.folding.x64, 0]);
     let low = |value: __m128i| _mm_set_epi64x(0, _mm_cvtsi128_si64(value));
     let high = |value: __m128i| _mm_srli_si128::<8>(value);
     let sum = _mm_xor_si128(_mm_clmulepi64_si128::<0x00>(high(sum), x64), low(sum));

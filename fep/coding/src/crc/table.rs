@@ -5,12 +5,20 @@
 pub(super) struct Polynomial {
     /// `tables[k][v]` = v·x^(32+8k) mod generator.
     tables: [[u32; 256]; 8],
-    /// x^64 mod generator.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) folding: Folding,
+}
+
+/// Powers of x mod generator, for folding by carry-less multiplication.
+#[cfg(target_arch = "x86_64")]
+#[derive(Debug)]
+pub(super) struct Folding {
+    /// x^64.
     pub(super) x64: u64,
-    /// [x^128, x^192] mod generator: moves a 128-bit value up by 128 bits.
-    pub(super) fold_128: [u64; 2],
-    /// [x^512, x^576] mod generator: moves a 128-bit value up by 512 bits.
-    pub(super) fold_512: [u64; 2],
+    /// [x^128, x^192]: moves a 128-bit value up by 128 bits.
+    pub(super) by_128: [u64; 2],
+    /// [x^512, x^576]: moves a 128-bit value up by 512 bits.
+    pub(super) by_512: [u64; 2],
 }
 
 impl Polynomial {
@@ -29,9 +37,12 @@ impl Polynomial {
         }
         Polynomial {
             tables,
-            x64: power(generator, 64),
-            fold_128: [power(generator, 128), power(generator, 192)],
-            fold_512: [power(generator, 512), power(generator, 576)],
+            #[cfg(target_arch = "x86_64")]
+            folding: Folding {
+                x64: power(generator, 64),
+                by_128: [power(generator, 128), power(generator, 192)],
+                by_512: [power(generator, 512), power(generator, 576)],
+            },
         }
     }
 
@@ -74,6 +85,7 @@ const fn times_x(generator: u32, value: u32, times: u32) -> u32 {
 }
 
 /// x^`exponent` mod generator, `exponent` at least 32.
+#[cfg(target_arch = "x86_64")]
 const fn power(generator: u32, exponent: u32) -> u64 {
     // x^32 mod generator is the generator without its leading term.
     times_x(generator, generator, exponent - 32) as u64
