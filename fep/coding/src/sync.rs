@@ -24,8 +24,9 @@
 //!   **Search**, starting again *one bit behind the last marker that was really seen*. All data since then is still
 //!   held, so however far the stream has slipped, no block behind the slip is lost. The blocks taken on trust are given
 //!   out too, flagged, unless the search finds that real blocks overlap them.
-//! * Lock is also lost, and everything since the last marker seen searched again, when a marker is found after missing
-//!   ones but two others lie one period apart in between: the stream had slipped and has slipped back.
+//! * A marker that is found off its place, or after missing ones, is *judged* before it is believed, one period later:
+//!   if another marker since the last one seen has a marker one period behind it, the stream is cut there and this one
+//!   is chance; lock is lost, with the same search.
 //!
 //! Blocks are given out in the order of their markers; in Lock, as soon as their last bit is there. What is given out
 //! depends on the stream alone, never on how it is cut into pieces.
@@ -43,7 +44,7 @@
 //!
 //! In Lock and on octet alignment a block is one marker comparison, borrowed from the input. At other alignments or
 //! inverted it is copied once by a SIMD shift. Memory is bounded by about
-//! `max(check_markers, flywheel_blocks) + 3` periods.
+//! `max(check_markers, flywheel_blocks) + 4` periods.
 
 mod buffer;
 mod marker;

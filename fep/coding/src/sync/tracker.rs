@@ -80,6 +80,8 @@ struct Slot {
 enum Look {
     Found(Sighting),
     Missing,
+    /// A marker is there, but others say that the stream is cut elsewhere.
+    Rivalled,
     /// The stream must be there up to this bit first.
     Wait(u64),
 }
@@ -194,9 +196,10 @@ impl Tracker {
                         self.phase = Phase::Track(track);
                     }
                     self.give_out_pending(&track, window, counters, sink);
-                    match self.look(&track, window) {
-                        Look::Found(sighting) => self.found(track, sighting, window, counters),
+                    match self.look(&track, window, false) {
+                        Look::Found(sighting) => self.found(track, sighting, counters),
                         Look::Missing => self.missing(track, window, counters),
+                        Look::Rivalled => self.lose(track, counters),
                         Look::Wait(bit) => {
                             let ripe = self.pending.front().filter(|slot| is_ripe(slot, &track));
                             self.needs = ripe.map_or(bit, |slot| bit.min(slot.marker + self.period));
@@ -227,14 +230,15 @@ impl Tracker {
                 }
                 Phase::Track(mut track) => {
                     self.give_out_pending(&track, window, counters, sink);
-                    match self.look_at_end(&track, window) {
-                        Look::Found(sighting) => self.found(track, sighting, window, counters),
+                    match self.look(&track, window, true) {
+                        Look::Found(sighting) => self.found(track, sighting, counters),
                         Look::Missing => self.missing(track, window, counters),
+                        Look::Rivalled => self.lose(track, counters),
                         // A candidate whose own block is cut off vouches for nothing.
                         Look::Wait(_)
                             if !track.confirmed && window.end_bit() < track.candidate + self.period =>
                         {
-                            self.lose(track);
+                            self.search_behind(track);
                         }
                         Look::Wait(_) if track.missing == 0 => {
                             self.confirm(&mut track, counters);
@@ -269,38 +273,61 @@ impl Tracker {
         }
     }
 
-    /// Looks for the marker that is due.
-    fn look(&self, track: &Track, window: &Window<'_>) -> Look {
+    /// Looks for the marker that is due. `at_end`: no more of the stream will come, so that [`Look::Wait`] means that
+    /// the marker lies behind the end.
+    fn look(&self, track: &Track, window: &Window<'_>, at_end: bool) -> Look {
+        let end = window.end_bit();
         let whole = track.due + self.marker_bits;
-        if window.end_bit() < whole {
+        if end < whole && !at_end {
             return Look::Wait(whole);
         }
-        if let Some(sighting) = self.finder.sighting(window, track.due, self.lock_bit_errors) {
-            return Look::Found(sighting);
+        let in_place =
+            if end < whole { None } else { self.finder.sighting(window, track.due, self.lock_bit_errors) };
+        let sighting = match in_place {
+            Some(sighting) if track.missing == 0 => return Look::Found(sighting),
+            Some(sighting) => sighting,
+            None => {
+                let slipped = whole + u64::from(self.slip_window_bits);
+                if end < slipped && !at_end {
+                    return Look::Wait(slipped);
+                }
+                let (errors, not_before) = (self.lock_bit_errors, track.last_seen + 1);
+                match self.finder.slipped(window, track.due, self.slip_window_bits, errors, not_before) {
+                    Some(sighting) => sighting,
+                    None if end < whole => return Look::Wait(whole),
+                    None => return Look::Missing,
+                }
+            }
+        };
+        // Off its place or after missing ones, a marker may be chance: what lies before it must not speak against it.
+        let judged = sighting.position + self.period + self.marker_bits;
+        if end < judged && !at_end {
+            Look::Wait(judged)
+        } else if self.has_rival(track, sighting, window) {
+            Look::Rivalled
+        } else {
+            Look::Found(sighting)
         }
-        let slipped = whole + u64::from(self.slip_window_bits);
-        if window.end_bit() < slipped {
-            return Look::Wait(slipped);
-        }
-        self.look_for_slip(track, window)
     }
 
-    /// The same where no more of the stream will come; [`Look::Wait`] when the marker due lies behind the end.
-    fn look_at_end(&self, track: &Track, window: &Window<'_>) -> Look {
-        match self.look(track, window) {
-            Look::Wait(bit) => match self.look_for_slip(track, window) {
-                Look::Missing if window.end_bit() < track.due + self.marker_bits => Look::Wait(bit),
-                look => look,
-            },
-            look => look,
+    /// Whether a marker between the last one seen and `sighting` has another one period behind it: then the stream is
+    /// cut there, and `sighting` is chance. At the end of the stream a marker with a whole block behind it is enough
+    /// against one that is off its place.
+    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_>) -> bool {
+        let mut from = track.last_seen + 1;
+        while let Some(rival) = self.finder.first(window, from, sighting.position) {
+            let next = rival.position + self.period;
+            let backed = if next + self.marker_bits <= window.end_bit() {
+                self.finder.sighting(window, next, self.lock_bit_errors).is_some()
+            } else {
+                next <= window.end_bit() && sighting.position != track.due
+            };
+            if backed {
+                return true;
+            }
+            from = rival.position + 1;
         }
-    }
-
-    fn look_for_slip(&self, track: &Track, window: &Window<'_>) -> Look {
-        let not_before = track.last_seen + 1;
-        self.finder
-            .slipped(window, track.due, self.slip_window_bits, self.lock_bit_errors, not_before)
-            .map_or(Look::Missing, Look::Found)
+        false
     }
 
     /// A candidate: Check begins (or Lock, where nothing is to be checked).
@@ -329,18 +356,7 @@ impl Tracker {
         self.phase = Phase::Track(track);
     }
 
-    fn found(
-        &mut self,
-        mut track: Track,
-        sighting: Sighting,
-        window: &Window<'_>,
-        counters: &mut SyncCounters,
-    ) {
-        if track.missing > 0 && self.has_rival(&track, sighting, window) {
-            counters.lock_lost += u64::from(track.confirmed);
-            self.lose(track);
-            return;
-        }
+    fn found(&mut self, mut track: Track, sighting: Sighting, counters: &mut SyncCounters) {
         // Within the slip window, which fits an i8.
         let slip_bits = (sighting.position as i64 - track.due as i64) as i8;
         self.pending.push_back(Slot::seen(sighting, slip_bits));
@@ -355,28 +371,12 @@ impl Tracker {
         self.phase = Phase::Track(track);
     }
 
-    /// Whether two markers one period apart lie between the last marker seen and `sighting`, with markers of the track
-    /// missing in between: then the stream has slipped and slipped back, and the blocks on trust are cut wrong.
-    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_>) -> bool {
-        let to = sighting.position - self.period + 1;
-        let mut from = track.last_seen + 1;
-        while let Some(rival) = self.finder.first(window, from, to) {
-            let next = rival.position + self.period;
-            if self.finder.sighting(window, next, self.lock_bit_errors).is_some() {
-                return true;
-            }
-            from = rival.position + 1;
-        }
-        false
-    }
-
     fn missing(&mut self, mut track: Track, window: &Window<'_>, counters: &mut SyncCounters) {
         track.missing += 1;
         // One damaged marker must not undo a check, or the good block before it would be lost.
         let allowed = if track.confirmed { self.flywheel_blocks } else { self.flywheel_blocks.max(1) };
         if track.missing > allowed {
-            counters.lock_lost += u64::from(track.confirmed);
-            self.lose(track);
+            self.lose(track, counters);
             return;
         }
         let (marker, inverted) = (track.due, track.inverted);
@@ -387,7 +387,12 @@ impl Tracker {
     }
 
     /// The chain is broken: search on, from where no block can be lost.
-    fn lose(&mut self, track: Track) {
+    fn lose(&mut self, track: Track, counters: &mut SyncCounters) {
+        counters.lock_lost += u64::from(track.confirmed);
+        self.search_behind(track);
+    }
+
+    fn search_behind(&mut self, track: Track) {
         if track.confirmed {
             debug_assert!(self.orphans.is_empty() && self.pending.iter().all(|slot| slot.flywheel));
             std::mem::swap(&mut self.orphans, &mut self.pending);
@@ -405,7 +410,7 @@ impl Tracker {
             self.orphans.extend(seen);
             self.orphans.make_contiguous().sort_by_key(|slot| slot.marker);
         }
-        self.lose(track);
+        self.search_behind(track);
     }
 
     fn confirm(&mut self, track: &mut Track, counters: &mut SyncCounters) {

@@ -105,10 +105,15 @@ impl Oracle<'_> {
         }
     }
 
-    fn rival(&self, last_seen: usize, found: usize) -> bool {
-        (last_seen + 1..=found - self.period()).any(|position| {
-            self.marker_at(position, self.spec.search_bit_errors).is_some()
-                && self.marker_at(position + self.period(), self.spec.lock_bit_errors).is_some()
+    fn rival(&self, last_seen: usize, due: usize, found: usize) -> bool {
+        (last_seen + 1..found).any(|position| {
+            let next = position + self.period();
+            let backed = if self.fits(next) {
+                self.marker_at(next, self.spec.lock_bit_errors).is_some()
+            } else {
+                next <= self.bits.len() && found != due
+            };
+            backed && self.marker_at(position, self.spec.search_bit_errors).is_some()
         })
     }
 
@@ -121,8 +126,13 @@ impl Oracle<'_> {
         loop {
             match self.look(due, last_seen) {
                 Look::Found(seen) => {
-                    if missing > 0 && self.rival(last_seen, seen.position) {
-                        return chain;
+                    if missing > 0 || seen.slip != 0 {
+                        if !self.fits(seen.position + self.period()) {
+                            self.at_end.set(true);
+                        }
+                        if self.rival(last_seen, due, seen.position) {
+                            return chain;
+                        }
                     }
                     chain.seen.push(seen);
                     (last_seen, missing, inverted) = (seen.position, 0, seen.inverted);
