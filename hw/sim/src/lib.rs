@@ -32,7 +32,7 @@ pub use channel::{CaduLayout, Carriage, Channel, ChannelError, ChannelSpec};
 pub use encoder::Encoder;
 pub use ledger::{ChannelCounts, Ledger, Memory, Outcome, Passage, Slip};
 pub use line::{Datagram, LineError, TransportSpec};
-pub use oracle::FrameOracle;
+pub use oracle::{FrameOracle, frame_hash};
 pub use packets::{Content, PacketMismatch, PacketStreamSpec, VerifiedPacket, verify_packet};
 pub use simulation::{DEFAULT_SIMULATION, Simulation, SimulationError};
 pub use source::{DownlinkSpec, Source, SourceError, SourceSpec, Unit};

@@ -27,7 +27,7 @@ impl FrameOracle {
         for _ in 0..frame_count {
             octets.clear();
             let identity = spacecraft.next_frame(&mut octets);
-            let twin = frames.insert(hash(&octets), identity);
+            let twin = frames.insert(frame_hash(&octets), identity);
             assert!(twin.is_none(), "frames {twin:?} and {identity:?} are the same");
         }
         Ok(FrameOracle { frames })
@@ -36,12 +36,20 @@ impl FrameOracle {
     /// Which frame of the spacecraft these octets are; `None` if it never sent them.
     #[must_use]
     pub fn identify(&self, octets: &[u8]) -> Option<FrameIdentity> {
-        self.frames.get(&hash(octets)).copied()
+        self.identify_hash(frame_hash(octets))
+    }
+
+    /// As [`FrameOracle::identify`], for a reader that kept only the hash of what it read.
+    #[must_use]
+    pub fn identify_hash(&self, hash: u64) -> Option<FrameIdentity> {
+        self.frames.get(&hash).copied()
     }
 }
 
-/// The hash of a frame by which [`FrameOracle`] knows it: not cryptographic, the same within one build of the program.
-fn hash(octets: &[u8]) -> u64 {
+/// The hash of a frame by which [`FrameOracle`] knows it: over every octet, not cryptographic, and comparable only between
+/// programs built by the same compiler.
+#[must_use]
+pub fn frame_hash(octets: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(octets);
     hasher.finish()
