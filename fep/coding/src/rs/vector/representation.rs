@@ -67,14 +67,14 @@ impl Representation {
 
 /// Product in the field of the AES polynomial x^8 + x^4 + x^3 + x + 1, that of GF2P8MULB.
 #[cfg_attr(
-    not(target_arch = "x86_64"),
+    not(any(test, target_arch = "x86_64")),
     expect(dead_code, reason = "only the AVX-512 kernel works in this field")
 )]
 pub(super) fn aes_product(a: u8, b: u8) -> u8 {
     carryless_product(a, b, 8, 0x11B)
 }
 
-/// Product in GF(16)[y] / (y^2 + y + x^3) over GF(16) = GF(2)[x] / (x^4 + x + 1); the high nibble is the factor of y.
+/// Product in `GF(16)[y] / (y^2 + y + x^3)` over `GF(16) = GF(2)[x] / (x^4 + x + 1)`; the high nibble is the factor of y.
 pub(super) fn tower_product(a: u8, b: u8) -> u8 {
     let (a1, a0, b1, b0) = (a >> 4, a & 15, b >> 4, b & 15);
     let low = nibble_product(a0, b0);
@@ -85,7 +85,7 @@ pub(super) fn tower_product(a: u8, b: u8) -> u8 {
 /// x^3, whose trace is 1: y^2 + y + x^3 is irreducible.
 pub(super) const TOWER_NU: u8 = 8;
 
-/// Product in GF(16) = GF(2)[x] / (x^4 + x + 1).
+/// Product in `GF(16) = GF(2)[x] / (x^4 + x + 1)`.
 pub(super) fn nibble_product(a: u8, b: u8) -> u8 {
     carryless_product(a, b, 4, 0b1_0011)
 }
