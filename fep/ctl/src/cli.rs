@@ -423,7 +423,7 @@ pub(crate) struct SimArgs {
 pub(crate) struct MetricsArgs {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Directory of the metric pages, for when the daemon is down [default: the configuration's]
-    #[arg(long, value_name = "DIR", env = "FEP_RINGS")]
-    pub(crate) directory: Option<PathBuf>,
+    /// Directory of everything the daemon shares, for when it is down [default: the configuration's daemon.run_dir]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) run_dir: Option<PathBuf>,
 }

@@ -72,13 +72,13 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
     let text = match asked {
         Ok(text) => text,
         Err(failure) if failure.is_no_daemon() => {
-            let dir = match &args.directory {
+            let dir = match &args.run_dir {
                 Some(dir) => dir.clone(),
-                None => args.target.load()?.metrics_dir(),
+                None => args.target.load()?.daemon.run_dir,
             };
             let text = crate::pages::prometheus_text(&dir)?;
             eprintln!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
-            eprintln!("fepctl: these are the last figures of the metric pages in {}", dir.display());
+            eprintln!("fepctl: these are the last figures of the metric pages below {}", dir.display());
             text
         }
         Err(failure) => return Err(failure),

@@ -1,11 +1,87 @@
-//! The metric pages without the daemon: what it published last.
+//! The metric pages without the daemon: the last figures of one that has died, under the names that a live one gives them.
 
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
+
+use fep_bus::{BUCKETS, MetricReader, MetricValue, bucket_end};
 
 use crate::failure::Failure;
 
-/// Every page below `dir` as Prometheus text.
-pub(crate) fn prometheus_text(dir: &Path) -> Result<String, Failure> {
-    let _ = dir;
-    Err(Failure::new("not yet"))
+/// Pages in which a daemon leaves its frame counters to its successor: positions, not metrics.
+const COUNTERS_SUFFIX: &str = ".counters";
+
+/// Lines of one metric, and its kind, by its name.
+type Families = BTreeMap<String, (&'static str, String)>;
+
+/// Every page below `run_dir` as Prometheus text.
+pub(crate) fn prometheus_text(run_dir: &Path) -> Result<String, Failure> {
+    let pages = MetricReader::open_all(run_dir).map_err(|error| Failure::new(error.to_string()))?;
+    if pages.is_empty() {
+        return Err(Failure::no_daemon(format!(
+            "no daemon answers, and there is no metric page below {} either",
+            run_dir.display()
+        ))
+        .hint("start one with `fepctl up`, or name its directory with --run-dir or --config"));
+    }
+    let mut families = Families::new();
+    for page in pages {
+        let page = match page {
+            Ok(page) => page,
+            Err(error) => {
+                eprintln!("fepctl: {error}");
+                continue;
+            }
+        };
+        if page.name().ends_with(COUNTERS_SUFFIX) {
+            continue;
+        }
+        for (name, value) in page.iter() {
+            add(&mut families, page.name(), name, &value);
+        }
+    }
+    Ok(families.into_iter().fold(String::new(), |mut text, (name, (kind, lines))| {
+        let _ = write!(text, "# TYPE {name} {kind}\n{lines}");
+        text
+    }))
+}
+
+/// Adds one metric of a link's page; its parts are separated by dots.
+fn add(families: &mut Families, link: &str, name: &str, value: &MetricValue) {
+    let parts: Vec<&str> = name.split('.').collect();
+    let (name, labels) = match parts.as_slice() {
+        ["bad", reason] => ("bad_frames".to_owned(), format!("link=\"{link}\",reason=\"{reason}\"")),
+        ["vc", scid, vcid, what] => (format!("vc_{what}"), format!("link=\"{link}\",vc=\"{scid}/{vcid}\"")),
+        ["latency", stage] if matches!(value, MetricValue::Histogram(_)) => {
+            let stage = stage.trim_end_matches("_ns");
+            ("latency".to_owned(), format!("link=\"{link}\",stage=\"{stage}\""))
+        }
+        parts => (parts.join("_"), format!("link=\"{link}\"")),
+    };
+    let (name, kind) = match value {
+        MetricValue::Counter(_) => (format!("fep_{name}_total"), "counter"),
+        MetricValue::Gauge(_) => (format!("fep_{name}"), "gauge"),
+        MetricValue::Histogram(_) => (format!("fep_{name}_seconds"), "histogram"),
+    };
+    let (_, lines) = families.entry(name.clone()).or_insert((kind, String::new()));
+    // Writing to a string does not fail.
+    let _ = match value {
+        MetricValue::Counter(value) | MetricValue::Gauge(value) => {
+            writeln!(lines, "{name}{{{labels}}} {value}")
+        }
+        MetricValue::Histogram(values) => {
+            let mut below = 0;
+            for bucket in 0..BUCKETS - 1 {
+                below += values.buckets[bucket];
+                // From 1 µs to 1 s, as the daemon shows them.
+                if (10..=30).contains(&bucket) {
+                    let end = bucket_end(bucket) as f64 / 1e9;
+                    let _ = writeln!(lines, "{name}_bucket{{{labels},le=\"{end}\"}} {below}");
+                }
+            }
+            let (sum, count) = (values.sum as f64 / 1e9, values.count);
+            let _ = writeln!(lines, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+            writeln!(lines, "{name}_sum{{{labels}}} {sum}\n{name}_count{{{labels}}} {count}")
+        }
+    };
 }

@@ -1,0 +1,81 @@
+//! What the tests of the command line share: running the real program.
+#![allow(dead_code, unreachable_pub)]
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The program under test, unimpressed by the environment of whoever runs the tests.
+pub fn fepctl() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fepctl"));
+    for variable in ["FEP_CONFIG", "FEP_SOCKET", "FEP_RINGS"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+/// Runs it to its end.
+pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) -> Output {
+    fepctl().args(arguments).stdin(Stdio::null()).output().expect("the program starts")
+}
+
+/// Runs it with something on standard input.
+pub fn run_with_input(arguments: &[&str], input: Vec<u8>) -> Output {
+    let mut child = fepctl()
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    let writer = std::thread::spawn(move || {
+        // The program may refuse before it has read everything.
+        let _ = stdin.write_all(&input);
+    });
+    let output = child.wait_with_output().expect("the program ends");
+    writer.join().expect("the writer ends");
+    output
+}
+
+pub fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("text")
+}
+
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The JSON it printed, after having succeeded.
+pub fn json(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
+}
+
+/// It failed with this code, said all of this, and did not panic.
+pub fn refuses(output: &Output, code: i32, said: &[&str]) {
+    let told = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    for word in said {
+        assert!(told.contains(word), "{word:?} is not in: {told}");
+    }
+    assert!(!told.contains("panicked"), "{told}");
+}
+
+pub fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+}
+
+pub fn golden_json(name: &str) -> Value {
+    let path = golden(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("JSON")
+}
+
+/// A capture of a real satellite on this machine.
+pub fn capture(mission: &str) -> PathBuf {
+    fep_sim::captures::find_one(mission).unwrap_or_else(|error| panic!("{error}")).path
+}

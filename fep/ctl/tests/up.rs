@@ -1,0 +1,184 @@
+//! `fepctl up` with the real daemon: the set starts, is seen, is commanded, dies and stops as it should.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::*;
+
+/// Builds the daemon beside the program under test: cargo builds for a test only the programs of its own package.
+fn build_fepd() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let beside = Path::new(env!("CARGO_BIN_EXE_fepctl"));
+        let profile_dir = beside.parent().expect("target/<profile>");
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "-p", "fepd", "--bin", "fepd"]).arg("--target-dir");
+        cargo.arg(profile_dir.parent().expect("target")).current_dir(env!("CARGO_MANIFEST_DIR"));
+        if profile_dir.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().expect("cargo runs").success(), "the daemon builds");
+    });
+}
+
+/// A workstation of its own: directories, ports, one link, one station.
+struct Workstation {
+    dir: tempfile::TempDir,
+}
+
+impl Workstation {
+    fn new() -> Workstation {
+        build_fepd();
+        let dir = tempfile::tempdir().expect("a directory");
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a port")
+            .port();
+        let config = format!(
+            "[daemon]\nrun_dir = {:?}\nrealtime_priority = 0\nlock_memory = false\n\
+             [rings]\nframes_desc_log2 = 12\npackets_desc_log2 = 12\nframes_data_mib = 8\npackets_data_mib = 8\n\
+             [links.tape]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"tcp_client\", address = \"127.0.0.1:{port}\" }}\n",
+            dir.path().join("run")
+        );
+        std::fs::write(dir.path().join("fep.toml"), config).expect("writable");
+        let stations = format!(
+            "[[station]]\nname = \"tape\"\nrate_bps = 8_000_000\nsource = {{ kind = \"capture\", file = \"npp\", repeat = true }}\n\
+             transport = {{ kind = \"tcp_server\", bind = \"127.0.0.1:{port}\" }}\n"
+        );
+        std::fs::write(dir.path().join("stations.toml"), stations).expect("writable");
+        Workstation { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn up(&self, more: &[&str]) -> Command {
+        let mut command = fepctl();
+        command.args(["up", "--no-monitor", "--config"]).arg(self.path("fep.toml"));
+        command.arg("--stations").arg(self.path("stations.toml")).args(more);
+        command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Output {
+        let mut command = fepctl();
+        command.args(arguments).arg("--config").arg(self.path("fep.toml")).stdin(Stdio::null());
+        command.output().expect("the program starts")
+    }
+
+    /// The status of the daemon once it answers and `ready` holds.
+    fn status_when(&self, child: &mut Child, ready: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + Duration::from_secs(120);
+        loop {
+            let output = self.ask(&["status", "--json"]);
+            if output.status.success() {
+                let status = json(&output);
+                if ready(&status) {
+                    return status;
+                }
+            }
+            assert!(child.try_wait().expect("a child").is_none(), "fepctl up ended");
+            assert!(
+                Instant::now() < deadline,
+                "the set never became ready: {}{}",
+                stdout(&output),
+                stderr(&output)
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+fn frames_flow(status: &Value) -> bool {
+    status["links"][0]["ledger"]["good"].as_u64() > Some(500) && status["links"][0]["sync"] == "lock"
+}
+
+fn is_alive(pid: u64) -> bool {
+    // A killed child that nobody has waited for yet is a zombie, not alive.
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z')))
+}
+
+fn signal(name: &str, pid: u64) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().expect("kill runs").success());
+}
+
+// REQ: FEP-CTL-014
+#[test]
+fn the_set_starts_is_seen_and_commanded_and_stops_in_order() {
+    let workstation = Workstation::new();
+    let mut up = workstation.up(&[]).spawn().expect("the program starts");
+    let status = workstation.status_when(&mut up, frames_flow);
+    let fepd = status["pid"].as_u64().expect("a process");
+
+    let second = workstation.up(&[]).output().expect("the program starts");
+    refuses(&second, 1, &["already running", "fepctl stop"]);
+
+    let screen = workstation.ask(&["monitor", "--once"]);
+    assert_eq!(screen.status.code(), Some(0), "{}", stderr(&screen));
+    let text = stdout(&screen);
+    for word in ["tape", "connected", "lock", "157/16", "received = published + dropped: holds", "core"] {
+        assert!(text.contains(word), "{word:?} is not in: {text}");
+    }
+    let snapshot = json(&workstation.ask(&["monitor", "--once", "--json"]));
+    assert!(snapshot["threads"].as_array().is_some_and(|threads| !threads.is_empty()), "{snapshot}");
+    assert_eq!(snapshot["ledgers"]["unbalanced"], serde_json::json!([]));
+
+    // A consumer process sees the same packets as offline decoding sees in the recording.
+    let packets = json(&workstation.ask(&["ring", "follow", "tape.packets", "--count", "200", "--json"]));
+    assert_eq!(packets["ledger"]["lost_records"], 0, "{packets}");
+    assert!(stdout(&workstation.ask(&["metrics"])).contains("fep_chain_good_total{link=\"tape\"}"));
+
+    let done = workstation.ask(&["link", "disable", "tape"]);
+    assert_eq!(done.status.code(), Some(0), "{}", stderr(&done));
+    workstation.status_when(&mut up, |status| status["links"][0]["enabled"] == false);
+    refuses(&workstation.ask(&["link", "disable", "nosuch"]), 1, &["nosuch"]);
+    assert_eq!(workstation.ask(&["link", "enable", "tape"]).status.code(), Some(0));
+    let before = status["links"][0]["ledger"]["good"].as_u64();
+    workstation.status_when(&mut up, |status| {
+        status["links"][0]["sync"] == "lock" && status["links"][0]["ledger"]["good"].as_u64() > before
+    });
+
+    signal("-INT", u64::from(up.id()));
+    let ended = up.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
+    assert!(stderr(&ended).contains("simulated stations are on the air"), "{}", stderr(&ended));
+    assert!(!is_alive(fepd), "the daemon is gone");
+    refuses(&workstation.ask(&["status"]), 3, &["no daemon"]);
+}
+
+// REQ: FEP-CTL-014
+#[test]
+fn the_death_of_the_daemon_is_reported_with_its_last_words() {
+    let workstation = Workstation::new();
+    let mut up = workstation.up(&[]).spawn().expect("the program starts");
+    let status = workstation.status_when(&mut up, |_| true);
+    signal("-KILL", status["pid"].as_u64().expect("a process"));
+    let ended = up.wait_with_output().expect("it ends");
+    refuses(&ended, 1, &["the daemon has died", "signal: 9", "its last words"]);
+}
+
+// REQ: FEP-CTL-014
+#[test]
+fn a_time_limit_ends_the_set_with_figures() {
+    let workstation = Workstation::new();
+    let output = workstation.up(&["--run-for", "4"]).output().expect("the program starts");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("tape") && text.contains("good"), "{text}");
+}
+
+#[test]
+fn a_configuration_that_is_refused_starts_nothing() {
+    let workstation = Workstation::new();
+    std::fs::write(workstation.path("fep.toml"), "[daemon]\nnosuch = 1\n").expect("writable");
+    let output = workstation.up(&[]).output().expect("the program starts");
+    refuses(&output, 1, &["fep.toml:2:1: daemon.nosuch"]);
+    assert!(!workstation.path("run").exists());
+}

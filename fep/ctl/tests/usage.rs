@@ -1,0 +1,245 @@
+//! The command line itself: help, wrong usage, configuration offline, and what is said when there is no daemon.
+
+mod support;
+
+use serde_json::json;
+use support::*;
+
+const COMMANDS: [&[&str]; 27] = [
+    &[],
+    &["up"],
+    &["monitor"],
+    &["decode"],
+    &["link"],
+    &["link", "list"],
+    &["link", "show"],
+    &["link", "enable"],
+    &["link", "disable"],
+    &["link", "reset"],
+    &["status"],
+    &["reload"],
+    &["stop"],
+    &["ring"],
+    &["ring", "list"],
+    &["ring", "tail"],
+    &["ring", "dump"],
+    &["ring", "follow"],
+    &["config"],
+    &["config", "check"],
+    &["config", "show"],
+    &["config", "explain"],
+    &["missions"],
+    &["sim"],
+    &["metrics"],
+    &["captures"],
+    &["completions"],
+];
+
+// REQ: FEP-CTL-005
+#[test]
+fn every_command_explains_itself() {
+    for command in COMMANDS {
+        let output = run(command.iter().copied().chain(["--help"]));
+        assert_eq!(output.status.code(), Some(0), "{command:?}: {}", stderr(&output));
+        let text = stdout(&output);
+        assert!(text.contains("Usage: fepctl"), "{command:?}: {text}");
+        let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        assert!(longest <= 120, "{command:?} has a line of {longest} characters");
+    }
+    let top = stdout(&run(["--help"]));
+    assert!(top.contains("Exit codes:") && top.contains("Examples:"), "{top}");
+    // Whoever adds a command adds it to the list above.
+    let listed =
+        top.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   ")).filter_map(|line| {
+            let word = line.split_whitespace().next()?;
+            COMMANDS.iter().any(|command| *command == [word]).then_some(word)
+        });
+    let named: Vec<&str> =
+        COMMANDS.iter().filter(|command| command.len() == 1).map(|command| command[0]).collect();
+    assert_eq!(listed.collect::<Vec<_>>().len(), named.len(), "{top}");
+}
+
+// REQ: FEP-CTL-005
+#[test]
+fn wrong_usage_ends_with_code_two_and_a_hint() {
+    for (arguments, said) in [
+        (&["decoed"][..], "decode"),
+        (&["decode", "--misson", "npp"], "--mission"),
+        (&["up", "--no-sim", "--stations", "x"], "--stations"),
+        (&["monitor", "--interval-ms", "1"], "50"),
+        (&["ring", "tail"], "<RING>"),
+        (&["ring", "tail", "x", "--vcid", "256"], "--vcid"),
+        (&["link", "enable"], "<NAME>"),
+        (&["completions", "tcsh"], "bash"),
+        (&["sim", "nosuchstation"], "no station is called \"nosuchstation\""),
+        (&["config", "explain", "no_such_key"], "tables:"),
+        (&[], "Usage"),
+    ] {
+        refuses(&run(arguments), 2, &[said]);
+    }
+}
+
+// REQ: FEP-CTL-005
+#[test]
+fn without_a_daemon_it_says_so_and_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    let said = ["no daemon", "control.sock", "fepctl up"];
+    for command in [
+        &["monitor", "--once"][..],
+        &["status"],
+        &["reload"],
+        &["stop"],
+        &["link", "list"],
+        &["link", "enable", "npp"],
+    ] {
+        let output = run(command
+            .iter()
+            .map(|word| (*word).into())
+            .chain(["--socket".into(), socket.clone().into_os_string()]));
+        refuses(&output, 3, &said);
+    }
+    // A socket that a killed daemon left behind.
+    drop(std::os::unix::net::UnixListener::bind(&socket).expect("a socket"));
+    let output = run(["status".as_ref(), "--socket".as_ref(), socket.as_os_str()]);
+    refuses(&output, 3, &["nobody listens"]);
+}
+
+// REQ: FEP-CTL-005
+#[test]
+fn a_daemon_that_accepts_and_says_nonsense_is_told_from_one_that_is_not_there() {
+    use std::io::{Read, Write};
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let answers = [
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n{\"x\"",
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 38\r\n\r\n{\"message\":\"no link is called \\\"npp\\\"\"}",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
+        "garbage\r\n\r\n",
+    ];
+    let server = std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    let ask =
+        || run(["link".as_ref(), "show".as_ref(), "npp".as_ref(), "--socket".as_ref(), socket.as_os_str()]);
+    refuses(&ask(), 1, &["does not understand", "same version"]);
+    refuses(&ask(), 1, &["no link is called \"npp\""]);
+    refuses(&ask(), 3, &["broke off the connection"]);
+    refuses(&ask(), 3, &["broke off the connection"]);
+    server.join().expect("the server ends");
+}
+
+// REQ: FEP-CTL-006
+#[test]
+fn every_mistake_of_a_configuration_is_told_with_its_place() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("bad.toml");
+    std::fs::write(
+        &file,
+        "[daemon]\nrealtime_priority = 1000\nnosuch = 1\n\n[links.x]\nchannel = \"npp/nosuch\"\n",
+    )
+    .expect("writable");
+    let check = |more: &[&str]| {
+        let mut command = fepctl();
+        command.args(["config", "check"]).arg(&file).args(more);
+        command.output().expect("starts")
+    };
+    let output = check(&[]);
+    let text = stdout(&output);
+    for line in [
+        "bad.toml:2:21: daemon.realtime_priority",
+        "bad.toml:3:1: daemon.nosuch",
+        "bad.toml:6:11: links.x.channel",
+    ] {
+        assert!(text.contains(line), "{line} is not in: {text}");
+    }
+    assert!(text.contains("npp/hrd"), "what is allowed is told: {text}");
+    refuses(&output, 1, &["bad.toml has", "errors"]);
+    let errors: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).expect("JSON");
+    assert!(
+        errors["errors"].as_array().is_some_and(|list| list.len() >= 3 && list[0]["line"] == 2),
+        "{errors}"
+    );
+
+    std::fs::write(&file, "this is [not TOML").expect("writable");
+    refuses(&check(&[]), 1, &["bad.toml has"]);
+    std::fs::write(&file, "[daemon]\nrealtime_priority = 10\n").expect("writable");
+    assert_eq!(check(&[]).status.code(), Some(0));
+    refuses(&run(["config", "check", "/nonexistent/fep.toml"]), 1, &["1 error"]);
+    assert_eq!(run(["config", "check"]).status.code(), Some(0), "the built-in configuration is in order");
+}
+
+#[test]
+fn the_effective_configuration_is_shown_and_reads_back() {
+    let shown = json(&run(["config", "show", "--json"]));
+    assert!(
+        shown["links"].as_array().is_some_and(|links| links.iter().any(|link| link["name"] == "npp")),
+        "{shown}"
+    );
+    let toml = run(["config", "show"]);
+    assert_eq!(toml.status.code(), Some(0), "{}", stderr(&toml));
+    let text = stdout(&toml);
+    assert!(text.contains("[daemon]") && text.contains("run_dir"), "{text}");
+}
+
+#[test]
+fn a_key_is_explained_with_its_default() {
+    let text = stdout(&run(["config", "explain", "daemon.run_dir"]));
+    assert!(text.contains("memory") && text.contains("default: \"/dev/shm/fep\""), "{text}");
+    let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
+    assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
+}
+
+#[test]
+fn missions_stations_captures_and_completions_are_listed() {
+    let missions = json(&run(["missions", "--json"]));
+    let names: Vec<&str> =
+        missions.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["aqua", "cso", "metopb", "noaa20", "noaa21", "npp"]);
+    let stations = json(&run(["sim", "--list", "--json"]));
+    assert!(stations["station"].as_array().is_some_and(|list| list.len() >= 8), "{stations}");
+    let captures = json(&run(["captures", "--json"]));
+    assert!(
+        captures.as_array().is_some_and(|list| list.iter().any(|one| one["mission"] == "npp")),
+        "{captures}"
+    );
+    for shell in ["bash", "zsh", "fish"] {
+        let script = stdout(&run(["completions", shell]));
+        assert!(script.contains("fepctl") && script.contains("decode"), "{shell}");
+    }
+    assert_eq!(json!(names.len()), json!(6));
+}
+
+#[test]
+fn a_stations_file_with_a_mistake_is_refused_with_its_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("stations.toml");
+    std::fs::write(&file, "[[station]]\nname = 7\n").expect("writable");
+    let output = run(["sim".as_ref(), "--list".as_ref(), "--stations".as_ref(), file.as_os_str()]);
+    refuses(&output, 1, &["stations.toml", "name"]);
+    refuses(&run(["sim", "--stations", "/nonexistent/stations.toml"]), 1, &["/nonexistent/stations.toml"]);
+}
+
+#[test]
+fn stations_play_for_the_time_they_were_told_and_report() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, sent) = (dir.path().join("stations.toml"), dir.path().join("sent.cadu"));
+    let text = format!(
+        "[[station]]\nname = \"tape\"\nsource = {{ kind = \"capture\", file = \"npp\", repeat = false }}\n\
+         transport = {{ kind = \"file\", path = {sent:?} }}\n"
+    );
+    std::fs::write(&file, text).expect("writable");
+    let output = run(["sim".as_ref(), "--json".as_ref(), "--stations".as_ref(), file.as_os_str()]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().expect("a report")).expect("JSON");
+    assert_eq!((&last["name"], &last["state"]), (&json!("tape"), &json!("ended")), "{text}");
+    // A recording played to its end is the recording.
+    assert_eq!(std::fs::read(&sent).expect("the file"), std::fs::read(capture("npp")).expect("the capture"));
+}
