@@ -203,6 +203,22 @@ fn a_stream_that_slips_and_slips_back_during_the_flywheel_loses_no_block_in_betw
     assert!(given.iter().any(|block| block.data == telemetry.blocks[5]));
 }
 
+// REQ: FEP-SYNC-007
+#[test]
+fn a_chance_marker_in_the_slip_window_does_not_hide_the_block_behind_a_real_slip() {
+    for off_place in [0, 5] {
+        let mut telemetry = Telemetry::new(&spec(LEN), 6, 9, 24);
+        telemetry.insert(telemetry.block_start(3) + 50, 300, 4);
+        // The second marker due after the slip is due in the middle of block 4.
+        let chance = telemetry.markers[3] + 2 * telemetry.spec.period_bits() as usize + off_place;
+        telemetry.bits.0[chance..chance + 32].copy_from_slice(&Bits::unpack(Marker::CCSDS_32.as_bytes()).0);
+        let (start, end) = (telemetry.block_start(4), telemetry.markers[5]);
+        assert!(chance > start && chance + 32 < end);
+        telemetry.blocks[4] = Bits(telemetry.bits.0[start..end].to_vec()).pack();
+        assert_only_lost(&telemetry, &[3]);
+    }
+}
+
 // REQ: FEP-SYNC-008
 #[test]
 fn an_inversion_of_the_stream_is_found_and_undone() {
