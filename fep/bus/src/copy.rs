@@ -253,6 +253,9 @@ mod x86 {
 mod tests {
     use super::*;
 
+    /// Miri interprets every octet: a sample of lengths has to do.
+    const STEP: usize = if cfg!(miri) { 41 } else { 1 };
+
     fn shared(words: usize) -> Vec<AtomicU64> {
         (0..words as u64).map(|word| AtomicU64::new(word.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect()
     }
@@ -261,7 +264,7 @@ mod tests {
     fn every_copier_reads_the_same_octets_at_every_length() {
         let from = shared(40);
         for copier in Copier::available() {
-            for len in 0..=320 {
+            for len in (0..=320).step_by(STEP) {
                 let (mut expected, mut found) = (vec![0xAA_u8; len], vec![0x55_u8; len]);
                 Copier::Words.read(&from, &mut expected);
                 copier.read(&from, &mut found);
@@ -276,7 +279,7 @@ mod tests {
     fn every_copier_writes_the_octets_then_zeros_to_the_line_and_nothing_after() {
         let bytes: Vec<u8> = (0..320).map(|octet| (octet * 7 + 1) as u8).collect();
         for copier in Copier::available() {
-            for len in 0..=bytes.len() {
+            for len in (0..=bytes.len()).step_by(STEP) {
                 let to: Vec<AtomicU64> = (0..48).map(|_| AtomicU64::new(u64::MAX)).collect();
                 copier.write(&bytes[..len], &to);
                 let found: Vec<u8> =
