@@ -406,8 +406,12 @@ impl Tracker {
     /// The stream ended on a chain with markers missing: its blocks stay, in case nothing better turns up.
     fn abandon(&mut self, track: Track) {
         if !track.confirmed {
-            let seen = self.pending.iter().filter(|slot| slot.marker <= track.last_seen);
-            self.orphans.extend(seen);
+            for slot in self.pending.iter().filter(|slot| slot.marker <= track.last_seen) {
+                // The chain of an earlier candidate may have led over the same marker.
+                if self.orphans.iter().all(|orphan| orphan.marker != slot.marker) {
+                    self.orphans.push_back(*slot);
+                }
+            }
             self.orphans.make_contiguous().sort_by_key(|slot| slot.marker);
         }
         self.search_behind(track);

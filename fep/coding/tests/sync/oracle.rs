@@ -182,6 +182,7 @@ impl Oracle<'_> {
             let trusted = chain.seen.split_off(last + 1);
             if !chain.confirmed {
                 if let Ending::EndOfStream { .. } = chain.ending {
+                    chain.seen.retain(|seen| orphans.iter().all(|orphan| orphan.position != seen.position));
                     orphans.extend(chain.seen);
                     orphans.sort_by_key(|seen| seen.position);
                 }

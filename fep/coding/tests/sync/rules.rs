@@ -311,6 +311,18 @@ fn at_the_end_a_false_marker_does_not_hide_the_only_real_block() {
     assert_only_lost(&telemetry, &[1]);
 }
 
+// REQ: FEP-SYNC-011
+#[test]
+fn at_the_end_a_broken_check_gives_out_each_block_once() {
+    let mut spec = spec(LEN);
+    spec.check_markers = 4;
+    let mut telemetry = Telemetry::new(&spec, 3, 5, 25);
+    telemetry.damage_marker(1, 12);
+    telemetry.damage_marker(4, 12);
+    let given = assert_only_lost(&telemetry, &[1, 4]);
+    assert_eq!(given.iter().filter(|block| !block.flywheel).count(), 3);
+}
+
 #[test]
 fn a_reset_discards_what_is_held_and_starts_positions_anew() {
     let telemetry = Telemetry::new(&spec(LEN), 0, 3, 21);

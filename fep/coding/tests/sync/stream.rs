@@ -174,6 +174,8 @@ pub(crate) fn assert_every_bit_is_accounted_for(
         counters.blocks * period + counters.bits_discarded + counters.bits_held,
         "{counters:?}"
     );
+    let in_order = given.windows(2).all(|pair| pair[0].stream_bit < pair[1].stream_bit);
+    assert!(in_order, "each block once, in the order of markers");
     let mut covered = 0;
     let mut shared = 0;
     for block in given {
