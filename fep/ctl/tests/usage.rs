@@ -112,11 +112,12 @@ fn a_daemon_that_accepts_and_says_nonsense_is_told_from_one_that_is_not_there() 
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("control.sock");
     let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+    let refusal = "{\"message\":\"no link is called \\\"npp\\\"\"}";
     let answers = [
-        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n{\"x\"",
-        "HTTP/1.1 404 Not Found\r\ncontent-length: 38\r\n\r\n{\"message\":\"no link is called \\\"npp\\\"\"}",
-        "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n",
-        "garbage\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n{\"x\"".to_owned(),
+        format!("HTTP/1.1 404 Not Found\r\ncontent-length: {}\r\n\r\n{refusal}", refusal.len()),
+        "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n".to_owned(),
+        "garbage\r\n\r\n".to_owned(),
     ];
     let server = std::thread::spawn(move || {
         for answer in answers {

@@ -118,7 +118,7 @@ impl Sampler {
         let readers = status.rings.iter().flat_map(|ring| &ring.gates);
         let (mut bus, mut disk) = (Vec::new(), Vec::new());
         let mut lost: Vec<(&str, u64)> = Vec::new();
-        for reader in readers.filter(|reader| !is_absent(reader)) {
+        for reader in readers.filter(|reader| !is_hidden(reader)) {
             match lost.iter_mut().find(|(name, _)| *name == reader.consumer) {
                 Some((_, amount)) => *amount += reader.lost_records,
                 None => lost.push((&reader.consumer, reader.lost_records)),
@@ -138,8 +138,8 @@ impl Sampler {
                 Entry::flow("accepted", sum(|link| link.ledger.accepted())),
                 Entry::loss("lost", sum(|link| link.ledger.counts.lost)),
                 Entry::loss("gaps", sum(|link| link.ledger.counts.gaps)),
-                Entry::loss("duplicates", sum(|link| link.ledger.counts.duplicates)),
-                Entry::loss("resets", sum(|link| link.ledger.counts.resets)),
+                Entry::flow("duplicates", sum(|link| link.ledger.counts.duplicates)),
+                Entry::flow("resets", sum(|link| link.ledger.counts.resets)),
             ],
             reception,
             bus,
@@ -229,7 +229,19 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
     let class = if link.thread.realtime { "SCHED_FIFO" } else { "normal class" };
     add("thread", format!("{core}, {class}, {:.0} % busy", link.thread.busy_percent));
     add("bit rate", figures::bit_rate(link.rates.bits_per_s));
-    add("ledger", link.ledger.to_string());
+    let counts = &link.ledger.counts;
+    for (name, frames) in [
+        ("frames received", counts.received),
+        ("= good", counts.good),
+        ("+ corrected", counts.corrected),
+        ("+ uncorrectable", counts.uncorrectable),
+        ("= published", counts.published),
+        ("+ idle, dropped", counts.dropped_idle),
+        ("idle among them", counts.idle),
+        ("symbols corrected", counts.symbols_corrected),
+    ] {
+        add(name, figures::grouped(frames));
+    }
     for (reason, frames) in link.ledger.bad.iter().filter(|(_, frames)| *frames > 0) {
         add(&format!("bad: {}", reason.name().replace('_', " ")), figures::grouped(frames));
     }
@@ -256,13 +268,18 @@ fn latency_rows(link: &LinkStatus) -> impl Iterator<Item = LatencyRow> {
     })
 }
 
-/// Named in the configuration, and never seen.
-fn is_absent(reader: &GateStatus) -> bool {
-    reader.state == "absent"
+/// The name under which this view reads the events.
+fn own_name() -> String {
+    format!("fepctl-monitor-{}", std::process::id())
+}
+
+/// Not to be shown: named in the configuration and never seen, or this view itself.
+fn is_hidden(reader: &GateStatus) -> bool {
+    reader.state == "absent" || reader.consumer == own_name()
 }
 
 fn consumer_rows(ring: &RingStatus) -> impl Iterator<Item = ConsumerRow> {
-    ring.gates.iter().filter(|reader| !is_absent(reader)).map(|reader| ConsumerRow {
+    ring.gates.iter().filter(|reader| !is_hidden(reader)).map(|reader| ConsumerRow {
         ring: ring.name.clone(),
         name: reader.consumer.clone(),
         state: if reader.alive || reader.state == "detached" {
@@ -296,7 +313,7 @@ impl EventTail {
     /// Reads what is new. That the ring cannot be read only costs the pane of events.
     fn read(&mut self, bus_dir: &Path, links: &[LinkStatus]) {
         if self.attached.is_none() {
-            let name = format!("fepctl-monitor-{}", std::process::id());
+            let name = own_name();
             let Ok(consumer) = Consumer::attach(bus_dir, EVENTS_RING, &name, Resume::Oldest) else { return };
             let file = crate::ring::cursor_file(bus_dir, EVENTS_RING, &name).unwrap_or_default();
             self.attached = Some((consumer, file));

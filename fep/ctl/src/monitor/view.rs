@@ -205,7 +205,7 @@ const BROAD: [Column; 17] = [
     },
     Column {
         title: "TRANSPORT",
-        width: 23,
+        width: 27,
         right: false,
         cell: |_, link, width| figures::fitted(&link.transport, width).fg(Color::Gray),
     },
@@ -219,7 +219,7 @@ const BROAD: [Column; 17] = [
     },
     Column {
         title: "",
-        width: 16,
+        width: 12,
         right: false,
         cell: |app, link, width| app.curve(&link.name, width).fg(Color::Cyan),
     },
