@@ -1,7 +1,5 @@
 //! The configuration: what is built in loads, and every mistake is told with file, line, key and allowed values.
 
-use std::fmt::Write as _;
-
 use fep_ccsds::record::Session;
 use fep_net::TransportSpec;
 use fepd::config::{self, ConfigErrors, CorePolicy, VcService};
@@ -119,4 +117,164 @@ channel = "npp/hrd"
         "site.toml:30:8: links.Delta: \"Delta\" is no name (1 to 19 of a-z, 0-9, - and _)".to_owned(),
     ];
     assert_eq!(errors(text).join("\n"), expected.join("\n"));
+}
+
+// REQ: FEP-CFG-004
+#[test]
+fn one_own_link_takes_the_place_of_all_built_in_links_and_inherits_the_defaults() {
+    let text = r#"
+[link]
+session = "OPS"
+[links.kiruna]
+channel = "cso/cso-1"
+transport = { kind = "tcp_server", address = "0.0.0.0:5001" }
+core = 3
+idle = "drop"
+"#;
+    let config = config::load_text("site.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.links.len(), 1);
+    let link = config.link("kiruna").expect("the link");
+    assert_eq!((link.session, link.core), (Session::Ops, CorePolicy::Fixed(3)));
+    assert_eq!(link.idle, fepd::chain::IdlePolicy::Drop);
+    assert_eq!(link.transport.reconnect_max_ms, 5000, "from the built-in [link]");
+    assert!(matches!(link.transport.transport, TransportSpec::TcpServer(_)));
+}
+
+// REQ: FEP-CFG-005
+#[test]
+fn a_mission_of_ones_own_is_read_by_path_and_its_mistakes_name_its_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mission = dir.path().join("probe.toml");
+    let good = config::MISSIONS.iter().find(|(name, _)| *name == "npp").expect("npp").1;
+    std::fs::write(&mission, good.replace("frame_len = 892", "frame_len = 893")).expect("written");
+    let site = dir.path().join("site.toml");
+    let text = "[missions]\nprobe = \"probe.toml\"\n[links.one]\nchannel = \"probe/hrd\"\ntransport = { kind = \"stdin\" }\n";
+    std::fs::write(&site, text).expect("written");
+    let refused = config::load(Some(&site)).expect_err("RS I=4 carries 892 octets").to_string();
+    assert_eq!(
+        refused,
+        format!(
+            "{}:28:1: channel.hrd.code: this code carries frames of 892 octets, but frame_len is 893 \
+             (frame_len = (255 - 2 x e - virtual_fill) x interleave)",
+            mission.display()
+        )
+    );
+
+    std::fs::write(&mission, good).expect("written");
+    let config = config::load(Some(&site)).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.links[0].channel.scid, 157);
+    assert!(config::load_mission(mission.to_str().expect("a path")).is_ok());
+}
+
+// REQ: FEP-CFG-003
+#[test]
+fn mistakes_of_a_mission_are_all_told_at_once() {
+    let text = r#"
+title = "Probe"
+[spacecraft.probe]
+scid = 1024
+[channel.x]
+spacecraft = "probe"
+randomizer = "modern"
+[channel.x.frame]
+kind = "tm"
+frame_len = 1115
+fhec = true
+[channel.x.sync]
+marker = "1acf"
+[channel.x.code]
+code = "reed_solomon"
+interleave = 6
+[[channel.x.vc]]
+id = 8
+service = "m_pdu"
+[[channel.x.vc]]
+id = 1
+service = "vca"
+packets = true
+[[channel.x.vc]]
+id = 1
+service = "packets"
+"#;
+    let errors =
+        config::load_mission_text("probe", "probe.toml", text).expect_err("full of mistakes").to_string();
+    let expected = [
+        "probe.toml:7:14: channel.x.randomizer: \"modern\" is not a choice (allowed: none, legacy, long)",
+        "probe.toml:8:1: channel.x.frame: fhec does not exist in TM frames",
+        "probe.toml:13:10: channel.x.sync.marker: ",
+        "probe.toml:16:14: channel.x.code.interleave: \"6\" is not a choice (allowed: 1, 2, 3, 4, 5, 8)",
+        "probe.toml:18:6: channel.x.vc[0].id: 8 is out of range (allowed: 0 to 7)",
+        "probe.toml:19:11: channel.x.vc[0].service: \"m_pdu\" is not a choice (allowed: packets, vca, idle)",
+        "probe.toml:23:11: channel.x.vc[1].packets: this service carries no packets (allowed: false)",
+        "channel.x.vc[2]: virtual channel 1 is described twice",
+    ];
+    for expected in expected {
+        assert!(errors.contains(expected), "missing {expected:?} in\n{errors}");
+    }
+}
+
+// REQ: FEP-CFG-003
+#[test]
+fn text_that_is_no_toml_is_refused_with_its_line() {
+    for (text, line) in [("[daemon\n", 1), ("a = 1\na = 2\n", 2), ("[links]\nx = {\n", 2), ("\n\n\u{1}", 3)] {
+        let ConfigErrors(errors) = config::load_text("x.toml", text).expect_err(text);
+        assert!(
+            errors.iter().any(|error| error.file == "x.toml" && error.line == line),
+            "{text:?}: {errors:?}"
+        );
+    }
+}
+
+// REQ: FEP-CFG-006
+#[test]
+fn two_links_cannot_receive_on_one_address_or_carry_one_number() {
+    let text = r#"
+[links.a]
+channel = "npp/hrd"
+transport = { kind = "udp", bind = "0.0.0.0:5001" }
+id = 9
+[links.b]
+channel = "npp/hrd"
+transport = { kind = "udp", bind = "0.0.0.0:5001" }
+id = 9
+framing = "datagram_cadu"
+[links.c]
+channel = "npp/hrd"
+transport = { kind = "tcp_client", address = "127.0.0.1:5001" }
+framing = "datagram_frame"
+"#;
+    assert_eq!(
+        errors(text).join("\n"),
+        "site.toml:8:13: links.b.transport: udp 0.0.0.0:5001 is received by link \"a\" too\n\
+         site.toml:9:6: links.b.id: number 9 is that of link \"a\" too (allowed: another `id`, 1 to 65534)\n\
+         site.toml:14:11: links.c.framing: only udp keeps datagrams apart (allowed: stream)"
+    );
+}
+
+#[test]
+fn every_key_of_the_built_in_configuration_may_stand_in_ones_own_file() {
+    let config =
+        config::load_text("copy.toml", config::DEFAULT_TOML).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config, config::load(None).unwrap_or_else(|errors| panic!("{errors}")));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    // REQ: FEP-CFG-003
+    #[test]
+    fn any_text_is_read_or_refused_with_lines(
+        at in 0usize..config::DEFAULT_TOML.len(), len in 0usize..200, text in "[ -~\\n]{0,40}",
+    ) {
+        let mut start = at;
+        while !config::DEFAULT_TOML.is_char_boundary(start) { start -= 1 }
+        let mut end = (start + len).min(config::DEFAULT_TOML.len());
+        while !config::DEFAULT_TOML.is_char_boundary(end) { end -= 1 }
+        let mut damaged = config::DEFAULT_TOML.to_owned();
+        damaged.replace_range(start..end.max(start), &text);
+        if let Err(ConfigErrors(errors)) = config::load_text("damaged.toml", &damaged) {
+            prop_assert!(!errors.is_empty());
+            prop_assert!(errors.iter().all(|error| error.line >= 1 && error.column >= 1 && !error.message.is_empty()));
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{Diagnostics, Source};
-use super::link::read_links;
+use super::link::{Known, read_links};
 use super::mission::{Mission, read_mission};
 use super::reader::{Layer, Section, parse};
 use super::{Config, DaemonConfig, MISSIONS, RingAccess, RingSize, RingsConfig, mission_name};
@@ -26,36 +26,50 @@ pub(crate) fn read_config(
     layers.push(Layer { source: default, table, span, path: String::new() });
     let root = Section::new(layers);
 
-    let missions = read_missions(root.table("missions", found), base, found);
+    let (missions, broken) = read_missions(root.table("missions", found), base, found);
     let daemon = read_daemon(root.table("daemon", found), base, found);
     let rings = read_rings(root.table("rings", found), found);
     let link_defaults = root.table("link", found);
     // Links are taken whole: the layer that has the last word, nothing of the one below.
     let links = root.table("links", found).first_layer_only();
-    let links = read_links(links, link_defaults, &missions, base, found);
+    let links =
+        read_links(links, link_defaults, &Known { missions: &missions, broken: &broken }, base, found);
     root.finish(found);
     Some(Config { daemon: daemon?, rings: rings?, links, missions })
 }
 
-fn read_missions(section: Section<'_>, base: &Path, found: &mut Diagnostics) -> BTreeMap<String, Mission> {
+/// Every mission, and the names of those in which something is wrong.
+fn read_missions(
+    section: Section<'_>,
+    base: &Path,
+    found: &mut Diagnostics,
+) -> (BTreeMap<String, Mission>, Vec<String>) {
     let mut missions = BTreeMap::new();
+    let mut broken = Vec::new();
     for (name, place, path) in section.named_strings(found) {
         let path = base.join(path);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
                 let source = Source::new(path.display().to_string(), text);
+                let before = found.len();
                 missions.insert(name.clone(), read_mission(&name, &source, found));
+                if found.len() > before {
+                    broken.push(name);
+                }
             }
-            Err(error) => place.report(found, format!("{} cannot be read: {error}", path.display()), ""),
+            Err(error) => {
+                broken.push(name);
+                place.report(found, format!("{} cannot be read: {error}", path.display()), "");
+            }
         }
     }
     for (name, text) in MISSIONS {
-        if !missions.contains_key(name) {
+        if !missions.contains_key(name) && !broken.iter().any(|other| other == name) {
             let source = Source::new(format!("<missions/{}.toml>", mission_name(Path::new(name))), text);
             missions.insert(name.to_owned(), read_mission(name, &source, found));
         }
     }
-    missions
+    (missions, broken)
 }
 
 fn read_daemon(section: Section<'_>, base: &Path, found: &mut Diagnostics) -> Option<DaemonConfig> {

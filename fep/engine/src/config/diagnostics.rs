@@ -111,6 +111,11 @@ impl Diagnostics {
         self.errors.is_empty()
     }
 
+    /// How many were reported so far.
+    pub(crate) fn len(&self) -> usize {
+        self.errors.len()
+    }
+
     /// `Ok` when nothing was reported. A section shared by several links reports its mistakes once.
     pub(crate) fn into_result(mut self) -> Result<(), ConfigErrors> {
         self.errors.sort();

@@ -194,7 +194,8 @@ fn read_channel(
     let randomizer = require(&section, "randomizer", found, "none, legacy, long", |s, found| {
         s.choice("randomizer", &RANDOMIZERS, found)
     });
-    let frame = required_table(&section, "frame", found).and_then(|table| read_frame(table, found));
+    let (kind, frame) =
+        required_table(&section, "frame", found).map_or((None, None), |table| read_frame(table, found));
     let code = required_table(&section, "code", found).and_then(|table| read_code(table, &frame, found));
     let sync = required_table(&section, "sync", found)
         .and_then(|table| read_sync(table, code.as_ref().map(CodeSpec::block_len), found));
@@ -204,7 +205,7 @@ fn read_channel(
     } else {
         for table in section.tables("vc", found) {
             let place = table.place();
-            let Some(vc) = read_vc(table, frame.as_ref().map(|frame| frame.kind), found) else { continue };
+            let Some(vc) = read_vc(table, kind, found) else { continue };
             if vcs.iter().any(|other| other.id == vc.id) {
                 if let Some(place) = place {
                     place.report(found, format!("virtual channel {} is described twice", vc.id), "");
@@ -271,7 +272,8 @@ fn required_table<'d>(
     })
 }
 
-fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> Option<FrameSpec> {
+/// The kind of frame, even when the rest is wrong, and the whole.
+fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> (Option<FrameKind>, Option<FrameSpec>) {
     let kinds = [("tm", FrameKind::Tm), ("aos", FrameKind::Aos), ("uslp", FrameKind::Uslp)];
     let kind = require(&section, "kind", found, "tm, aos, uslp", |s, found| s.choice("kind", &kinds, found));
     let frame_len = require(&section, "frame_len", found, "7 to 65536", |s, found| {
@@ -299,12 +301,14 @@ fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> Option<FrameSpec
     };
     let place = section.place();
     section.finish(found);
-    let (_, _) = (kind?, frame_len?);
+    if kind.is_none() || frame_len.is_none() {
+        return (kind, None);
+    }
     if let (Err(error), Some(place)) = (spec.validate(), place) {
         place.report(found, error.to_string(), "");
-        return None;
+        return (kind, None);
     }
-    Some(spec)
+    (kind, Some(spec))
 }
 
 fn read_code(section: Section<'_>, frame: &Option<FrameSpec>, found: &mut Diagnostics) -> Option<CodeSpec> {
