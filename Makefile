@@ -50,10 +50,12 @@ unit: cc
 
 # Memory-model checks of the ring: exhaustive interleavings (loom), and undefined behaviour (Miri, where nightly has it).
 models: cc
-	RUSTFLAGS="--cfg loom" $(CARGO) test --release --target-dir target/loom -p fep-bus --test loom
+	@echo "loom: every interleaving of the ring's models"
+	RUSTFLAGS="--cfg loom" $(CARGO) test --release --target-dir target/loom -p fep-bus --lib models
 	@if $(CARGO) +$(NIGHTLY) miri --version >/dev/null 2>&1; then \
-		echo "Miri over the ring"; MIRIFLAGS="-Zmiri-disable-isolation" $(CARGO) +$(NIGHTLY) miri test --target-dir target/miri -p fep-bus --test miri; \
-	else echo "Miri is not installed (rustup +$(NIGHTLY) component add miri): skipped"; fi
+		echo "Miri over the ring"; \
+		MIRIFLAGS="-Zmiri-disable-isolation" $(CARGO) +$(NIGHTLY) miri test --target-dir target/miri -p fep-bus --lib; \
+	else echo "Miri is not installed (rustup +$(NIGHTLY) component add miri rust-src): skipped"; fi
 
 test: fmt clippy unit models
 	@echo "all tests passed"

@@ -16,10 +16,11 @@ use fep_bus::RingSpec;
 
 use crate::{Case, Measured};
 
-/// Samples a subscriber of the peer may fall behind: of 16, 256, 1024 and 4096 the best for it here.
+/// Samples a subscriber of the peer may fall behind: of the order of what the ring of the benchmark holds.
 pub const ICEORYX_BUFFER: usize = 1024;
 
-/// The ring of the benchmark: 2^13 descriptors and 8 MiB of log, small enough to stay in the last-level cache.
+/// The ring of the benchmark: 2^11 descriptors and 2 MiB of log, small enough to stay in the second-level cache;
+/// `FEP_BENCH_DESC_LOG2` and `FEP_BENCH_DATA_LOG2` change it.
 pub fn ring_spec(len: usize) -> RingSpec {
     let number = |name: &str, default: u32| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     RingSpec {
