@@ -27,24 +27,31 @@ pub(super) fn draw(out: &mut Frame<'_>, area: Rect, app: &App, pane: Pane) {
 /// One column of a pane's table: title, width, right-aligned.
 type Column = (&'static str, Constraint, bool);
 
+/// What a pane says besides its rows.
+struct Words<'a> {
+    title: &'a str,
+    /// Instead of rows, when there are none.
+    nothing: &'a str,
+}
+
 /// A table that scrolls when its pane has the focus and says when there is nothing to show.
 fn table(
     out: &mut Frame<'_>,
     area: Rect,
     app: &App,
     pane: Pane,
-    title: &str,
+    words: &Words<'_>,
     columns: &[Column],
     rows: Vec<Vec<Span<'static>>>,
-    nothing: &str,
 ) {
+    let Words { title, nothing } = words;
     let focused = app.pane == pane;
     let shown = usize::from(area.height.saturating_sub(3)).max(1);
     let first = if focused { app.scroll.min(rows.len().saturating_sub(shown)) } else { 0 };
     let title = if rows.len() > shown {
         format!("{title}  {}-{} of {}", first + 1, (first + shown).min(rows.len()), rows.len())
     } else {
-        title.to_owned()
+        (*title).to_owned()
     };
     if rows.is_empty() {
         let text = Paragraph::new(Line::from(format!(" {nothing}").fg(Color::DarkGray)))
@@ -103,7 +110,15 @@ fn channels(out: &mut Frame<'_>, area: Rect, app: &App) {
         })
         .collect();
     let title = if name.is_empty() { "Channels".to_owned() } else { format!("Channels of {name}") };
-    table(out, area, app, Pane::Channels, &title, &columns, rows, "No frame of a virtual channel yet.");
+    table(
+        out,
+        area,
+        app,
+        Pane::Channels,
+        &Words { title: &title, nothing: "No frame of a virtual channel yet." },
+        &columns,
+        rows,
+    );
 }
 
 fn losses(out: &mut Frame<'_>, area: Rect, app: &App) {
@@ -173,7 +188,15 @@ fn consumers(out: &mut Frame<'_>, area: Rect, app: &App) {
             ]
         })
         .collect();
-    table(out, area, app, Pane::Consumers, "Consumers", &columns, rows, "Nobody reads the rings.");
+    table(
+        out,
+        area,
+        app,
+        Pane::Consumers,
+        &Words { title: "Consumers", nothing: "Nobody reads the rings." },
+        &columns,
+        rows,
+    );
 }
 
 /// Room left, as a bar of six and a number.
@@ -216,10 +239,9 @@ fn cores(out: &mut Frame<'_>, area: Rect, app: &App) {
         area,
         app,
         Pane::Cores,
-        "Core use",
+        &Words { title: "Core use", nothing: "Not known: the daemon runs elsewhere or under another user." },
         &columns,
         rows,
-        "Not known: the daemon runs elsewhere or under another user.",
     );
 }
 
@@ -247,7 +269,15 @@ fn latency(out: &mut Frame<'_>, area: Rect, app: &App) {
             ]
         })
         .collect();
-    table(out, area, app, Pane::Latency, "Latency", &columns, rows, "No frame measured yet.");
+    table(
+        out,
+        area,
+        app,
+        Pane::Latency,
+        &Words { title: "Latency", nothing: "No frame measured yet." },
+        &columns,
+        rows,
+    );
 }
 
 fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
@@ -271,7 +301,15 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
             ]
         })
         .collect();
-    table(out, area, app, Pane::Events, "Events, newest first", &columns, rows, "Nothing happened yet.");
+    table(
+        out,
+        area,
+        app,
+        Pane::Events,
+        &Words { title: "Events, newest first", nothing: "Nothing happened yet." },
+        &columns,
+        rows,
+    );
 }
 
 fn link(out: &mut Frame<'_>, area: Rect, app: &App) {
@@ -286,5 +324,13 @@ fn link(out: &mut Frame<'_>, area: Rect, app: &App) {
                 .collect(),
         ),
     };
-    table(out, area, app, Pane::Link, &title, &columns, rows, "No link is chosen.");
+    table(
+        out,
+        area,
+        app,
+        Pane::Link,
+        &Words { title: &title, nothing: "No link is chosen." },
+        &columns,
+        rows,
+    );
 }
