@@ -1,0 +1,244 @@
+//! The real daemon: from a station's socket to another process's memory, through stops, kills and reloads.
+
+mod process;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use fep_bus::{Consumer, Poll, Record, Resume};
+use fep_ccsds::record::{BadReason, FrameRecord};
+use fep_ccsds::{AosHeader, Fhp, FrameParts, Header};
+use fep_sim::Encoder;
+use fepd::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
+use fepd::config::{self, ChannelConfig};
+use process::{Fepd, Station, command, config, run_dir, wait_for};
+
+const LINK: &str = "pay";
+
+fn channel() -> ChannelConfig {
+    config::load_mission("cso").unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"].clone()
+}
+
+/// CADUs of virtual channel 40 with these counts, and the frames in them.
+fn downlink(counts: std::ops::Range<u32>) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let channel = channel();
+    let mut encoder =
+        Encoder::new(channel.sync.marker, &channel.code, channel.randomizer).expect("an encoder");
+    let (mut cadus, mut frames) = (Vec::new(), Vec::new());
+    for count in counts {
+        let header = AosHeader {
+            scid: 162,
+            vcid: 40,
+            vc_count: count,
+            replay: false,
+            vc_count_cycle_used: false,
+            reserved: 0,
+            vc_count_cycle: 0,
+        };
+        let mut zone = vec![count as u8; channel.frame.frame_len - 6];
+        zone[..2].copy_from_slice(&Fhp::None.to_11_bits().to_be_bytes());
+        let mut frame = Vec::new();
+        FrameParts::new(Header::Aos(header), &zone).build(&channel.frame, &mut frame).expect("a frame");
+        encoder.encode(&frame, &mut cadus);
+        frames.push(frame);
+    }
+    (cadus, frames)
+}
+
+/// Everything that follows in a ring until `count` records were read.
+fn read(consumer: &mut Consumer, count: usize) -> Vec<(Record, Vec<u8>)> {
+    let mut records = Vec::new();
+    let mut octets = Vec::new();
+    wait_for("records", || {
+        loop {
+            match consumer.poll(&mut octets) {
+                Poll::Record(record) => records.push((record, octets.clone())),
+                Poll::Gap(gap) => panic!("{gap:?}"),
+                Poll::Recreated => consumer.reattach().expect("the new ring"),
+                Poll::Restarted { .. } => {}
+                Poll::Empty | Poll::Closed => return (records.len() >= count).then_some(()),
+            }
+        }
+    });
+    records
+}
+
+fn attach(run_dir: &Path, ring: &str) -> Consumer {
+    Consumer::attach(&run_dir.join("bus"), ring, "test", Resume::Oldest).expect("a ring")
+}
+
+fn write_config(dir: &Path, text: &str) -> std::path::PathBuf {
+    let path = dir.join("fepd.toml");
+    std::fs::write(&path, text).expect("written");
+    path
+}
+
+// REQ: FEP-ENG-001
+#[test]
+fn frames_travel_from_the_station_to_another_process_unaltered_and_every_ledger_balances() {
+    let dir = run_dir();
+    let station = Station::new();
+    let file = write_config(dir.path(), &config(&[(LINK, "cso/cso-2-payload", station.port())]));
+    let fepd = Fepd::start(dir.path(), &file);
+    let mut consumer = attach(dir.path(), "pay.frames");
+    let (cadus, frames) = downlink(0..2000);
+    let mut connection = station.accept();
+    connection.write_all(&cadus).expect("sent");
+    let records = read(&mut consumer, frames.len());
+    assert_eq!(records.len(), frames.len());
+    for (index, ((record, octets), frame)) in records.iter().zip(&frames).enumerate() {
+        assert_eq!(record.seq, index as u64 + 1);
+        assert_eq!(octets, frame);
+        let known = FrameRecord::from_words(record.tag.flags, record.tag.words).expect("a frame record");
+        assert_eq!((known.reason, known.frame_count as usize), (BadReason::None, index));
+        assert!(record.tag.rx_tai_ns > 0 && record.tag.pub_tai_ns >= record.tag.rx_tai_ns);
+    }
+    let ledgers = wait_for("the counters", || {
+        Some(fepd.get::<Ledgers>("/ledgers"))
+            .filter(|ledgers| ledgers.links[0].ledger.counts.received == 2000)
+    });
+    assert!(ledgers.balanced);
+    assert_eq!(ledgers.links[0].ledger.counts.good, 2000);
+    let status: LinkStatus = fepd.get("/links/pay");
+    assert_eq!((status.state.as_str(), status.sync.as_str()), ("connected", "lock"));
+    assert_eq!(status.vcs.iter().map(|vc| vc.ledger.frames).sum::<u64>(), 2000);
+    assert!(status.latency.iter().all(|stage| stage.count > 0));
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-002
+#[test]
+fn stopped_or_killed_a_restart_continues_the_sequence_and_counts_what_was_lost() {
+    let dir = run_dir();
+    let station = Station::new();
+    let file = write_config(dir.path(), &config(&[(LINK, "cso/cso-2-payload", station.port())]));
+    let mut next_seq = 1;
+    let mut next_count = 0_u32;
+    for round in 0..6_u32 {
+        let fepd = Fepd::start(dir.path(), &file);
+        let mut consumer =
+            Consumer::attach(&dir.path().join("bus"), "pay.frames", "test", Resume::Cursor).expect("a ring");
+        // While fepd was down the link lost some frames; none in the first round.
+        let lost = if round == 0 { 0 } else { 10 * round };
+        let first = next_count + lost;
+        let (cadus, frames) = downlink(first..first + 100);
+        let mut connection = station.accept();
+        connection.write_all(&cadus).expect("sent");
+        let records = read(&mut consumer, frames.len());
+        assert_eq!(records.len(), 100);
+        assert_eq!(records[0].0.seq, next_seq, "round {round}");
+        consumer.store_cursor().expect("stored");
+        let ledgers = wait_for("the counters", || {
+            Some(fepd.get::<Ledgers>("/ledgers"))
+                .filter(|ledgers| ledgers.links[0].ledger.counts.received == 100)
+        });
+        assert_eq!(ledgers.links[0].ledger.counts.lost, u64::from(lost), "round {round}");
+        (next_seq, next_count) = (next_seq + 100, first + 100);
+        if round % 2 == 0 { fepd.kill() } else { fepd.stop() }
+    }
+}
+
+// REQ: FEP-ENG-003
+#[test]
+fn a_reload_leaves_untouched_links_running_and_a_wrong_file_changes_nothing() {
+    let dir = run_dir();
+    let (kept, changed, added) = (Station::new(), Station::new(), Station::new());
+    let channel = "cso/cso-2-payload";
+    let first = config(&[("kept", channel, kept.port()), ("changed", channel, changed.port())]);
+    let file = write_config(dir.path(), &first);
+    let fepd = Fepd::start(dir.path(), &file);
+    let mut kept_connection = kept.accept();
+    let _changed_connection = changed.accept();
+    let (cadus, _) = downlink(0..400);
+    kept_connection.write_all(&cadus[..cadus.len() / 2]).expect("sent");
+
+    std::fs::write(&file, format!("{first}core = 99999\nbogus = 1\n")).expect("written");
+    let (status, body) = fepd.request("POST", "/reload").expect("an answer");
+    assert_eq!(status, 422, "{body}");
+    let refused: ApiError = serde_json::from_str(&body).expect("an error");
+    assert_eq!(refused.errors.len(), 2);
+    assert!(refused.errors.iter().all(|error| error.line > 1 && error.key.starts_with("links.changed.")));
+
+    let second =
+        config(&[("kept", channel, kept.port()), ("changed", channel, added.port()), ("new", channel, 9)]);
+    std::fs::write(&file, second).expect("written");
+    let (status, body) = fepd.request("POST", "/reload").expect("an answer");
+    assert_eq!(status, 200, "{body}");
+    let report: ReloadReport = serde_json::from_str(&body).expect("a report");
+    assert_eq!(
+        (report.untouched, report.restarted, report.started),
+        (vec!["kept".to_owned()], vec!["changed".to_owned()], vec!["new".to_owned()],)
+    );
+    let _ = added.accept();
+    kept_connection.write_all(&cadus[cadus.len() / 2..]).expect("the connection is the same one");
+    let mut consumer = attach(dir.path(), "kept.frames");
+    assert_eq!(read(&mut consumer, 400).len(), 400, "not one frame was lost");
+    let names: BTreeMap<String, bool> =
+        fepd.get::<Status>("/status").links.into_iter().map(|link| (link.name, link.enabled)).collect();
+    assert_eq!(names.len(), 3);
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-004, FEP-ENG-007
+#[test]
+fn links_are_commanded_and_measured_by_the_control_interface() {
+    let dir = run_dir();
+    let station = Station::new();
+    let file = write_config(dir.path(), &config(&[(LINK, "cso/cso-2-payload", station.port())]));
+    let fepd = Fepd::start(dir.path(), &file);
+    let first = station.accept();
+    assert_eq!(fepd.request("POST", "/links/pay/disable").expect("an answer").0, 200);
+    drop(first);
+    assert_eq!(fepd.get::<LinkStatus>("/links/pay").state, "disabled");
+    let (status, body) = fepd.request("POST", "/links/pay/reset").expect("an answer");
+    assert!(status == 409 && body.contains("enable it first"), "{status} {body}");
+    assert_eq!(fepd.request("POST", "/links/pay/enable").expect("an answer").0, 200);
+    let mut connection = station.accept();
+    connection.write_all(&downlink(0..64).0).expect("sent");
+    assert_eq!(read(&mut attach(dir.path(), "pay.frames"), 64).len(), 64);
+    assert_eq!(fepd.request("POST", "/links/pay/reset").expect("an answer").0, 200);
+    let (status, body) = fepd.request("POST", "/links/nobody/enable").expect("an answer");
+    assert!(status == 404 && body.contains("there are: pay"), "{status} {body}");
+    let text = wait_for("the counters", || {
+        let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
+        text.contains("fep_chain_received_total{link=\"pay\"} 64").then_some(text)
+    });
+    for line in [
+        "fep_vc_frames_total{link=\"pay\",vc=\"162/40\"} 64",
+        "fep_bad_frames_total{link=\"pay\",reason=\"uncorrectable\"} 0",
+        "fep_ring_records_total{ring=\"pay.frames\",colour=\"black\"} 64",
+        "# TYPE fep_latency_seconds histogram",
+    ] {
+        assert!(text.contains(line), "missing {line} in\n{text}");
+    }
+    let (status, _) = fepd.request("POST", "/stop").expect("an answer");
+    assert_eq!(status, 200);
+    wait_for("the end", || (!dir.path().join("control.sock").exists()).then_some(()));
+}
+
+// REQ: FEP-ENG-005
+#[test]
+fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_goes_on() {
+    let dir = run_dir();
+    let station = Station::new();
+    let file = write_config(dir.path(), &config(&[(LINK, "cso/cso-2-payload", station.port())]));
+    let fepd = Fepd::start(dir.path(), &file);
+    let second = command(dir.path(), &file).output().expect("it ran");
+    let told = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(1), "{told}");
+    assert!(told.contains("held by the live process"), "{told}");
+    assert!(!fepd.get::<Status>("/status").stopping);
+    fepd.stop();
+}
+
+#[test]
+fn wrong_usage_and_wrong_configuration_end_with_their_own_codes() {
+    let dir = run_dir();
+    let file = write_config(dir.path(), "[daemon]\nlogg = 1\n");
+    let refused = command(dir.path(), &file).output().expect("it ran");
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("fepd.toml:2:1: daemon.logg: unknown key"));
+    let usage = command(dir.path(), &file).arg("--bogus").output().expect("it ran");
+    assert_eq!(usage.status.code(), Some(2));
+}
