@@ -8,6 +8,8 @@
 //! | [`crc`] | CRC-16 and CRC-32 of frames | 132.0-B, 732.0-B, 732.1-B |
 //! | [`fhec`] | header check of AOS frames, with correction | 732.0-B 4.1.2.6 |
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
+//! | [`tc`] | telecommand: BCH, LDPC, CLTUs, PLOP | 231.0-B 3 to 8 |
+//! | [`bert`] | bit error rate tests: generator and checker | ITU-T O.150 |
 //! | [`isa`] | which kernels run: chosen once, in a constructor | |
 //!
 //! What it is not: it knows no transfer frame, no virtual channel, no packet and no socket. Bytes go in, blocks and
@@ -86,6 +88,7 @@
 
 #![warn(missing_docs)]
 
+pub mod bert;
 pub mod crc;
 pub mod fhec;
 pub mod isa;
@@ -94,6 +97,7 @@ pub mod randomizer;
 pub mod rs;
 pub mod spec;
 pub mod sync;
+pub mod tc;
 
 pub use isa::Isa;
 pub use randomizer::{Derandomizer, Randomizer};
