@@ -1,0 +1,49 @@
+//! The programs under test, and waiting for what they do.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Only a failing test ever waits so long: generous, because many tests may share few cores.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The program `name` beside this test's executable.
+///
+/// # Panics
+/// If it has not been built; the message says how.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("this process has an executable");
+    // target/<profile>/deps/<test> or target/<profile>/<program>
+    let found = own.ancestors().skip(1).take(2).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.unwrap_or_else(|| {
+        panic!(
+            "{name} is not beside {}: build the programs first, with `cargo build --workspace --bins` (and --release \
+             for tests in release)",
+            own.display()
+        )
+    })
+}
+
+/// Waits until `reached` holds.
+///
+/// # Panics
+/// If that takes so long that it will not happen any more; the message says `what` and shows what `reached` told last.
+pub fn wait_until<T>(what: &str, mut reached: impl FnMut() -> Result<T, String>) -> T {
+    let started = Instant::now();
+    loop {
+        match reached() {
+            Ok(value) => return value,
+            Err(last) if started.elapsed() > PATIENCE => panic!("{what} did not happen: {last}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// Sends SIGTERM to a child that has not been waited for.
+pub(crate) fn terminate(child: &std::process::Child) {
+    let sent = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+    assert!(
+        sent.is_ok_and(|status| status.success()),
+        "the child is alive or a zombie, so its number is its own"
+    );
+}

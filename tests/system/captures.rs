@@ -1,0 +1,230 @@
+//! Recordings of real satellites through the real programs, held to what other people's programs made of them
+//! (`tests/golden/cadu`, every file names its generator).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use fep_sim::{SourceSpec, Station, StationSpec, TransportSpec, captures};
+use fep_tests::{Daemon, RunDirectory, program, tcp_link, wait_until};
+use serde_json::Value;
+
+/// Mission, and the name of recording and expected results.
+const RECORDINGS: [(&str, &str); 6] = [
+    ("npp", "npp.20241206T173815"),
+    ("noaa20", "noaa20.20241206T162710"),
+    ("aqua", "aqua.20241206T175646"),
+    ("metopb", "metopb.20241206T152751"),
+    ("npp", "npp_errors"),
+    ("aqua", "aqua_errors"),
+];
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/cadu").join(name)
+}
+
+fn read_json(path: &Path) -> Value {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The recording: damaged ones are small and lie here, whole ones come with the `ccsds` package.
+fn recording(name: &str) -> PathBuf {
+    let file = format!("{name}.dat");
+    let here = golden(&file);
+    if here.is_file() {
+        here
+    } else {
+        captures::find_one(&file).expect("the captures are on this machine").path
+    }
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a number"))
+}
+
+/// Packets, octets and SHA-256 over all packets, by `SCID/VCID/APID`.
+type Packets = BTreeMap<String, (u64, u64, String)>;
+
+/// Figures of a recording, whoever counted them.
+#[derive(Debug, PartialEq)]
+struct Figures {
+    received: u64,
+    good: u64,
+    corrected: u64,
+    uncorrectable: u64,
+    symbols_corrected: u64,
+    /// Frames that decoded, by `SCID/VCID`.
+    vcs: BTreeMap<String, u64>,
+}
+
+fn expected_figures(expected: &Value) -> Figures {
+    let frames = &expected["rs_all_frames_rs2"];
+    let vcs = frames["by_version:scid:vcid"].as_object().expect("an object");
+    let vcs = vcs.iter().filter_map(|(key, counts)| {
+        // Keys are version:scid:vcid; frames that did not decode stand under a word.
+        let (_, vc) = key.split_once(':')?;
+        Some((vc.replace(':', "/"), number(&counts["ok"]) + number(&counts["corrected"])))
+    });
+    Figures {
+        received: number(&expected["sync"]["blocks"]),
+        good: number(&frames["frames_ok"]),
+        corrected: number(&frames["frames_corrected"]),
+        uncorrectable: number(&frames["frames_uncorrectable"]),
+        symbols_corrected: number(&frames["symbols_corrected"]),
+        vcs: vcs.collect(),
+    }
+}
+
+fn expected_packets(name: &str, expected: &Value) -> Packets {
+    let reread = golden(&format!("{name}_packets.json"));
+    if reread.is_file() {
+        // The package that read the others stops at damage; these were read by a program of their own.
+        let apids = read_json(&reread)["apids"].as_object().expect("an object").clone();
+        return apids.iter().map(|(key, counts)| (key.clone(), packet_figures(counts, "sha256"))).collect();
+    }
+    let scid =
+        expected_figures(expected).vcs.keys().next().expect("a channel").split('/').next().map(str::to_owned);
+    let scid = scid.expect("SCID/VCID");
+    let apids = expected["packets"]["per_vcid_apid"].as_array().expect("an array");
+    apids
+        .iter()
+        .map(|counts| {
+            (format!("{scid}/{}/{}", counts["vcid"], counts["apid"]), packet_figures(counts, "sha256_concat"))
+        })
+        .collect()
+}
+
+fn packet_figures(counts: &Value, hash: &str) -> (u64, u64, String) {
+    let hash = counts[hash].as_str().unwrap_or_else(|| panic!("no {hash} in {counts}"));
+    (number(&counts["packets"]), number(&counts["bytes"]), hash.to_owned())
+}
+
+fn figures(report: &Value) -> Figures {
+    let frames = &report["frames"];
+    let vcs = report["vcs"].as_object().expect("an object");
+    Figures {
+        received: number(&frames["received"]),
+        good: number(&frames["good"]),
+        corrected: number(&frames["corrected"]),
+        uncorrectable: number(&frames["uncorrectable"]),
+        symbols_corrected: number(&report["symbols_corrected"]),
+        vcs: vcs.iter().map(|(vc, counts)| (vc.clone(), number(&counts["frames"]))).collect(),
+    }
+}
+
+fn packets(report: &Value) -> Packets {
+    let apids = report["apids"].as_object().expect("an object");
+    apids.iter().map(|(key, counts)| (key.clone(), packet_figures(counts, "sha256"))).collect()
+}
+
+/// Gaps and frames lost by virtual channel: none but in the damaged recordings.
+fn assert_lost(name: &str, report: &Value) {
+    let reread = golden(&format!("{name}_packets.json"));
+    let expected = if reread.is_file() { read_json(&reread) } else { Value::Null };
+    for (vc, counts) in report["vcs"].as_object().expect("an object") {
+        for figure in ["gaps", "lost"] {
+            let expected = expected["vcs"][vc][figure].as_u64().unwrap_or(0);
+            assert_eq!(number(&counts[figure]), expected, "{figure} of {vc} in {name}");
+        }
+    }
+}
+
+fn run_fepctl(arguments: &[&str]) -> Value {
+    let output = Command::new(program("fepctl"))
+        .args(arguments)
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("fepctl runs");
+    assert!(output.status.success(), "fepctl {arguments:?}: {}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("fepctl {arguments:?}: {error}"))
+}
+
+// REQ: FEP-SYS-001
+#[test]
+fn decoding_a_recording_gives_exactly_what_independent_programs_made_of_it() {
+    for (mission, name) in RECORDINGS {
+        let expected = read_json(&golden(&format!("{name}.json")));
+        let path = recording(name);
+        let path = path.to_str().expect("a path of this repository or of cargo");
+        let report = run_fepctl(&["decode", "--mission", mission, "--json", path]);
+        assert_eq!(figures(&report), expected_figures(&expected), "{name}");
+        assert_eq!(packets(&report), expected_packets(name, &expected), "{name}");
+        assert_lost(name, &report);
+    }
+}
+
+// REQ: FEP-SYS-002
+#[test]
+fn live_from_a_station_through_fepd_and_its_rings_to_another_process_the_recordings_are_the_same() {
+    let played: Vec<_> = RECORDINGS.iter().filter(|(_, name)| !name.ends_with("_errors")).collect();
+    let directory = RunDirectory::new();
+    let stations: Vec<Station> =
+        played.iter().map(|(_, name)| Station::start(&station(name)).expect("it starts")).collect();
+    let links = played.iter().zip(&stations).map(|((mission, _), station)| {
+        let channel = format!("{mission}/{}", channel_of(mission));
+        tcp_link(mission, &channel, station.address().expect("it listens"))
+    });
+    let config = directory.configure(&links.collect::<String>());
+    let daemon = Daemon::start(&directory, &config);
+    for (index, (mission, name)) in played.iter().enumerate() {
+        let expected = read_json(&golden(&format!("{name}.json")));
+        let want = expected_figures(&expected);
+        let link = wait_until("the whole recording is received", || {
+            let link = daemon.link(mission)?;
+            let received = link.ledger.counts.received;
+            if received == want.received && stations[index].is_ended() {
+                Ok(link)
+            } else {
+                Err(format!("{received} frames"))
+            }
+        });
+        assert!(link.ledger.is_balanced(), "{}", link.ledger);
+        let rings = directory.rings();
+        let rings = rings.to_str().expect("a path of ours");
+        let follow = |ring: &str| {
+            let ring = format!("{mission}.{ring}");
+            run_fepctl(&[
+                "ring",
+                "follow",
+                &ring,
+                "--directory",
+                rings,
+                "--name",
+                "check",
+                "--until-idle",
+                "500",
+                "--json",
+            ])
+        };
+        let frames = follow("frames");
+        assert_eq!(figures(&frames), want, "{name}");
+        assert_eq!(number(&frames["ledger"]["consumed"]), link.ledger.counts.published, "{name}");
+        assert_eq!(number(&frames["ledger"]["lost_records"]), 0, "{name}");
+        let packets_read = follow("packets");
+        assert_eq!(packets(&packets_read), expected_packets(name, &expected), "{name}");
+        assert_eq!(number(&packets_read["ledger"]["consumed"]), link.ledger.counts.packets, "{name}");
+    }
+    assert!(daemon.stop().success());
+}
+
+/// A station that plays a recording once, as recorded, as fast as it is taken.
+fn station(name: &str) -> StationSpec {
+    StationSpec {
+        name: name.to_owned(),
+        source: SourceSpec::Capture { file: format!("{name}.dat"), repeat: false, pause_ms: 0 },
+        transport: TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") },
+        rate_bps: None,
+        channel: Default::default(),
+        seed: 0,
+        unconnected: Default::default(),
+    }
+}
+
+fn channel_of(mission: &str) -> &'static str {
+    match mission {
+        "aqua" => "db",
+        "metopb" => "ahrpt",
+        _ => "hrd",
+    }
+}
