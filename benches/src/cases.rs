@@ -3,6 +3,8 @@
 use crate::Case;
 
 pub mod bus;
+pub mod chain;
+pub mod engine;
 pub mod net;
 pub mod rs;
 pub mod sync;
@@ -11,6 +13,8 @@ pub mod sync;
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(bus::cases());
+    cases.extend(chain::cases());
+    cases.extend(engine::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
     cases.extend(sync::cases());

@@ -22,7 +22,9 @@ pub const ICEORYX_BUFFER: usize = 1024;
 /// The ring of the benchmark: 2^11 descriptors and 2 MiB of log, small enough to stay in the second-level cache;
 /// `FEP_BENCH_DESC_LOG2` and `FEP_BENCH_DATA_LOG2` change it.
 pub fn ring_spec(len: usize) -> RingSpec {
-    let number = |name: &str, default: u32| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let number = |name: &str, default: u32| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+    };
     RingSpec {
         desc_log2: number("FEP_BENCH_DESC_LOG2", 11),
         data_len: 1 << number("FEP_BENCH_DATA_LOG2", 21),
@@ -79,7 +81,11 @@ fn beside_iceoryx(len: usize, readers: usize, way: &str, budget_s: f64) -> Measu
         Err(problem) => format!("{who} did not run: {problem}"),
     };
     Measured {
-        note: format!("{}; {}; {readers} reader(s) on one core, {way}", note("ours", &ours), note("iceoryx2", &peer)),
+        note: format!(
+            "{}; {}; {readers} reader(s) on one core, {way}",
+            note("ours", &ours),
+            note("iceoryx2", &peer)
+        ),
         ours: ours.map_or(0.0, |outcome| outcome.rate()),
         peer: peer.ok().map(|outcome| outcome.rate()),
     }
@@ -113,12 +119,19 @@ impl Outcome {
     fn note(&self) -> String {
         let received: f64 = self.read.iter().map(|reader| reader.records).sum();
         let lost: f64 = self.read.iter().map(|reader| reader.lost).sum();
-        format!("published {:.2} M/s, lost {:.1} %", self.written.rate(), 100.0 * lost / (received + lost).max(1.0))
+        format!(
+            "published {:.2} M/s, lost {:.1} %",
+            self.written.rate(),
+            100.0 * lost / (received + lost).max(1.0)
+        )
     }
 }
 
 fn processes(bus: &str, len: usize, readers: usize, way: &str, seconds: f64) -> Result<Outcome, String> {
-    let dir = tempfile::Builder::new().prefix("fep-bench").tempdir_in("/dev/shm").map_err(|error| error.to_string())?;
+    let dir = tempfile::Builder::new()
+        .prefix("fep-bench")
+        .tempdir_in("/dev/shm")
+        .map_err(|error| error.to_string())?;
     let place = match bus {
         "fep" => dir.path().to_string_lossy().into_owned(),
         _ => format!("fep-bench-{}", dir.path().file_name().unwrap_or_default().to_string_lossy()),
@@ -199,7 +212,11 @@ impl Drop for Process {
 fn helper() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let path = own.with_file_name("ring_process");
-    if path.exists() { Ok(path) } else { Err("ring_process is not built: build fep-benches with --bins".to_owned()) }
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err("ring_process is not built: build fep-benches with --bins".to_owned())
+    }
 }
 
 /// One record of a frame's size, as an inline value.
