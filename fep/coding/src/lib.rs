@@ -10,6 +10,7 @@
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
 //! | [`tc`] | telecommand: BCH, LDPC, CLTUs, PLOP | 231.0-B 3 to 8 |
 //! | [`bert`] | bit error rate tests: generator and checker | ITU-T O.150 |
+//! | [`soft`] | soft symbols and the verdicts on them | |
 //! | [`isa`] | which kernels run: chosen once, in a constructor | |
 //!
 //! What it is not: it knows no transfer frame, no virtual channel, no packet and no socket. Bytes go in, blocks and
@@ -95,6 +96,7 @@ pub mod isa;
 mod kernels;
 pub mod randomizer;
 pub mod rs;
+pub mod soft;
 pub mod spec;
 pub mod sync;
 pub mod tc;
