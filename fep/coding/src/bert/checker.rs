@@ -120,6 +120,10 @@ pub struct BertChecker {
 }
 
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one a checker, hardly ever moved; boxing would allocate in the stream"
+)]
 enum Phase {
     Search(Search),
     Sync(Sync),
