@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::RangeBounds;
 
 use crate::spacecraft::{FrameIdentity, Spacecraft, SpacecraftError, SpacecraftSpec};
 
@@ -43,6 +44,12 @@ impl FrameOracle {
     #[must_use]
     pub fn identify_hash(&self, hash: u64) -> Option<FrameIdentity> {
         self.frames.get(&hash).copied()
+    }
+
+    /// How many frames of the idle channel there are among these numbers: their loss shows in no counter of AOS.
+    #[must_use]
+    pub fn idle_frames(&self, numbers: impl RangeBounds<u64>) -> u64 {
+        self.frames.values().filter(|frame| frame.idle && numbers.contains(&frame.number)).count() as u64
     }
 }
 
