@@ -4,26 +4,15 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::*;
 
-/// Builds the daemon beside the program under test: cargo builds for a test only the programs of its own package.
-fn build_fepd() {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let beside = Path::new(env!("CARGO_BIN_EXE_fepctl"));
-        let profile_dir = beside.parent().expect("target/<profile>");
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "-p", "fepd", "--bin", "fepd"]).arg("--target-dir");
-        cargo.arg(profile_dir.parent().expect("target")).current_dir(env!("CARGO_MANIFEST_DIR"));
-        if profile_dir.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("cargo runs").success(), "the daemon builds");
-    });
+/// Cargo builds for a test only the programs of its own package; the daemon must have been built before, as `make test` does.
+fn assert_fepd_is_built() {
+    let fepd = Path::new(env!("CARGO_BIN_EXE_fepctl")).with_file_name("fepd");
+    assert!(fepd.is_file(), "{} is missing: `cargo build --workspace --bins` builds it", fepd.display());
 }
 
 /// A workstation of its own: directories, ports, one link, one station.
@@ -33,7 +22,7 @@ struct Workstation {
 
 impl Workstation {
     fn new() -> Workstation {
-        build_fepd();
+        assert_fepd_is_built();
         let dir = tempfile::tempdir().expect("a directory");
         let port = std::net::TcpListener::bind("127.0.0.1:0")
             .and_then(|free| free.local_addr())
