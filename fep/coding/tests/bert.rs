@@ -239,8 +239,9 @@ proptest! {
         let BertEvent::Lost { stream_bit } = events[1] else { panic!("{events:?}") };
         let BertEvent::Synchronised { resync, .. } = events[2] else { panic!("{events:?}") };
         prop_assert_eq!(resync, Resync::Slip { bits: slip });
-        // After a slip the first bits may be right by chance, and a few taken for wrong ones before it.
-        prop_assert!(stream_bit.abs_diff(at as u64) < 64, "slip at {}, lost at {}", at, stream_bit);
+        // After a slip the first bits may be right by chance, and a few taken for wrong ones before it. The sequence differs
+        // from itself moved by the same sequence, which has stretches of a hundred bits with few ones.
+        prop_assert!(stream_bit.abs_diff(at as u64) < 192, "slip at {}, lost at {}", at, stream_bit);
         prop_assert!(counters.errors <= 8, "{} errors", counters.errors);
         let (same, _) = check(pn, &stream, 100_000);
         prop_assert_eq!(events, same);
