@@ -283,21 +283,23 @@ impl Drop for Daemon {
     }
 }
 
-/// The daemon beside this program, built now if cargo is at hand, so that what is measured is what the sources say.
+/// The daemon beside this program; built now if it is not there (`make bench` builds it first).
 fn program() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(text)?;
     let path = own.with_file_name("fepd");
-    let profile =
-        if own.parent().is_some_and(|dir| dir.ends_with("release")) { "--release" } else { "--quiet" };
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let built = Command::new("cargo")
-        .args(["build", "--quiet", profile, "-p", "fepd", "--bin", "fepd"])
-        .current_dir(sources)
-        .stdin(Stdio::null())
-        .status();
-    match built {
-        Ok(status) if status.success() && path.exists() => Ok(path),
-        _ if path.exists() => Ok(path),
-        _ => Err(format!("{} is not there: cargo build --release -p fepd", path.display())),
+    if !path.exists() {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--quiet", "-p", "fepd", "--bin", "fepd"]);
+        if own.parent().is_some_and(|dir| dir.ends_with("release")) {
+            cargo.arg("--release");
+        }
+        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).stdin(Stdio::null());
+        // Whether it could be built shows in what is there afterwards.
+        let _ = cargo.status();
+    }
+    if path.exists() {
+        Ok(path)
+    } else {
+        Err(format!("{} is not there: cargo build --release -p fepd", path.display()))
     }
 }
