@@ -182,7 +182,8 @@ fn measure_latency(
 ) -> Result<Histogram<u64>, String> {
     // Until the synchroniser is in lock, frames are held back: the first ones are not measured.
     const WARM_UP: usize = 200;
-    let mut histogram = Histogram::new(3).map_err(text)?;
+    // Recording saturates: the bounds must hold the worst there can be.
+    let mut histogram = Histogram::new_with_bounds(1, PATIENCE.as_nanos() as u64, 3).map_err(text)?;
     let mut seen = 0;
     let start = Instant::now();
     let total = WARM_UP + (frames_s * seconds) as usize;
