@@ -195,6 +195,12 @@ fn a_large_terminal_shows_every_pane_at_once() {
 
 // REQ: FEP-CTL-010
 #[test]
+fn a_middling_terminal_leaves_columns_out_rather_than_cutting_them() {
+    must_equal_golden("monitor_120x32.txt", &picture(&app_with(a_pass()), 120, 32));
+}
+
+// REQ: FEP-CTL-010
+#[test]
 fn the_plain_snapshot_says_the_same_in_text() {
     let mut text = Vec::new();
     plain::write(&mut text, &a_pass()).expect("a vector takes everything");

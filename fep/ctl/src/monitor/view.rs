@@ -12,7 +12,9 @@ use super::snapshot::{Health, LinkRow};
 use crate::figures;
 
 /// From this size on all panes are shown at once.
-const WIDE: (u16, u16) = (140, 34);
+const WIDE: (u16, u16) = (168, 34);
+/// From this width on the table of links has long names and more columns.
+const BROAD_FROM: u16 = 112;
 /// Below this size nothing sensible can be shown.
 const SMALLEST: (u16, u16) = (60, 14);
 
@@ -65,7 +67,7 @@ pub(crate) fn draw(out: &mut Frame<'_>, app: &App) {
     ])
     .areas(area);
     draw_head(out, head, app);
-    draw_links(out, links, app, wide);
+    draw_links(out, links, app);
     if wide {
         draw_all_panes(out, rest, app);
     } else {
@@ -120,7 +122,7 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
         Span::raw(format!("{} frames/s", figures::per_second(frames))),
     ]);
     let mut right = vec![];
-    if area.width >= 110 {
+    if area.width >= HEAD_FROM {
         right.push(Span::styled(
             format!(
                 "fepd {}  pid {}  {}   ",
@@ -135,7 +137,7 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     // Date and time of day in a wide terminal, time of day in a narrow one.
     let (date, time) = now.utc.split_once('T').unwrap_or(("", &now.utc));
     let time = time.split('.').next().unwrap_or(time);
-    right.push(Span::raw(if area.width >= 110 {
+    right.push(Span::raw(if area.width >= HEAD_FROM {
         format!("{date} {time} UTC ")
     } else {
         format!("{time} UTC ")
@@ -152,7 +154,31 @@ struct Column {
     cell: fn(&App, &LinkRow, usize) -> Span<'static>,
 }
 
-const NARROW: [Column; 10] = [
+/// From this width on the head line has room for the process and the date.
+const HEAD_FROM: u16 = 132;
+
+/// Columns of the broad table that are left out first where it does not fit, in this order.
+const SHED: [&str; 7] = ["TRANSPORT", "", "SYMBOLS", "PUBLISHED", "GAPS", "MISSION", "IDLE"];
+
+/// The columns of the table of links for so many characters, and the space between them.
+fn link_columns(width: u16) -> (Vec<&'static Column>, u16) {
+    if width < BROAD_FROM {
+        return (NARROW.iter().collect(), 1);
+    }
+    const SPACING: u16 = 2;
+    let mut columns: Vec<&Column> = BROAD.iter().collect();
+    let needed = |columns: &[&Column]| columns.iter().map(|column| column.width + SPACING).sum::<u16>();
+    // The frame takes two characters, and the last column needs no space behind it.
+    for title in SHED {
+        if needed(&columns) <= width {
+            break;
+        }
+        columns.retain(|column| column.title != title);
+    }
+    (columns, SPACING)
+}
+
+static NARROW: [Column; 10] = [
     Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
     Column { title: "STATE", width: 10, right: false, cell: |_, link, width| state(link, width) },
     Column { title: "LOCK", width: 10, right: false, cell: |_, link, width| lock(link, width) },
@@ -195,7 +221,7 @@ const NARROW: [Column; 10] = [
     },
 ];
 
-const BROAD: [Column; 17] = [
+static BROAD: [Column; 17] = [
     Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
     Column {
         title: "MISSION",
@@ -306,8 +332,8 @@ fn corrected(text: String, link: &LinkRow) -> Span<'static> {
     text.fg(if link.corrected == 0 { Color::DarkGray } else { Color::Yellow })
 }
 
-fn draw_links(out: &mut Frame<'_>, area: Rect, app: &App, wide: bool) {
-    let columns: &[Column] = if wide { &BROAD } else { &NARROW };
+fn draw_links(out: &mut Frame<'_>, area: Rect, app: &App) {
+    let (columns, spacing) = link_columns(area.width);
     let align = |column: &Column| if column.right { Alignment::Right } else { Alignment::Left };
     let header =
         Row::new(columns.iter().map(|column| Cell::from(Line::raw(column.title).alignment(align(column)))))
@@ -329,7 +355,7 @@ fn draw_links(out: &mut Frame<'_>, area: Rect, app: &App, wide: bool) {
     };
     let table = Table::new(rows, columns.iter().map(|column| Constraint::Length(column.width)))
         .header(header)
-        .column_spacing(if wide { 2 } else { 1 })
+        .column_spacing(spacing)
         .block(frame(&title, false));
     out.render_widget(table, area);
     if app.snapshot.links.is_empty() {
