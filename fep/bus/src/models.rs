@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::descriptor::{Record, Tag};
+use crate::descriptor::Tag;
 use crate::layout::{Position, Shape};
 use crate::memory::HeapMemory;
 use crate::reader::{Ledger, Look, Reader};
