@@ -194,7 +194,7 @@ mod on_threads {
                 let next = writer.next();
                 let memory = Arc::clone(reader.memory());
                 let slot = crate::descriptor::slot(memory.descriptors(), &shape, next.seq);
-                let record = Record {
+                let record = crate::descriptor::Record {
                     seq: next.seq,
                     pos: next.pos,
                     len: 8,
