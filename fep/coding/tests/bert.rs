@@ -163,7 +163,7 @@ fn one_error_in_ten_bits_is_still_measured() {
         let stream: Vec<u8> = stream
             .iter()
             .map(|bit| {
-                let error = u8::from(random() % 10 == 0);
+                let error = u8::from(random().is_multiple_of(10));
                 wrong += u64::from(error);
                 bit ^ error
             })

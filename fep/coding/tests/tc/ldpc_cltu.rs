@@ -135,7 +135,7 @@ fn start_sequences_are_found_in_noise_and_not_in_idle_sequences() {
         let (mut stream, mut sent) = (Vec::new(), Vec::new());
         for k in 0..100 {
             let frame = noise.octets(10 + k);
-            stream.extend(symbols(&vec![0x55; 40], sigma, &mut noise));
+            stream.extend(symbols(&[0x55; 40], sigma, &mut noise));
             stream.extend(symbols(&cltu(&spec, &frame), sigma, &mut noise));
             sent.push(frame);
         }
