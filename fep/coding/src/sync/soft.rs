@@ -108,7 +108,7 @@ impl SoftSyncSpec {
     ///
     /// | marker | code | Es/N0 of its waterfall | errors there | of noise | search, lock |
     /// |---|---|---|---|---|---|
-    /// | 32 | LDPC 7/8 | 3 dB | 0.3 ± 0.8 | 16 ± 2.8 | 3, 7 |
+    /// | 32 | LDPC 7/8 | 3 dB | 0.3 ± 0.8 | 16 ± 3.5 | 2, 4 |
     /// | 64 | rate 1/2 | -1.5 dB | 2.8 ± 3.1 | 32 ± 4.8 | 8, 14 |
     /// | 96 | turbo 1/3 | -4.5 dB | 10 ± 4.6 | 48 ± 6.0 | 18, 26 |
     /// | 128 | turbo 1/4 | -6 dB | 18 ± 5.7 | 64 ± 7.0 | 28, 40 |
@@ -119,7 +119,7 @@ impl SoftSyncSpec {
     pub fn ccsds(marker: Marker, block_symbols: usize) -> SoftSyncSpec {
         let bits = marker.bits();
         let (search_bit_errors, lock_bit_errors) = match bits {
-            0..=63 => (3 * bits / 32, 7 * bits / 32),
+            0..=63 => (bits / 16, bits / 8),
             64..=95 => (bits / 8, 7 * bits / 32),
             96..=127 => (3 * bits / 16, 13 * bits / 48),
             128..=159 => (7 * bits / 32, 5 * bits / 16),
@@ -130,7 +130,8 @@ impl SoftSyncSpec {
             block_symbols,
             search_bit_errors,
             lock_bit_errors,
-            check_markers: 1,
+            // Among soft symbols a short marker alone proves little.
+            check_markers: if bits < 64 { 2 } else { 1 },
             flywheel_blocks: 3,
             slip_window_bits: 8.min(slip_window_max(block_symbols)),
             polarity: Polarity::Auto,
