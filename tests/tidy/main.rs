@@ -14,6 +14,7 @@ const UNSAFE_FILES: &[&str] = &[
     "fep/coding/src/rs/vector/avx2.rs",
     "fep/coding/src/rs/vector/avx512.rs",
     "fep/coding/src/rs/vector/neon.rs",
+    "fep/coding/src/tc/ldpc/x86.rs",
     "fep/engine/src/realtime.rs",
     "hw/net/src/buffers.rs",
     "hw/net/src/ring.rs",
