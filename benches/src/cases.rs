@@ -4,6 +4,7 @@ use crate::Case;
 
 pub mod bus;
 pub mod chain;
+pub mod conv;
 pub mod engine;
 pub mod net;
 pub mod rs;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(bus::cases());
     cases.extend(chain::cases());
+    cases.extend(conv::cases());
     cases.extend(engine::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());

@@ -8,6 +8,7 @@
 //! | [`crc`] | CRC-16 and CRC-32 of frames | 132.0-B, 732.0-B, 732.1-B |
 //! | [`fhec`] | header check of AOS frames, with correction | 732.0-B 4.1.2.6 |
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
+//! | [`conv`] | convolutional code: encoder, Viterbi decoder, node synchronisation | 131.0-B-5 3 |
 //! | [`tc`] | telecommand: BCH, LDPC, CLTUs, PLOP | 231.0-B 3 to 8 |
 //! | [`bert`] | bit error rate tests: generator and checker | ITU-T O.150 |
 //! | [`soft`] | soft symbols and the verdicts on them | |
@@ -90,6 +91,7 @@
 #![warn(missing_docs)]
 
 pub mod bert;
+pub mod conv;
 pub mod crc;
 pub mod fhec;
 pub mod isa;

@@ -38,3 +38,16 @@ pub struct SoftVerdict {
     /// Received symbols whose hard decision differs from the answer encoded again.
     pub symbols_corrected: u32,
 }
+
+/// Appends the first `count` bits of `packed` (the most significant of each octet first) to `symbols` as soft symbols of
+/// one confidence: `amplitude` for a 0, `-amplitude` for a 1.
+pub fn from_hard(packed: &[u8], count: usize, amplitude: i8, symbols: &mut Vec<i8>) {
+    let start = symbols.len();
+    symbols.resize(start + 8 * packed.len(), 0);
+    for (eight, octet) in symbols[start..].as_chunks_mut::<8>().0.iter_mut().zip(packed) {
+        for (i, symbol) in eight.iter_mut().enumerate() {
+            *symbol = if octet << i & 0x80 == 0 { amplitude } else { amplitude.saturating_neg() };
+        }
+    }
+    symbols.truncate(start + count);
+}

@@ -1,0 +1,326 @@
+//! The batch decoder, generic over the instruction set. Every function is inlined into one compilation for each.
+
+use super::{Bits, Lanes, Octets, STATES};
+use crate::conv::outputs;
+use crate::conv::window::{BATCH, Shape, Tally, quantise};
+
+/// Quantised symbols C1 and C2 of one bit, of all lanes.
+type Pair = [Octets; 2];
+/// Path metrics of all states.
+type Metrics = [Octets; STATES];
+
+/// What the trellis leaves behind for the trace back, of one bit.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Step {
+    /// Which lanes reach a state from its second predecessor; the entry of state s is at the reversed bits of s, so that
+    /// the bits that are known first when tracing back split the table in halves.
+    decisions: [Bits; STATES],
+    /// Lanes whose symbols (C1, C2) speak for a 1.
+    ones: [Bits; 2],
+    /// Lanes whose symbols are no erasures.
+    present: [Bits; 2],
+}
+
+impl Step {
+    const EMPTY: Step = Step { decisions: [[0; 8]; STATES], ones: [[0; 8]; 2], present: [[0; 8]; 2] };
+}
+
+/// The work space of 64 windows.
+#[derive(Debug)]
+pub(super) struct Batch {
+    shape: Shape,
+    /// Eight windows, quantised, on their way into the lanes.
+    rows: Vec<u8>,
+    pairs: Vec<Pair>,
+    metrics: Box<[Metrics; 2]>,
+    /// From the first bit of the payload to the end of the span.
+    steps: Vec<Step>,
+}
+
+impl Batch {
+    pub(super) fn new(shape: Shape) -> Batch {
+        Batch {
+            shape,
+            rows: vec![0; 8 * 2 * shape.span()],
+            pairs: vec![[Octets([0; 64]); 2]; shape.span()],
+            metrics: Box::new([[Octets([0; 64]); STATES]; 2]),
+            steps: vec![Step::EMPTY; shape.payload + shape.overlap],
+        }
+    }
+
+    /// See [`crate::conv::window::WindowDecoder::decode`].
+    #[inline(always)]
+    pub(super) fn decode<L: Lanes>(
+        &mut self,
+        isa: L,
+        symbols: &[i8],
+        stride: usize,
+        words: &mut [u64],
+        tallies: &mut [Tally],
+    ) {
+        let count = tallies.len();
+        for first in (0..count).step_by(8) {
+            self.load_eight(symbols, stride, first, (count - first).min(8));
+        }
+        let mut best = [[0; 8]; 6];
+        for part in 0..count.div_ceil(L::N) {
+            self.run_trellis(isa, part);
+            best_states(isa, part, &self.metrics[0], &mut best);
+        }
+        self.trace_back(best.map(u64::from_le_bytes), words, tallies);
+    }
+
+    /// Quantises windows `first..first + count` (eight at most) into their lanes.
+    #[inline(always)]
+    fn load_eight(&mut self, symbols: &[i8], stride: usize, first: usize, count: usize) {
+        let row_len = 2 * self.shape.span();
+        for (k, row) in self.rows.chunks_exact_mut(row_len).enumerate().take(count) {
+            quantise(&symbols[(first + k) * stride..][..row_len], row);
+        }
+        // Blocks of 64 octets of every window: 32 bits.
+        for (block, pairs) in self.pairs.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let mut rows: [[u64; 8]; 8] = std::array::from_fn(|k| {
+                let (octets, _) = self.rows[k * row_len + 64 * block..][..64].as_chunks::<8>();
+                std::array::from_fn(|w| u64::from_le_bytes(octets[w]))
+            });
+            transpose_octets(&mut rows);
+            for (k, row) in rows.iter().enumerate() {
+                for (w, octets) in row.iter().enumerate() {
+                    let lanes = &mut pairs[4 * w + k / 2][k % 2].0;
+                    lanes[first..first + 8].copy_from_slice(&octets.to_le_bytes());
+                }
+            }
+        }
+    }
+
+    /// Adds, compares and selects through the whole span; the final metrics are in `metrics[0]`.
+    #[inline(always)]
+    fn run_trellis<L: Lanes>(&mut self, isa: L, part: usize) {
+        let [from, to] = &mut *self.metrics;
+        for metric in from.iter_mut() {
+            isa.store(metric, part, isa.zero());
+        }
+        let mut least = isa.zero();
+        let (before, behind) = self.pairs.split_at(self.shape.overlap);
+        for pairs in before.as_chunks::<4>().0 {
+            let [a, b, c, d] = pairs;
+            least = two_steps(isa, part, [a, b], least, from, to, None);
+            least = two_steps(isa, part, [c, d], least, to, from, None);
+        }
+        for (pairs, steps) in behind.as_chunks::<4>().0.iter().zip(self.steps.as_chunks_mut::<4>().0) {
+            let ([a, b, c, d], [step_a, step_b, step_c, step_d]) = (pairs, steps);
+            least = two_steps(isa, part, [a, b], least, from, to, Some([step_a, step_b]));
+            least = two_steps(isa, part, [c, d], least, to, from, Some([step_c, step_d]));
+        }
+    }
+
+    /// From the `best` last states (six words, the newest bit first) back to the first bit of the payload.
+    #[inline(always)]
+    fn trace_back(&self, best: [u64; 6], words: &mut [u64], tallies: &mut [Tally]) {
+        let mut state = best;
+        let (payload, behind) = self.steps.split_at(self.shape.payload);
+        for step in behind.iter().rev() {
+            let oldest = look_up(&step.decisions, &state);
+            state = [state[1], state[2], state[3], state[4], state[5], oldest];
+        }
+        tallies.fill(Tally::default());
+        let words_each = self.shape.words();
+        for (word, steps) in payload.as_chunks::<64>().0.iter().enumerate().rev() {
+            // The earliest bit of a word is its highest: row 63 - t.
+            let mut bits = [0; 64];
+            let mut wrong = [[0; 64]; 2];
+            let mut compared = [[0; 64]; 2];
+            for (row, step) in steps.iter().rev().enumerate() {
+                let oldest = look_up(&step.decisions, &state);
+                let [b0, b1, b2, b3, _, b5] = state;
+                let sent = [b0 ^ b1 ^ b2 ^ b3 ^ oldest, b0 ^ b2 ^ b3 ^ b5 ^ oldest];
+                bits[row] = b0;
+                for which in 0..2 {
+                    let present = u64::from_le_bytes(step.present[which]);
+                    compared[which][row] = present;
+                    wrong[which][row] = (sent[which] ^ u64::from_le_bytes(step.ones[which])) & present;
+                }
+                state = [state[1], state[2], state[3], state[4], state[5], oldest];
+            }
+            transpose_bits(&mut bits);
+            wrong.iter_mut().chain(&mut compared).for_each(transpose_bits);
+            for (lane, tally) in tallies.iter_mut().enumerate() {
+                words[lane * words_each + word] = bits[lane];
+                tally.wrong += wrong[0][lane].count_ones() + wrong[1][lane].count_ones();
+                tally.compared += compared[0][lane].count_ones() + compared[1][lane].count_ones();
+            }
+        }
+    }
+}
+
+/// Two trellis steps. `least` is the smallest of the metrics `from`: it is subtracted on the way, so that they never
+/// outgrow an octet. Returns the smallest of the metrics `to`.
+#[inline(always)]
+fn two_steps<L: Lanes>(
+    isa: L,
+    part: usize,
+    pairs: [&Pair; 2],
+    least: L::V,
+    from: &Metrics,
+    to: &mut Metrics,
+    mut steps: Option<[&mut Step; 2]>,
+) -> L::V {
+    let costs = [branch_costs(isa, part, pairs[0], least), branch_costs(isa, part, pairs[1], isa.zero())];
+    if let Some(steps) = &mut steps {
+        for (pair, step) in pairs.into_iter().zip(steps) {
+            for which in 0..2 {
+                let symbols = isa.load(&pair[which], part);
+                put::<L>(&mut step.ones[which], part, isa.negative(symbols));
+                put::<L>(&mut step.present[which], part, isa.nonzero(symbols));
+            }
+        }
+    }
+    let mut smallest = isa.load(&from[0], part);
+    macro_rules! groups {
+        ($($j:literal)*) => {
+            $(
+                let new = four_states::<L, $j>(isa, part, &costs, from, to, &mut steps);
+                smallest = if $j == 0 { new } else { isa.min(smallest, new) };
+            )*
+        };
+    }
+    groups!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+    smallest
+}
+
+/// The states J, J + 16, J + 32, J + 48 become, two steps later, 4 J to 4 J + 3. Returns the smallest of these.
+#[inline(always)]
+fn four_states<L: Lanes, const J: usize>(
+    isa: L,
+    part: usize,
+    costs: &[[L::V; 4]; 2],
+    from: &Metrics,
+    to: &mut Metrics,
+    steps: &mut Option<[&mut Step; 2]>,
+) -> L::V {
+    let [a, b, c, d] = [0, 16, 32, 48].map(|more| isa.load(&from[J + more], part));
+    let mut butterfly = |step: usize, j: usize, first: L::V, second: L::V| {
+        // Both polynomials take the newest and the oldest bit: changing either complements both symbols.
+        let output = usize::from(outputs((j << 1) as u8));
+        let (same, other) = (costs[step][output], costs[step][3 - output]);
+        let (zero, zero_bits) = isa.select(isa.add(first, same), isa.add(second, other));
+        let (one, one_bits) = isa.select(isa.add(first, other), isa.add(second, same));
+        if let Some(steps) = steps {
+            put::<L>(&mut steps[step].decisions[reversed(2 * j)], part, zero_bits);
+            put::<L>(&mut steps[step].decisions[reversed(2 * j + 1)], part, one_bits);
+        }
+        (zero, one)
+    };
+    let (e, f) = butterfly(0, J, a, c);
+    let (g, h) = butterfly(0, J + 16, b, d);
+    let (w, x) = butterfly(1, 2 * J, e, g);
+    let (y, z) = butterfly(1, 2 * J + 1, f, h);
+    for (k, new) in [w, x, y, z].into_iter().enumerate() {
+        isa.store(&mut to[4 * J + k], part, new);
+    }
+    isa.min(isa.min(w, x), isa.min(y, z))
+}
+
+/// What each output (C1 in bit 1, C2 in bit 0) costs, less `least`: a symbol that differs costs its magnitude.
+#[inline(always)]
+fn branch_costs<L: Lanes>(isa: L, part: usize, pair: &Pair, least: L::V) -> [L::V; 4] {
+    let zero = isa.zero();
+    let [c1, c2] = [isa.load(&pair[0], part), isa.load(&pair[1], part)];
+    let of_zero = |symbols| isa.max_signed(isa.sub(zero, symbols), zero);
+    let of_one = |symbols| isa.max_signed(symbols, zero);
+    let (zero_1, one_1) = (isa.sub(of_zero(c1), least), isa.sub(of_one(c1), least));
+    let (zero_2, one_2) = (of_zero(c2), of_one(c2));
+    [isa.add(zero_1, zero_2), isa.add(zero_1, one_2), isa.add(one_1, zero_2), isa.add(one_1, one_2)]
+}
+
+/// The state with the smallest metric (the lowest of several), as six words of bits.
+#[inline(always)]
+fn best_states<L: Lanes>(isa: L, part: usize, metrics: &Metrics, best: &mut [Bits; 6]) {
+    let mut smallest = isa.load(&metrics[0], part);
+    let mut words = [0u64; 6];
+    for (state, metric) in metrics.iter().enumerate().skip(1) {
+        let (smaller, mask) = isa.select(smallest, isa.load(metric, part));
+        smallest = smaller;
+        for (bit, word) in words.iter_mut().enumerate() {
+            *word = if state >> bit & 1 == 1 { *word | mask } else { *word & !mask };
+        }
+    }
+    for (to, word) in best.iter_mut().zip(words) {
+        put::<L>(to, part, word);
+    }
+}
+
+/// Writes the lanes of part `part`.
+#[inline(always)]
+fn put<L: Lanes>(to: &mut Bits, part: usize, bits: u64) {
+    let len = L::N / 8;
+    to[part * len..][..len].copy_from_slice(&bits.to_le_bytes()[..len]);
+}
+
+/// A state with its six bits in reverse.
+const fn reversed(state: usize) -> usize {
+    ((state as u8).reverse_bits() >> 2) as usize
+}
+
+/// For every lane the decision of its state, which is given as six words, the newest bit first.
+#[inline(always)]
+fn look_up(decisions: &[Bits; STATES], state: &[u64; 6]) -> u64 {
+    let choose = |low: u64, high: u64, bit: u64| low ^ (low ^ high) & bit;
+    macro_rules! halve {
+        ($table:expr, $len:literal, $bit:expr) => {{
+            let (low, high) = $table.split_at($len);
+            let halved: [u64; $len] = std::array::from_fn(|i| choose(low[i], high[i], $bit));
+            halved
+        }};
+    }
+    let table: [u64; STATES] = std::array::from_fn(|i| u64::from_le_bytes(decisions[i]));
+    let table = halve!(table, 32, state[0]);
+    let table = halve!(table, 16, state[1]);
+    let table = halve!(table, 8, state[2]);
+    let table = halve!(table, 4, state[3]);
+    let table = halve!(table, 2, state[4]);
+    choose(table[0], table[1], state[5])
+}
+
+/// Transposes 8 by 8 octets: octet k of word w in row r becomes octet r of word w in row k.
+#[inline(always)]
+fn transpose_octets(rows: &mut [[u64; 8]; 8]) {
+    macro_rules! exchange {
+        ($distance:literal, $mask:literal) => {
+            for r in (0..8).filter(|r| r & $distance == 0) {
+                for w in 0..8 {
+                    let moved = (rows[r][w] >> (8 * $distance) ^ rows[r + $distance][w]) & $mask;
+                    rows[r + $distance][w] ^= moved;
+                    rows[r][w] ^= moved << (8 * $distance);
+                }
+            }
+        };
+    }
+    exchange!(4, 0x0000_0000_FFFF_FFFF);
+    exchange!(2, 0x0000_FFFF_0000_FFFF);
+    exchange!(1, 0x00FF_00FF_00FF_00FF);
+}
+
+/// Transposes 64 by 64 bits: bit j of row i becomes bit i of row j.
+#[inline(always)]
+fn transpose_bits(rows: &mut [u64; BATCH]) {
+    macro_rules! exchange {
+        ($distance:literal, $mask:literal) => {
+            for block in rows.as_chunks_mut::<{ 2 * $distance }>().0 {
+                let (low, high) = block.split_at_mut($distance);
+                for (low, high) in low.iter_mut().zip(high) {
+                    let moved = (*low >> $distance ^ *high) & $mask;
+                    *high ^= moved;
+                    *low ^= moved << $distance;
+                }
+            }
+        };
+    }
+    exchange!(32, 0x0000_0000_FFFF_FFFF);
+    exchange!(16, 0x0000_FFFF_0000_FFFF);
+    exchange!(8, 0x00FF_00FF_00FF_00FF);
+    exchange!(4, 0x0F0F_0F0F_0F0F_0F0F);
+    exchange!(2, 0x3333_3333_3333_3333);
+    exchange!(1, 0x5555_5555_5555_5555);
+}
