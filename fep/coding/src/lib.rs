@@ -10,6 +10,7 @@
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
 //! | [`conv`] | convolutional code: encoder, Viterbi decoder, node synchronisation | 131.0-B-5 3 |
 //! | [`tc`] | telecommand: BCH, LDPC, CLTUs, PLOP | 231.0-B 3 to 8 |
+//! | [`turbo`] | turbo codes: encoder, iterated soft decoder | 131.0-B-5 6 |
 //! | [`bert`] | bit error rate tests: generator and checker | ITU-T O.150 |
 //! | [`soft`] | soft symbols and the verdicts on them | |
 //! | [`isa`] | which kernels run: chosen once, in a constructor | |
@@ -102,6 +103,7 @@ pub mod soft;
 pub mod spec;
 pub mod sync;
 pub mod tc;
+pub mod turbo;
 
 pub use isa::Isa;
 pub use randomizer::{Derandomizer, Randomizer};

@@ -1,0 +1,148 @@
+//! The decoder: which kernel runs on how many codewords at once.
+
+use serde::{Deserialize, Serialize};
+
+use super::scalar::Scalar;
+use super::schedule::Code;
+use super::siso::{self, Scratch};
+use super::{TurboSpec, TurboSpecError};
+use crate::isa::Isa;
+use crate::soft::SoftVerdict;
+
+/// The most iterations a decoder may be given.
+pub const ITERATIONS_MAX: u8 = 50;
+
+/// When the work on a codeword ends before the last iteration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TurboStop {
+    /// Never.
+    Never,
+    /// As soon as half an iteration changes no decision.
+    #[default]
+    Agreement,
+    /// As soon as the CRC-16 holds that ends the frame (the FECF of 132.0-B-3 4.1.6 and 732.0-B-4 4.1.6).
+    Fecf,
+}
+
+/// How codewords are decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TurboDecoding {
+    /// When the decoder gives up, 1 to 50. An iteration is one run of both component decoders.
+    pub iterations_max: u8,
+    /// When it ends earlier, and what counts as having converged.
+    pub stop: TurboStop,
+}
+
+impl Default for TurboDecoding {
+    fn default() -> TurboDecoding {
+        TurboDecoding { iterations_max: 10, stop: TurboStop::Agreement }
+    }
+}
+
+/// Decodes codewords of one code from soft symbols (8 bits, positive is a 0, any scale).
+///
+/// Iterated max-log-MAP in saturated octets, extrinsic information scaled by 3/4. It decodes to the same bits and verdicts
+/// on every instruction set, alone and in a batch. A verdict's `converged` says that the stop rule was met (without one:
+/// that the last half iteration changed no decision); `iterations` counts begun iterations; erased symbols (0) never
+/// count as corrected. A codeword that does not converge is given as far as it was decoded.
+#[derive(Debug)]
+pub struct TurboDecoder {
+    code: Code,
+    decoding: TurboDecoding,
+    isa: Isa,
+    scratch: Scratch,
+    kernel: Kernel,
+}
+
+#[derive(Debug)]
+enum Kernel {
+    Scalar(Box<Scalar>),
+}
+
+impl TurboDecoder {
+    /// A decoder with the best kernels of this machine.
+    ///
+    /// # Errors
+    /// As [`TurboSpec::validate`], and for an impossible number of iterations.
+    pub fn new(spec: TurboSpec, decoding: TurboDecoding) -> Result<TurboDecoder, TurboSpecError> {
+        TurboDecoder::with_isa(spec, decoding, Isa::best())
+    }
+
+    /// The same with the kernels of `isa`.
+    ///
+    /// # Errors
+    /// Also [`TurboSpecError::Isa`] when this machine lacks it.
+    pub fn with_isa(
+        spec: TurboSpec,
+        decoding: TurboDecoding,
+        isa: Isa,
+    ) -> Result<TurboDecoder, TurboSpecError> {
+        spec.validate()?;
+        if !(1..=ITERATIONS_MAX).contains(&decoding.iterations_max) {
+            return Err(TurboSpecError::Iterations(decoding.iterations_max));
+        }
+        let isa = isa.require()?;
+        let code = Code::new(spec);
+        let scratch = Scratch::new(&code);
+        let kernel = match isa {
+            _ => Kernel::Scalar(Box::new(Scalar::new(&code))),
+        };
+        Ok(TurboDecoder { code, decoding, isa, scratch, kernel })
+    }
+
+    /// Which code.
+    pub fn spec(&self) -> TurboSpec {
+        self.code.spec
+    }
+
+    /// How it is decoded.
+    pub fn decoding(&self) -> TurboDecoding {
+        self.decoding
+    }
+
+    /// Whose kernels run.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Decodes one codeword of [`TurboSpec::codeword_bits`] symbols into its frame.
+    ///
+    /// # Panics
+    /// When `symbols` is not one codeword or `frame` not one frame.
+    pub fn decode(&mut self, symbols: &[i8], frame: &mut [u8]) -> SoftVerdict {
+        let mut verdict = [SoftVerdict::default()];
+        self.decode_batch(symbols, frame, &mut verdict);
+        verdict[0]
+    }
+
+    /// Decodes as many codewords as there are verdicts, one behind the other in `symbols` and in `frames`.
+    ///
+    /// # Panics
+    /// When the lengths do not match.
+    pub fn decode_batch(&mut self, symbols: &[i8], frames: &mut [u8], verdicts: &mut [SoftVerdict]) {
+        let spec = self.spec();
+        let (bits, len, count) = (spec.codeword_bits(), spec.information_len(), verdicts.len());
+        assert!(
+            symbols.len() == count * bits && frames.len() == count * len,
+            "{count} codewords of {spec}: {} symbols and {} octets",
+            symbols.len(),
+            frames.len()
+        );
+        let mut next = 0;
+        while next < count {
+            let width = 1;
+            let symbols = &symbols[next * bits..][..width * bits];
+            let frames = &mut frames[next * len..][..width * len];
+            let verdicts = &mut verdicts[next..][..width];
+            let (code, decoding, scratch) = (&self.code, self.decoding, &mut self.scratch);
+            match &mut self.kernel {
+                Kernel::Scalar(kernel) => {
+                    siso::decode(&mut **kernel, code, decoding, scratch, symbols, frames, verdicts);
+                }
+            }
+            next += width;
+        }
+    }
+}
