@@ -11,6 +11,7 @@ const UNSAFE_FILES: &[&str] = &[
     "fep/bus/src/map.rs",
     "fep/coding/src/crc/clmul.rs",
     "fep/coding/src/kernels/x86.rs",
+    "fep/coding/src/ldpc/circulant/clmul.rs",
     "fep/coding/src/rs/vector/avx2.rs",
     "fep/coding/src/rs/vector/avx512.rs",
     "fep/coding/src/rs/vector/neon.rs",

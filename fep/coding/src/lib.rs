@@ -5,6 +5,7 @@
 //! | [`sync`] | finds blocks in a stream of bits by their markers: any alignment, slips, inversions, flywheel | 131.0-B-5 9 |
 //! | [`randomizer`] | takes the pseudo-random sequence off (or puts it on) | 131.0-B-5 10, 231.0-B 6 |
 //! | [`rs`] | Reed-Solomon (255,223) and (255,239), interleaved, shortened | 131.0-B-5 4 |
+//! | [`ldpc`] | LDPC C2 and AR4JA, whole codewords or sliced frames | 131.0-B-5 7, 8 |
 //! | [`crc`] | CRC-16 and CRC-32 of frames | 132.0-B, 732.0-B, 732.1-B |
 //! | [`fhec`] | header check of AOS frames, with correction | 732.0-B 4.1.2.6 |
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
@@ -97,6 +98,7 @@ pub mod crc;
 pub mod fhec;
 pub mod isa;
 mod kernels;
+pub mod ldpc;
 pub mod randomizer;
 pub mod rs;
 pub mod soft;
