@@ -98,7 +98,10 @@ pub(super) fn gain(rate: TurboRate, symbols: &[i8]) -> u16 {
         TurboRate::R1_4 => 6,
         TurboRate::R1_6 => 5,
     };
-    let sum: u32 = symbols.chunks(64).map(|part| part.iter().map(|s| u16::from(s.unsigned_abs())).sum::<u16>() as u32).sum();
+    let sum: u32 = symbols
+        .chunks(64)
+        .map(|part| part.iter().map(|s| u16::from(s.unsigned_abs())).sum::<u16>() as u32)
+        .sum();
     (target * 512 * symbols.len() as u32 / sum.max(1)).min(u32::from(u16::MAX)) as u16
 }
 

@@ -11,6 +11,7 @@
 //! assert!(errors.to_string().starts_with("mine.toml:2:1: daemon.realtime: unknown key"));
 //! ```
 
+mod code;
 mod daemon;
 mod diagnostics;
 mod link;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fep_ccsds::record::Session;
+use fep_coding::soft::SoftFormat;
 use serde::Serialize;
 
 use crate::chain::{Framing, IdlePolicy};
@@ -161,6 +163,21 @@ pub struct LinkConfig {
     pub idle: IdlePolicy,
     /// How frames lie in what the station sends.
     pub framing: Framing,
+    /// How soft symbols lie in the octets; `None` for a link of plain bits.
+    pub symbols: Option<SoftFormat>,
+    /// How blocks of soft symbols are decoded.
+    pub decoding: Decoding,
+}
+
+/// How blocks of soft symbols are decoded: see `decode_threads` in `config/default.toml`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Decoding {
+    /// Threads that decode; 0 for the link's own.
+    pub threads: usize,
+    /// The most blocks decoded together; 0 as the decoder likes best.
+    pub batch: usize,
+    /// How long a block may wait for others to be decoded with, microseconds.
+    pub wait_us: u32,
 }
 
 /// On which core a link's thread runs.
