@@ -23,6 +23,7 @@ mod line;
 mod oracle;
 mod pacing;
 pub mod packets;
+mod radio;
 mod simulation;
 mod source;
 pub mod spacecraft;
