@@ -154,7 +154,7 @@ fn a_mission_of_ones_own_is_read_by_path_and_its_mistakes_name_its_file() {
     assert_eq!(
         refused,
         format!(
-            "{}:28:1: channel.hrd.code: this code carries frames of 892 octets, but frame_len is 893 \
+            "{}:28:1: channel.hrd.code: Reed-Solomon carries frames of 892 octets, but frame_len is 893 \
              (frame_len = (255 - 2 x e - virtual_fill) x interleave)",
             mission.display()
         )

@@ -34,9 +34,10 @@ pub use mission::{ChannelConfig, Mission, Spacecraft, VcColour, VcConfig, VcServ
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/default.toml");
 
 /// The built-in missions: name and text.
-pub const MISSIONS: [(&str, &str); 6] = [
+pub const MISSIONS: [(&str, &str); 7] = [
     ("aqua", include_str!("../../../../config/missions/aqua.toml")),
     ("cso", include_str!("../../../../config/missions/cso.toml")),
+    ("lab", include_str!("../../../../config/missions/lab.toml")),
     ("metopb", include_str!("../../../../config/missions/metopb.toml")),
     ("noaa20", include_str!("../../../../config/missions/noaa20.toml")),
     ("noaa21", include_str!("../../../../config/missions/noaa21.toml")),
