@@ -48,6 +48,7 @@
 mod decoder;
 mod encoder;
 mod lanes;
+mod receiver;
 mod reference;
 mod spec;
 mod stream;
@@ -55,7 +56,8 @@ mod window;
 
 pub use decoder::{SymbolErrors, ViterbiCounters, ViterbiDecoder};
 pub use encoder::ConvEncoder;
-pub use spec::{ConvRate, ConvSpec, ConvSpecError, NodeSync};
+pub use receiver::{Axes, ConvCounters, ConvEvent, ConvReceiver, Hypothesis};
+pub use spec::{ConvRate, ConvRateUnknown, ConvSpec, ConvSpecError, NodeSync};
 
 /// Taps of G1 (171 octal): bit i weighs the bit that came i bits ago.
 const G1: u8 = 0b100_1111;

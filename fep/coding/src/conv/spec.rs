@@ -160,6 +160,17 @@ impl ConvRate {
         self.period_bits() as f64 / self.period_symbols() as f64
     }
 
+    /// Symbol errors per million that decoding finds in symbols that have nothing to do with the code.
+    pub const fn random_error_ppm(self) -> u64 {
+        match self {
+            ConvRate::R1_2 => 140_000,
+            ConvRate::R2_3 => 90_000,
+            ConvRate::R3_4 => 70_000,
+            ConvRate::R5_6 => 45_000,
+            ConvRate::R7_8 => 30_000,
+        }
+    }
+
     /// The name, as in configuration files.
     pub const fn name(self) -> &'static str {
         match self {

@@ -3,4 +3,5 @@
 mod channel;
 mod curves;
 mod properties;
+mod receiver;
 mod vectors;

@@ -80,10 +80,13 @@ impl Batch {
         }
         // Blocks of 64 octets of every window: 32 bits.
         for (block, pairs) in self.pairs.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let mut rows: [[u64; 8]; 8] = std::array::from_fn(|k| {
-                let (octets, _) = self.rows[k * row_len + 64 * block..][..64].as_chunks::<8>();
-                std::array::from_fn(|w| u64::from_le_bytes(octets[w]))
-            });
+            let mut rows = [[0u64; 8]; 8];
+            for (k, row) in rows.iter_mut().enumerate() {
+                let octets = self.rows[k * row_len + 64 * block..][..64].as_chunks::<8>().0;
+                for (word, octets) in row.iter_mut().zip(octets) {
+                    *word = u64::from_le_bytes(*octets);
+                }
+            }
             transpose_octets(&mut rows);
             for (k, row) in rows.iter().enumerate() {
                 for (w, octets) in row.iter().enumerate() {
@@ -144,7 +147,9 @@ impl Batch {
                 state = [state[1], state[2], state[3], state[4], state[5], oldest];
             }
             transpose_bits(&mut bits);
-            wrong.iter_mut().chain(&mut compared).for_each(transpose_bits);
+            for rows in wrong.iter_mut().chain(&mut compared) {
+                transpose_bits(rows);
+            }
             for (lane, tally) in tallies.iter_mut().enumerate() {
                 words[lane * words_each + word] = bits[lane];
                 tally.wrong += wrong[0][lane].count_ones() + wrong[1][lane].count_ones();
@@ -199,38 +204,54 @@ fn four_states<L: Lanes, const J: usize>(
     to: &mut Metrics,
     steps: &mut Option<[&mut Step; 2]>,
 ) -> L::V {
-    let [a, b, c, d] = [0, 16, 32, 48].map(|more| isa.load(&from[J + more], part));
-    let mut butterfly = |step: usize, j: usize, first: L::V, second: L::V| {
-        // Both polynomials take the newest and the oldest bit: changing either complements both symbols.
-        let output = usize::from(outputs((j << 1) as u8));
-        let (same, other) = (costs[step][output], costs[step][3 - output]);
-        let (zero, zero_bits) = isa.select(isa.add(first, same), isa.add(second, other));
-        let (one, one_bits) = isa.select(isa.add(first, other), isa.add(second, same));
-        if let Some(steps) = steps {
-            put::<L>(&mut steps[step].decisions[reversed(2 * j)], part, zero_bits);
-            put::<L>(&mut steps[step].decisions[reversed(2 * j + 1)], part, one_bits);
-        }
-        (zero, one)
+    let (a, b) = (isa.load(&from[J], part), isa.load(&from[J + 16], part));
+    let (c, d) = (isa.load(&from[J + 32], part), isa.load(&from[J + 48], part));
+    let (mut first, mut second) = match steps {
+        Some([first, second]) => (Some(&mut first.decisions), Some(&mut second.decisions)),
+        None => (None, None),
     };
-    let (e, f) = butterfly(0, J, a, c);
-    let (g, h) = butterfly(0, J + 16, b, d);
-    let (w, x) = butterfly(1, 2 * J, e, g);
-    let (y, z) = butterfly(1, 2 * J + 1, f, h);
-    for (k, new) in [w, x, y, z].into_iter().enumerate() {
-        isa.store(&mut to[4 * J + k], part, new);
-    }
+    let (e, f) = butterfly(isa, part, &costs[0], J, a, c, first.as_deref_mut());
+    let (g, h) = butterfly(isa, part, &costs[0], J + 16, b, d, first);
+    let (w, x) = butterfly(isa, part, &costs[1], 2 * J, e, g, second.as_deref_mut());
+    let (y, z) = butterfly(isa, part, &costs[1], 2 * J + 1, f, h, second);
+    isa.store(&mut to[4 * J], part, w);
+    isa.store(&mut to[4 * J + 1], part, x);
+    isa.store(&mut to[4 * J + 2], part, y);
+    isa.store(&mut to[4 * J + 3], part, z);
     isa.min(isa.min(w, x), isa.min(y, z))
+}
+
+/// The states j and j + 32 (of metrics `first` and `second`) become 2 j and 2 j + 1.
+#[inline(always)]
+fn butterfly<L: Lanes>(
+    isa: L,
+    part: usize,
+    costs: &[L::V; 4],
+    j: usize,
+    first: L::V,
+    second: L::V,
+    decisions: Option<&mut [Bits; STATES]>,
+) -> (L::V, L::V) {
+    // Both polynomials take the newest and the oldest bit: changing either complements both symbols.
+    let output = usize::from(outputs((j << 1) as u8));
+    let (same, other) = (costs[output], costs[3 - output]);
+    let (zero, zero_bits) = isa.select(isa.add(first, same), isa.add(second, other));
+    let (one, one_bits) = isa.select(isa.add(first, other), isa.add(second, same));
+    if let Some(decisions) = decisions {
+        put::<L>(&mut decisions[reversed(2 * j)], part, zero_bits);
+        put::<L>(&mut decisions[reversed(2 * j + 1)], part, one_bits);
+    }
+    (zero, one)
 }
 
 /// What each output (C1 in bit 1, C2 in bit 0) costs, less `least`: a symbol that differs costs its magnitude.
 #[inline(always)]
 fn branch_costs<L: Lanes>(isa: L, part: usize, pair: &Pair, least: L::V) -> [L::V; 4] {
     let zero = isa.zero();
-    let [c1, c2] = [isa.load(&pair[0], part), isa.load(&pair[1], part)];
-    let of_zero = |symbols| isa.max_signed(isa.sub(zero, symbols), zero);
-    let of_one = |symbols| isa.max_signed(symbols, zero);
-    let (zero_1, one_1) = (isa.sub(of_zero(c1), least), isa.sub(of_one(c1), least));
-    let (zero_2, one_2) = (of_zero(c2), of_one(c2));
+    let (c1, c2) = (isa.load(&pair[0], part), isa.load(&pair[1], part));
+    let (zero_1, one_1) = (isa.max_signed(isa.sub(zero, c1), zero), isa.max_signed(c1, zero));
+    let (zero_2, one_2) = (isa.max_signed(isa.sub(zero, c2), zero), isa.max_signed(c2, zero));
+    let (zero_1, one_1) = (isa.sub(zero_1, least), isa.sub(one_1, least));
     [isa.add(zero_1, zero_2), isa.add(zero_1, one_2), isa.add(one_1, zero_2), isa.add(one_1, one_2)]
 }
 
@@ -266,21 +287,27 @@ const fn reversed(state: usize) -> usize {
 /// For every lane the decision of its state, which is given as six words, the newest bit first.
 #[inline(always)]
 fn look_up(decisions: &[Bits; STATES], state: &[u64; 6]) -> u64 {
-    let choose = |low: u64, high: u64, bit: u64| low ^ (low ^ high) & bit;
     macro_rules! halve {
         ($table:expr, $len:literal, $bit:expr) => {{
             let (low, high) = $table.split_at($len);
-            let halved: [u64; $len] = std::array::from_fn(|i| choose(low[i], high[i], $bit));
+            let mut halved = [0u64; $len];
+            for i in 0..$len {
+                halved[i] = low[i] ^ (low[i] ^ high[i]) & $bit;
+            }
             halved
         }};
     }
-    let table: [u64; STATES] = std::array::from_fn(|i| u64::from_le_bytes(decisions[i]));
+    let mut table = [0u64; STATES];
+    for (word, bits) in table.iter_mut().zip(decisions) {
+        *word = u64::from_le_bytes(*bits);
+    }
     let table = halve!(table, 32, state[0]);
     let table = halve!(table, 16, state[1]);
     let table = halve!(table, 8, state[2]);
     let table = halve!(table, 4, state[3]);
     let table = halve!(table, 2, state[4]);
-    choose(table[0], table[1], state[5])
+    let [decision] = halve!(table, 1, state[5]);
+    decision
 }
 
 /// Transposes 8 by 8 octets: octet k of word w in row r becomes octet r of word w in row k.
@@ -288,7 +315,10 @@ fn look_up(decisions: &[Bits; STATES], state: &[u64; 6]) -> u64 {
 fn transpose_octets(rows: &mut [[u64; 8]; 8]) {
     macro_rules! exchange {
         ($distance:literal, $mask:literal) => {
-            for r in (0..8).filter(|r| r & $distance == 0) {
+            for r in 0..8 {
+                if r & $distance != 0 {
+                    continue;
+                }
                 for w in 0..8 {
                     let moved = (rows[r][w] >> (8 * $distance) ^ rows[r + $distance][w]) & $mask;
                     rows[r + $distance][w] ^= moved;
