@@ -12,6 +12,8 @@ const UNSAFE_FILES: &[&str] = &[
     "fep/coding/src/crc/clmul.rs",
     "fep/coding/src/kernels/x86.rs",
     "fep/coding/src/ldpc/circulant/clmul.rs",
+    "fep/coding/src/ldpc/layered/avx2.rs",
+    "fep/coding/src/ldpc/layered/avx512.rs",
     "fep/coding/src/rs/vector/avx2.rs",
     "fep/coding/src/rs/vector/avx512.rs",
     "fep/coding/src/rs/vector/neon.rs",

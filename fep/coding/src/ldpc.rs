@@ -44,6 +44,7 @@ mod code;
 mod decoder;
 mod encoder;
 mod gang;
+mod layered;
 mod polynomial;
 mod quantisation;
 mod scalar;

@@ -3,6 +3,7 @@
 use super::LdpcSpec;
 use super::code::ParityChecks;
 use super::gang::{self, Job};
+use super::layered::VectorKernel;
 use super::scalar::ScalarKernel;
 use crate::isa::{Isa, IsaUnavailable};
 use crate::soft::SoftVerdict;
@@ -31,6 +32,7 @@ pub struct LdpcDecoder {
 #[derive(Debug, Clone)]
 enum Set {
     Scalar(ScalarKernel),
+    Vector(VectorKernel),
 }
 
 impl LdpcDecoder {
@@ -50,8 +52,10 @@ impl LdpcDecoder {
     pub fn with_isa(spec: LdpcSpec, iterations_max: u16, isa: Isa) -> Result<LdpcDecoder, IsaUnavailable> {
         let checks = ParityChecks::new(spec);
         let word = vec![0; checks.bits()];
-        isa.require()?;
-        let kernel = Set::Scalar(ScalarKernel::new(checks));
+        let kernel = match VectorKernel::new(&checks, isa)? {
+            Some(kernel) => Set::Vector(kernel),
+            None => Set::Scalar(ScalarKernel::new(checks)),
+        };
         let iterations_max = iterations_max.clamp(1, ITERATIONS_MAX);
         Ok(LdpcDecoder { spec, iterations_max, early_stop: true, kernel, word })
     }
@@ -102,6 +106,7 @@ impl LdpcDecoder {
         };
         match &mut self.kernel {
             Set::Scalar(kernel) => gang::decode(kernel, job),
+            Set::Vector(kernel) => kernel.decode(job),
         }
     }
 }

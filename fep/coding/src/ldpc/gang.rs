@@ -56,30 +56,20 @@ fn decode_gang(kernel: &mut impl Kernel, job: Job<'_>) {
         channel(spec, symbols, word);
         kernel.start(w, word);
     }
-    let mut finish = |kernel: &_, w: usize, converged: bool, iterations: u16| {
-        let symbols = &symbols[w * n..][..n];
-        let information = &mut information[w * k..][..k];
-        // Nothing received is no codeword, although the checks of all zeros hold.
-        let converged = converged && symbols.iter().any(|symbol| *symbol != 0);
-        verdicts[w] = SoftVerdict { converged, iterations, symbols_corrected: 0 };
-        if converged {
-            Kernel::beliefs(kernel, w, word);
-            let sent = match spec {
-                LdpcSpec::C2 => &word[C2_VIRTUAL_ZEROS..],
-                LdpcSpec::Ar4ja { .. } => &word[..n],
-            };
-            pack_signs(sent, information);
-            verdicts[w].symbols_corrected = corrected(symbols, sent);
-        } else {
-            pack_signs(symbols, information);
-        }
-    };
     let mut open: u64 = (1 << count) - 1;
     for iteration in 0..=iterations_max {
         if early_stop || iteration == iterations_max {
             for w in 0..count {
                 if open >> w & 1 == 1 && kernel.is_codeword(w) {
-                    finish(&*kernel, w, true, iteration);
+                    verdicts[w] = take(
+                        kernel,
+                        w,
+                        iteration,
+                        spec,
+                        &symbols[w * n..][..n],
+                        &mut information[w * k..][..k],
+                        word,
+                    );
                     open &= !(1 << w);
                 }
             }
@@ -96,6 +86,32 @@ fn decode_gang(kernel: &mut impl Kernel, job: Job<'_>) {
         }
     }
     for w in (0..count).filter(|w| open >> w & 1 == 1) {
-        finish(&*kernel, w, false, iterations_max);
+        verdicts[w] = SoftVerdict { converged: false, iterations: iterations_max, symbols_corrected: 0 };
+        pack_signs(&symbols[w * n..][..n], &mut information[w * k..][..k]);
     }
+}
+
+/// Information and verdict of word `w`, whose checks hold after `iterations`.
+#[inline(always)]
+fn take(
+    kernel: &impl Kernel,
+    w: usize,
+    iterations: u16,
+    spec: LdpcSpec,
+    symbols: &[i8],
+    information: &mut [u8],
+    word: &mut [i8],
+) -> SoftVerdict {
+    // Nothing received is no codeword, although the checks of all zeros hold.
+    if symbols.iter().all(|symbol| *symbol == 0) {
+        information.fill(0);
+        return SoftVerdict { converged: false, iterations, symbols_corrected: 0 };
+    }
+    kernel.beliefs(w, word);
+    let sent = match spec {
+        LdpcSpec::C2 => &word[C2_VIRTUAL_ZEROS..],
+        LdpcSpec::Ar4ja { .. } => &word[..symbols.len()],
+    };
+    pack_signs(sent, information);
+    SoftVerdict { converged: true, iterations, symbols_corrected: corrected(symbols, sent) }
 }
