@@ -8,6 +8,7 @@ pub mod engine;
 pub mod net;
 pub mod rs;
 pub mod sync;
+pub mod turbo;
 
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
@@ -18,5 +19,6 @@ pub fn all() -> Vec<Case> {
     cases.extend(net::cases());
     cases.extend(rs::cases());
     cases.extend(sync::cases());
+    cases.extend(turbo::cases());
     cases
 }

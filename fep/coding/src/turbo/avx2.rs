@@ -109,43 +109,71 @@ impl Lanes for Avx2 {
     type V = __m256i;
 
     #[inline(always)]
-    fn splat(self, value: i8) -> __m256i {
+    fn splat(self, value: u8) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_set1_epi8(value) }
+        unsafe { _mm256_set1_epi8(value as i8) }
     }
 
     #[inline(always)]
     fn add(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_adds_epi8(a, b) }
+        unsafe { _mm256_adds_epu8(a, b) }
     }
 
     #[inline(always)]
     fn sub(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_subs_epi8(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_max_epi8(a, b) }
+        unsafe { _mm256_subs_epu8(a, b) }
     }
 
     #[inline(always)]
     fn min(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm256_min_epi8(a, b) }
+        unsafe { _mm256_min_epu8(a, b) }
     }
 
     #[inline(always)]
-    fn three_quarters(self, v: __m256i) -> __m256i {
+    fn mean(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_avg_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn add_symbols(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm256_adds_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn penalties(self, symbol: __m256i) -> [__m256i; 2] {
         // SAFETY: `self` proves AVX2.
         unsafe {
-            let magnitude = _mm256_abs_epi8(v);
+            let zero = _mm256_setzero_si256();
+            [_mm256_max_epi8(_mm256_subs_epi8(zero, symbol), zero), _mm256_max_epi8(symbol, zero)]
+        }
+    }
+
+    #[inline(always)]
+    fn difference(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let most = _mm256_set1_epi8(127);
+            let above = _mm256_min_epu8(_mm256_subs_epu8(a, b), most);
+            _mm256_sub_epi8(above, _mm256_min_epu8(_mm256_subs_epu8(b, a), most))
+        }
+    }
+
+    #[inline(always)]
+    fn three_quarters(self, symbol: __m256i) -> __m256i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let magnitude = _mm256_abs_epi8(symbol);
             let rounded = _mm256_add_epi8(magnitude, _mm256_set1_epi8(2));
-            let quarter = _mm256_and_si256(_mm256_srli_epi16::<2>(rounded), _mm256_set1_epi8(0x3F));
-            _mm256_sign_epi8(_mm256_sub_epi8(magnitude, quarter), v)
+            // Shifted by pairs of octets: what comes from the neighbour is masked out.
+            let shifted = _mm256_srli_epi16::<2>(rounded);
+            let lost = _mm256_and_si256(shifted, _mm256_set1_epi8(0x3F));
+            let less = _mm256_sub_epi8(magnitude, lost);
+            _mm256_sign_epi8(less, symbol)
         }
     }
 
@@ -202,7 +230,7 @@ impl Codewords for Avx2 {
     }
 
     #[inline(always)]
-    fn lanes(self, v: __m256i) -> [i8; 64] {
+    fn lanes(self, v: __m256i) -> [u8; 64] {
         let mut lanes = [0; 64];
         // SAFETY: `self` proves AVX2; 32 octets of room are there.
         unsafe { _mm256_storeu_si256(lanes.as_mut_ptr().cast(), v) };
@@ -215,43 +243,71 @@ impl Lanes for Avx2Short {
     type V = __m128i;
 
     #[inline(always)]
-    fn splat(self, value: i8) -> __m128i {
+    fn splat(self, value: u8) -> __m128i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm_set1_epi8(value) }
+        unsafe { _mm_set1_epi8(value as i8) }
     }
 
     #[inline(always)]
     fn add(self, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm_adds_epi8(a, b) }
+        unsafe { _mm_adds_epu8(a, b) }
     }
 
     #[inline(always)]
     fn sub(self, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm_subs_epi8(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m128i, b: __m128i) -> __m128i {
-        // SAFETY: `self` proves AVX2.
-        unsafe { _mm_max_epi8(a, b) }
+        unsafe { _mm_subs_epu8(a, b) }
     }
 
     #[inline(always)]
     fn min(self, a: __m128i, b: __m128i) -> __m128i {
         // SAFETY: `self` proves AVX2.
-        unsafe { _mm_min_epi8(a, b) }
+        unsafe { _mm_min_epu8(a, b) }
     }
 
     #[inline(always)]
-    fn three_quarters(self, v: __m128i) -> __m128i {
+    fn mean(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm_avg_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn add_symbols(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: `self` proves AVX2.
+        unsafe { _mm_adds_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn penalties(self, symbol: __m128i) -> [__m128i; 2] {
         // SAFETY: `self` proves AVX2.
         unsafe {
-            let magnitude = _mm_abs_epi8(v);
+            let zero = _mm_setzero_si128();
+            [_mm_max_epi8(_mm_subs_epi8(zero, symbol), zero), _mm_max_epi8(symbol, zero)]
+        }
+    }
+
+    #[inline(always)]
+    fn difference(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let most = _mm_set1_epi8(127);
+            let above = _mm_min_epu8(_mm_subs_epu8(a, b), most);
+            _mm_sub_epi8(above, _mm_min_epu8(_mm_subs_epu8(b, a), most))
+        }
+    }
+
+    #[inline(always)]
+    fn three_quarters(self, symbol: __m128i) -> __m128i {
+        // SAFETY: `self` proves AVX2.
+        unsafe {
+            let magnitude = _mm_abs_epi8(symbol);
             let rounded = _mm_add_epi8(magnitude, _mm_set1_epi8(2));
-            let quarter = _mm_and_si128(_mm_srli_epi16::<2>(rounded), _mm_set1_epi8(0x3F));
-            _mm_sign_epi8(_mm_sub_epi8(magnitude, quarter), v)
+            // Shifted by pairs of octets: what comes from the neighbour is masked out.
+            let shifted = _mm_srli_epi16::<2>(rounded);
+            let lost = _mm_and_si128(shifted, _mm_set1_epi8(0x3F));
+            let less = _mm_sub_epi8(magnitude, lost);
+            _mm_sign_epi8(less, symbol)
         }
     }
 
@@ -276,13 +332,13 @@ impl Lanes for Avx2Short {
 
 impl States for Avx2Short {
     #[inline(always)]
-    fn load(self, from: &[i8; 16]) -> __m128i {
+    fn load(self, from: &[u8; 16]) -> __m128i {
         // SAFETY: 16 octets are there.
         unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn lanes(self, v: __m128i) -> [i8; 16] {
+    fn lanes(self, v: __m128i) -> [u8; 16] {
         let mut lanes = [0; 16];
         // SAFETY: 16 octets of room are there.
         unsafe { _mm_storeu_si128(lanes.as_mut_ptr().cast(), v) };

@@ -62,44 +62,71 @@ impl Lanes for Avx512 {
     type V = __m512i;
 
     #[inline(always)]
-    fn splat(self, value: i8) -> __m512i {
+    fn splat(self, value: u8) -> __m512i {
         // SAFETY: `self` proves AVX-512 BW.
-        unsafe { _mm512_set1_epi8(value) }
+        unsafe { _mm512_set1_epi8(value as i8) }
     }
 
     #[inline(always)]
     fn add(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 BW.
-        unsafe { _mm512_adds_epi8(a, b) }
+        unsafe { _mm512_adds_epu8(a, b) }
     }
 
     #[inline(always)]
     fn sub(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 BW.
-        unsafe { _mm512_subs_epi8(a, b) }
-    }
-
-    #[inline(always)]
-    fn max(self, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: `self` proves AVX-512 BW.
-        unsafe { _mm512_max_epi8(a, b) }
+        unsafe { _mm512_subs_epu8(a, b) }
     }
 
     #[inline(always)]
     fn min(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves AVX-512 BW.
-        unsafe { _mm512_min_epi8(a, b) }
+        unsafe { _mm512_min_epu8(a, b) }
     }
 
     #[inline(always)]
-    fn three_quarters(self, v: __m512i) -> __m512i {
+    fn mean(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_avg_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn add_symbols(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe { _mm512_adds_epi8(a, b) }
+    }
+
+    #[inline(always)]
+    fn penalties(self, symbol: __m512i) -> [__m512i; 2] {
         // SAFETY: `self` proves AVX-512 BW.
         unsafe {
-            let magnitude = _mm512_abs_epi8(v);
+            let zero = _mm512_setzero_si512();
+            [_mm512_max_epi8(_mm512_subs_epi8(zero, symbol), zero), _mm512_max_epi8(symbol, zero)]
+        }
+    }
+
+    #[inline(always)]
+    fn difference(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe {
+            let most = _mm512_set1_epi8(127);
+            let above = _mm512_min_epu8(_mm512_subs_epu8(a, b), most);
+            _mm512_sub_epi8(above, _mm512_min_epu8(_mm512_subs_epu8(b, a), most))
+        }
+    }
+
+    #[inline(always)]
+    fn three_quarters(self, symbol: __m512i) -> __m512i {
+        // SAFETY: `self` proves AVX-512 BW.
+        unsafe {
+            let magnitude = _mm512_abs_epi8(symbol);
             let rounded = _mm512_add_epi8(magnitude, _mm512_set1_epi8(2));
-            let quarter = _mm512_and_si512(_mm512_srli_epi16::<2>(rounded), _mm512_set1_epi8(0x3F));
-            let less = _mm512_sub_epi8(magnitude, quarter);
-            _mm512_mask_sub_epi8(less, _mm512_movepi8_mask(v), _mm512_setzero_si512(), less)
+            // Shifted by pairs of octets: what comes from the neighbour is masked out.
+            let shifted = _mm512_srli_epi16::<2>(rounded);
+            let lost = _mm512_and_si512(shifted, _mm512_set1_epi8(0x3F));
+            let less = _mm512_sub_epi8(magnitude, lost);
+            _mm512_mask_sub_epi8(less, _mm512_movepi8_mask(symbol), _mm512_setzero_si512(), less)
         }
     }
 
@@ -148,7 +175,7 @@ impl Codewords for Avx512 {
     }
 
     #[inline(always)]
-    fn lanes(self, v: __m512i) -> [i8; 64] {
+    fn lanes(self, v: __m512i) -> [u8; 64] {
         let mut lanes = [0; 64];
         // SAFETY: `self` proves AVX-512 F; 64 octets of room are there.
         unsafe { _mm512_storeu_si512(lanes.as_mut_ptr().cast(), v) };

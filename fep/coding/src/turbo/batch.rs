@@ -1,7 +1,7 @@
 //! The kernel for many codewords: one in each lane, so that states are whole vectors and the interleaver moves whole rows.
 
 use super::lanes::Codewords;
-use super::schedule::{CEILING, Code, FLOOR, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{BEST, Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
 use super::trellis::{BUTTERFLIES, G1, G1_G2_G3, G1_G3, G2_G3, STATES, feedback, label};
 
@@ -76,10 +76,9 @@ impl<L: Codewords> Batch<L> {
     fn branches<const SET: u8>(&self, place: usize, known: L::V) -> Branches<L::V> {
         let l = self.lanes;
         let zero = l.splat(0);
-        let penalties = |symbol: L::V| [l.min(symbol, zero), l.min(l.sub(zero, symbol), zero)];
         let mut parity = [zero; 8];
         for p in 0..Butterflies::<SET>::PARITIES {
-            let costs = penalties(self.symbols[place + p]);
+            let costs = l.penalties(self.symbols[place + p]);
             for label in 0..1 << p {
                 let before = parity[label];
                 parity[label] = if p == 0 { costs[0] } else { l.add(before, costs[0]) };
@@ -87,7 +86,7 @@ impl<L: Codewords> Batch<L> {
             }
         }
         let mut whole = [[zero; 8]; 2];
-        for (whole, cost) in whole.iter_mut().zip(penalties(known)) {
+        for (whole, cost) in whole.iter_mut().zip(l.penalties(known)) {
             for label in 0..Butterflies::<SET>::LABELS {
                 whole[label] = l.add(parity[label], cost);
             }
@@ -97,7 +96,7 @@ impl<L: Codewords> Batch<L> {
 
     #[inline(always)]
     fn known(&self, code: &Code, bit: usize) -> L::V {
-        self.lanes.add(self.symbols[bit * code.symbols_per_bit()], self.extrinsic[bit])
+        self.lanes.add_symbols(self.symbols[bit * code.symbols_per_bit()], self.extrinsic[bit])
     }
 
     #[inline(always)]
@@ -110,8 +109,8 @@ impl<L: Codewords> Batch<L> {
             let (low, high) = (after[b], after[b + 8]);
             let one = branches.whole[input][label];
             let other = branches.whole[1 - input][Butterflies::<SET>::complement(label)];
-            metrics[2 * b] = l.max(l.add(low, one), l.add(high, other));
-            metrics[2 * b + 1] = l.max(l.add(low, other), l.add(high, one));
+            metrics[2 * b] = self.merged(l.add(low, one), l.add(high, other));
+            metrics[2 * b + 1] = self.merged(l.add(low, other), l.add(high, one));
         }
         self.normalised(t, metrics)
     }
@@ -135,24 +134,31 @@ impl<L: Codewords> Batch<L> {
 
     #[inline(always)]
     fn only_zero(&self) -> Metrics<L> {
-        let mut metrics = [self.lanes.splat(FLOOR); STATES];
-        metrics[0] = self.lanes.splat(CEILING);
+        let mut metrics = [self.lanes.splat(IMPOSSIBLE); STATES];
+        metrics[0] = self.lanes.splat(BEST);
         metrics
+    }
+
+    /// The cost of a state that paths of these costs reach.
+    #[inline(always)]
+    fn merged(&self, a: L::V, b: L::V) -> L::V {
+        let l = self.lanes;
+        l.min(l.min(a, b), l.sub(l.mean(a, b), l.splat(MERGED)))
     }
 
     #[inline(always)]
     fn normalised(&self, t: usize, mut metrics: Metrics<L>) -> Metrics<L> {
         let l = self.lanes;
         if t.is_multiple_of(NORMALISED_EVERY) {
-            let mut largest = metrics;
+            let mut least = metrics;
             for half in [8, 4, 2, 1] {
                 for i in 0..half {
-                    largest[i] = l.max(largest[i], largest[i + half]);
+                    least[i] = l.min(least[i], least[i + half]);
                 }
             }
-            let lift = l.sub(l.splat(CEILING), largest[0]);
+            let too_much = l.sub(least[0], l.splat(BEST));
             for metric in &mut metrics {
-                *metric = l.add(*metric, lift);
+                *metric = l.sub(*metric, too_much);
             }
         }
         metrics
@@ -170,7 +176,7 @@ impl<L: Codewords> Batch<L> {
         }
         let from = (end + RUN_UP).min(code.steps());
         let known_end = from == code.steps();
-        let mut metrics = if known_end { self.ends[component] } else { [self.lanes.splat(CEILING); STATES] };
+        let mut metrics = if known_end { self.ends[component] } else { [self.lanes.splat(BEST); STATES] };
         for t in (end..from).rev() {
             metrics = self.backward::<SET>(code, component, t, &metrics);
         }
@@ -187,32 +193,33 @@ impl<L: Codewords> Batch<L> {
         after: &Metrics<L>,
     ) -> (L::V, Metrics<L>) {
         let l = self.lanes;
-        let floor = l.splat(FLOOR);
-        let mut best = [[floor; 8]; 2];
+        let impossible = l.splat(IMPOSSIBLE);
+        let mut least = [[impossible; 8]; 2];
         let mut metrics = *before;
         for (b, (input, label)) in Butterflies::<SET>::OF.into_iter().enumerate() {
             let complement = Butterflies::<SET>::complement(label);
             let (even, odd) = (before[2 * b], before[2 * b + 1]);
             let (low, high) = (after[b], after[b + 8]);
-            let of_one = l.max(l.add(even, low), l.add(odd, high));
-            let of_other = l.max(l.add(even, high), l.add(odd, low));
-            best[input][label] = l.max(best[input][label], of_one);
-            best[1 - input][complement] = l.max(best[1 - input][complement], of_other);
+            let of_one = l.min(l.add(even, low), l.add(odd, high));
+            let of_other = l.min(l.add(even, high), l.add(odd, low));
+            least[input][label] = l.min(least[input][label], of_one);
+            least[1 - input][complement] = l.min(least[1 - input][complement], of_other);
             let (one, other) = (branches.whole[input][label], branches.whole[1 - input][complement]);
-            metrics[b] = l.max(l.add(even, one), l.add(odd, other));
-            metrics[b + 8] = l.max(l.add(even, other), l.add(odd, one));
+            metrics[b] = self.merged(l.add(even, one), l.add(odd, other));
+            metrics[b + 8] = self.merged(l.add(even, other), l.add(odd, one));
         }
-        let mut said = [floor; 2];
-        for (said, best) in said.iter_mut().zip(best) {
+        let mut paths = [impossible; 2];
+        for (path, least) in paths.iter_mut().zip(least) {
             for label in 0..Butterflies::<SET>::LABELS {
-                *said = l.max(*said, l.add(best[label], branches.parity[label]));
+                *path = l.min(*path, l.add(least[label], branches.parity[label]));
             }
         }
-        (l.sub(said[0], said[1]), self.normalised(t + 1, metrics))
+        (l.difference(paths[1], paths[0]), self.normalised(t + 1, metrics))
     }
 
     #[inline(always)]
-    fn run<const SET: u8>(&mut self, code: &Code, component: usize, first: bool, decisions: &mut Decisions) {
+    fn run<const SET: u8>(&mut self, code: &Code, half: usize, decisions: &mut Decisions) {
+        let (component, first) = (half % 2, half < 2);
         let l = self.lanes;
         let mut forward = self.only_zero();
         for w in 0..code.windows() {
@@ -230,7 +237,7 @@ impl<L: Codewords> Batch<L> {
                 let said;
                 (said, forward) =
                     self.forward::<SET>(&branches, t, &forward, &self.backward[t - window.start]);
-                decisions.decide(bit, l.negative(l.add(known, said)));
+                decisions.decide(bit, l.negative(l.add_symbols(known, said)));
                 self.extrinsic[bit] = l.three_quarters(said);
             }
         }
@@ -289,12 +296,12 @@ impl<L: Codewords> Siso for Batch<L> {
     }
 
     #[inline(always)]
-    fn half_iteration(&mut self, code: &Code, component: usize, first: bool, decisions: &mut Decisions) {
-        match code.components[component].set {
-            G1 => self.run::<G1>(code, component, first, decisions),
-            G2_G3 => self.run::<G2_G3>(code, component, first, decisions),
-            G1_G3 => self.run::<G1_G3>(code, component, first, decisions),
-            _ => self.run::<G1_G2_G3>(code, component, first, decisions),
+    fn half_iteration(&mut self, code: &Code, half: usize, decisions: &mut Decisions) {
+        match code.components[half % 2].set {
+            G1 => self.run::<G1>(code, half, decisions),
+            G2_G3 => self.run::<G2_G3>(code, half, decisions),
+            G1_G3 => self.run::<G1_G3>(code, half, decisions),
+            _ => self.run::<G1_G2_G3>(code, half, decisions),
         }
     }
 
@@ -302,14 +309,14 @@ impl<L: Codewords> Siso for Batch<L> {
     fn count_contradicted(&self, codewords: &[u64], counts: &mut [u32; LANES_MAX]) {
         let l = self.lanes;
         // So many that the sums of a lane stay within an octet.
-        const ROWS: usize = 127;
+        const ROWS: usize = 255;
         for (symbols, words) in self.symbols.chunks(ROWS).zip(codewords.chunks(ROWS)) {
             let mut sums = l.splat(0);
             for (symbol, ones) in symbols.iter().zip(words) {
-                sums = l.sub(sums, l.contradicted(*symbol, *ones));
+                sums = l.add(sums, l.sub(l.contradicted(*symbol, *ones), l.splat(254)));
             }
             for (count, sum) in counts.iter_mut().zip(l.lanes(sums)) {
-                *count += sum as u32;
+                *count += u32::from(sum);
             }
         }
     }

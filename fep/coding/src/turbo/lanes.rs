@@ -6,7 +6,7 @@
 
 use std::fmt::Debug;
 
-/// Vectors of signed octets with saturating sums.
+/// Vectors of octets: costs without a sign, symbols with one.
 pub(super) trait Lanes: Copy + Debug {
     /// Lanes of a vector.
     const N: usize;
@@ -15,18 +15,24 @@ pub(super) trait Lanes: Copy + Debug {
     type V: Copy + Debug;
 
     /// The same in every lane.
-    fn splat(self, value: i8) -> Self::V;
-    /// Saturating sum.
+    fn splat(self, value: u8) -> Self::V;
+    /// Saturating sum of costs.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Saturating difference.
+    /// Saturating difference of costs: at least 0.
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The larger.
-    fn max(self, a: Self::V, b: Self::V) -> Self::V;
-    /// The smaller.
+    /// The lower cost.
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Three quarters of the magnitude, rounded, with the sign.
-    fn three_quarters(self, v: Self::V) -> Self::V;
-    /// Which lanes are below 0, lane 0 lowest.
+    /// The mean cost, rounded up.
+    fn mean(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Saturating sum of symbols.
+    fn add_symbols(self, a: Self::V, b: Self::V) -> Self::V;
+    /// What a 0, and what a 1, costs where a symbol was received.
+    fn penalties(self, symbol: Self::V) -> [Self::V; 2];
+    /// `a - b` of costs as a symbol, at most 127 in magnitude.
+    fn difference(self, a: Self::V, b: Self::V) -> Self::V;
+    /// A symbol less a quarter of its magnitude, rounded: what one component decoder tells the other.
+    fn three_quarters(self, symbol: Self::V) -> Self::V;
+    /// Which symbols are below 0, lane 0 lowest.
     fn negative(self, v: Self::V) -> u64;
     /// The lower halves of each 16 lanes of `a` and `b`, alternating.
     fn zip_low(self, a: Self::V, b: Self::V) -> Self::V;
@@ -38,20 +44,20 @@ pub(super) trait Lanes: Copy + Debug {
 pub(super) trait Codewords: Lanes {
     /// Sixteen octets each from `at`, `at + pitch`, ..., one behind the other; panics if they are not there.
     fn load_sixteens(self, from: &[i8], at: usize, pitch: usize) -> Self::V;
-    /// -1 in the lanes where the sign of `symbols` says another than `ones`, 0 elsewhere and where it says nothing.
+    /// 255 in the lanes where the sign of a symbol says another than `ones`, 0 elsewhere and where it says nothing.
     fn contradicted(self, symbols: Self::V, ones: u64) -> Self::V;
     /// The lanes, and zeros behind them.
-    fn lanes(self, v: Self::V) -> [i8; 64];
+    fn lanes(self, v: Self::V) -> [u8; 64];
 }
 
 /// Sixteen [`Lanes`] with a state of the trellis in each.
 pub(super) trait States: Lanes {
     /// From an array.
-    fn load(self, from: &[i8; 16]) -> Self::V;
+    fn load(self, from: &[u8; 16]) -> Self::V;
     /// To an array.
-    fn lanes(self, v: Self::V) -> [i8; 16];
+    fn lanes(self, v: Self::V) -> [u8; 16];
     /// Lane i becomes lane `places[i]` (0 to 15).
     fn pick(self, v: Self::V, places: Self::V) -> Self::V;
-    /// `one` where `choice` is negative, else `zero`.
+    /// `one` where the highest bit of `choice` is set, else `zero`.
     fn choose(self, choice: Self::V, zero: Self::V, one: Self::V) -> Self::V;
 }

@@ -2,7 +2,7 @@
 //! so that the backward recursion of the next window runs beside the forward one of this.
 
 use super::lanes::States;
-use super::schedule::{CEILING, Code, FLOOR, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{BEST, Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
 use super::trellis::{Component, STATES, feedback, label, next};
 
@@ -65,7 +65,7 @@ impl<V: Copy> Patterns<V> {
     fn new<L: States<V = V>>(l: L, component: &Component) -> Patterns<V> {
         let lanes = |of: &dyn Fn(u8) -> usize| {
             let mut lanes = [0; STATES];
-            lanes.iter_mut().enumerate().for_each(|(i, lane)| *lane = of(i as u8) as i8);
+            lanes.iter_mut().enumerate().for_each(|(i, lane)| *lane = of(i as u8) as u8);
             l.load(&lanes)
         };
         let branch = |state: u8, input: u8| {
@@ -115,11 +115,10 @@ impl<L: States> Single<L> {
     #[inline(always)]
     fn branches(&self, code: &Code, component: usize, t: usize, known: i8) -> Branches<L::V> {
         let l = self.lanes;
-        let zero = l.splat(0);
         let patterns = &self.patterns[component];
         let penalty = |symbol: i8, ones: L::V| {
-            let symbol = l.splat(symbol);
-            l.choose(ones, l.min(symbol, zero), l.min(l.sub(zero, symbol), zero))
+            let [zero, one] = l.penalties(l.splat(symbol as u8));
+            l.choose(ones, zero, one)
         };
         let place = code.parity_place(component, t);
         let mut parity = penalty(self.symbols[place], patterns.parities[0]);
@@ -135,7 +134,7 @@ impl<L: States> Single<L> {
         let by = |input: usize| {
             l.add(l.pick(after, patterns.behind[input]), l.pick(whole, patterns.branch_behind[input]))
         };
-        self.normalised(patterns, t, l.max(by(0), by(1)))
+        self.normalised(patterns, t, self.merged(by(0), by(1)))
     }
 
     #[inline(always)]
@@ -144,13 +143,20 @@ impl<L: States> Single<L> {
         if !t.is_multiple_of(NORMALISED_EVERY) {
             return metrics;
         }
-        let largest = patterns.turns.iter().fold(metrics, |largest, turn| l.max(largest, l.pick(largest, *turn)));
-        l.add(metrics, l.sub(l.splat(CEILING), largest))
+        let least = patterns.turns.iter().fold(metrics, |least, turn| l.min(least, l.pick(least, *turn)));
+        l.sub(metrics, l.sub(least, l.splat(BEST)))
+    }
+
+    /// The cost of a state that paths of these costs reach.
+    #[inline(always)]
+    fn merged(&self, a: L::V, b: L::V) -> L::V {
+        let l = self.lanes;
+        l.min(l.min(a, b), l.sub(l.mean(a, b), l.splat(MERGED)))
     }
 
     fn only_zero(&self) -> L::V {
-        let mut metrics = [FLOOR; STATES];
-        metrics[0] = CEILING;
+        let mut metrics = [IMPOSSIBLE; STATES];
+        metrics[0] = BEST;
         self.lanes.load(&metrics)
     }
 
@@ -160,7 +166,7 @@ impl<L: States> Single<L> {
         let l = self.lanes;
         let patterns = &self.patterns[component];
         let mut odd = [0; STATES];
-        odd.iter_mut().enumerate().filter(|(s, _)| feedback(*s as u8) == 1).for_each(|(_, lane)| *lane = -128);
+        odd.iter_mut().enumerate().filter(|(s, _)| feedback(*s as u8) == 1).for_each(|(_, lane)| *lane = 0x80);
         let odd = l.load(&odd);
         let mut metrics = self.only_zero();
         for t in code.tail().rev() {
@@ -186,7 +192,7 @@ impl<L: States> Single<L> {
         }
         let from = (end + RUN_UP).min(code.steps());
         let known_end = from == code.steps();
-        let mut metrics = if known_end { self.ends[component] } else { self.lanes.splat(CEILING) };
+        let mut metrics = if known_end { self.ends[component] } else { self.lanes.splat(BEST) };
         for t in (end..from).rev() {
             let whole = self.branches(code, component, t, self.known[t]).whole;
             metrics = self.backward(&self.patterns[component], t, whole, metrics);
@@ -202,19 +208,19 @@ impl<L: States> Single<L> {
         self.backward(&self.patterns[component], t, branches.whole, after)
     }
 
-    /// What the code says of a group of inputs, in the lower eight lanes, from the metrics of the paths through every
+    /// What the code says of a group of inputs, in the lower eight lanes, from the costs of the paths through every
     /// state with input 0 (the first eight vectors) and 1.
     #[inline(always)]
     fn said(&self, patterns: &Patterns<L::V>, mut paths: [L::V; 2 * GROUP]) -> L::V {
         let l = self.lanes;
-        // Each step halves the vectors: lanes of two alternate, and the larger half of each remains.
+        // Each step halves the vectors: lanes of two alternate, and the lower half of each remains.
         for width in [8, 4, 2, 1] {
             for i in 0..width {
                 let (a, b) = (paths[i], paths[i + width]);
-                paths[i] = l.max(l.zip_low(a, b), l.zip_high(a, b));
+                paths[i] = l.min(l.zip_low(a, b), l.zip_high(a, b));
             }
         }
-        l.sub(paths[0], l.pick(paths[0], patterns.upper))
+        l.difference(l.pick(paths[0], patterns.upper), paths[0])
     }
 }
 
@@ -230,7 +236,8 @@ impl<L: States> Siso for Single<L> {
     }
 
     #[inline(always)]
-    fn half_iteration(&mut self, code: &Code, component: usize, first: bool, decisions: &mut Decisions) {
+    fn half_iteration(&mut self, code: &Code, half: usize, decisions: &mut Decisions) {
+        let (component, first) = (half % 2, half < 2);
         let l = self.lanes;
         let patterns = self.patterns[component];
         let step = code.symbols_per_bit();
@@ -265,21 +272,19 @@ impl<L: States> Siso for Single<L> {
                             l.pick(branches.whole, patterns.branch_before[odd]),
                         )
                     };
-                    forward = self.normalised(&patterns, t + 1, l.max(from(0), from(1)));
+                    forward = self.normalised(&patterns, t + 1, self.merged(from(0), from(1)));
                     if let Some(t) = following.next_back() {
                         metrics = self.backward_into(code, component, t, w + 1, metrics);
                     }
                 }
                 let said = self.said(&patterns, paths);
-                let known: [i8; GROUP] = std::array::from_fn(|i| self.known[group + i]);
-                let mut wide = [0; 16];
-                wide[..GROUP].copy_from_slice(&known);
-                let ones = l.negative(l.add(l.load(&wide), said));
+                let known = std::array::from_fn(|i| if i < GROUP { self.known[group + i] as u8 } else { 0 });
+                let ones = l.negative(l.add_symbols(l.load(&known), said));
                 let passed_on = l.lanes(l.three_quarters(said));
                 for i in 0..GROUP {
                     let bit = usize::from(code.orders[component][group + i]);
                     decisions.decide(bit, ones >> i & 1);
-                    self.extrinsic[bit] = passed_on[i];
+                    self.extrinsic[bit] = passed_on[i] as i8;
                 }
             }
             if w + 1 < code.windows() {
