@@ -10,6 +10,7 @@ pub mod net;
 pub mod rs;
 pub mod sync;
 pub mod tc;
+pub mod turbo;
 
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
@@ -22,5 +23,6 @@ pub fn all() -> Vec<Case> {
     cases.extend(rs::cases());
     cases.extend(sync::cases());
     cases.extend(tc::cases());
+    cases.extend(turbo::cases());
     cases
 }

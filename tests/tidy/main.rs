@@ -18,6 +18,8 @@ const UNSAFE_FILES: &[&str] = &[
     "fep/coding/src/rs/vector/avx512.rs",
     "fep/coding/src/rs/vector/neon.rs",
     "fep/coding/src/tc/ldpc/x86.rs",
+    "fep/coding/src/turbo/avx2.rs",
+    "fep/coding/src/turbo/avx512.rs",
     "fep/engine/src/realtime.rs",
     "hw/net/src/buffers.rs",
     "hw/net/src/ring.rs",

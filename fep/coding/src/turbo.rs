@@ -23,11 +23,21 @@
 //! # Ok::<(), fep_coding::turbo::TurboSpecError>(())
 //! ```
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod batch;
 mod decoder;
 mod encoder;
 mod interleaver;
+#[cfg(target_arch = "x86_64")]
+mod lanes;
 mod scalar;
 mod schedule;
+#[cfg(target_arch = "x86_64")]
+mod single;
 mod siso;
 mod trellis;
 

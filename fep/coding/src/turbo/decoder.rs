@@ -5,12 +5,23 @@ use serde::{Deserialize, Serialize};
 use super::scalar::Scalar;
 use super::schedule::Code;
 use super::siso::{self, Scratch};
+#[cfg(target_arch = "x86_64")]
+use super::{
+    avx2::{self, Avx2, Avx2Short},
+    avx512::{self, Avx512},
+    batch::Batch,
+    lanes::Lanes,
+    single::Single,
+};
 use super::{TurboSpec, TurboSpecError};
-use crate::isa::Isa;
+use crate::isa::{Isa, IsaUnavailable};
 use crate::soft::SoftVerdict;
 
 /// The most iterations a decoder may be given.
 pub const ITERATIONS_MAX: u8 = 50;
+/// From so many codewords on, a batch takes less time than one after the other.
+#[cfg(target_arch = "x86_64")]
+const BATCH_MIN: usize = 8;
 
 /// When the work on a codeword ends before the last iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -59,6 +70,40 @@ pub struct TurboDecoder {
 #[derive(Debug)]
 enum Kernel {
     Scalar(Box<Scalar>),
+    #[cfg(target_arch = "x86_64")]
+    Avx2 { single: Box<Single<Avx2Short>>, batch: Box<Batch<Avx2>> },
+    #[cfg(target_arch = "x86_64")]
+    Avx512 { single: Box<Single<Avx2Short>>, batch: Box<Batch<Avx512>> },
+}
+
+impl Kernel {
+    fn new(code: &Code, isa: Isa) -> Result<Kernel, IsaUnavailable> {
+        Ok(match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Kernel::Avx2 {
+                single: Box::new(Avx2Short::new()?.single(code)),
+                batch: Box::new(Avx2::new()?.batch(code)),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Kernel::Avx512 {
+                single: Box::new(Avx2Short::new()?.single(code)),
+                batch: Box::new(Avx512::new()?.batch(code)),
+            },
+            _ => Kernel::Scalar(Box::new(Scalar::new(code))),
+        })
+    }
+
+    /// How many of `waiting` codewords are decoded together next.
+    fn width(&self, waiting: usize) -> usize {
+        let together = |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
+        match self {
+            Kernel::Scalar(_) => 1,
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx2 { .. } => together(Avx2::N, BATCH_MIN),
+            #[cfg(target_arch = "x86_64")]
+            Kernel::Avx512 { .. } => together(Avx512::N, BATCH_MIN),
+        }
+    }
 }
 
 impl TurboDecoder {
@@ -86,9 +131,7 @@ impl TurboDecoder {
         let isa = isa.require()?;
         let code = Code::new(spec);
         let scratch = Scratch::new(&code);
-        let kernel = match isa {
-            _ => Kernel::Scalar(Box::new(Scalar::new(&code))),
-        };
+        let kernel = Kernel::new(&code, isa)?;
         Ok(TurboDecoder { code, decoding, isa, scratch, kernel })
     }
 
@@ -132,7 +175,7 @@ impl TurboDecoder {
         );
         let mut next = 0;
         while next < count {
-            let width = 1;
+            let width = self.kernel.width(count - next);
             let symbols = &symbols[next * bits..][..width * bits];
             let frames = &mut frames[next * len..][..width * len];
             let verdicts = &mut verdicts[next..][..width];
@@ -140,6 +183,18 @@ impl TurboDecoder {
             match &mut self.kernel {
                 Kernel::Scalar(kernel) => {
                     siso::decode(&mut **kernel, code, decoding, scratch, symbols, frames, verdicts);
+                }
+                #[cfg(target_arch = "x86_64")]
+                Kernel::Avx2 { single, .. } | Kernel::Avx512 { single, .. } if width == 1 => {
+                    avx2::decode_single(single, code, decoding, scratch, symbols, frames, verdicts);
+                }
+                #[cfg(target_arch = "x86_64")]
+                Kernel::Avx2 { batch, .. } => {
+                    avx2::decode_batch(batch, code, decoding, scratch, symbols, frames, verdicts);
+                }
+                #[cfg(target_arch = "x86_64")]
+                Kernel::Avx512 { batch, .. } => {
+                    avx512::decode(batch, code, decoding, scratch, symbols, frames, verdicts);
                 }
             }
             next += width;

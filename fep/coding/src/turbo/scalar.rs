@@ -1,10 +1,10 @@
 //! The reference: one codeword, every state and branch written out. All other kernels give its answers.
 
-use super::schedule::{CEILING, Code, FLOOR, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{BEST, Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
 use super::trellis::{STATES, feedback, label, next};
 
-type Metrics = [i8; STATES];
+type Metrics = [u8; STATES];
 
 #[derive(Debug, Clone)]
 pub(super) struct Scalar {
@@ -23,9 +23,9 @@ pub(super) struct Scalar {
 /// What the branches of a bit time cost.
 struct Branches {
     /// By the parities.
-    parity: [i8; 8],
+    parity: [u8; 8],
     /// By the input and the parities.
-    whole: [[i8; 8]; 2],
+    whole: [[u8; 8]; 2],
 }
 
 impl Scalar {
@@ -45,12 +45,12 @@ impl Scalar {
         let parities = code.components[component].set.count_ones() as usize;
         let place = code.parity_place(component, t);
         let parity = std::array::from_fn(|label| {
-            (0..parities).fold(0_i8, |sum, p| {
+            (0..parities).fold(0_u8, |sum, p| {
                 // A punctured symbol is alone in its bit time.
                 sum.saturating_add(penalty(self.symbols[place + p], label >> p & 1 == 1))
             })
         });
-        let whole = [false, true].map(|one| parity.map(|sum: i8| sum.saturating_add(penalty(known, one))));
+        let whole = [false, true].map(|one| parity.map(|sum: u8| sum.saturating_add(penalty(known, one))));
         Branches { parity, whole }
     }
 
@@ -69,7 +69,7 @@ impl Scalar {
                 after[usize::from(next(state, adder))]
                     .saturating_add(branches.whole[input][label(state, adder, set)])
             };
-            by(0).max(by(1))
+            merged(by(0), by(1))
         };
         normalised(t, std::array::from_fn(|state| metric(state as u8)))
     }
@@ -95,7 +95,7 @@ impl Scalar {
             return self.entries[component][w + 1];
         }
         let from = (end + RUN_UP).min(code.steps());
-        let start = if from == code.steps() { self.ends[component] } else { [CEILING; STATES] };
+        let start = if from == code.steps() { self.ends[component] } else { [BEST; STATES] };
         (end..from).rev().fold(start, |metrics, t| self.backward(code, component, t, &metrics))
     }
 
@@ -110,19 +110,19 @@ impl Scalar {
     ) -> (i8, Metrics) {
         let set = code.components[component].set;
         let branches = self.branches(code, component, t, self.known(code, component, t));
-        let mut best = [FLOOR; 2];
-        let mut metrics = [FLOOR; STATES];
+        let mut least = [IMPOSSIBLE; 2];
+        let mut arriving = [[IMPOSSIBLE; 2]; STATES];
         for state in 0..STATES as u8 {
             for adder in [0, 1] {
                 let input = usize::from(adder ^ feedback(state));
                 let label = label(state, adder, set);
                 let (from, to) = (before[usize::from(state)], usize::from(next(state, adder)));
-                let said = from.saturating_add(after[to]).saturating_add(branches.parity[label]);
-                best[input] = best[input].max(said);
-                metrics[to] = metrics[to].max(from.saturating_add(branches.whole[input][label]));
+                let path = from.saturating_add(after[to]).saturating_add(branches.parity[label]);
+                least[input] = least[input].min(path);
+                arriving[to][usize::from(state % 2)] = from.saturating_add(branches.whole[input][label]);
             }
         }
-        (best[0].saturating_sub(best[1]), normalised(t + 1, metrics))
+        (difference(least[1], least[0]), normalised(t + 1, arriving.map(|[even, odd]| merged(even, odd))))
     }
 }
 
@@ -136,7 +136,8 @@ impl Siso for Scalar {
         self.ends = [self.end(code, 0), self.end(code, 1)];
     }
 
-    fn half_iteration(&mut self, code: &Code, component: usize, first: bool, decisions: &mut Decisions) {
+    fn half_iteration(&mut self, code: &Code, half: usize, decisions: &mut Decisions) {
+        let (component, first) = (half % 2, half < 2);
         let mut forward = only_zero();
         for w in 0..code.windows() {
             let window = code.window(w);
@@ -165,26 +166,37 @@ impl Siso for Scalar {
 }
 
 fn only_zero() -> Metrics {
-    let mut metrics = [FLOOR; STATES];
-    metrics[0] = CEILING;
+    let mut metrics = [IMPOSSIBLE; STATES];
+    metrics[0] = BEST;
     metrics
 }
 
 /// What a branch costs whose bit is `one` where `symbol` was received.
-fn penalty(symbol: i8, one: bool) -> i8 {
-    if one { 0_i8.saturating_sub(symbol).min(0) } else { symbol.min(0) }
+fn penalty(symbol: i8, one: bool) -> u8 {
+    if one { symbol.max(0) as u8 } else { 0_i8.saturating_sub(symbol).max(0) as u8 }
 }
 
-/// The metrics at bit time `t`, lifted when it is time.
+/// The cost of a state that paths of these costs reach.
+fn merged(a: u8, b: u8) -> u8 {
+    let mean = u16::from(a).midpoint(u16::from(b) + 1) as u8;
+    a.min(b).min(mean.saturating_sub(MERGED))
+}
+
+/// `a - b`, cut off.
+fn difference(a: u8, b: u8) -> i8 {
+    (i16::from(a) - i16::from(b)).clamp(-127, 127) as i8
+}
+
+/// The metrics at bit time `t`, lowered when it is time.
 fn normalised(t: usize, metrics: Metrics) -> Metrics {
     if !t.is_multiple_of(NORMALISED_EVERY) {
         return metrics;
     }
-    let largest = metrics.iter().copied().fold(FLOOR, i8::max);
-    metrics.map(|metric| metric.saturating_add(CEILING.saturating_sub(largest)))
+    let least = metrics.iter().copied().fold(IMPOSSIBLE, u8::min);
+    metrics.map(|metric| metric - least.saturating_sub(BEST))
 }
 
-/// Three quarters, rounded to the nearest and half towards zero... of the magnitude.
+/// Less by a quarter of the magnitude, rounded.
 fn three_quarters(value: i8) -> i8 {
     let magnitude = value.unsigned_abs();
     let less = (magnitude - ((magnitude + 2) >> 2)) as i8;

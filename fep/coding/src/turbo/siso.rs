@@ -16,8 +16,8 @@ pub(super) trait Siso {
     /// Takes the symbols of `count` codewords, one behind the other, and forgets those before.
     fn load(&mut self, code: &Code, symbols: &[i8], count: usize);
 
-    /// Half an iteration: the component decoder of encoder a (0) or b (1). `first`: its first on these symbols.
-    fn half_iteration(&mut self, code: &Code, component: usize, first: bool, decisions: &mut Decisions);
+    /// Half iteration `half` (0, 1, ...): encoders a and b by turns.
+    fn half_iteration(&mut self, code: &Code, half: usize, decisions: &mut Decisions);
 
     /// Adds to `counts` how many symbols of each codeword contradict `codewords`, which has one word for each symbol.
     fn count_contradicted(&self, codewords: &[u64], counts: &mut [u32; LANES_MAX]);
@@ -79,7 +79,7 @@ pub(super) fn decode<S: Siso>(
     let mut converged = 0;
     for half in 0..2 * usize::from(decoding.iterations_max) {
         decisions.changed = 0;
-        siso.half_iteration(code, half % 2, half < 2, decisions);
+        siso.half_iteration(code, half, decisions);
         if half == 0 {
             continue;
         }

@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use fep_ccsds::record::FrameFlags;
-use fep_coding::conv::ViterbiDecoder as ConvReceiver;
+use fep_coding::conv::ConvReceiver;
 use fep_coding::soft::{SoftFormat, SoftSync, Unpacker};
 use fep_coding::{Block, CodeSpec, FrameSync, Isa, SyncCounters, SyncState};
 
@@ -101,7 +101,8 @@ impl SymbolInput {
             }
             Stage::Convolutional { receiver, octets, sync } => {
                 octets.clear();
-                receiver.push(symbols, octets);
+                // Where it finds and loses its phase, the synchroniser behind it tells by its lock.
+                receiver.push(symbols, octets, &mut |_| {});
                 sync.push(octets, &mut |block| batch.push_block(&block, rx_tai_ns, sink));
             }
             Stage::Blocks { sync, batches } => {
@@ -180,8 +181,9 @@ impl SymbolInput {
                 decider.finish();
                 sync.reset();
             }
-            Stage::Convolutional { receiver, sync, .. } => {
-                receiver.finish(&mut Vec::new());
+            Stage::Convolutional { receiver, octets, sync } => {
+                octets.clear();
+                receiver.finish(octets);
                 sync.reset();
             }
             Stage::Blocks { sync, batches } => {
