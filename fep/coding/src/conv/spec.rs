@@ -270,8 +270,7 @@ impl ConvSpec {
         let period = self.rate.period_symbols() as u64;
         let rest = (symbols % period) as usize;
         // The first symbol that has not come belongs to the first bit that is not complete.
-        symbols / period * self.rate.period_bits() as u64
-            + u64::from(self.rate.places(self.g2_first)[rest] / 2)
+        symbols / period * self.rate.period_bits() as u64 + u64::from(self.rate.places(self.g2_first)[rest] / 2)
     }
 
     /// Index of the first symbol that belongs to `bit` of a stream.
