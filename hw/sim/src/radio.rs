@@ -6,6 +6,9 @@ use crate::ledger::{Ledger, Memory};
 use crate::source::{DownlinkSpec, SourceError};
 use crate::symbols::{SymbolChannel, SymbolCounts, SymbolSpec};
 
+/// The carrier stays on behind the last frame, so that a decoder whose answers come late gives it out.
+const TRAIL_SYMBOLS: usize = 16_384;
+
 /// Transmitter, channel and demodulator of one station.
 #[derive(Debug)]
 pub(crate) struct Radio {
@@ -47,6 +50,9 @@ impl Radio {
     pub(crate) fn finish(&mut self, octets: &mut Vec<u8>) {
         self.symbols.clear();
         self.encoder.finish(&mut self.symbols);
+        if self.encoder.spec().convolutional().is_some() {
+            self.symbols.extend((0..TRAIL_SYMBOLS).map(|i| if i % 3 == 0 { 1 } else { -1 }));
+        }
         if !self.symbols.is_empty() {
             self.channel.push(&self.symbols, octets);
         }
