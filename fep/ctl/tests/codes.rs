@@ -37,7 +37,7 @@ fn a_file_of_frames_is_encoded_and_decoded_again_with_every_code() {
         ("turbo-1-4", 446, true, "2.5"),
         ("turbo-1-6", 223, true, "2.5"),
         ("ldpc-1-2", 128, true, "5"),
-        ("ldpc-c2", 892, false, "6"),
+        ("ldpc-c2", 892, true, "6"),
         ("ldpc-stream", 1115, true, "6"),
     ] {
         let count = 20;

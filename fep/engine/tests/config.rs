@@ -90,7 +90,7 @@ reconnect_min_ms = 9000
 channel = "npp/hrd"
 "#;
     let channels =
-        "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
+        "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, lab/concatenated, lab/convolutional, lab/ldpc-1-2, lab/ldpc-c2, lab/ldpc-stream, lab/turbo-1-2, lab/turbo-1-3, lab/turbo-1-4, lab/turbo-1-6, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
     let keys = "control_group, control_mode, control_socket, cores, lock_memory, log, metrics_address, \
                 realtime_priority, run_dir";
     let expected = [
