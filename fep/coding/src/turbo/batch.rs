@@ -27,6 +27,14 @@ pub(super) struct Batch<L: Codewords> {
     tile: Vec<i8>,
 }
 
+/// A block once for each number, which is a constant there: metrics then stay in registers, where a loop that the
+/// compiler leaves a loop would keep them in memory.
+macro_rules! unrolled {
+    ($i:ident in 8 $body:block) => { unrolled!($i in [0 1 2 3 4 5 6 7] $body) };
+    ($i:ident in 16 $body:block) => { unrolled!($i in [0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15] $body) };
+    ($i:ident in [$($n:literal)*] $body:block) => { $( { let $i: usize = $n; $body } )* };
+}
+
 /// What the branches of a bit time cost: by the parities alone, and by input and parities.
 struct Branches<V> {
     parity: [V; 8],
@@ -77,20 +85,25 @@ impl<L: Codewords> Batch<L> {
         let l = self.lanes;
         let zero = l.splat(0);
         let mut parity = [zero; 8];
-        for p in 0..Butterflies::<SET>::PARITIES {
-            let costs = l.penalties(self.symbols[place + p]);
-            for label in 0..1 << p {
-                let before = parity[label];
-                parity[label] = if p == 0 { costs[0] } else { l.add(before, costs[0]) };
-                parity[label | 1 << p] = if p == 0 { costs[1] } else { l.add(before, costs[1]) };
-            }
+        let [zero_costs, one_costs] = l.penalties(self.symbols[place]);
+        (parity[0], parity[1]) = (zero_costs, one_costs);
+        for p in 1..Butterflies::<SET>::PARITIES {
+            let [zero_costs, one_costs] = l.penalties(self.symbols[place + p]);
+            unrolled!(label in [0 1 2 3] {
+                if label < 1 << p {
+                    parity[label | 1 << p] = l.add(parity[label], one_costs);
+                    parity[label] = l.add(parity[label], zero_costs);
+                }
+            });
         }
         let mut whole = [[zero; 8]; 2];
-        for (whole, cost) in whole.iter_mut().zip(l.penalties(known)) {
-            for label in 0..Butterflies::<SET>::LABELS {
-                whole[label] = l.add(parity[label], cost);
+        let [zero_costs, one_costs] = l.penalties(known);
+        unrolled!(label in 8 {
+            if label < Butterflies::<SET>::LABELS {
+                whole[0][label] = l.add(parity[label], zero_costs);
+                whole[1][label] = l.add(parity[label], one_costs);
             }
-        }
+        });
         Branches { parity, whole }
     }
 
@@ -105,13 +118,14 @@ impl<L: Codewords> Batch<L> {
         let bit = usize::from(code.orders[component][t]);
         let branches = self.branches::<SET>(code.parity_place(component, t), self.known(code, bit));
         let mut metrics = *after;
-        for (b, (input, label)) in Butterflies::<SET>::OF.into_iter().enumerate() {
+        unrolled!(b in 8 {
+            let (input, label) = Butterflies::<SET>::OF[b];
             let (low, high) = (after[b], after[b + 8]);
             let one = branches.whole[input][label];
             let other = branches.whole[1 - input][Butterflies::<SET>::complement(label)];
             metrics[2 * b] = self.merged(l.add(low, one), l.add(high, other));
             metrics[2 * b + 1] = self.merged(l.add(low, other), l.add(high, one));
-        }
+        });
         self.normalised(t, metrics)
     }
 
@@ -150,16 +164,12 @@ impl<L: Codewords> Batch<L> {
     fn normalised(&self, t: usize, mut metrics: Metrics<L>) -> Metrics<L> {
         let l = self.lanes;
         if t.is_multiple_of(NORMALISED_EVERY) {
-            let mut least = metrics;
-            for half in [8, 4, 2, 1] {
-                for i in 0..half {
-                    least[i] = l.min(least[i], least[i + half]);
-                }
-            }
-            let too_much = l.sub(least[0], l.splat(BEST));
-            for metric in &mut metrics {
-                *metric = l.sub(*metric, too_much);
-            }
+            // Four chains, so that they run beside each other.
+            let mut least = [metrics[0], metrics[1], metrics[2], metrics[3]];
+            unrolled!(i in 16 { least[i % 4] = l.min(least[i % 4], metrics[i]) });
+            let least = l.min(l.min(least[0], least[1]), l.min(least[2], least[3]));
+            let too_much = l.sub(least, l.splat(BEST));
+            unrolled!(i in 16 { metrics[i] = l.sub(metrics[i], too_much) });
         }
         metrics
     }
@@ -196,7 +206,8 @@ impl<L: Codewords> Batch<L> {
         let impossible = l.splat(IMPOSSIBLE);
         let mut least = [[impossible; 8]; 2];
         let mut metrics = *before;
-        for (b, (input, label)) in Butterflies::<SET>::OF.into_iter().enumerate() {
+        unrolled!(b in 8 {
+            let (input, label) = Butterflies::<SET>::OF[b];
             let complement = Butterflies::<SET>::complement(label);
             let (even, odd) = (before[2 * b], before[2 * b + 1]);
             let (low, high) = (after[b], after[b + 8]);
@@ -207,13 +218,14 @@ impl<L: Codewords> Batch<L> {
             let (one, other) = (branches.whole[input][label], branches.whole[1 - input][complement]);
             metrics[b] = self.merged(l.add(even, one), l.add(odd, other));
             metrics[b + 8] = self.merged(l.add(even, other), l.add(odd, one));
-        }
+        });
         let mut paths = [impossible; 2];
-        for (path, least) in paths.iter_mut().zip(least) {
-            for label in 0..Butterflies::<SET>::LABELS {
-                *path = l.min(*path, l.add(least[label], branches.parity[label]));
+        unrolled!(label in 8 {
+            if label < Butterflies::<SET>::LABELS {
+                paths[0] = l.min(paths[0], l.add(least[0][label], branches.parity[label]));
+                paths[1] = l.min(paths[1], l.add(least[1][label], branches.parity[label]));
             }
-        }
+        });
         (l.difference(paths[1], paths[0]), self.normalised(t + 1, metrics))
     }
 

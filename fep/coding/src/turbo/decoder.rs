@@ -29,7 +29,7 @@ const BATCH_MIN: usize = 8;
 pub enum TurboStop {
     /// Never.
     Never,
-    /// As soon as half an iteration changes no decision.
+    /// As soon as an iteration changes no decision: neither of its halves.
     #[default]
     Agreement,
     /// As soon as the CRC-16 holds that ends the frame (the FECF of 132.0-B-3 4.1.6 and 732.0-B-4 4.1.6).
@@ -56,7 +56,7 @@ impl Default for TurboDecoding {
 ///
 /// Iterated max-log-MAP in saturated octets, extrinsic information scaled by 3/4. It decodes to the same bits and verdicts
 /// on every instruction set, alone and in a batch. A verdict's `converged` says that the stop rule was met (without one:
-/// that the last half iteration changed no decision); `iterations` counts begun iterations; erased symbols (0) never
+/// that the last iteration changed no decision); `iterations` counts begun iterations; erased symbols (0) never
 /// count as corrected. A codeword that does not converge is given as far as it was decoded.
 #[derive(Debug)]
 pub struct TurboDecoder {

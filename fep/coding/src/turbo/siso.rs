@@ -76,19 +76,21 @@ pub(super) fn decode<S: Siso>(
     let Scratch { decisions, codewords } = scratch;
     decisions.active = all;
     verdicts.fill(SoftVerdict { iterations: u16::from(decoding.iterations_max), ..SoftVerdict::default() });
-    let mut converged = 0;
+    let (mut converged, mut changed_before) = (0, all);
     for half in 0..2 * usize::from(decoding.iterations_max) {
         decisions.changed = 0;
         siso.half_iteration(code, half, decisions);
         if half == 0 {
             continue;
         }
+        let settled = !(decisions.changed | changed_before);
+        changed_before = decisions.changed;
         let sure = match decoding.stop {
             TurboStop::Never => {
-                converged = all & !decisions.changed;
+                converged = all & settled;
                 continue;
             }
-            TurboStop::Agreement => !decisions.changed,
+            TurboStop::Agreement => settled,
             TurboStop::Fecf => crc_holds(&decisions.words),
         } & decisions.active;
         converged |= sure;
