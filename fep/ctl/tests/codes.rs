@@ -12,7 +12,7 @@ fn frames(path: &Path, len: usize, count: usize, fecf: bool) -> Vec<u8> {
     let mut octets = Vec::new();
     for number in 0..count {
         // An AOS frame of spacecraft 99, virtual channel 0: idle data in an M_PDU.
-        let mut frame = vec![0x40 | 99 >> 2, (99 & 3) << 6, 0, (number >> 8) as u8, number as u8, 0, 0x07, 0xFE];
+        let mut frame = vec![0x40 | (99 >> 2), (99 & 3) << 6, 0, (number >> 8) as u8, number as u8, 0, 0x07, 0xFE];
         frame.extend((frame.len()..len - if fecf { 2 } else { 0 }).map(|at| (at * 7 + number) as u8));
         if fecf {
             let check = fep_coding::crc::crc16_fecf(&frame);

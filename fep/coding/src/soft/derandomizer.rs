@@ -25,7 +25,7 @@ impl SoftDerandomizer {
         if randomizer != Randomizer::None {
             let octets = randomizer.sequence(len.div_ceil(8));
             masks
-                .extend(octets.iter().flat_map(|octet| (0..8).map(move |i| -((octet >> (7 - i) & 1) as i8))));
+                .extend(octets.iter().flat_map(|octet| (0..8).map(move |i| -(((octet >> (7 - i)) & 1) as i8))));
             masks.truncate(len);
         }
         SoftDerandomizer { masks, len }

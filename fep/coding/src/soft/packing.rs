@@ -209,7 +209,7 @@ impl Packer {
         let mut unit = [0; UNIT_MAX];
         for (symbols, place) in symbols.chunks_exact(per_octet).zip(self.order.places) {
             unit[usize::from(place)] = symbols.iter().enumerate().fold(0, |octet, (index, symbol)| {
-                octet | self.codes[usize::from(*symbol as u8)] << shift_of(&self.format, index)
+                octet | (self.codes[usize::from(*symbol as u8)] << shift_of(&self.format, index))
             });
         }
         octets.extend_from_slice(&unit[..self.order.len]);

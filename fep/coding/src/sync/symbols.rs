@@ -26,7 +26,7 @@ impl SymbolFinder {
         let octets = spec.marker.as_bytes().iter();
         SymbolFinder {
             signs: octets
-                .flat_map(|octet| (0..8).map(move |i| 1 - 2 * (octet >> (7 - i) & 1) as i8))
+                .flat_map(|octet| (0..8).map(move |i| 1 - 2 * ((octet >> (7 - i)) & 1) as i8))
                 .collect(),
             search_bit_errors: spec.search_bit_errors,
             upright: spec.polarity != Polarity::Inverted,

@@ -40,7 +40,7 @@ const MARKERS: [Marker; 5] =
     [Marker::CCSDS_32, Marker::CCSDS_64, Marker::CCSDS_96, Marker::CCSDS_128, Marker::CCSDS_192];
 
 fn marker_bits(marker: &Marker) -> Vec<u8> {
-    marker.as_bytes().iter().flat_map(|octet| (0..8).map(move |i| octet >> (7 - i) & 1)).collect()
+    marker.as_bytes().iter().flat_map(|octet| (0..8).map(move |i| (octet >> (7 - i)) & 1)).collect()
 }
 
 /// Random blocks behind their markers, behind `lead` random bits.
@@ -82,7 +82,7 @@ proptest! {
         bits[turn..].iter_mut().for_each(|bit| *bit ^= 1);
         bits.truncate(bits.len() / 8 * 8);
         let octets: Vec<u8> =
-            bits.chunks(8).map(|bits| bits.iter().fold(0, |octet, bit| octet << 1 | bit)).collect();
+            bits.chunks(8).map(|bits| bits.iter().fold(0, |octet, bit| (octet << 1) | bit)).collect();
 
         let mut hard = FrameSync::new(spec.clone()).unwrap();
         let mut expected = Vec::new();
