@@ -19,7 +19,7 @@ impl Reference {
 
     /// Decodes the `2 span` symbols of `window`.
     pub(super) fn decode(&mut self, window: &[i8], words: &mut [u64]) -> Tally {
-        quantise(window, &mut self.quantised);
+        quantise(self.shape, window, &mut self.quantised);
         let (pairs, _) = self.quantised.as_chunks::<2>();
 
         // Costs of the best paths into every state; nothing is known of the state before the window.
