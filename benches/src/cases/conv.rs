@@ -30,7 +30,11 @@ pub fn cases() -> Vec<Case> {
                 _ => (None, String::new()),
             };
             let isa = Isa::best();
-            Measured { ours: decode_rate(rate, isa, 640, budget_s), peer, note: format!("ours on {isa}{note}") }
+            Measured {
+                ours: decode_rate(rate, isa, 640, budget_s),
+                peer,
+                note: format!("ours on {isa}{note}"),
+            }
         };
         cases.push(Case {
             name: format!("conv/decode/{}/soft", name(rate)),

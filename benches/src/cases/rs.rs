@@ -41,10 +41,11 @@ fn case(what: String, isa: Option<Isa>, ours: impl Fn(Isa, f64) -> f64 + 'static
     let run = Box::new(move |budget_s: f64| {
         let Some(isa) = isa else {
             let isa = Isa::best();
-            let (peer, note) = match libfec::figure("libfec_rs", &peer.each_ref().map(String::as_str), budget_s) {
-                Ok(rate) => (Some(rate), format!("ours on {isa}")),
-                Err(reason) => (None, format!("ours on {isa}; no libfec: {reason}")),
-            };
+            let (peer, note) =
+                match libfec::figure("libfec_rs", &peer.each_ref().map(String::as_str), budget_s) {
+                    Ok(rate) => (Some(rate), format!("ours on {isa}")),
+                    Err(reason) => (None, format!("ours on {isa}; no libfec: {reason}")),
+                };
             return Measured { ours: ours(isa, budget_s), peer, note };
         };
         Measured { ours: ours(isa, budget_s), peer: None, note: String::new() }

@@ -73,7 +73,8 @@ impl Batch {
     fn load(&mut self, symbols: &[i8], stride: usize, tallies: &mut [Tally]) {
         let row_len = 2 * self.shape.span();
         for (k, (row, tally)) in self.rows.chunks_exact_mut(row_len).zip(tallies).enumerate() {
-            *tally = Tally { compared: quantise(self.shape, &symbols[k * stride..][..row_len], row), wrong: 0 };
+            *tally =
+                Tally { compared: quantise(self.shape, &symbols[k * stride..][..row_len], row), wrong: 0 };
         }
         // Blocks of 64 octets of every window: 32 bits. Entry [k][8 g + w] is word w of window 8 g + k.
         let mut block = [[0u64; 64]; 8];
