@@ -9,6 +9,7 @@ const UNSAFE_FILES: &[&str] = &[
     "fep/bus/src/copy.rs",
     "fep/bus/src/lock.rs",
     "fep/bus/src/map.rs",
+    "fep/coding/src/conv/lanes/x86.rs",
     "fep/coding/src/crc/clmul.rs",
     "fep/coding/src/kernels/x86.rs",
     "fep/coding/src/ldpc/circulant/clmul.rs",

@@ -19,7 +19,8 @@
 //!
 //! # What cannot be told
 //! The code is transparent: the complement of the symbols decodes to the complement of the bits. The polarity is for
-//! the synchroniser behind to resolve, on its marker ([`crate::Polarity`]).
+//! the synchroniser behind to resolve, on its marker ([`crate::Polarity`]). At rate 5/6 mirrored axes of a quadrature
+//! modulation give a codeword too ([`Quadrature::TurnsAndMirrors`]).
 //!
 //! ```
 //! use fep_coding::conv::{ConvEncoder, ConvRate, ConvSpec, ViterbiDecoder};
@@ -57,7 +58,7 @@ mod window;
 pub use decoder::{SymbolErrors, ViterbiCounters, ViterbiDecoder};
 pub use encoder::ConvEncoder;
 pub use receiver::{Axes, ConvCounters, ConvEvent, ConvReceiver, Hypothesis};
-pub use spec::{ConvRate, ConvRateUnknown, ConvSpec, ConvSpecError, NodeSync};
+pub use spec::{ConvRate, ConvRateUnknown, ConvSpec, ConvSpecError, NodeSync, Quadrature};
 
 /// Taps of G1 (171 octal): bit i weighs the bit that came i bits ago.
 const G1: u8 = 0b100_1111;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::decoder::{SymbolErrors, append_bits};
-use super::spec::{ConvSpec, ConvSpecError};
+use super::spec::{ConvSpec, ConvSpecError, Quadrature};
 use super::stream::{WindowStream, depuncture};
 use super::window::{BATCH, Shape, Tally, WindowDecoder};
 use crate::isa::Isa;
@@ -151,7 +151,12 @@ impl ConvReceiver {
     pub fn with_isa(spec: &ConvSpec, isa: Isa) -> Result<ConvReceiver, ConvSpecError> {
         spec.validate()?;
         let mut hypotheses = Vec::new();
-        for axes in if spec.node_sync.quadrature { &Axes::ALL[..] } else { &Axes::ALL[..1] } {
+        let axes_searched = match spec.node_sync.quadrature {
+            Quadrature::Off => &Axes::ALL[..1],
+            Quadrature::Turns => &Axes::ALL[..2],
+            Quadrature::TurnsAndMirrors => &Axes::ALL[..],
+        };
+        for axes in axes_searched {
             for odd in if *axes == Axes::Upright { &[false][..] } else { &[false, true] } {
                 for skip in 0..spec.rate.period_symbols() as u8 {
                     hypotheses.push(Hypothesis { skip, axes: *axes, odd: *odd });
@@ -207,7 +212,13 @@ impl ConvReceiver {
         if let Some(locked) = self.locked.take() {
             // A last symbol without its other axis has no partner to come.
             self.restored.clear();
-            restore(locked.hypothesis, self.raw_start, &self.raw, locked.fed..self.raw.len(), &mut self.restored);
+            restore(
+                locked.hypothesis,
+                self.raw_start,
+                &self.raw,
+                locked.fed..self.raw.len(),
+                &mut self.restored,
+            );
             self.stream.feed(&self.restored);
             let mut bits_left = 0;
             loop {
@@ -413,7 +424,13 @@ fn count_tally(counters: &mut ConvCounters, tally: Tally) {
 
 /// Appends what was sent as the symbols `range` of `raw`, of which the first is number `start` of the stream. A symbol
 /// whose other axis is not in `raw` is restored as if that had been erased.
-fn restore(hypothesis: Hypothesis, start: u64, raw: &[i8], range: std::ops::Range<usize>, sent: &mut Vec<i8>) {
+fn restore(
+    hypothesis: Hypothesis,
+    start: u64,
+    raw: &[i8],
+    range: std::ops::Range<usize>,
+    sent: &mut Vec<i8>,
+) {
     if hypothesis.axes == Axes::Upright {
         sent.extend_from_slice(&raw[range]);
         return;

@@ -19,7 +19,7 @@ impl Reference {
 
     /// Decodes the `2 span` symbols of `window`.
     pub(super) fn decode(&mut self, window: &[i8], words: &mut [u64]) -> Tally {
-        quantise(window, &mut self.quantised);
+        quantise(self.shape, window, &mut self.quantised);
         let (pairs, _) = self.quantised.as_chunks::<2>();
 
         // Costs of the best paths into every state; nothing is known of the state before the window.
@@ -31,9 +31,8 @@ impl Reference {
             for (state, next) in next.iter_mut().enumerate() {
                 // The state is the last six bits, the newest lowest, so the two predecessors differ in the highest bit.
                 let (first, second) = (state >> 1, state >> 1 | STATES / 2);
-                let through = |from: usize| {
-                    metrics[from] + cost[usize::from(outputs((from << 1 | state & 1) as u8))]
-                };
+                let through =
+                    |from: usize| metrics[from] + cost[usize::from(outputs((from << 1 | state & 1) as u8))];
                 let second_is_better = through(second) < through(first);
                 *next = if second_is_better { through(second) } else { through(first) };
                 *decisions |= u64::from(second_is_better) << state;

@@ -78,9 +78,8 @@ fn latency_bits_default() -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeSync {
-    /// Consecutive symbols are the two axes of one modulation symbol (QPSK, OQPSK): rotations by 90 degrees and swapped
-    /// axes are searched too.
-    pub quadrature: bool,
+    /// Whether consecutive symbols are the two axes of one modulation symbol, and what may have become of them.
+    pub quadrature: Quadrature,
     /// Bits that are decoded under every hypothesis before one is chosen: 256 to 65 536. Rounded up to whole windows.
     pub probe_bits: u32,
     /// Bits over which the error rate of a locked receiver is watched: 256 to 1 048 576. Rounded up to whole windows.
@@ -89,9 +88,23 @@ pub struct NodeSync {
     pub threshold_percent: u8,
 }
 
+/// What a receiver searches besides the phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quadrature {
+    /// Nothing: BPSK, or a demodulator that resolves its quadrants.
+    #[default]
+    Off,
+    /// The axes may be turned by 90 degrees (QPSK, OQPSK).
+    Turns,
+    /// They may also be exchanged or mirrored, as by an inverted spectrum. Not at rate 5/6, where the mirrored symbols
+    /// are a codeword too.
+    TurnsAndMirrors,
+}
+
 impl Default for NodeSync {
     fn default() -> NodeSync {
-        NodeSync { quadrature: false, probe_bits: 2048, watch_bits: 4096, threshold_percent: 85 }
+        NodeSync { quadrature: Quadrature::Off, probe_bits: 2048, watch_bits: 4096, threshold_percent: 85 }
     }
 }
 
@@ -124,6 +137,12 @@ pub enum ConvSpecError {
         /// The most.
         most: u32,
     },
+    /// A search whose answer would be a guess.
+    #[error(
+        "node_sync.quadrature = turns_and_mirrors: at rate 5/6 mirrored symbols are a codeword too, nothing could tell \
+         them; off and turns are allowed"
+    )]
+    MirrorsUntold,
     /// Kernels were asked for that this machine does not have.
     #[error(transparent)]
     Isa(#[from] IsaUnavailable),
@@ -160,14 +179,15 @@ impl ConvRate {
         self.period_bits() as f64 / self.period_symbols() as f64
     }
 
-    /// Symbol errors per million that decoding finds in symbols that have nothing to do with the code.
+    /// Symbol errors per million that decoding finds in hard symbols that have nothing to do with the code; in soft ones
+    /// it finds about a third more.
     pub const fn random_error_ppm(self) -> u64 {
         match self {
-            ConvRate::R1_2 => 140_000,
-            ConvRate::R2_3 => 90_000,
-            ConvRate::R3_4 => 70_000,
-            ConvRate::R5_6 => 45_000,
-            ConvRate::R7_8 => 30_000,
+            ConvRate::R1_2 => 125_000,
+            ConvRate::R2_3 => 72_000,
+            ConvRate::R3_4 => 50_500,
+            ConvRate::R5_6 => 31_500,
+            ConvRate::R7_8 => 22_500,
         }
     }
 
@@ -270,7 +290,8 @@ impl ConvSpec {
         let period = self.rate.period_symbols() as u64;
         let rest = (symbols % period) as usize;
         // The first symbol that has not come belongs to the first bit that is not complete.
-        symbols / period * self.rate.period_bits() as u64 + u64::from(self.rate.places(self.g2_first)[rest] / 2)
+        symbols / period * self.rate.period_bits() as u64
+            + u64::from(self.rate.places(self.g2_first)[rest] / 2)
     }
 
     /// Index of the first symbol that belongs to `bit` of a stream.
@@ -292,7 +313,10 @@ impl ConvSpec {
         if !(least..=LATENCY_BITS_MAX).contains(&self.latency_bits) {
             return Err(ConvSpecError::Latency { given: self.latency_bits, rate: self.rate, least, overlap });
         }
-        let NodeSync { quadrature: _, probe_bits, watch_bits, threshold_percent } = self.node_sync;
+        let NodeSync { quadrature, probe_bits, watch_bits, threshold_percent } = self.node_sync;
+        if (quadrature, self.rate) == (Quadrature::TurnsAndMirrors, ConvRate::R5_6) {
+            return Err(ConvSpecError::MirrorsUntold);
+        }
         for (name, given, least, most) in [
             ("probe_bits", probe_bits, 256, 65_536),
             ("watch_bits", watch_bits, 256, 1 << 20),

@@ -142,6 +142,16 @@ pub(super) fn depuncture(spec: &ConvSpec, position: u64, symbols: &[i8], pairs: 
         };
     }
     match spec.rate {
+        ConvRate::R1_2 if !spec.g2_first => {
+            // Nothing moves: signs alone, a vector's worth at a time.
+            let mut signs_of_pairs = [0; 64];
+            signs_of_pairs.as_chunks_mut::<2>().0.fill(signs);
+            for (out, symbols) in out.chunks_mut(64).zip(whole.chunks(64)) {
+                for ((out, symbol), sign) in out.iter_mut().zip(symbols).zip(&signs_of_pairs) {
+                    *out = signed(*symbol, *sign);
+                }
+            }
+        }
         ConvRate::R1_2 => expand!(R1_2),
         ConvRate::R2_3 => expand!(R2_3),
         ConvRate::R3_4 => expand!(R3_4),

@@ -85,20 +85,15 @@ impl WindowDecoder {
 }
 
 /// Quantises the symbols of a window to -15..=15, in two's complement; only an erasure becomes 0. Magnitudes are rounded
-/// up, so that the hard decision of a weak symbol survives.
+/// up, so that the hard decision of a weak symbol survives. Returns how many symbols of the payload are no erasures.
 #[inline(always)]
-pub(super) fn quantise(window: &[i8], quantised: &mut [u8]) {
-    let (mut sum, mut count) = (0u32, 0u32);
-    // Short pieces, so that the sums fit narrow lanes.
-    for piece in window.chunks(128) {
-        let (mut magnitudes, mut symbols) = (0u16, 0u8);
-        for symbol in piece {
-            magnitudes += u16::from(symbol.unsigned_abs());
-            symbols += (*symbol != 0) as u8;
-        }
-        sum += u32::from(magnitudes);
-        count += u32::from(symbols);
-    }
+pub(super) fn quantise(shape: Shape, window: &[i8], quantised: &mut [u8]) -> u32 {
+    let (before, rest) = window.split_at(2 * shape.overlap);
+    let (payload, behind) = rest.split_at(2 * shape.payload);
+    let ((sum_before, count_before), (sum_behind, count_behind)) =
+        (sum_and_count(before), sum_and_count(behind));
+    let (sum, present) = sum_and_count(payload);
+    let (sum, count) = (sum + sum_before + sum_behind, present + count_before + count_behind);
     // In 128ths; the most that products of 16 bits hold.
     let scale = ((128 * QUANTISED_MEAN * count + sum / 2) / sum.max(1)).min(255) as i16;
     for (out, symbol) in quantised.iter_mut().zip(window) {
@@ -106,4 +101,22 @@ pub(super) fn quantise(window: &[i8], quantised: &mut [u8]) {
         let sign = i16::from(*symbol) >> 15;
         *out = ((magnitude ^ sign) - sign) as u8;
     }
+    present
+}
+
+/// The sum of the magnitudes, and how many symbols are no erasures.
+#[inline(always)]
+fn sum_and_count(symbols: &[i8]) -> (u32, u32) {
+    let (mut sum, mut count) = (0, 0);
+    // Short pieces, so that the sums fit narrow lanes.
+    for piece in symbols.chunks(128) {
+        let (mut magnitudes, mut present) = (0u16, 0u8);
+        for symbol in piece {
+            magnitudes += u16::from(symbol.unsigned_abs());
+            present += (*symbol != 0) as u8;
+        }
+        sum += u32::from(magnitudes);
+        count += u32::from(present);
+    }
+    (sum, count)
 }

@@ -1,7 +1,9 @@
 //! Properties of channels and of cuts.
 
 use fep_coding::Isa;
-use fep_coding::conv::{ConvEncoder, ConvRate, ConvSpec, ConvSpecError, NodeSync, ViterbiDecoder};
+use fep_coding::conv::{
+    ConvEncoder, ConvRate, ConvSpec, ConvSpecError, NodeSync, Quadrature, ViterbiDecoder,
+};
 use proptest::prelude::*;
 
 use crate::channel::{Noise, decoded, encoded, noisy, sigma};
@@ -144,6 +146,12 @@ fn impossible_parameters_are_refused_with_their_name_and_the_values_allowed() {
     ));
     let node_sync = NodeSync { probe_bits: 3, ..NodeSync::default() };
     assert_eq!(refused(ConvSpec { node_sync, ..spec }), "node_sync.probe_bits = 3: from 256 to 65536");
+    let node_sync = NodeSync { quadrature: Quadrature::TurnsAndMirrors, ..NodeSync::default() };
+    let message = refused(ConvSpec { node_sync, ..ConvSpec::ccsds(ConvRate::R5_6) });
+    assert!(
+        message.contains("turns_and_mirrors") && message.contains("off and turns are allowed"),
+        "{message}"
+    );
     let text = r#"{ "rate": "4/5" }"#;
     let message = serde_json::from_str::<ConvSpec>(text).expect_err("no such rate").to_string();
     assert!(message.contains("4/5") && message.contains("7/8"), "{message}");

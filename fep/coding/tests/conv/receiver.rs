@@ -2,7 +2,7 @@
 
 use fep_coding::Isa;
 use fep_coding::conv::{
-    Axes, ConvCounters, ConvEvent, ConvRate, ConvReceiver, ConvSpec, NodeSync, ViterbiDecoder,
+    Axes, ConvCounters, ConvEvent, ConvRate, ConvReceiver, ConvSpec, NodeSync, Quadrature, ViterbiDecoder,
 };
 use proptest::prelude::*;
 
@@ -74,7 +74,11 @@ fn turned(symbols: &[i8], axes: Axes, odd: bool, invert: bool) -> Vec<i8> {
 #[test]
 fn every_phase_rotation_and_polarity_is_found_at_every_rate() {
     for rate in ConvRate::ALL {
-        let node_sync = NodeSync { quadrature: true, ..NodeSync::default() };
+        let (quadrature, all_axes) = match rate {
+            ConvRate::R5_6 => (Quadrature::Turns, &Axes::ALL[..2]),
+            _ => (Quadrature::TurnsAndMirrors, &Axes::ALL[..]),
+        };
+        let node_sync = NodeSync { quadrature, ..NodeSync::default() };
         let spec = ConvSpec { node_sync, ..ConvSpec::ccsds(rate) };
         // A little above the working point of the rate.
         let eb_n0_db = 4.5 + 4.0 * (rate.ratio() - 0.5);
@@ -82,14 +86,18 @@ fn every_phase_rotation_and_polarity_is_found_at_every_rate() {
         let data = noise.octets(900);
         let symbols = noisy(&encoded(&spec, &data), sigma(rate, eb_n0_db), 40.0, &mut noise);
         for skip in 0..rate.period_symbols() {
-            for axes in Axes::ALL {
+            for axes in all_axes.iter().copied() {
                 for odd in [false, true] {
                     let arrived = turned(&symbols, axes, odd, skip % 2 == 0);
                     // The first whole modulation symbol of the lock decides which of its two names a rotation has.
                     let (bits, events, counters) = received(&spec, Isa::best(), &arrived[skip..], &[4096]);
-                    let context = format!("rate {rate}, {axes:?}, {skip} symbols late, odd {odd}: {events:?}");
-                    assert!(matches!(events[..], [ConvEvent::Locked { symbol, bit: 0, .. }]
-                        if symbol < rate.period_symbols() as u64), "{context}");
+                    let context =
+                        format!("rate {rate}, {axes:?}, {skip} symbols late, odd {odd}: {events:?}");
+                    assert!(
+                        matches!(events[..], [ConvEvent::Locked { symbol, bit: 0, .. }]
+                        if symbol < rate.period_symbols() as u64),
+                        "{context}"
+                    );
                     assert!(counters.symbols_discarded < 2 * rate.period_symbols() as u64 + 1, "{context}");
                     let agreement = agreement(&data, &bits, 0..2 * rate.period_bits() + 1);
                     assert!(agreement > 0.995, "{context}: {agreement}");
@@ -107,12 +115,13 @@ fn slips_are_noticed_and_the_phase_is_found_again_with_every_symbol_accounted_fo
         let mut noise = Noise(11);
         let data = noise.octets(12_000);
         let clean = encoded(&spec, &data);
-        let mut symbols = noisy(&clean, sigma(rate, 4.5 + 4.0 * (rate.ratio() - 0.5)), 40.0, &mut noise);
+        let mut symbols = noisy(&clean, sigma(rate, 5.5 + 4.0 * (rate.ratio() - 0.5)), 40.0, &mut noise);
         let slip_at = symbols.len() / 3;
         symbols.remove(slip_at);
         // Then nothing but noise for a while, in whole periods.
         let silence_at = 2 * symbols.len() / 3;
-        let silence: Vec<i8> = (0..24_000).map(|_| (40.0 * noise.gauss()).clamp(-127.0, 127.0) as i8).collect();
+        let silence: Vec<i8> =
+            (0..24_000).map(|_| (40.0 * noise.gauss()).clamp(-127.0, 127.0) as i8).collect();
         symbols.splice(silence_at..silence_at, silence.iter().copied());
 
         let (bits, events, counters) = received(&spec, Isa::best(), &symbols, &[1000, 3, 50_000]);
@@ -128,7 +137,8 @@ fn slips_are_noticed_and_the_phase_is_found_again_with_every_symbol_accounted_fo
         let behind = &bits[*bit as usize / 8..];
         let first = spec.complete_bits(symbol - silence.len() as u64 + 1) as usize / 8;
         assert!(first < 2 * data.len() / 3 + 2000, "locked again at octet {first}");
-        let agreement = agreement(&data[first - 2..], &behind[..behind.len() - 8], 0..48);
+        // The probe may have begun in the noise.
+        let agreement = agreement(&data[first + 400 - 2..], &behind[400..behind.len() - 8], 0..48);
         assert!(agreement > 0.995, "rate {rate}: {agreement}");
     }
 }
@@ -139,7 +149,8 @@ fn noise_alone_is_passed_over_and_counted() {
     for rate in ConvRate::ALL {
         let spec = ConvSpec::ccsds(rate);
         let mut noise = Noise(5);
-        let symbols: Vec<i8> = (0..400_000).map(|_| (40.0 * noise.gauss()).clamp(-127.0, 127.0) as i8).collect();
+        let symbols: Vec<i8> =
+            (0..400_000).map(|_| (40.0 * noise.gauss()).clamp(-127.0, 127.0) as i8).collect();
         let (_, events, counters) = received(&spec, Isa::best(), &symbols, &[100_000]);
         assert_eq!(counters.symbols_discarded, symbols.len() as u64, "rate {rate}: {events:?}");
     }
@@ -150,13 +161,16 @@ fn noise_alone_is_passed_over_and_counted() {
 fn the_error_rate_of_random_symbols_is_what_the_thresholds_are_made_of() {
     for rate in ConvRate::ALL {
         let mut noise = Noise(6);
-        let symbols: Vec<i8> = (0..1_000_000).map(|_| (40.0 * noise.gauss()).clamp(-127.0, 127.0) as i8).collect();
+        let symbols: Vec<i8> = (0..1_000_000).map(|_| if noise.next() & 1 == 1 { 20 } else { -20 }).collect();
         let mut decoder = ViterbiDecoder::new(&ConvSpec::ccsds(rate)).expect("a valid specification");
         decoder.push(&symbols, &mut Vec::new());
         let counters = decoder.counters();
         let measured = counters.symbols_wrong as f64 / counters.symbols_compared as f64 * 1e6;
         let stated = rate.random_error_ppm() as f64;
-        assert!((measured / stated - 1.0).abs() < 0.02, "rate {rate}: {measured:.0} measured, {stated} stated");
+        assert!(
+            (measured / stated - 1.0).abs() < 0.02,
+            "rate {rate}: {measured:.0} measured, {stated} stated"
+        );
     }
 }
 
@@ -184,10 +198,11 @@ proptest! {
     // REQ: FEP-CONV-012
     #[test]
     fn cuts_and_instruction_sets_change_nothing_and_no_symbol_is_lost(
-        rate in prop::sample::select(ConvRate::ALL.to_vec()), quadrature: bool, seed: u64, odd: bool,
+        rate in prop::sample::select(ConvRate::ALL.to_vec()), turns: bool, seed: u64, odd: bool,
         axes in prop::sample::select(Axes::ALL.to_vec()), damage in 0usize..4,
         cuts in prop::collection::vec(1usize..9000, 1..5),
     ) {
+        let quadrature = if turns { Quadrature::Turns } else { Quadrature::Off };
         let node_sync = NodeSync { quadrature, probe_bits: 512, watch_bits: 1024, ..NodeSync::default() };
         let spec = ConvSpec { node_sync, ..ConvSpec::ccsds(rate) };
         let mut noise = Noise(seed);

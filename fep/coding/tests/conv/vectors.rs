@@ -76,7 +76,8 @@ fn libcorrects_symbols_decode_to_its_data_at_every_rate_on_every_instruction_set
             assert_eq!(given, 8 * data.len() as u64, "rate {}", spec.rate);
             // The decoder knows neither the first state nor the last: at the ends of a punctured stream several messages
             // can give the same symbols.
-            let unsure = if spec.rate == ConvRate::R1_2 { 0 } else { (spec.overlap_bits() / 8).min(data.len() / 2) };
+            let unsure =
+                if spec.rate == ConvRate::R1_2 { 0 } else { (spec.overlap_bits() / 8).min(data.len() / 2) };
             let sure = unsure..data.len() - unsure;
             assert_eq!(bits[sure.clone()], data[sure], "rate {} on {isa}", spec.rate);
             assert_eq!(decoder.counters().symbols_wrong, 0);
@@ -153,7 +154,8 @@ fn concatenated_and_punctured_chains_give_every_frame() {
         let made = case["channel_symbol_errors"].as_u64().expect("a number");
         assert!(wrong.abs_diff(made) <= made / 20, "{wrong} symbols wrong, {made} were made so");
 
-        let mut sync = FrameSync::new(SyncSpec::ccsds(marker, code.block_len())).expect("a valid specification");
+        let mut sync =
+            FrameSync::new(SyncSpec::ccsds(marker, code.block_len())).expect("a valid specification");
         let mut decoder = code.build(Isa::best()).expect("a valid code");
         let derandomizer = Derandomizer::new(randomizer, code.block_len());
         let mut frames = Vec::new();

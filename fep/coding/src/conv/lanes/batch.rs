@@ -30,7 +30,7 @@ impl Step {
 #[derive(Debug)]
 pub(super) struct Batch {
     shape: Shape,
-    /// Eight windows, quantised, on their way into the lanes.
+    /// The windows, quantised, on their way into the lanes.
     rows: Vec<u8>,
     pairs: Vec<Pair>,
     metrics: Box<[Metrics; 2]>,
@@ -42,7 +42,7 @@ impl Batch {
     pub(super) fn new(shape: Shape) -> Batch {
         Batch {
             shape,
-            rows: vec![0; 8 * 2 * shape.span()],
+            rows: vec![0; BATCH * 2 * shape.span()],
             pairs: vec![[Octets([0; 64]); 2]; shape.span()],
             metrics: Box::new([[Octets([0; 64]); STATES]; 2]),
             steps: vec![Step::EMPTY; shape.payload + shape.overlap],
@@ -59,39 +59,39 @@ impl Batch {
         words: &mut [u64],
         tallies: &mut [Tally],
     ) {
-        let count = tallies.len();
-        for first in (0..count).step_by(8) {
-            self.load_eight(symbols, stride, first, (count - first).min(8));
-        }
+        self.load(symbols, stride, tallies);
         let mut best = [[0; 8]; 6];
-        for part in 0..count.div_ceil(L::N) {
+        for part in 0..tallies.len().div_ceil(L::N) {
             self.run_trellis(isa, part);
             best_states(isa, part, &self.metrics[0], &mut best);
         }
         self.trace_back(best.map(u64::from_le_bytes), words, tallies);
     }
 
-    /// Quantises windows `first..first + count` (eight at most) into their lanes.
+    /// Quantises the windows into their lanes.
     #[inline(always)]
-    fn load_eight(&mut self, symbols: &[i8], stride: usize, first: usize, count: usize) {
+    fn load(&mut self, symbols: &[i8], stride: usize, tallies: &mut [Tally]) {
         let row_len = 2 * self.shape.span();
-        for (k, row) in self.rows.chunks_exact_mut(row_len).enumerate().take(count) {
-            quantise(&symbols[(first + k) * stride..][..row_len], row);
+        for (k, (row, tally)) in self.rows.chunks_exact_mut(row_len).zip(tallies).enumerate() {
+            *tally =
+                Tally { compared: quantise(self.shape, &symbols[k * stride..][..row_len], row), wrong: 0 };
         }
-        // Blocks of 64 octets of every window: 32 bits.
-        for (block, pairs) in self.pairs.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            let mut rows = [[0u64; 8]; 8];
-            for (k, row) in rows.iter_mut().enumerate() {
-                let octets = self.rows[k * row_len + 64 * block..][..64].as_chunks::<8>().0;
-                for (word, octets) in row.iter_mut().zip(octets) {
+        // Blocks of 64 octets of every window: 32 bits. Entry [k][8 g + w] is word w of window 8 g + k.
+        let mut block = [[0u64; 64]; 8];
+        for (number, pairs) in self.pairs.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            for (lane, row) in self.rows.chunks_exact(row_len).enumerate() {
+                let octets = row[64 * number..][..64].as_chunks::<8>().0;
+                for (word, octets) in block[lane % 8][lane / 8 * 8..][..8].iter_mut().zip(octets) {
                     *word = u64::from_le_bytes(*octets);
                 }
             }
-            transpose_octets(&mut rows);
-            for (k, row) in rows.iter().enumerate() {
-                for (w, octets) in row.iter().enumerate() {
-                    let lanes = &mut pairs[4 * w + k / 2][k % 2].0;
-                    lanes[first..first + 8].copy_from_slice(&octets.to_le_bytes());
+            exchange_octets(&mut block);
+            for (k, words) in block.iter().enumerate() {
+                for w in 0..8 {
+                    let lanes = &mut pairs[4 * w + k / 2][k % 2].0.as_chunks_mut::<8>().0;
+                    for (g, lanes) in lanes.iter_mut().enumerate() {
+                        *lanes = words[8 * g + w].to_le_bytes();
+                    }
                 }
             }
         }
@@ -127,33 +127,29 @@ impl Batch {
             let oldest = look_up(&step.decisions, &state);
             state = [state[1], state[2], state[3], state[4], state[5], oldest];
         }
-        tallies.fill(Tally::default());
         let words_each = self.shape.words();
         for (word, steps) in payload.as_chunks::<64>().0.iter().enumerate().rev() {
             // The earliest bit of a word is its highest: row 63 - t.
             let mut bits = [0; 64];
             let mut wrong = [[0; 64]; 2];
-            let mut compared = [[0; 64]; 2];
             for (row, step) in steps.iter().rev().enumerate() {
                 let oldest = look_up(&step.decisions, &state);
                 let [b0, b1, b2, b3, _, b5] = state;
                 let sent = [b0 ^ b1 ^ b2 ^ b3 ^ oldest, b0 ^ b2 ^ b3 ^ b5 ^ oldest];
                 bits[row] = b0;
                 for which in 0..2 {
-                    let present = u64::from_le_bytes(step.present[which]);
-                    compared[which][row] = present;
-                    wrong[which][row] = (sent[which] ^ u64::from_le_bytes(step.ones[which])) & present;
+                    let differ = sent[which] ^ u64::from_le_bytes(step.ones[which]);
+                    wrong[which][row] = differ & u64::from_le_bytes(step.present[which]);
                 }
                 state = [state[1], state[2], state[3], state[4], state[5], oldest];
             }
             transpose_bits(&mut bits);
-            for rows in wrong.iter_mut().chain(&mut compared) {
-                transpose_bits(rows);
-            }
+            let [wrong_1, wrong_2] = &mut wrong;
+            transpose_bits(wrong_1);
+            transpose_bits(wrong_2);
             for (lane, tally) in tallies.iter_mut().enumerate() {
                 words[lane * words_each + word] = bits[lane];
-                tally.wrong += wrong[0][lane].count_ones() + wrong[1][lane].count_ones();
-                tally.compared += compared[0][lane].count_ones() + compared[1][lane].count_ones();
+                tally.wrong += wrong_1[lane].count_ones() + wrong_2[lane].count_ones();
             }
         }
     }
@@ -275,8 +271,9 @@ fn best_states<L: Lanes>(isa: L, part: usize, metrics: &Metrics, best: &mut [Bit
 /// Writes the lanes of part `part`.
 #[inline(always)]
 fn put<L: Lanes>(to: &mut Bits, part: usize, bits: u64) {
+    // The remainder tells the compiler that nothing can be out of bounds.
     let len = L::N / 8;
-    to[part * len..][..len].copy_from_slice(&bits.to_le_bytes()[..len]);
+    to[part % (8 / len) * len..][..len].copy_from_slice(&bits.to_le_bytes()[..len]);
 }
 
 /// A state with its six bits in reverse.
@@ -310,19 +307,19 @@ fn look_up(decisions: &[Bits; STATES], state: &[u64; 6]) -> u64 {
     decision
 }
 
-/// Transposes 8 by 8 octets: octet k of word w in row r becomes octet r of word w in row k.
+/// Transposes 8 by 8 octets: octet k of a word in row r becomes octet r of the same word in row k.
 #[inline(always)]
-fn transpose_octets(rows: &mut [[u64; 8]; 8]) {
+fn exchange_octets(rows: &mut [[u64; 64]; 8]) {
     macro_rules! exchange {
         ($distance:literal, $mask:literal) => {
-            for r in 0..8 {
-                if r & $distance != 0 {
-                    continue;
-                }
-                for w in 0..8 {
-                    let moved = (rows[r][w] >> (8 * $distance) ^ rows[r + $distance][w]) & $mask;
-                    rows[r + $distance][w] ^= moved;
-                    rows[r][w] ^= moved << (8 * $distance);
+            for block in rows.as_chunks_mut::<{ 2 * $distance }>().0 {
+                let (low, high) = block.split_at_mut($distance);
+                for (low, high) in low.iter_mut().zip(high) {
+                    for (low, high) in low.iter_mut().zip(high) {
+                        let moved = (*low >> (8 * $distance) ^ *high) & $mask;
+                        *high ^= moved;
+                        *low ^= moved << (8 * $distance);
+                    }
                 }
             }
         };

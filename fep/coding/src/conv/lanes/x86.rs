@@ -54,12 +54,12 @@ pub(super) mod avx2 {
 
         #[inline(always)]
         fn load(self, from: &Octets, part: usize) -> __m256i {
-            let lanes = &from.0[32 * part..][..32];
+            let lanes = &from.0[part % 2 * 32..][..32];
             instruction!(_mm256_load_si256(lanes.as_ptr().cast()))
         }
         #[inline(always)]
         fn store(self, to: &mut Octets, part: usize, v: __m256i) {
-            let lanes = &mut to.0[32 * part..][..32];
+            let lanes = &mut to.0[part % 2 * 32..][..32];
             instruction!(_mm256_store_si256(lanes.as_mut_ptr().cast(), v))
         }
         #[inline(always)]
