@@ -5,22 +5,24 @@ use crate::ldpc::code::{Edge, ParityChecks};
 use crate::ldpc::gang::Kernel;
 use crate::ldpc::quantisation::MESSAGE_MAX;
 
-/// Where N checks find their bits along an edge.
+/// Octets that the beliefs of a word take at most: any place is a `u16`, and N octets lie behind it.
+const WORD_LEN: usize = (1 << 16) + 64;
+
+/// N checks of a layer: which of their edges lie near an end of their column, bit by bit. An edge whose first bit is
+/// among the first N is stored behind the column too; one whose bits reach beyond the column's end, in front of it too.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    /// Of the first one, in the beliefs of a word.
-    at: u32,
-    /// It lies among the first N of its column: store behind the column too.
-    near_start: bool,
-    /// N from it reach beyond the column's end: store in front of the column too.
-    near_end: bool,
+struct Group {
+    near_start: u32,
+    near_end: u32,
 }
 
-/// A layer: `places[group * degree + edge]`.
+/// A layer.
 #[derive(Debug, Clone)]
 struct Layer {
     degree: usize,
-    places: Vec<Place>,
+    groups: Vec<Group>,
+    /// `places[group * degree + edge]`: where the first check of the group finds its bit, in the beliefs of a word.
+    places: Vec<u16>,
     /// First of its messages in those of a word, vectors.
     messages: usize,
 }
@@ -35,7 +37,7 @@ pub(super) struct LayeredKernel<L: Lanes> {
     /// Octets from one column to the next, and of all columns of a word.
     stride: usize,
     columns: usize,
-    word_len: usize,
+    /// Words of [`WORD_LEN`].
     beliefs: Vec<i8>,
     /// Octets in front of the first word, so that columns begin on a cache line.
     offset: usize,
@@ -70,20 +72,29 @@ impl<L: Lanes> LayeredKernel<L> {
         let mut messages_len = 0;
         let mut layers = Vec::new();
         for edges in &checks.layers {
-            let place = |group: usize, edge: &Edge| {
-                let turned = (usize::from(edge.shift) + group * n) % q;
-                Place {
-                    at: (64 + usize::from(edge.column) * stride + turned) as u32,
-                    near_start: turned < n,
-                    near_end: turned + n > q,
-                }
+            let turned = |group: usize, edge: &Edge| (usize::from(edge.shift) + group * n) % q;
+            let place = |group, edge: &Edge| {
+                let place = 64 + usize::from(edge.column) * stride + turned(group, edge);
+                place.try_into().expect("no code has more than 65472 octets of beliefs")
             };
             let places = (0..groups).flat_map(|group| edges.iter().map(move |edge| place(group, edge)));
-            layers.push(Layer { degree: edges.len(), places: places.collect(), messages: messages_len });
+            let marked = |group: usize, near: &dyn Fn(usize) -> bool| {
+                let bit = |(e, edge): (usize, &Edge)| u32::from(near(turned(group, edge))) << e;
+                edges.iter().enumerate().map(bit).sum()
+            };
+            let near = |group| Group {
+                near_start: marked(group, &|turned| turned < n),
+                near_end: marked(group, &|turned| turned + n > q),
+            };
+            layers.push(Layer {
+                degree: edges.len(),
+                groups: (0..groups).map(near).collect(),
+                places: places.collect(),
+                messages: messages_len,
+            });
             messages_len += groups * edges.len();
         }
         let room = room(q);
-        let word_len = 64 + checks.columns * stride;
         LayeredKernel {
             lanes,
             q,
@@ -91,8 +102,7 @@ impl<L: Lanes> LayeredKernel<L> {
             room,
             stride,
             columns: checks.columns,
-            word_len,
-            beliefs: vec![0; room * word_len + 64],
+            beliefs: vec![0; room * WORD_LEN + 64],
             offset: 0,
             messages_len,
             messages: vec![lanes.splat(0); room * messages_len],
@@ -103,18 +113,20 @@ impl<L: Lanes> LayeredKernel<L> {
     fn update_layer<const D: usize>(&mut self, w: usize, layer: usize) {
         let (lanes, q, n) = (self.lanes, self.q, L::N);
         let layer = &self.layers[layer];
-        let beliefs = &mut self.beliefs[self.offset + w * self.word_len..][..self.word_len];
+        let beliefs = &mut self.beliefs[self.offset + w * WORD_LEN..];
+        let beliefs: &mut [i8; WORD_LEN] = beliefs.first_chunk_mut().expect("whole words");
         let messages = &mut self.messages[w * self.messages_len + layer.messages..];
         let (places, _) = layer.places.as_chunks::<D>();
         let (messages, _) = messages.as_chunks_mut::<D>();
         let whole = lanes.splat(MESSAGE_MAX);
         let partial = lanes.and(whole, lanes.first(q % n));
-        for (group, (places, messages)) in places.iter().zip(messages).enumerate() {
+        let groups = layer.groups.iter().zip(places).zip(messages).enumerate();
+        for (index, ((group, places), messages)) in groups {
             let mut incoming = [lanes.splat(0); D];
             let (mut least, mut second) = (lanes.splat(u8::MAX), lanes.splat(u8::MAX));
             let mut sign = lanes.splat(0);
             for e in 0..D {
-                let v = lanes.sub(lanes.load(beliefs, places[e].at as usize), messages[e]);
+                let v = lanes.sub(lanes.load(beliefs, places[e].into()), messages[e]);
                 incoming[e] = v;
                 let magnitude = lanes.magnitude(v);
                 second = lanes.min(second, lanes.max(least, magnitude));
@@ -122,7 +134,7 @@ impl<L: Lanes> LayeredKernel<L> {
                 sign = lanes.xor(sign, v);
             }
             // Lanes behind the last check say nothing, and so change nothing.
-            let most = if (group + 1) * n > q { partial } else { whole };
+            let most = if (index + 1) * n > q { partial } else { whole };
             let said = say(lanes, least, most, sign);
             let said_to_least = say(lanes, second, most, sign);
             for e in 0..D {
@@ -131,13 +143,12 @@ impl<L: Lanes> LayeredKernel<L> {
                 let message = lanes.negate_if(magnitude, v);
                 messages[e] = message;
                 let belief = lanes.add(v, message);
-                let place = places[e];
-                lanes.store(beliefs, place.at as usize, belief);
-                if place.near_start {
-                    lanes.store(beliefs, place.at as usize + q, belief);
+                lanes.store(beliefs, places[e].into(), belief);
+                if group.near_start >> e & 1 == 1 {
+                    lanes.store(beliefs, places[e].wrapping_add(q as u16).into(), belief);
                 }
-                if place.near_end {
-                    lanes.store(beliefs, place.at as usize - q, belief);
+                if group.near_end >> e & 1 == 1 {
+                    lanes.store(beliefs, places[e].wrapping_sub(q as u16).into(), belief);
                 }
             }
         }
@@ -145,7 +156,7 @@ impl<L: Lanes> LayeredKernel<L> {
 
     #[inline(always)]
     fn column(&self, w: usize, column: usize) -> usize {
-        self.offset + w * self.word_len + 64 + column * self.stride
+        self.offset + w * WORD_LEN + 64 + column * self.stride
     }
 }
 
@@ -191,12 +202,13 @@ impl<L: Lanes> Kernel for LayeredKernel<L> {
     #[inline(always)]
     fn is_codeword(&self, w: usize) -> bool {
         let lanes = self.lanes;
-        let beliefs = &self.beliefs[self.offset + w * self.word_len..][..self.word_len];
+        let beliefs = &self.beliefs[self.offset + w * WORD_LEN..];
+        let beliefs: &[i8; WORD_LEN] = beliefs.first_chunk().expect("whole words");
         for layer in &self.layers {
             for (group, places) in layer.places.chunks_exact(layer.degree).enumerate() {
                 let mut sign = lanes.splat(0);
                 for place in places {
-                    sign = lanes.xor(sign, lanes.load(beliefs, place.at as usize));
+                    sign = lanes.xor(sign, lanes.load(beliefs, usize::from(*place)));
                 }
                 if (group + 1) * L::N > self.q {
                     sign = lanes.and(sign, lanes.first(self.q % L::N));
