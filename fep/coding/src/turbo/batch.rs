@@ -1,7 +1,7 @@
 //! The kernel for many codewords: one in each lane, so that states are whole vectors and the interleaver moves whole rows.
 
 use super::lanes::Codewords;
-use super::schedule::{BEST, Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
 use super::trellis::{BUTTERFLIES, G1, G1_G2_G3, G1_G3, G2_G3, STATES, feedback, label};
 
@@ -35,10 +35,14 @@ macro_rules! unrolled {
     ($i:ident in [$($n:literal)*] $body:block) => { $( { let $i: usize = $n; $body } )* };
 }
 
-/// What the branches of a bit time cost: by the parities alone, and by input and parities.
+/// What the branches of a bit time cost.
 struct Branches<V> {
+    /// By the parities.
     parity: [V; 8],
+    /// By the input and the parities, and [`MERGED`].
     whole: [[V; 8]; 2],
+    /// On average, any branch and its complement.
+    mean: V,
 }
 
 /// Butterfly b for a set of polynomials: input and parities of the branch from state 2b by adder 0.
@@ -97,14 +101,17 @@ impl<L: Codewords> Batch<L> {
             });
         }
         let mut whole = [[zero; 8]; 2];
-        let [zero_costs, one_costs] = l.penalties(known);
+        let merged = l.splat(MERGED);
+        let [zero_costs, one_costs] = l.penalties(known).map(|costs| l.add(costs, merged));
         unrolled!(label in 8 {
             if label < Butterflies::<SET>::LABELS {
                 whole[0][label] = l.add(parity[label], zero_costs);
                 whole[1][label] = l.add(parity[label], one_costs);
             }
         });
-        Branches { parity, whole }
+        let complement = Butterflies::<SET>::complement(0);
+        let mean = l.sub(l.mean(whole[0][0], whole[1][complement]), merged);
+        Branches { parity, whole, mean }
     }
 
     #[inline(always)]
@@ -123,8 +130,9 @@ impl<L: Codewords> Batch<L> {
             let (low, high) = (after[b], after[b + 8]);
             let one = branches.whole[input][label];
             let other = branches.whole[1 - input][Butterflies::<SET>::complement(label)];
-            metrics[2 * b] = self.merged(l.add(low, one), l.add(high, other));
-            metrics[2 * b + 1] = self.merged(l.add(low, other), l.add(high, one));
+            let mean = l.add(l.mean(low, high), branches.mean);
+            metrics[2 * b] = l.min(mean, l.min(l.add(low, one), l.add(high, other)));
+            metrics[2 * b + 1] = l.min(mean, l.min(l.add(low, other), l.add(high, one)));
         });
         self.normalised(t, metrics)
     }
@@ -149,15 +157,8 @@ impl<L: Codewords> Batch<L> {
     #[inline(always)]
     fn only_zero(&self) -> Metrics<L> {
         let mut metrics = [self.lanes.splat(IMPOSSIBLE); STATES];
-        metrics[0] = self.lanes.splat(BEST);
+        metrics[0] = self.lanes.splat(0);
         metrics
-    }
-
-    /// The cost of a state that paths of these costs reach.
-    #[inline(always)]
-    fn merged(&self, a: L::V, b: L::V) -> L::V {
-        let l = self.lanes;
-        l.min(l.min(a, b), l.sub(l.mean(a, b), l.splat(MERGED)))
     }
 
     #[inline(always)]
@@ -168,8 +169,7 @@ impl<L: Codewords> Batch<L> {
             let mut least = [metrics[0], metrics[1], metrics[2], metrics[3]];
             unrolled!(i in 16 { least[i % 4] = l.min(least[i % 4], metrics[i]) });
             let least = l.min(l.min(least[0], least[1]), l.min(least[2], least[3]));
-            let too_much = l.sub(least, l.splat(BEST));
-            unrolled!(i in 16 { metrics[i] = l.sub(metrics[i], too_much) });
+            unrolled!(i in 16 { metrics[i] = l.sub(metrics[i], least) });
         }
         metrics
     }
@@ -186,7 +186,7 @@ impl<L: Codewords> Batch<L> {
         }
         let from = (end + RUN_UP).min(code.steps());
         let known_end = from == code.steps();
-        let mut metrics = if known_end { self.ends[component] } else { [self.lanes.splat(BEST); STATES] };
+        let mut metrics = if known_end { self.ends[component] } else { [self.lanes.splat(0); STATES] };
         for t in (end..from).rev() {
             metrics = self.backward::<SET>(code, component, t, &metrics);
         }
@@ -216,8 +216,9 @@ impl<L: Codewords> Batch<L> {
             least[input][label] = l.min(least[input][label], of_one);
             least[1 - input][complement] = l.min(least[1 - input][complement], of_other);
             let (one, other) = (branches.whole[input][label], branches.whole[1 - input][complement]);
-            metrics[b] = self.merged(l.add(even, one), l.add(odd, other));
-            metrics[b + 8] = self.merged(l.add(even, other), l.add(odd, one));
+            let mean = l.add(l.mean(even, odd), branches.mean);
+            metrics[b] = l.min(mean, l.min(l.add(even, one), l.add(odd, other)));
+            metrics[b + 8] = l.min(mean, l.min(l.add(even, other), l.add(odd, one)));
         });
         let mut paths = [impossible; 2];
         unrolled!(label in 8 {
@@ -266,10 +267,10 @@ impl<L: Codewords> Batch<L> {
             // Four perfect shuffles: after each, rows 2i and 2i+1 are the zipped halves of i and i+8.
             for _ in 0..4 {
                 let before = rows;
-                for i in 0..8 {
+                unrolled!(i in 8 {
                     rows[2 * i] = l.zip_low(before[i], before[i + 8]);
                     rows[2 * i + 1] = l.zip_high(before[i], before[i + 8]);
-                }
+                });
             }
             let rows = &rows[..(count - column).min(16)];
             self.symbols[first + column..][..rows.len()].copy_from_slice(rows);

@@ -1,6 +1,6 @@
 //! The reference: one codeword, every state and branch written out. All other kernels give its answers.
 
-use super::schedule::{BEST, Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
 use super::trellis::{STATES, feedback, label, next};
 
@@ -24,8 +24,10 @@ pub(super) struct Scalar {
 struct Branches {
     /// By the parities.
     parity: [u8; 8],
-    /// By the input and the parities.
+    /// By the input and the parities, and [`MERGED`].
     whole: [[u8; 8]; 2],
+    /// On average, any branch and its complement.
+    mean: u8,
 }
 
 impl Scalar {
@@ -50,8 +52,13 @@ impl Scalar {
                 sum.saturating_add(penalty(self.symbols[place + p], label >> p & 1 == 1))
             })
         });
-        let whole = [false, true].map(|one| parity.map(|sum: u8| sum.saturating_add(penalty(known, one))));
-        Branches { parity, whole }
+        let whole = [false, true].map(|one| {
+            let input = penalty(known, one).saturating_add(MERGED);
+            parity.map(|sum: u8| sum.saturating_add(input))
+        });
+        let complement = (1 << parities) - 1;
+        let mean = mean(whole[0][0], whole[1][complement]).saturating_sub(MERGED);
+        Branches { parity, whole, mean }
     }
 
     /// What is known of the input of bit time `t`: the symbol, and what the other component decoder said.
@@ -68,7 +75,8 @@ impl Scalar {
                 let input = usize::from(adder ^ feedback(state));
                 after[usize::from(next(state, adder))].saturating_add(branches.whole[input][label(state, adder, set)])
             };
-            merged(by(0), by(1))
+            let behind = [0, 1].map(|adder| after[usize::from(next(state, adder))]);
+            by(0).min(by(1)).min(mean(behind[0], behind[1]).saturating_add(branches.mean))
         };
         normalised(t, std::array::from_fn(|state| metric(state as u8)))
     }
@@ -94,7 +102,7 @@ impl Scalar {
             return self.entries[component][w + 1];
         }
         let from = (end + RUN_UP).min(code.steps());
-        let start = if from == code.steps() { self.ends[component] } else { [BEST; STATES] };
+        let start = if from == code.steps() { self.ends[component] } else { [0; STATES] };
         (end..from).rev().fold(start, |metrics, t| self.backward(code, component, t, &metrics))
     }
 
@@ -103,7 +111,7 @@ impl Scalar {
         let set = code.components[component].set;
         let branches = self.branches(code, component, t, self.known(code, component, t));
         let mut least = [IMPOSSIBLE; 2];
-        let mut arriving = [[IMPOSSIBLE; 2]; STATES];
+        let mut metrics = [IMPOSSIBLE; STATES];
         for state in 0..STATES as u8 {
             for adder in [0, 1] {
                 let input = usize::from(adder ^ feedback(state));
@@ -111,10 +119,12 @@ impl Scalar {
                 let (from, to) = (before[usize::from(state)], usize::from(next(state, adder)));
                 let path = from.saturating_add(after[to]).saturating_add(branches.parity[label]);
                 least[input] = least[input].min(path);
-                arriving[to][usize::from(state % 2)] = from.saturating_add(branches.whole[input][label]);
+                let met = mean(from, before[usize::from(state ^ 1)]).saturating_add(branches.mean);
+                let arriving = from.saturating_add(branches.whole[input][label]);
+                metrics[to] = metrics[to].min(arriving).min(met);
             }
         }
-        (difference(least[1], least[0]), normalised(t + 1, arriving.map(|[even, odd]| merged(even, odd))))
+        (difference(least[1], least[0]), normalised(t + 1, metrics))
     }
 }
 
@@ -158,7 +168,7 @@ impl Siso for Scalar {
 
 fn only_zero() -> Metrics {
     let mut metrics = [IMPOSSIBLE; STATES];
-    metrics[0] = BEST;
+    metrics[0] = 0;
     metrics
 }
 
@@ -167,10 +177,9 @@ fn penalty(symbol: i8, one: bool) -> u8 {
     if one { symbol.max(0) as u8 } else { 0_i8.saturating_sub(symbol).max(0) as u8 }
 }
 
-/// The cost of a state that paths of these costs reach.
-fn merged(a: u8, b: u8) -> u8 {
-    let mean = u16::from(a).midpoint(u16::from(b) + 1) as u8;
-    a.min(b).min(mean.saturating_sub(MERGED))
+/// Rounded up.
+fn mean(a: u8, b: u8) -> u8 {
+    (u16::from(a) + u16::from(b)).div_ceil(2) as u8
 }
 
 /// `a - b`, cut off.
@@ -184,7 +193,7 @@ fn normalised(t: usize, metrics: Metrics) -> Metrics {
         return metrics;
     }
     let least = metrics.iter().copied().fold(IMPOSSIBLE, u8::min);
-    metrics.map(|metric| metric - least.saturating_sub(BEST))
+    metrics.map(|metric| metric - least)
 }
 
 /// Less by a quarter of the magnitude, rounded.

@@ -3,10 +3,15 @@
 //! Metrics are *costs*: unsigned octets that saturate at the top, where it matters no more what they are. A branch costs,
 //! for each of its bits that contradicts the sign of a symbol, that symbol's magnitude. Where two paths meet, the cheaper
 //! one remains, and log-MAP would make it cheaper still by ln(1 + exp(-d)), d being their distance. That is approximated
-//! by max(0, c - d / 2): the result is the smallest of the two costs and of their mean less [`MERGED`]. It makes up for
-//! nearly all of what max-log-MAP loses, and supposes that symbols have about [`UNITS_PER_NEPER`] steps for a ratio of e
-//! when the code is near its limit; [`gain`] sees to that. Every [`NORMALISED_EVERY`] bit times all costs are lowered
-//! together, so that the least is at most [`BEST`].
+//! by max(0, c - d / 2): the smallest of the two costs and of their mean less c. It makes up for nearly all of what
+//! max-log-MAP loses, and supposes that symbols have about [`UNITS_PER_NEPER`] steps for a ratio of e when the code is
+//! near its limit; [`gain`] sees to that.
+//!
+//! Two states that lead to the same two states do so by branches of complementary labels, whose costs together are
+//! always the magnitudes of all symbols of the bit time. Both meetings therefore have the same mean: that of the two
+//! states, plus that of two complementary branches. And instead of making the mean cheaper by c, every branch is made
+//! dearer by it ([`MERGED`]), which changes no comparison. Every [`NORMALISED_EVERY`] bit times all costs are lowered
+//! together, so that the least is 0.
 //!
 //! The backward recursion runs window by window, so that its metrics stay in a cache close by. It enters a window
 //! with the metrics that the window behind had at its start half an iteration of the same encoder ago; the first time,
@@ -22,13 +27,11 @@ pub(super) const WINDOW: usize = 64;
 pub(super) const RUN_UP: usize = 32;
 /// See the module.
 pub(super) const NORMALISED_EVERY: usize = 4;
-/// Cost of the best state, at most, after costs have been lowered.
-pub(super) const BEST: u8 = 16;
 /// Cost of a state that cannot be.
 pub(super) const IMPOSSIBLE: u8 = u8::MAX;
 /// See the module.
 const UNITS_PER_NEPER: f64 = 4.0;
-/// See the module: 0.9 nepers.
+/// See the module: 1 neper, some of which the means lose by rounding up.
 pub(super) const MERGED: u8 = 4;
 /// Largest magnitude of a symbol inside the decoder.
 const SYMBOL_MAX: u16 = 63;

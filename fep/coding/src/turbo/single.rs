@@ -2,7 +2,7 @@
 //! so that the backward recursion of the next window runs beside the forward one of this.
 
 use super::lanes::States;
-use super::schedule::{BEST, Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
 use super::trellis::{Component, STATES, feedback, label, next};
 
@@ -38,8 +38,12 @@ struct Place<V> {
 /// What the branches of a bit time cost, by their parities (bits 0 to 2 of the lane) and input (bit 3).
 #[derive(Debug, Clone, Copy)]
 struct Branches<V> {
+    /// The parities' part.
     parity: V,
+    /// All of it, and [`MERGED`].
     whole: V,
+    /// On average, any branch and its complement.
+    mean: V,
 }
 
 /// Where what is in the lanes goes, for one component.
@@ -54,6 +58,8 @@ struct Patterns<V> {
     /// Negative where a branch's input, or its parity p, is 1.
     input: V,
     parities: [V; 3],
+    /// Everywhere a branch, everywhere its complement.
+    complements: [V; 2],
     /// Lane i holds lane (i + 8, 4, 2, 1) mod 16.
     turns: [V; 4],
     /// The lower eight lanes hold the upper.
@@ -87,6 +93,7 @@ impl<V: Copy> Patterns<V> {
             branch_before: [branch_before(0), branch_before(1)],
             input: ones(3),
             parities: [ones(0), ones(1), ones(2)],
+            complements: [0, 8 | ((1 << component.set.count_ones()) - 1)].map(|branch| l.splat(branch)),
             turns: [turned(8), turned(4), turned(2), turned(1)],
             upper: turned(8),
         }
@@ -98,7 +105,7 @@ impl<L: States> Single<L> {
     pub(super) fn new(lanes: L, code: &Code) -> Single<L> {
         let zero = lanes.splat(0);
         let entries = || vec![zero; code.windows()];
-        let place = Place { backward: zero, branches: Branches { parity: zero, whole: zero } };
+        let place = Place { backward: zero, branches: Branches { parity: zero, whole: zero, mean: zero } };
         let [a, b] = &code.components;
         Single {
             lanes,
@@ -125,16 +132,27 @@ impl<L: States> Single<L> {
         for p in 1..code.components[component].set.count_ones() as usize {
             parity = l.add(parity, penalty(self.symbols[place + p], patterns.parities[p]));
         }
-        Branches { parity, whole: l.add(parity, penalty(known, patterns.input)) }
+        let merged = l.splat(MERGED);
+        let whole = l.add(parity, l.add(penalty(known, patterns.input), merged));
+        let [any, complement] = patterns.complements;
+        let mean = l.sub(l.mean(l.pick(whole, any), l.pick(whole, complement)), merged);
+        Branches { parity, whole, mean }
     }
 
     #[inline(always)]
-    fn backward(&self, patterns: &Patterns<L::V>, t: usize, whole: L::V, after: L::V) -> L::V {
+    fn backward(&self, patterns: &Patterns<L::V>, t: usize, branches: &Branches<L::V>, after: L::V) -> L::V {
+        let metrics = self.step(after, &patterns.behind, &patterns.branch_behind, branches);
+        self.normalised(patterns, t, metrics)
+    }
+
+    /// Every state's metric from those of the two next to it by `branches`.
+    #[inline(always)]
+    fn step(&self, metrics: L::V, states: &[L::V; 2], by: &[L::V; 2], branches: &Branches<L::V>) -> L::V {
         let l = self.lanes;
-        let by = |input: usize| {
-            l.add(l.pick(after, patterns.behind[input]), l.pick(whole, patterns.branch_behind[input]))
-        };
-        self.normalised(patterns, t, self.merged(by(0), by(1)))
+        let [one, other] = states.map(|states| l.pick(metrics, states));
+        let mean = l.add(l.mean(one, other), branches.mean);
+        let [by_one, by_other] = by.map(|by| l.pick(branches.whole, by));
+        l.min(mean, l.min(l.add(one, by_one), l.add(other, by_other)))
     }
 
     #[inline(always)]
@@ -144,19 +162,12 @@ impl<L: States> Single<L> {
             return metrics;
         }
         let least = patterns.turns.iter().fold(metrics, |least, turn| l.min(least, l.pick(least, *turn)));
-        l.sub(metrics, l.sub(least, l.splat(BEST)))
-    }
-
-    /// The cost of a state that paths of these costs reach.
-    #[inline(always)]
-    fn merged(&self, a: L::V, b: L::V) -> L::V {
-        let l = self.lanes;
-        l.min(l.min(a, b), l.sub(l.mean(a, b), l.splat(MERGED)))
+        l.sub(metrics, least)
     }
 
     fn only_zero(&self) -> L::V {
         let mut metrics = [IMPOSSIBLE; STATES];
-        metrics[0] = BEST;
+        metrics[0] = 0;
         self.lanes.load(&metrics)
     }
 
@@ -192,10 +203,10 @@ impl<L: States> Single<L> {
         }
         let from = (end + RUN_UP).min(code.steps());
         let known_end = from == code.steps();
-        let mut metrics = if known_end { self.ends[component] } else { self.lanes.splat(BEST) };
+        let mut metrics = if known_end { self.ends[component] } else { self.lanes.splat(0) };
         for t in (end..from).rev() {
-            let whole = self.branches(code, component, t, self.known[t]).whole;
-            metrics = self.backward(&self.patterns[component], t, whole, metrics);
+            let branches = self.branches(code, component, t, self.known[t]);
+            metrics = self.backward(&self.patterns[component], t, &branches, metrics);
         }
         metrics
     }
@@ -205,7 +216,7 @@ impl<L: States> Single<L> {
     fn backward_into(&mut self, code: &Code, component: usize, t: usize, w: usize, after: L::V) -> L::V {
         let branches = self.branches(code, component, t, self.known[t]);
         self.windows[w % 2][t % WINDOW] = Place { backward: after, branches };
-        self.backward(&self.patterns[component], t, branches.whole, after)
+        self.backward(&self.patterns[component], t, &branches, after)
     }
 
     /// What the code says of a group of inputs, in the lower eight lanes, from the costs of the paths through every
@@ -266,13 +277,8 @@ impl<L: States> Siso for Single<L> {
                         paths[input * GROUP + i] =
                             l.add(metric, l.pick(branches.parity, patterns.branch_behind[input]));
                     }
-                    let from = |odd: usize| {
-                        l.add(
-                            l.pick(forward, patterns.before[odd]),
-                            l.pick(branches.whole, patterns.branch_before[odd]),
-                        )
-                    };
-                    forward = self.normalised(&patterns, t + 1, self.merged(from(0), from(1)));
+                    let reached = self.step(forward, &patterns.before, &patterns.branch_before, &branches);
+                    forward = self.normalised(&patterns, t + 1, reached);
                     if let Some(t) = following.next_back() {
                         metrics = self.backward_into(code, component, t, w + 1, metrics);
                     }
