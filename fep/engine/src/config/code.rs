@@ -1,7 +1,7 @@
 //! Reads `[channel.NAME.code]` and `[channel.NAME.sync]`: the channel code and how its markers are found.
 
 use fep_ccsds::{Fecf, FrameSpec};
-use fep_coding::conv::{ConvRate, ConvSpec, NodeSync};
+use fep_coding::conv::{ConvRate, ConvSpec, NodeSync, Quadrature};
 use fep_coding::ldpc::{CODEWORDS_MAX, ITERATIONS_MAX, LdpcSpec};
 use fep_coding::rs::{Basis, RsE, RsSpec};
 use fep_coding::soft::SoftSyncSpec;
@@ -119,10 +119,16 @@ fn read_inner(section: &Section<'_>, found: &mut Diagnostics) -> Option<ConvSpec
     Some(ConvSpec { invert_g2, g2_first, latency_bits, node_sync, ..defaults })
 }
 
+const QUADRATURES: [(&str, Quadrature); 3] = [
+    ("off", Quadrature::Off),
+    ("turns", Quadrature::Turns),
+    ("turns_and_mirrors", Quadrature::TurnsAndMirrors),
+];
+
 fn read_node_sync(section: Section<'_>, found: &mut Diagnostics) -> NodeSync {
     let defaults = NodeSync::default();
     let node_sync = NodeSync {
-        quadrature: section.boolean("quadrature", found).unwrap_or(defaults.quadrature),
+        quadrature: section.choice("quadrature", &QUADRATURES, found).unwrap_or(defaults.quadrature),
         probe_bits: section.integer("probe_bits", 256..=65_536, found).unwrap_or(defaults.probe_bits),
         watch_bits: section.integer("watch_bits", 256..=1_048_576, found).unwrap_or(defaults.watch_bits),
         threshold_percent: section
