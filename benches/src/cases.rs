@@ -8,6 +8,7 @@ pub mod conv;
 pub mod engine;
 pub mod net;
 pub mod rs;
+pub mod soft;
 pub mod sync;
 pub mod tc;
 pub mod turbo;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(engine::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
+    cases.extend(soft::cases());
     cases.extend(sync::cases());
     cases.extend(tc::cases());
     cases.extend(turbo::cases());
