@@ -4,21 +4,27 @@ use crate::Case;
 
 pub mod bus;
 pub mod chain;
+pub mod conv;
 pub mod engine;
 pub mod net;
 pub mod rs;
+pub mod soft;
 pub mod sync;
 pub mod tc;
+pub mod turbo;
 
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(bus::cases());
     cases.extend(chain::cases());
+    cases.extend(conv::cases());
     cases.extend(engine::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
+    cases.extend(soft::cases());
     cases.extend(sync::cases());
     cases.extend(tc::cases());
+    cases.extend(turbo::cases());
     cases
 }

@@ -216,6 +216,7 @@ fn station(name: &str) -> StationSpec {
         transport: TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") },
         rate_bps: None,
         channel: Default::default(),
+        symbols: None,
         seed: 0,
         unconnected: Default::default(),
     }

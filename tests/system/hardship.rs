@@ -35,7 +35,7 @@ fn cadus(downlink: &DownlinkSpec, seed: u64, count: usize) -> Vec<Vec<u8>> {
     let mut spacecraft = Spacecraft::new(downlink.spacecraft.clone(), seed).expect("valid");
     let code: &CodeSpec = &downlink.code;
     let randomizer: Randomizer = downlink.randomizer;
-    let mut encoder = Encoder::new(downlink.marker, code, randomizer).expect("valid");
+    let mut encoder = Encoder::new(downlink.marker(), code, randomizer).expect("valid");
     (0..count)
         .map(|_| {
             let (mut frame, mut cadu) = (Vec::new(), Vec::new());

@@ -3,12 +3,10 @@
 //! libfec is LGPL and therefore a program of its own: a small driver (`peers/libfec_rs.c`), compiled when the case runs.
 //! Both sides take a whole codeblock, decode its five codewords in place and are checked for having restored it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use fep_coding::isa::Isa;
 use fep_coding::rs::{Basis, CODEWORD_LEN, ReedSolomon, RsE, RsSpec, RsVerdict};
 
+use crate::peers::libfec;
 use crate::{Case, Measured, timing};
 
 const SPEC: RsSpec = RsSpec { e: RsE::E16, interleave: 5, virtual_fill: 0, basis: Basis::Dual };
@@ -37,16 +35,17 @@ pub fn cases() -> Vec<Case> {
 }
 
 /// One case: beside libfec if the set is left open.
-fn case(what: String, isa: Option<Isa>, ours: impl Fn(Isa, f64) -> f64 + 'static, libfec: [&str; 2]) -> Case {
-    let libfec = libfec.map(str::to_owned);
+fn case(what: String, isa: Option<Isa>, ours: impl Fn(Isa, f64) -> f64 + 'static, peer: [&str; 2]) -> Case {
+    let peer = peer.map(str::to_owned);
     let name = isa.map_or(format!("rs/223/i5/{what}"), |isa| format!("rs/223/i5/{what}/{isa}"));
     let run = Box::new(move |budget_s: f64| {
         let Some(isa) = isa else {
             let isa = Isa::best();
-            let (peer, note) = match libfec_rate(&libfec, budget_s) {
-                Ok(rate) => (Some(rate), format!("ours on {isa}")),
-                Err(reason) => (None, format!("ours on {isa}; no libfec: {reason}")),
-            };
+            let (peer, note) =
+                match libfec::figure("libfec_rs", &peer.each_ref().map(String::as_str), budget_s) {
+                    Ok(rate) => (Some(rate), format!("ours on {isa}")),
+                    Err(reason) => (None, format!("ours on {isa}; no libfec: {reason}")),
+                };
             return Measured { ours: ours(isa, budget_s), peer, note };
         };
         Measured { ours: ours(isa, budget_s), peer: None, note: String::new() }
@@ -113,41 +112,4 @@ fn decode_rate(isa: Isa, errors: usize, budget_s: f64) -> f64 {
         "work not done"
     );
     rate / GIGABIT
-}
-
-/// What the driver prints, or why it cannot.
-fn libfec_rate(arguments: &[String; 2], budget_s: f64) -> Result<f64, String> {
-    let output = Command::new(libfec_driver()?)
-        .args(arguments)
-        .arg(budget_s.to_string())
-        .output()
-        .map_err(|error| format!("the driver does not start: {error}"))?;
-    let (figure, complaint) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    figure.trim().parse().map_err(|_| format!("the driver failed ({}): {}", output.status, complaint.trim()))
-}
-
-/// Compiles the driver beside this program, once a run.
-fn libfec_driver() -> Result<PathBuf, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/libfec_rs.c");
-    let this = std::env::current_exe().map_err(|error| error.to_string())?;
-    let driver = this.with_file_name("libfec_rs");
-    let newer =
-        |a: &Path, b: &Path| Some(a.metadata().ok()?.modified().ok()? > b.metadata().ok()?.modified().ok()?);
-    if newer(&driver, &source) == Some(true) {
-        return Ok(driver);
-    }
-    let output = Command::new("cc")
-        .args(["-O3", "-march=native", "-o"])
-        .args([&driver, &source])
-        .arg("-lfec")
-        .output()
-        .map_err(|error| format!("no C compiler: {error}"))?;
-    let first_line =
-        |text: &[u8]| String::from_utf8_lossy(text).lines().next().unwrap_or_default().to_owned();
-    if output.status.success() {
-        Ok(driver)
-    } else {
-        Err(format!("cc failed, is libfec-dev installed? {}", first_line(&output.stderr)))
-    }
 }

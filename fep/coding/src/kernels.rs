@@ -1,4 +1,4 @@
-//! Bulk bit work shared by the synchroniser and the randomisers: xor, bit-shifted copy, marker scan.
+//! Bulk work shared by the synchronisers and the randomisers: xor, bit-shifted copy, marker scan, marker correlation.
 //!
 //! Each kernel is one plain loop, written so that the compiler vectorises it, and compiled once for every instruction
 //! set (`kernels/x86.rs`); no intrinsic, hence no second algorithm to keep equal. What is chosen at run time is which
@@ -10,7 +10,7 @@ mod x86;
 
 use crate::isa::{Isa, IsaUnavailable};
 
-pub(crate) use portable::{MarkerPattern, SCAN_OCTETS, SCAN_OVERREAD};
+pub(crate) use portable::{CORRELATE_POSITIONS, MarkerPattern, SCAN_OCTETS, SCAN_OVERREAD};
 
 /// The bulk kernels of one instruction set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +76,24 @@ impl Bitwise {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2::scan(window, pattern),
             _ => portable::scan(window, pattern),
+        }
+    }
+
+    /// The correlation of a marker (`signs`, each 1 or -1, at most 256) with `symbols` from each of the first
+    /// [`CORRELATE_POSITIONS`] on; there are `CORRELATE_POSITIONS + signs.len() - 1` symbols.
+    #[inline]
+    pub(crate) fn correlate(
+        self,
+        symbols: &[i8],
+        signs: &[i8],
+        correlations: &mut [i16; CORRELATE_POSITIONS],
+    ) {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512::correlate(symbols, signs, correlations),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2::correlate(symbols, signs, correlations),
+            _ => portable::correlate(symbols, signs, correlations),
         }
     }
 }

@@ -5,10 +5,13 @@
 //! | [`sync`] | finds blocks in a stream of bits by their markers: any alignment, slips, inversions, flywheel | 131.0-B-5 9 |
 //! | [`randomizer`] | takes the pseudo-random sequence off (or puts it on) | 131.0-B-5 10, 231.0-B 6 |
 //! | [`rs`] | Reed-Solomon (255,223) and (255,239), interleaved, shortened | 131.0-B-5 4 |
+//! | [`ldpc`] | LDPC C2 and AR4JA, whole codewords or sliced frames | 131.0-B-5 7, 8 |
 //! | [`crc`] | CRC-16 and CRC-32 of frames | 132.0-B, 732.0-B, 732.1-B |
 //! | [`fhec`] | header check of AOS frames, with correction | 732.0-B 4.1.2.6 |
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
+//! | [`conv`] | convolutional code: encoder, Viterbi decoder, node synchronisation | 131.0-B-5 3 |
 //! | [`tc`] | telecommand: BCH, LDPC, CLTUs, PLOP | 231.0-B 3 to 8 |
+//! | [`turbo`] | turbo codes: encoder, iterated soft decoder | 131.0-B-5 6 |
 //! | [`bert`] | bit error rate tests: generator and checker | ITU-T O.150 |
 //! | [`soft`] | soft symbols and the verdicts on them | |
 //! | [`isa`] | which kernels run: chosen once, in a constructor | |
@@ -90,16 +93,19 @@
 #![warn(missing_docs)]
 
 pub mod bert;
+pub mod conv;
 pub mod crc;
 pub mod fhec;
 pub mod isa;
 mod kernels;
+pub mod ldpc;
 pub mod randomizer;
 pub mod rs;
 pub mod soft;
 pub mod spec;
 pub mod sync;
 pub mod tc;
+pub mod turbo;
 
 pub use isa::Isa;
 pub use randomizer::{Derandomizer, Randomizer};

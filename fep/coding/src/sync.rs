@@ -40,27 +40,37 @@
 //!   both blocks and counted in [`SyncCounters::bits_shared`].
 //! * A block is never given out before lock unless the stream ends ([`FrameSync::finish`]) without contradicting it.
 //!
+//! # Soft symbols
+//!
+//! [`SoftSync`] is the same machine on soft symbols: a position is a symbol, and the *errors* of a marker are its symbols
+//! that disagree, each counted by its confidence (see [`SoftSyncSpec`]).
+//!
 //! # Cost
 //!
 //! In Lock and on octet alignment a block is one marker comparison, borrowed from the input. At other alignments or
 //! inverted it is copied once by a SIMD shift. Memory is bounded by about
 //! `max(check_markers, flywheel_blocks) + 4` periods.
 
+mod bits;
 mod buffer;
 mod marker;
 mod search;
+mod soft;
 mod spec;
+mod stream;
+mod symbols;
 mod tracker;
 
 pub use marker::{Marker, MarkerError};
+pub use soft::{SoftBlock, SoftSync, SoftSyncSpec, SoftSyncSpecError};
 pub use spec::{BLOCK_LEN_MAX, HELD_BLOCKS_MAX, Polarity, SLIP_WINDOW_MAX, SyncSpec, SyncSpecError};
 
 use serde::{Deserialize, Serialize};
 
 use crate::isa::{Isa, IsaUnavailable};
 use crate::kernels::Bitwise;
-use buffer::Window;
-use tracker::Tracker;
+use bits::BitFinder;
+use stream::Stream;
 
 /// Where the synchroniser is; see the module's documentation for every transition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -76,12 +86,12 @@ pub enum SyncState {
     Flywheel,
 }
 
-/// One block of the stream.
+/// One block of the stream: of octets, or of soft symbols ([`SoftBlock`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Block<'a> {
+pub struct Block<'a, T = u8> {
     /// Exactly `block_len` octets behind the marker, aligned and of right polarity. Borrowed from the input where it
     /// lies there whole, aligned and upright; from the synchroniser otherwise.
-    pub data: &'a [u8],
+    pub data: &'a [T],
     /// Bits in which the marker was wrong (of a flywheel block: in which the bits at its assumed place differ).
     pub marker_bit_errors: u8,
     /// The block arrived complemented and was complemented back.
@@ -96,7 +106,8 @@ pub struct Block<'a> {
 
 /// What has happened since [`FrameSync::new`]; [`FrameSync::reset`] does not clear it.
 ///
-/// Every bit is accounted for: `bits_in + bits_shared = blocks * period + bits_discarded + bits_held`.
+/// Every bit is accounted for: `bits_in + bits_shared = blocks * period + bits_discarded + bits_held`. What are bits here
+/// are soft symbols for a [`SoftSync`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SyncCounters {
     /// Blocks given out, flywheel blocks included.
@@ -127,11 +138,7 @@ pub struct SyncCounters {
 #[derive(Debug, Clone)]
 pub struct FrameSync {
     spec: SyncSpec,
-    tracker: Tracker,
-    /// Octets that may still be needed, from octet `held_from` of the stream to its end so far.
-    held: Vec<u8>,
-    held_from: u64,
-    counters: SyncCounters,
+    stream: Stream<BitFinder>,
 }
 
 impl FrameSync {
@@ -141,8 +148,8 @@ impl FrameSync {
     /// [`SyncSpecError`] as [`SyncSpec::validate`].
     pub fn new(spec: SyncSpec) -> Result<FrameSync, SyncSpecError> {
         spec.validate()?;
-        let tracker = Tracker::new(&spec, Bitwise::best());
-        Ok(FrameSync { spec, tracker, held: Vec::new(), held_from: 0, counters: SyncCounters::default() })
+        let stream = Stream::new(BitFinder::new(&spec, Bitwise::best()), spec.rules(), spec.block_len);
+        Ok(FrameSync { spec, stream })
     }
 
     /// The same synchroniser with the kernels of `isa`.
@@ -150,7 +157,7 @@ impl FrameSync {
     /// # Errors
     /// [`IsaUnavailable`] when this machine lacks it.
     pub fn with_isa(mut self, isa: Isa) -> Result<FrameSync, IsaUnavailable> {
-        self.tracker.set_kernels(Bitwise::with_isa(isa)?);
+        self.stream.finder_mut().bitwise = Bitwise::with_isa(isa)?;
         Ok(self)
     }
 
@@ -161,36 +168,7 @@ impl FrameSync {
 
     /// Takes the next octets of the stream, first bit first, and gives every block that they complete to `sink`.
     pub fn push(&mut self, input: &[u8], sink: &mut impl FnMut(Block<'_>)) {
-        self.counters.bits_in += 8 * input.len() as u64;
-        let input_from = self.held_from + self.held.len() as u64;
-        let mut taken = 0;
-        // As long as something held is needed, the input is appended to it by as little as lets the tracker go on ...
-        while !self.held.is_empty() && taken < input.len() {
-            let held_end = self.held_from + self.held.len() as u64;
-            let wanted = self.tracker.needs_bit().div_ceil(8).saturating_sub(held_end).max(1);
-            let more = (input.len() - taken).min(usize::try_from(wanted).unwrap_or(usize::MAX));
-            self.held.extend_from_slice(&input[taken..taken + more]);
-            taken += more;
-            self.track_held(sink);
-            let keep = self.tracker.keeps_bit() / 8;
-            if keep >= input_from {
-                self.held.clear();
-                self.held_from = keep;
-                taken = (keep - input_from) as usize;
-            }
-        }
-        // ... and then read in place.
-        if self.held.is_empty() {
-            let rest = &input[taken..];
-            self.held_from = input_from + taken as u64;
-            self.tracker.run(&Window::new(rest, self.held_from), &mut self.counters, sink);
-            let keep = (self.tracker.keeps_bit() / 8 - self.held_from) as usize;
-            self.held.extend_from_slice(&rest[keep..]);
-            self.held_from += keep as u64;
-        } else {
-            self.release();
-        }
-        self.counters.bits_held = self.tracker.settle(self.end_bit(), &mut self.counters);
+        self.stream.push(input, sink);
     }
 
     /// The stream ends here: gives out the blocks still held back, as far as they are whole, and starts anew.
@@ -199,48 +177,21 @@ impl FrameSync {
     /// one with a missing marker is given out only where nothing better overlaps it. In Flywheel the data since the
     /// last marker is searched once more, as if lock were lost. Counters stay; positions start at 0 again.
     pub fn finish(&mut self, sink: &mut impl FnMut(Block<'_>)) {
-        let held = std::mem::take(&mut self.held);
-        self.tracker.finish(&Window::new(&held, self.held_from), &mut self.counters, sink);
-        self.held = held;
-        self.reset();
+        self.stream.finish(sink);
     }
 
     /// Forgets the stream: what is held is discarded, the state is Search, positions start at 0. Counters stay.
     pub fn reset(&mut self) {
-        let held = self.tracker.settle(self.end_bit(), &mut self.counters);
-        self.counters.bits_discarded += held;
-        self.counters.bits_held = 0;
-        self.held.clear();
-        self.held_from = 0;
-        self.tracker.reset();
+        self.stream.reset();
     }
 
     /// Where it is.
     pub fn state(&self) -> SyncState {
-        self.tracker.state()
+        self.stream.state()
     }
 
     /// What has happened so far.
     pub fn counters(&self) -> &SyncCounters {
-        &self.counters
-    }
-
-    fn end_bit(&self) -> u64 {
-        8 * (self.held_from + self.held.len() as u64)
-    }
-
-    fn track_held(&mut self, sink: &mut impl FnMut(Block<'_>)) {
-        let held = std::mem::take(&mut self.held);
-        self.tracker.run(&Window::new(&held, self.held_from), &mut self.counters, sink);
-        self.held = held;
-    }
-
-    /// Lets go of octets that are no longer needed, once they are most of what is held (so that each is moved once).
-    fn release(&mut self) {
-        let unneeded = (self.tracker.keeps_bit() / 8 - self.held_from) as usize;
-        if unneeded > self.held.len() / 2 {
-            self.held.drain(..unneeded);
-            self.held_from += unneeded as u64;
-        }
+        self.stream.counters()
     }
 }

@@ -1,9 +1,14 @@
 //! Randomisers, checksums, header check and code specifications, against vectors and peers made elsewhere.
 
+use fep_coding::conv::{ConvRate, ConvSpec};
 use fep_coding::crc::{Crc16, Crc32, crc16_fecf, crc32_uslp};
 use fep_coding::fhec::{self, FhecVerdict};
+use fep_coding::ldpc::LdpcSpec;
 use fep_coding::rs::{Basis, RsE, RsSpec, RsSpecError};
-use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Randomizer};
+use fep_coding::soft::{SoftDerandomizer, SoftVerdict};
+use fep_coding::spec::{ChannelEncoder, DecodeVerdict, LdpcCode, LdpcStreamCode, SyncDomain, TurboCode};
+use fep_coding::turbo::{INFORMATION_BITS, TurboRate};
+use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -296,6 +301,153 @@ proptest! {
                 prop_assert_eq!(&block[..frame_len], frame);
                 prop_assert_eq!(verdict.symbols_corrected, u16::from(coded));
             }
+        }
+    }
+}
+
+fn every_code() -> Vec<CodeSpec> {
+    let rs = RsSpec { e: RsE::E16, interleave: 2, virtual_fill: 3, basis: Basis::Dual };
+    let mut codes = vec![CodeSpec::None { frame_len: 100 }, CodeSpec::ReedSolomon(rs)];
+    for rate in ConvRate::ALL {
+        let convolutional = ConvSpec::ccsds(rate);
+        codes.push(CodeSpec::Convolutional { frame_len: 100, convolutional });
+        codes.push(CodeSpec::Concatenated { reed_solomon: rs, convolutional });
+    }
+    for rate in TurboRate::ALL {
+        codes.extend(INFORMATION_BITS.map(|bits| CodeSpec::Turbo(TurboCode::new(bits, rate))));
+    }
+    codes.extend(LdpcSpec::all().map(|ldpc| CodeSpec::Ldpc(LdpcCode::new(ldpc))));
+    codes.extend(
+        LdpcSpec::all().map(|ldpc| {
+            CodeSpec::LdpcStream(LdpcStreamCode { codewords: 3, ..LdpcStreamCode::new(ldpc, 100) })
+        }),
+    );
+    codes
+}
+
+// REQ: FEP-CODING-007
+#[test]
+fn every_code_is_written_to_configuration_and_read_back_the_same() {
+    for code in every_code() {
+        assert_eq!(code.validate(), Ok(()), "{code:?}");
+        let value = serde_json::to_value(code).expect("JSON");
+        assert_eq!(serde_json::from_value::<CodeSpec>(value.clone()).expect("itself"), code, "{value}");
+    }
+}
+
+// REQ: FEP-CODING-007
+#[test]
+fn combinations_that_cannot_be_are_refused_with_the_reason() {
+    let read = |value: Value| serde_json::from_value::<CodeSpec>(value).map_err(|error| error.to_string());
+    for (value, told) in [
+        (json!({"code": "turbo", "rate": "1/3"}), "information_bits"),
+        (json!({"code": "turbo", "information_bits": 1784, "rate": "1/5"}), "1/6"),
+        (
+            json!({"code": "turbo", "information_bits": 1784, "rate": "1/3", "virtual_fill": 1}),
+            "unknown field",
+        ),
+        (json!({"code": "ldpc", "k": 1024, "rate": "7/8"}), "k = 1024"),
+        (json!({"code": "ldpc", "k": 2048, "rate": "1/2"}), "1024, 4096 or 16384"),
+        (json!({"code": "concatenated", "reed_solomon": {"e": 16, "interleave": 5}}), "convolutional"),
+        (json!({"code": "convolutional", "frame_len": 5, "convolutional": {"rate": "4/5"}}), "4/5"),
+    ] {
+        let refused = read(value.clone()).expect_err("impossible");
+        assert!(refused.contains(told), "{value}: {refused}");
+    }
+    let text = |error: CodeSpecError| error.to_string();
+    let turbo = CodeSpec::Turbo(TurboCode::new(1784, TurboRate::R1_3));
+    assert_eq!(turbo.check_frame(223, true), Ok(()));
+    assert!(
+        text(turbo.check_frame(223, false).unwrap_err()).contains("needs a FECF (CCSDS 131.0-B-5 12.2.2)")
+    );
+    assert!(
+        text(turbo.check_frame(224, true).unwrap_err())
+            .contains("frames of 223 octets, but frame_len is 224")
+    );
+    let odd = CodeSpec::Turbo(TurboCode::new(1785, TurboRate::R1_3));
+    assert!(text(odd.validate().unwrap_err()).contains("1784, 3568, 7136 or 8920"));
+    let tired = CodeSpec::Turbo(TurboCode { iterations_max: 0, ..TurboCode::new(1784, TurboRate::R1_3) });
+    assert!(text(tired.validate().unwrap_err()).contains("iterations_max = 0"));
+    let ldpc = LdpcCode::new(LdpcSpec::C2);
+    assert_eq!(CodeSpec::Ldpc(ldpc).check_frame(892, false), Ok(()), "its own check is enough");
+    assert!(text(CodeSpec::Ldpc(ldpc).check_frame(1115, true).unwrap_err()).contains("ldpc_stream"));
+    let tired = CodeSpec::Ldpc(LdpcCode { iterations_max: 0, ..ldpc });
+    assert!(text(tired.validate().unwrap_err()).contains("iterations_max = 0: 1 to"));
+    let stream = LdpcStreamCode { codewords: 9, ..LdpcStreamCode::new(LdpcSpec::C2, 1115) };
+    assert!(text(CodeSpec::LdpcStream(stream).validate().unwrap_err()).contains("codewords = 9"));
+    let stream = CodeSpec::LdpcStream(LdpcStreamCode::new(LdpcSpec::C2, 1115));
+    assert_eq!(stream.build(Isa::Scalar).err(), Some(CodeSpecError::NoBlocks));
+    assert_eq!(CodeSpec::None { frame_len: 9 }.build_soft(Isa::Scalar).err(), Some(CodeSpecError::NoSymbols));
+    let conv = CodeSpec::Convolutional { frame_len: 9, convolutional: ConvSpec::ccsds(ConvRate::R1_2) };
+    assert!(text(conv.check_frame(9, false).unwrap_err()).contains("needs a FECF"));
+}
+
+// REQ: FEP-CODING-008
+#[test]
+fn sizes_rates_and_markers_are_those_of_the_standard() {
+    let facts = |code: CodeSpec| (code.block_symbols(), code.frame_len(), code.marker().bits());
+    let turbo = |bits, rate| CodeSpec::Turbo(TurboCode::new(bits, rate));
+    assert_eq!(facts(turbo(1784, TurboRate::R1_3)), (5364, 223, 96));
+    assert_eq!(facts(turbo(8920, TurboRate::R1_6)), (53_544, 1115, 192));
+    let ldpc = |k, rate| CodeSpec::Ldpc(LdpcCode::new(LdpcSpec::new(k, rate).expect("a code")));
+    assert_eq!(facts(ldpc(16_384, "4/5")), (20_480, 2048, 64));
+    assert_eq!(facts(ldpc(7136, "7/8")), (8160, 892, 32));
+    assert!((ldpc(1024, "2/3").rate() - 2.0 / 3.0).abs() < 1e-12);
+    for code in every_code() {
+        assert!(code.rate() > 0.0 && code.rate() <= 1.0, "{code:?}");
+        assert_eq!(code.block_len(), code.block_symbols().div_ceil(8), "{code:?}");
+        assert_eq!(
+            code.needs_symbols(),
+            code.rate() < 0.98 && !matches!(code, CodeSpec::ReedSolomon(_)),
+            "{code:?}"
+        );
+    }
+}
+
+// REQ: FEP-CODING-008
+#[test]
+fn every_code_decodes_what_it_encodes_from_octets_and_from_symbols() {
+    for code in every_code() {
+        let frame: Vec<u8> = (0..code.frame_len()).map(|i| (i * 37 + i / 11) as u8).collect();
+        let mut symbols = Vec::new();
+        let mut encoder = ChannelEncoder::new(&code, code.marker(), Randomizer::Long131071).expect("a code");
+        // As many frames as fill a codeblock at least.
+        let frames = code.payload_len().div_ceil(code.frame_len() + 4);
+        for _ in 0..frames {
+            encoder.encode(&frame, &mut symbols);
+        }
+        let marker_bits = code.marker().bits() as usize;
+        if code.domain() == SyncDomain::Symbols {
+            let mut block = symbols[marker_bits..marker_bits + code.block_symbols()].to_vec();
+            SoftDerandomizer::new(Randomizer::Long131071, block.len()).apply(&mut block);
+            block.iter_mut().step_by(37).for_each(|symbol| *symbol = 0);
+            let mut decoder = code.build_soft(Isa::best()).expect("a code");
+            let mut payload = vec![0; code.payload_len()];
+            let mut verdicts = vec![SoftVerdict::default(); decoder.codewords()];
+            decoder.decode_batch(
+                &block.iter().map(|symbol| 20 * symbol).collect::<Vec<_>>(),
+                &mut payload,
+                &mut verdicts,
+            );
+            assert!(verdicts.iter().all(|verdict| verdict.converged), "{code:?}: {verdicts:?}");
+            assert!(!code.judge(&verdicts).is_uncorrectable());
+            if let CodeSpec::LdpcStream(_) = code {
+                let stream = [&Marker::CCSDS_32.as_bytes()[..], &frame[..]].concat();
+                assert_eq!(payload[..104.min(payload.len())], stream[..104.min(payload.len())], "{code:?}");
+            } else {
+                assert_eq!(payload, frame, "{code:?}");
+            }
+        }
+        if !matches!(code, CodeSpec::LdpcStream(_)) {
+            let mut block = vec![0; code.block_len()];
+            code.build_encoder(Isa::best()).expect("a code").encode(&frame, &mut block);
+            if code.detects_errors() {
+                block[3] ^= 0x10;
+            }
+            let mut verdict = [DecodeVerdict::default()];
+            code.build(Isa::best()).expect("a code").decode_batch(&mut block, code.block_len(), &mut verdict);
+            assert!(!verdict[0].is_uncorrectable(), "{code:?}");
+            assert_eq!(block[..frame.len()], frame, "{code:?}");
         }
     }
 }

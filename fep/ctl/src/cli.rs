@@ -56,6 +56,33 @@ Examples:
   zcat pass.dat.gz | fepctl decode --mission aqua -")]
     Decode(DecodeArgs),
 
+    /// Encode a file of frames with the code of a channel: CADUs, or soft symbols in noise
+    #[command(
+        after_help = "INPUT holds transfer frames of the channel's length, one after the other (as `decode --frames` writes them).
+Without --symbols the output is bits, eight an octet: CADUs, or the hard symbols of a code of symbols.
+
+Examples:
+  fepctl encode --mission npp frames.bin pass.dat
+  fepctl encode -m lab -c turbo-1-6 frames.bin symbols.dat --symbols bits=8 --eb-n0 0.5
+  fepctl decode -m lab -c turbo-1-6 symbols.dat --symbols bits=8"
+    )]
+    Encode(EncodeArgs),
+
+    /// Measure error rates of a code over Eb/N0 by simulation: table, CSV, JSON, plot
+    #[command(
+        after_help = "--code is NAME,key=value,... with the keys of mission files (config/missions/README.md):
+  none,frame_len=1115                               reed_solomon,e=16,interleave=5
+  convolutional,frame_len=1115,convolutional.rate=1/2
+  concatenated,reed_solomon.e=16,reed_solomon.interleave=5,convolutional.rate=1/2
+  turbo,information_bits=1784,rate=1/3              ldpc,k=1024,rate=1/2        ldpc,k=7136,rate=7/8
+
+The same arguments give the same curve, whatever the number of threads.
+
+Example:
+  fepctl ber --code turbo,information_bits=1784,rate=1/3 --eb-n0 -0.5:1:0.25 --svg turbo.svg"
+    )]
+    Ber(BerArgs),
+
     /// List, show, enable, disable or reset station links of the running daemon
     #[command(subcommand)]
     Link(LinkCommand),
@@ -193,6 +220,78 @@ pub(crate) struct DecodeArgs {
     /// Write the packets, one after the other, in order of arrival
     #[arg(long, value_name = "OUT")]
     pub(crate) packets: Option<PathBuf>,
+    /// The stream is soft symbols of this format: bits=8|4|1 and the other keys of `symbols`, key=value,...
+    /// [default: bits]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) symbols: Option<String>,
+    /// Threads that decode blocks of soft symbols; 0 for none besides this one
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=64))]
+    pub(crate) decode_threads: u8,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EncodeArgs {
+    /// A built-in mission (`fepctl missions`) or a mission file
+    #[arg(long, short, value_name = "NAME-OR-FILE")]
+    pub(crate) mission: String,
+    /// The physical channel of the mission [needed only if it has several]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) channel: Option<String>,
+    /// Frames, one after the other
+    #[arg(value_name = "INPUT")]
+    pub(crate) input: PathBuf,
+    /// The file to write
+    #[arg(value_name = "OUTPUT")]
+    pub(crate) output: PathBuf,
+    /// Write soft symbols of this format: bits=8|4|1 and the other keys of `symbols`, key=value,...
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) symbols: Option<String>,
+    /// Eb/N0 of Gaussian noise, dB [default: no noise]
+    #[arg(long, value_name = "DB", allow_negative_numbers = true)]
+    pub(crate) eb_n0: Option<f64>,
+    /// Symbols in pairs, as of QPSK
+    #[arg(long)]
+    pub(crate) qpsk: bool,
+    /// Seed of the noise
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BerArgs {
+    /// The code: NAME,key=value,...
+    #[arg(long, value_name = "CODE")]
+    pub(crate) code: String,
+    /// Eb/N0 in dB: one value, or FROM:TO:STEP
+    #[arg(long, value_name = "RANGE", allow_hyphen_values = true)]
+    pub(crate) eb_n0: crate::ber::EbN0Range,
+    /// Format to which the receiver quantises [default: bits=8]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) symbols: Option<String>,
+    /// Wrong frames after which a point ends
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) errors: u64,
+    /// Frames after which a point ends in any case
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    pub(crate) frames: u64,
+    /// Seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Threads [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Write the curve as CSV
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// Write a plot beside the curve of uncoded BPSK
+    #[arg(long, value_name = "FILE")]
+    pub(crate) svg: Option<PathBuf>,
+    /// Draw this curve too: lines of `Eb/N0 in dB, rate`
+    #[arg(long, value_name = "CSV", requires = "svg")]
+    pub(crate) reference: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Subcommand)]

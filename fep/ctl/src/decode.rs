@@ -9,14 +9,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fep_ccsds::record::BadReason;
-use fepd::chain::{Chain, ChainEvent, FrameOut, PacketOut, Sink};
-use fepd::config::{self, ChannelConfig, Mission};
+use fepd::chain::{Chain, ChainEvent, ChainOptions, FrameOut, PacketOut, Sink};
+use fepd::config::{self, ChannelConfig, Decoding, Mission};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::DecodeArgs;
 use crate::failure::{Failure, output};
 use crate::figures;
 use crate::input::Input;
+use crate::keys;
 use crate::report::{Report, Tally};
 
 /// Octets of an output file's buffer.
@@ -28,7 +29,13 @@ const REDRAW_EVERY: Duration = Duration::from_millis(100);
 pub(crate) fn run(args: &DecodeArgs) -> Result<(), Failure> {
     let mission = load_mission(&args.mission)?;
     let channel = choose_channel(&mission, args.channel.as_deref())?;
-    let mut chain = Chain::new(channel).map_err(|error| Failure::new(error.to_string()))?;
+    let symbols = args.symbols.as_deref().map(keys::format).transpose();
+    let options = ChainOptions {
+        symbols: symbols.map_err(|why| Failure::usage(format!("--symbols: {why}")))?,
+        decoding: Decoding { threads: usize::from(args.decode_threads), ..Decoding::default() },
+        ..ChainOptions::default()
+    };
+    let mut chain = Chain::with_options(channel, options).map_err(|error| Failure::new(error.to_string()))?;
     let mut input = Input::open(&args.input)?;
     refuse_overwriting(args)?;
     let mut sink = ReportSink {
@@ -58,8 +65,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Failure> {
             "fepctl: no frame in {} ({octets} octets): is {} the right channel? Its marker is {}, its blocks are {} octets",
             input.name,
             channel.name,
-            channel.sync.marker,
-            channel.block_len()
+            channel.soft_sync.as_ref().map_or(channel.sync.marker, |sync| sync.marker),
+            channel.code.block_len()
         );
     }
     let mut out = io::stdout().lock();
@@ -97,7 +104,10 @@ pub(crate) fn load_mission(name_or_path: &str) -> Result<Mission, Failure> {
 }
 
 /// The named channel of a mission, or its only one.
-fn choose_channel<'m>(mission: &'m Mission, name: Option<&str>) -> Result<&'m ChannelConfig, Failure> {
+pub(crate) fn choose_channel<'m>(
+    mission: &'m Mission,
+    name: Option<&str>,
+) -> Result<&'m ChannelConfig, Failure> {
     let names = || mission.channels.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     match name {
         Some(name) => {

@@ -3,16 +3,19 @@
 //! Each command is a module; this file only parses, dispatches and turns a failure into a message and an exit code. It
 //! decodes nothing and receives nothing itself: that is the daemon's library.
 
+mod ber;
 mod captures;
 mod cli;
 mod client;
 mod config;
 mod daemon;
 mod decode;
+mod encode;
 mod failure;
 mod figures;
 mod hashing;
 mod input;
+mod keys;
 mod monitor;
 mod pages;
 mod places;
@@ -36,6 +39,8 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(args),
         Command::Monitor(args) => monitor::run(args),
         Command::Decode(args) => decode::run(args),
+        Command::Encode(args) => encode::run(args),
+        Command::Ber(args) => ber::run(args),
         Command::Link(command) => client::link(command),
         Command::Status(args) => client::status(args),
         Command::Reload(args) => client::reload(args),

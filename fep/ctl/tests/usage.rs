@@ -202,7 +202,7 @@ fn missions_stations_captures_and_completions_are_listed() {
     let missions = json(&run(["missions", "--json"]));
     let names: Vec<&str> =
         missions.as_array().expect("a list").iter().filter_map(|one| one["name"].as_str()).collect();
-    assert_eq!(names, ["aqua", "cso", "metopb", "noaa20", "noaa21", "npp"]);
+    assert_eq!(names, ["aqua", "cso", "lab", "metopb", "noaa20", "noaa21", "npp"]);
     let stations = json(&run(["sim", "--list", "--json"]));
     assert!(stations["station"].as_array().is_some_and(|list| list.len() >= 8), "{stations}");
     let captures = json(&run(["captures", "--json"]));

@@ -152,14 +152,20 @@ fn run(
         framing: config.framing,
         idle: config.idle,
         isa: None,
+        symbols: config.symbols,
+        decoding: config.decoding,
     };
+    let mut transport = config.transport.clone();
+    if config.decoding.wait_us > 0 {
+        // A block that waits for others must not wait for the kernel as well.
+        transport.max_wait_us = transport.max_wait_us.min(config.decoding.wait_us.max(1));
+    }
     publisher.housekeep(clock::tai_now_ns());
-    let (mut chain, mut link) =
-        match (Chain::with_options(&config.channel, options), Link::open(config.transport.clone())) {
-            (Ok(chain), Ok(link)) => (chain, link),
-            (Err(error), _) => return fail(publisher, resume, error.to_string()),
-            (_, Err(error)) => return fail(publisher, resume, error.to_string()),
-        };
+    let (mut chain, mut link) = match (Chain::with_options(&config.channel, options), Link::open(transport)) {
+        (Ok(chain), Ok(link)) => (chain, link),
+        (Err(error), _) => return fail(publisher, resume, error.to_string()),
+        (_, Err(error)) => return fail(publisher, resume, error.to_string()),
+    };
     chain.resume(resume);
     let start = Instant::now();
     let figures = ThreadFigures::default();
@@ -176,6 +182,9 @@ fn run(
             chain.push(chunk.bytes, rx_tai_ns, &mut publisher);
         });
         turn.figures.turns += 1;
+        if chain.is_waiting() {
+            chain.idle(clock::tai_now_ns(), &mut publisher);
+        }
         let now = Instant::now();
         if let Some(start) = work_start {
             turn.figures.work_ns += now.duration_since(start).as_nanos() as u64;

@@ -12,10 +12,16 @@ pub const MAX_CORE: usize = libc::CPU_SETSIZE as usize - 1;
 
 /// Cores that this process may run on, in order.
 pub fn allowed_cores() -> Vec<usize> {
+    // SAFETY: nothing is passed.
+    cores_of(unsafe { libc::getpid() })
+}
+
+/// Cores that a thread may run on, in order; a process stands for its first thread, which is never pinned.
+fn cores_of(thread: libc::pid_t) -> Vec<usize> {
     // SAFETY: a cpu_set_t is plain bits, all zero is the empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the set is ours and of the size we say; 0 is the calling thread.
-    let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0;
+    // SAFETY: the set is ours and of the size we say.
+    let failed = unsafe { libc::sched_getaffinity(thread, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0;
     if failed {
         return vec![0];
     }
@@ -28,13 +34,21 @@ pub fn allowed_cores() -> Vec<usize> {
 /// # Errors
 /// The core does not exist or is not ours.
 pub fn pin_to(core: usize) -> io::Result<()> {
-    if core > MAX_CORE {
+    run_on(&[core])
+}
+
+/// Lets the calling thread run on any of these cores: a thread started by a pinned one is pinned as well.
+///
+/// # Errors
+/// A core does not exist, or none of them is ours.
+pub fn run_on(cores: &[usize]) -> io::Result<()> {
+    if cores.iter().any(|core| *core > MAX_CORE) {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
-    // SAFETY: as in `allowed_cores`; the core is below CPU_SETSIZE.
+    // SAFETY: as in `cores_of`; the cores are below CPU_SETSIZE; 0 is the calling thread.
     let failed = unsafe {
         let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(core, &mut set);
+        cores.iter().for_each(|core| libc::CPU_SET(*core, &mut set));
         libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &raw const set)
     } != 0;
     if failed { Err(io::Error::last_os_error()) } else { Ok(()) }

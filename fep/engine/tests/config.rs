@@ -89,8 +89,7 @@ reconnect_min_ms = 9000
 [links.Delta]
 channel = "npp/hrd"
 "#;
-    let channels =
-        "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
+    let channels = "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, lab/concatenated, lab/convolutional, lab/ldpc-1-2, lab/ldpc-c2, lab/ldpc-stream, lab/turbo-1-2, lab/turbo-1-3, lab/turbo-1-4, lab/turbo-1-6, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
     let keys = "control_group, control_mode, control_socket, cores, lock_memory, log, metrics_address, \
                 realtime_priority, run_dir";
     let expected = [
@@ -154,7 +153,7 @@ fn a_mission_of_ones_own_is_read_by_path_and_its_mistakes_name_its_file() {
     assert_eq!(
         refused,
         format!(
-            "{}:28:1: channel.hrd.code: this code carries frames of 892 octets, but frame_len is 893 \
+            "{}:28:1: channel.hrd.code: Reed-Solomon carries frames of 892 octets, but frame_len is 893 \
              (frame_len = (255 - 2 x e - virtual_fill) x interleave)",
             mission.display()
         )
@@ -211,6 +210,136 @@ service = "packets"
     for expected in expected {
         assert!(errors.contains(expected), "missing {expected:?} in\n{errors}");
     }
+}
+
+fn lab_with(from: &str, to: &str) -> String {
+    let text = config::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
+    assert!(text.contains(from), "{from}");
+    let errors = config::load_mission_text("lab", "lab.toml", &text.replacen(from, to, 1));
+    errors.expect_err("a mistake").to_string()
+}
+
+// REQ: FEP-CFG-007
+#[test]
+fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
+    for (from, to, told) in [
+        (
+            "code = \"turbo\"",
+            "code = \"tarbo\"",
+            "code.code: \"tarbo\" is not a choice (allowed: none, reed_solomon, convolutional, concatenated, turbo, ldpc, ldpc_stream)",
+        ),
+        (
+            "rate = \"1/3\"",
+            "rate = \"1/5\"",
+            "channel.turbo-1-3.code.rate: \"1/5\" is not a choice (allowed: 1/2, 1/3, 1/4, 1/6)",
+        ),
+        (
+            "rate = \"1/6\"",
+            "rate = \"1/6\"\niterations_max = 51",
+            "channel.turbo-1-6.code.iterations_max: 51 is out of range (allowed: 1 to 50)",
+        ),
+        (
+            "frame_len = 223\nfecf = \"crc16\"",
+            "frame_len = 223",
+            "channel.turbo-1-3.code: turbo does not tell wrong frames from right ones: the frame needs a FECF (CCSDS 131.0-B-5 12.2.2)",
+        ),
+        (
+            "stop = \"fecf\"",
+            "stop = \"crc\"",
+            "channel.turbo-1-2.code.stop: \"crc\" is not a choice (allowed: never, agreement, fecf)",
+        ),
+        (
+            "k = 7136",
+            "k = 1024",
+            "channel.ldpc-c2.code.rate: k = 1024: LDPC with rate = \"7/8\" has k = 7136 (CCSDS 131.0-B-5 7)",
+        ),
+        (
+            "frame_len = 128",
+            "frame_len = 129",
+            "channel.ldpc-1-2.code: LDPC carries frames of 128 octets, but frame_len is 129 (frame_len = k / 8; frames of other lengths take code = \"ldpc_stream\")",
+        ),
+        (
+            "codewords = 4",
+            "codewords = 9",
+            "channel.ldpc-stream.code.codewords: 9 is out of range (allowed: 1 to 8)",
+        ),
+        (
+            "{ rate = \"3/4\" }",
+            "{ rate = \"4/5\" }",
+            "channel.convolutional.code.convolutional.rate: \"4/5\" is not a choice (allowed: 1/2, 2/3, 3/4, 5/6, 7/8)",
+        ),
+        (
+            "{ rate = \"3/4\" }",
+            "{ rate = \"3/4\", nod_sync = 1 }",
+            "channel.convolutional.code.convolutional.nod_sync: unknown key (allowed: g2_first, invert_g2, latency_bits, node_sync, rate)",
+        ),
+        (
+            "reed_solomon = { e = 16, interleave = 4 }",
+            "",
+            "channel.concatenated.code.reed_solomon: missing key (allowed: a table)",
+        ),
+        (
+            "marker = \"25d5c0ce8990f6c9461bf79c\"",
+            "marker = \"25d5c0ce8990f6c9461bf79c\"\nlock_bit_errors = 40",
+            "channel.turbo-1-3.sync: lock_bit_errors = 40: from 18 to 36 with a marker of 96 bits",
+        ),
+    ] {
+        let errors = lab_with(from, to);
+        assert!(errors.contains(told), "{to}: missing {told:?} in\n{errors}");
+        assert!(errors.starts_with("lab.toml:"), "{errors}");
+    }
+}
+
+// REQ: FEP-CFG-008
+#[test]
+fn mistakes_in_soft_links_name_the_key_and_what_is_allowed() {
+    let text = r#"
+[links.a]
+channel = "lab/ldpc-1-2"
+transport = { kind = "stdin" }
+symbols = { bits = 3 }
+[links.b]
+channel = "lab/ldpc-1-2"
+transport = { kind = "stdin" }
+symbols = { bits = 1, coding = "offset_binary" }
+decode_wait_us = 1000001
+[links.c]
+channel = "lab/concatenated"
+transport = { kind = "udp", bind = "127.0.0.1:5001" }
+framing = "datagram_cadu"
+decode_threads = 2
+[links.d]
+channel = "npp/hrd"
+transport = { kind = "stdin" }
+symbols = { bits = 4, order = "high" }
+decode_threads = 65
+"#;
+    let told = errors(text).join("\n");
+    for expected in [
+        "site.toml:5:20: links.a.symbols: bits = 3: soft symbols have 1, 4 or 8 bits",
+        "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
+        "site.toml:10:18: links.b.decode_wait_us: 1000001 is out of range (allowed: 0 to 1000000)",
+        "site.toml:14:11: links.c.framing: symbols come in a stream: their blocks are found by their marker (allowed: stream)",
+        "site.toml:15:18: links.c.decode_threads: the concatenated code is decoded as one stream, on the link's own core (allowed: 0)",
+        "site.toml:19:23: links.d.symbols: unknown field `order`",
+        "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
+    ] {
+        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+    }
+}
+
+// REQ: FEP-CFG-008
+#[test]
+fn the_links_of_the_laboratory_are_valid() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/lab.toml");
+    let config = config::load(Some(std::path::Path::new(path))).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.links.len(), 6);
+    let link = config.link("turbo-1-3").expect("the link");
+    assert_eq!(link.symbols.map(|format| format.bits.count()), Some(8));
+    assert_eq!((link.decoding.threads, link.decoding.batch, link.decoding.wait_us), (1, 0, 0));
+    let sync = link.channel.soft_sync.as_ref().expect("its marker stands in the symbols");
+    assert_eq!((sync.block_symbols, sync.search_bit_errors, sync.lock_bit_errors), (5364, 18, 26));
+    assert!(config.link("concatenated").expect("the link").channel.soft_sync.is_none());
 }
 
 // REQ: FEP-CFG-003

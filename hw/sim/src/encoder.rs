@@ -1,4 +1,5 @@
-//! From transfer frames to what is radiated: channel code, randomiser, marker (131.0-B-5 2.2).
+//! From transfer frames to CADUs of octets: block code, randomiser, marker (131.0-B-5 2.2). Codes that are radiated as
+//! symbols have [`fep_coding::spec::ChannelEncoder`].
 
 use fep_coding::{BlockEncoder, CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
 
@@ -33,8 +34,8 @@ impl Encoder {
     #[must_use]
     pub fn layout(&self) -> CaduLayout {
         let interleave = match self.code.spec() {
-            CodeSpec::None { .. } => 1,
             CodeSpec::ReedSolomon(rs) => rs.interleave,
+            _ => 1,
         };
         CaduLayout {
             marker_len: self.marker.as_bytes().len(),
@@ -47,8 +48,8 @@ impl Encoder {
     #[must_use]
     pub fn correctable(&self) -> u16 {
         match self.code.spec() {
-            CodeSpec::None { .. } => 0,
             CodeSpec::ReedSolomon(rs) => rs.e.correctable() as u16,
+            _ => 0,
         }
     }
 

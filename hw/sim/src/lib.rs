@@ -13,6 +13,7 @@
 
 #![warn(missing_docs)]
 
+pub mod awgn;
 mod bits;
 pub mod captures;
 pub mod channel;
@@ -22,10 +23,12 @@ mod line;
 mod oracle;
 mod pacing;
 pub mod packets;
+mod radio;
 mod simulation;
 mod source;
 pub mod spacecraft;
 pub mod station;
+pub mod symbols;
 
 pub use captures::{Capture, CaptureError};
 pub use channel::{CaduLayout, Carriage, Channel, ChannelError, ChannelSpec};
@@ -38,3 +41,4 @@ pub use simulation::{DEFAULT_SIMULATION, Simulation, SimulationError};
 pub use source::{DownlinkSpec, Source, SourceError, SourceSpec, Unit};
 pub use spacecraft::{FrameIdentity, Spacecraft, SpacecraftError, SpacecraftSpec, VcSpec};
 pub use station::{Station, StationError, StationReport, StationSpec, StationState, Unconnected};
+pub use symbols::{Modulation, SymbolChannel, SymbolCounts, SymbolSpec, SymbolSpecError};

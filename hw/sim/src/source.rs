@@ -11,6 +11,7 @@ use crate::captures::{self, CaptureError};
 use crate::channel::CaduLayout;
 use crate::encoder::Encoder;
 use crate::spacecraft::{Spacecraft, SpacecraftError, SpacecraftSpec};
+use crate::symbols::SymbolSpecError;
 
 /// What a station sends, as its configuration says it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,16 +44,20 @@ pub struct DownlinkSpec {
     /// Randomiser.
     #[serde(default)]
     pub randomizer: Randomizer,
-    /// Attached sync marker, as hexadecimal digits.
-    #[serde(default = "ccsds_marker")]
-    pub marker: Marker,
+    /// Marker in front of every block, as hexadecimal digits; left out, that of the standard for the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub marker: Option<Marker>,
     /// Send so many frames and end; without it, never end.
     #[serde(default)]
     pub frames: Option<u64>,
 }
 
-fn ccsds_marker() -> Marker {
-    Marker::CCSDS_32
+impl DownlinkSpec {
+    /// The marker in front of every block.
+    #[must_use]
+    pub fn marker(&self) -> Marker {
+        self.marker.unwrap_or_else(|| self.code.marker())
+    }
 }
 
 /// Why a source cannot be.
@@ -94,6 +99,17 @@ pub enum SourceError {
         /// Octets of the frames.
         frame_len: usize,
     },
+    /// A code that needs symbols was asked of a station that sends bits.
+    #[error(
+        "code: {0} is radiated as symbols: the station needs a table `symbols` that says how they are handed over"
+    )]
+    NeedsSymbols(&'static str),
+    /// Symbols of a source that is not coded here.
+    #[error("only a spacecraft can be sent as symbols: a capture holds bits that were decided long ago")]
+    CaptureSymbols,
+    /// The demodulator is impossible.
+    #[error(transparent)]
+    Symbols(#[from] SymbolSpecError),
     /// Prepared octets are not whole CADUs.
     #[error("{len} prepared octets are no whole number of CADUs of {cadu_len}")]
     Prepared {
@@ -201,14 +217,20 @@ impl Source {
 
     fn from_downlink(downlink: &DownlinkSpec, unit: Unit, seed: u64) -> Result<Source, SourceError> {
         let frame_len = downlink.spacecraft.frame.frame_len;
-        let encoder = Encoder::new(downlink.marker, &downlink.code, downlink.randomizer)?;
-        if encoder.frame_len() != frame_len {
-            return Err(SourceError::FrameLen { code_len: encoder.frame_len(), frame_len });
+        downlink.code.validate()?;
+        if downlink.code.frame_len() != frame_len {
+            return Err(SourceError::FrameLen { code_len: downlink.code.frame_len(), frame_len });
         }
         let spacecraft = Box::new(Spacecraft::new(downlink.spacecraft.clone(), seed)?);
         let (layout, encoder) = match unit {
             Unit::Frame => (CaduLayout { marker_len: 0, codeblock_len: frame_len, interleave: 1 }, None),
-            Unit::Cadu | Unit::Recorded => (encoder.layout(), Some(Box::new(encoder))),
+            Unit::Cadu | Unit::Recorded if downlink.code.needs_symbols() => {
+                return Err(SourceError::NeedsSymbols(downlink.code.name()));
+            }
+            Unit::Cadu | Unit::Recorded => {
+                let encoder = Encoder::new(downlink.marker(), &downlink.code, downlink.randomizer)?;
+                (encoder.layout(), Some(Box::new(encoder)))
+            }
         };
         let supply = Supply::Spacecraft { spacecraft, encoder, frame: Vec::new(), left: downlink.frames };
         Ok(Source { layout, supply })

@@ -16,7 +16,9 @@ use crate::channel::{Carriage, Channel, ChannelError, ChannelSpec};
 use crate::ledger::{ChannelCounts, Ledger, Memory};
 use crate::line::{Datagram, Line, LineError, Sent, TransportSpec};
 use crate::pacing::Pacer;
+use crate::radio::Radio;
 use crate::source::{Source, SourceError, SourceSpec, Supplied, Unit};
+use crate::symbols::{SymbolCounts, SymbolSpec};
 
 /// A station as its configuration says it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,9 +33,12 @@ pub struct StationSpec {
     /// Bit rate, bit/s; as fast as the receiver takes it if left out.
     #[serde(default)]
     pub rate_bps: Option<u64>,
-    /// Faults of the radio channel in front of it.
+    /// Faults of the radio channel in front of it, to CADUs of decided bits.
     #[serde(default)]
     pub channel: ChannelSpec,
+    /// The station hands over soft symbols: their format, modulation, noise and faults.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbols: Option<SymbolSpec>,
     /// Seed of spacecraft and channel.
     #[serde(default)]
     pub seed: u64,
@@ -138,6 +143,9 @@ pub struct StationReport {
     pub stalls: u64,
     /// What the channel did.
     pub channel: ChannelCounts,
+    /// What was done to the symbols, of a station that hands those over.
+    #[serde(default)]
+    pub symbols: SymbolCounts,
     /// Why it failed.
     pub error: Option<String>,
 }
@@ -172,6 +180,7 @@ impl StationSpec {
     #[must_use]
     pub fn unit(&self) -> Unit {
         match (&self.transport, &self.source) {
+            _ if self.symbols.is_some() => Unit::Frame,
             (TransportSpec::Udp { datagram: Datagram::Frame, .. }, _) => Unit::Frame,
             (_, SourceSpec::Capture { .. }) if !self.transport.is_datagrams() && self.channel.is_clear() => {
                 Unit::Recorded
@@ -212,8 +221,14 @@ impl StationSpec {
         if endless && self.rate_bps.is_none() && self.transport.is_datagrams() {
             return senseless("datagrams without end need rate_bps: nothing else would hold them back");
         }
+        if self.symbols.is_some() && !self.channel.is_clear() {
+            return senseless(
+                "channel: symbols do not pass a channel of bits; their faults are keys of the table symbols",
+            );
+        }
         let source = self.build_source()?;
         self.build_channel(&source, Memory::Totals)?;
+        self.build_radio(Memory::Totals)?;
         Ok(())
     }
 
@@ -222,8 +237,19 @@ impl StationSpec {
             .map_err(|source| StationError::Source { name: self.name.clone(), source })
     }
 
+    fn build_radio(&self, memory: Memory) -> Result<Option<Radio>, StationError> {
+        let refused = |source| StationError::Source { name: self.name.clone(), source };
+        match (&self.symbols, &self.source) {
+            (None, _) => Ok(None),
+            (Some(_), SourceSpec::Capture { .. }) => Err(refused(SourceError::CaptureSymbols)),
+            (Some(symbols), SourceSpec::Spacecraft(downlink)) => {
+                Radio::new(downlink, symbols, memory, self.seed).map(Some).map_err(refused)
+            }
+        }
+    }
+
     fn build_channel(&self, source: &Source, memory: Memory) -> Result<Option<Channel>, StationError> {
-        if self.channel.is_clear() && memory == Memory::Totals {
+        if self.symbols.is_some() || (self.channel.is_clear() && memory == Memory::Totals) {
             return Ok(None);
         }
         Channel::new(self.channel.clone(), source.layout(), self.carriage(), memory, self.seed)
@@ -248,8 +274,14 @@ impl Station {
     pub fn start_remembering(spec: &StationSpec, memory: Memory) -> Result<Station, StationError> {
         spec.validate()?;
         let source = spec.build_source()?;
-        let channel = if spec.unit() == Unit::Recorded { None } else { spec.build_channel(&source, memory)? };
-        Station::launch(spec.name.clone(), source, channel, &spec.transport, spec.rate_bps, spec.unconnected)
+        let way = match (spec.build_radio(memory)?, spec.unit()) {
+            (Some(radio), _) => Way::Symbols(Box::new(radio)),
+            (None, Unit::Recorded) => Way::Clear,
+            (None, _) => spec
+                .build_channel(&source, memory)?
+                .map_or(Way::Clear, |channel| Way::Bits(Box::new(channel))),
+        };
+        Station::launch(spec.name.clone(), source, way, &spec.transport, spec.rate_bps, spec.unconnected)
     }
 
     /// Starts a station for a source prepared by the caller, behind a clear channel: what benchmarks need.
@@ -262,13 +294,13 @@ impl Station {
         transport: &TransportSpec,
         rate_bps: Option<u64>,
     ) -> Result<Station, StationError> {
-        Station::launch(name.to_owned(), source, None, transport, rate_bps, Unconnected::Hold)
+        Station::launch(name.to_owned(), source, Way::Clear, transport, rate_bps, Unconnected::Hold)
     }
 
     fn launch(
         name: String,
         source: Source,
-        channel: Option<Channel>,
+        way: Way,
         transport: &TransportSpec,
         rate_bps: Option<u64>,
         unconnected: Unconnected,
@@ -280,9 +312,12 @@ impl Station {
         let shared = Arc::new(Shared { stop: AtomicBool::new(false), report: Mutex::new(report) });
         let runner = Runner {
             shared: Arc::clone(&shared),
-            unit_len: source.layout().cadu_len(),
+            unit_len: match way {
+                Way::Symbols(_) => SYMBOL_DATAGRAM,
+                Way::Clear | Way::Bits(_) => source.layout().cadu_len(),
+            },
             source,
-            channel,
+            way,
             line,
             pacer: Pacer::new(rate_bps, Instant::now()),
             unconnected,
@@ -338,10 +373,20 @@ impl Drop for Station {
     }
 }
 
+/// What lies between the source and the line.
+enum Way {
+    Clear,
+    Bits(Box<Channel>),
+    Symbols(Box<Radio>),
+}
+
+/// Octets of symbols in a datagram, which has no other bounds to keep.
+const SYMBOL_DATAGRAM: usize = 4096;
+
 struct Runner {
     shared: Arc<Shared>,
     source: Source,
-    channel: Option<Channel>,
+    way: Way,
     line: Line,
     pacer: Pacer,
     unit_len: usize,
@@ -359,9 +404,19 @@ enum BatchEnd {
     Source,
 }
 
+impl Way {
+    fn counts(&self) -> ChannelCounts {
+        match self {
+            Way::Clear => ChannelCounts::default(),
+            Way::Bits(channel) => *channel.counts(),
+            Way::Symbols(radio) => *radio.ledger().counts(),
+        }
+    }
+}
+
 impl Runner {
     fn run(mut self) -> Ledger {
-        let end = match self.source.endless_octets().filter(|_| self.channel.is_none()) {
+        let end = match self.source.endless_octets().filter(|_| matches!(self.way, Way::Clear)) {
             Some(octets) => self.repeat(&octets),
             None => self.play(),
         };
@@ -371,7 +426,11 @@ impl Runner {
         report.state = if error.is_some() { StationState::Failed } else { StationState::Ended };
         report.error = error.map(|error| error.to_string());
         drop(report);
-        self.channel.map(Channel::into_ledger).unwrap_or_default()
+        match self.way {
+            Way::Clear => Ledger::default(),
+            Way::Bits(channel) => channel.into_ledger(),
+            Way::Symbols(radio) => radio.into_ledger(),
+        }
     }
 
     fn play(&mut self) -> std::io::Result<()> {
@@ -417,24 +476,29 @@ impl Runner {
         let batch_len = self.pacer.batch_len(self.unit_len);
         let mut unit = Vec::with_capacity(self.unit_len);
         let mut units = 0;
-        let before = self.channel.as_ref().map_or(0, |channel| channel.counts().cadus_out);
+        let before = self.way.counts().cadus_out;
         let end = loop {
             if batch.len() >= batch_len {
                 break BatchEnd::Full;
             }
             unit.clear();
-            match (self.source.next(&mut unit), &mut self.channel) {
-                (Supplied::Unit, Some(channel)) => {
+            match (self.source.next(&mut unit), &mut self.way) {
+                (Supplied::Unit, Way::Bits(channel)) => {
                     channel.push(&unit, &mut |octets| batch.extend_from_slice(octets));
                 }
-                (Supplied::Unit, None) => {
+                (Supplied::Unit, Way::Symbols(radio)) => radio.push(&unit, batch),
+                (Supplied::Unit, Way::Clear) => {
                     batch.extend_from_slice(&unit);
                     units += 1;
                 }
                 (Supplied::Again { pause_ms }, _) => break BatchEnd::Pass { pause_ms },
-                (Supplied::End, channel) => {
-                    if let Some(channel) = channel {
-                        channel.finish(&mut |octets| batch.extend_from_slice(octets));
+                (Supplied::End, way) => {
+                    match way {
+                        Way::Clear => {}
+                        Way::Bits(channel) => {
+                            channel.finish(&mut |octets| batch.extend_from_slice(octets));
+                        }
+                        Way::Symbols(radio) => radio.finish(batch),
                     }
                     break BatchEnd::Source;
                 }
@@ -442,9 +506,12 @@ impl Runner {
         };
         let mut report = self.shared.report();
         report.passes += u64::from(end != BatchEnd::Full);
-        if let Some(channel) = &self.channel {
-            report.channel = *channel.counts();
-            units = channel.counts().cadus_out - before;
+        if !matches!(self.way, Way::Clear) {
+            report.channel = self.way.counts();
+            units = report.channel.cadus_out - before;
+        }
+        if let Way::Symbols(radio) = &self.way {
+            report.symbols = *radio.counts();
         }
         (units, end)
     }

@@ -40,7 +40,7 @@ fn tcp_server() -> TransportSpec {
 fn expected_stream(spec: &StationSpec) -> Vec<u8> {
     let SourceSpec::Spacecraft(downlink) = &spec.source else { panic!("a spacecraft's station") };
     let mut spacecraft = Spacecraft::new(downlink.spacecraft.clone(), spec.seed).expect("valid");
-    let mut encoder = Encoder::new(downlink.marker, &downlink.code, downlink.randomizer).expect("valid");
+    let mut encoder = Encoder::new(downlink.marker(), &downlink.code, downlink.randomizer).expect("valid");
     let mut channel = Channel::new(
         spec.channel.clone(),
         encoder.layout(),

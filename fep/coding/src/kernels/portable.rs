@@ -91,3 +91,21 @@ fn scan_aligned(shifted: &[u8; SCAN_OCTETS + 3], pattern: &MarkerPattern) -> boo
     }
     seen != 0
 }
+
+/// Positions at which one call of [`correlate`] looks for a marker.
+pub(crate) const CORRELATE_POSITIONS: usize = 32;
+
+/// The correlation of `signs` (each 1 or -1, at most 256 of them) with `symbols` from each of the first positions on.
+/// Sums stay within 16 bits: 256 x 127 is less than 32 768.
+#[inline(always)]
+pub(super) fn correlate(symbols: &[i8], signs: &[i8], correlations: &mut [i16; CORRELATE_POSITIONS]) {
+    assert!(symbols.len() + 1 >= CORRELATE_POSITIONS + signs.len() && signs.len() <= 256, "too few symbols");
+    let mut sums = [0i16; CORRELATE_POSITIONS];
+    for (offset, sign) in signs.iter().enumerate() {
+        let sign = i16::from(*sign);
+        for (sum, symbol) in sums.iter_mut().zip(&symbols[offset..offset + CORRELATE_POSITIONS]) {
+            *sum += i16::from(*symbol) * sign;
+        }
+    }
+    *correlations = sums;
+}

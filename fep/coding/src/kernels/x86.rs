@@ -4,7 +4,9 @@
 macro_rules! compiled_for {
     ($name:ident, $features:literal) => {
         pub(crate) mod $name {
-            use crate::kernels::portable::{self, MarkerPattern, SCAN_OCTETS, SCAN_OVERREAD};
+            use crate::kernels::portable::{
+                self, CORRELATE_POSITIONS, MarkerPattern, SCAN_OCTETS, SCAN_OVERREAD,
+            };
 
             pub(crate) fn xor_in_place(data: &mut [u8], mask: &[u8]) {
                 #[target_feature(enable = $features)]
@@ -40,6 +42,19 @@ macro_rules! compiled_for {
                 }
                 // SAFETY: only reached through a `Bitwise`, whose `isa` was found on this machine.
                 unsafe { kernel(window, pattern) }
+            }
+
+            pub(crate) fn correlate(
+                symbols: &[i8],
+                signs: &[i8],
+                correlations: &mut [i16; CORRELATE_POSITIONS],
+            ) {
+                #[target_feature(enable = $features)]
+                fn kernel(symbols: &[i8], signs: &[i8], correlations: &mut [i16; CORRELATE_POSITIONS]) {
+                    portable::correlate(symbols, signs, correlations);
+                }
+                // SAFETY: only reached through a `Bitwise`, whose `isa` was found on this machine.
+                unsafe { kernel(symbols, signs, correlations) }
             }
         }
     };

@@ -1,33 +1,49 @@
 //! A stretch of the stream that lies in memory, addressed by stream positions.
 
-/// Octets of the stream from octet `from` on.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Window<'a> {
-    pub(super) octets: &'a [u8],
-    from_bit: u64,
+/// What a stream is delivered in.
+pub(super) trait Unit: Copy + Default + std::fmt::Debug {
+    /// Positions (bits, or soft symbols) of one unit.
+    const POSITIONS: u64;
 }
 
-impl<'a> Window<'a> {
-    pub(super) fn new(octets: &'a [u8], from_octet: u64) -> Window<'a> {
-        Window { octets, from_bit: 8 * from_octet }
+/// Octets of eight hard bits.
+impl Unit for u8 {
+    const POSITIONS: u64 = 8;
+}
+
+/// Soft symbols.
+impl Unit for i8 {
+    const POSITIONS: u64 = 1;
+}
+
+/// Units of the stream from unit `from` on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window<'a, U> {
+    pub(super) units: &'a [U],
+    from: u64,
+}
+
+impl<'a, U: Unit> Window<'a, U> {
+    pub(super) fn new(units: &'a [U], from_unit: u64) -> Window<'a, U> {
+        Window { units, from: U::POSITIONS * from_unit }
     }
 
-    /// Position behind the last bit.
+    /// The position behind the last one.
     #[inline]
-    pub(super) fn end_bit(&self) -> u64 {
-        self.from_bit + 8 * self.octets.len() as u64
+    pub(super) fn end(&self) -> u64 {
+        self.from + U::POSITIONS * self.units.len() as u64
     }
 
-    /// Where `position` lies in `octets`, in bits. Positions before the window are a broken invariant of the tracker,
+    /// Where `position` lies in `units`, in positions. Positions before the window are a broken invariant of the tracker,
     /// which says what it keeps.
     #[inline]
-    pub(super) fn bit(&self, position: u64) -> usize {
-        debug_assert!(position >= self.from_bit, "bit {position} was let go, window from {}", self.from_bit);
-        (position - self.from_bit) as usize
+    pub(super) fn offset(&self, position: u64) -> usize {
+        debug_assert!(position >= self.from, "position {position} was let go, window from {}", self.from);
+        (position - self.from) as usize
     }
 
-    /// The position of bit `bit` of `octets`.
-    pub(super) fn position(&self, bit: usize) -> u64 {
-        self.from_bit + bit as u64
+    /// The position at this offset.
+    pub(super) fn position(&self, offset: usize) -> u64 {
+        self.from + offset as u64
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Marker;
+use super::tracker::Rules;
 
 /// Longest block, octets. Longer than any codeblock of the standard; bounds the memory that a synchroniser can take.
 pub const BLOCK_LEN_MAX: usize = 1 << 20;
@@ -133,6 +134,17 @@ impl SyncSpec {
         u64::from(self.marker.bits()) + 8 * self.block_len as u64
     }
 
+    pub(super) fn rules(&self) -> Rules {
+        Rules {
+            marker_bits: u64::from(self.marker.bits()),
+            period: self.period_bits(),
+            lock_bit_errors: self.lock_bit_errors,
+            check_markers: self.check_markers,
+            flywheel_blocks: self.flywheel_blocks,
+            slip_window: self.slip_window_bits,
+        }
+    }
+
     /// Checks that the parameters go together.
     ///
     /// # Errors
@@ -161,19 +173,27 @@ impl SyncSpec {
             let (window, block_len) = (self.slip_window_bits, self.block_len);
             return Err(SyncSpecError::SlipWindow { window, max, block_len });
         }
-        for shift in 1..=self.slip_window_bits.clamp(1, bits / 2) {
-            let distance = self.marker.distance_to_itself(shift);
-            let distance = match self.polarity {
-                Polarity::Auto => distance.min(bits - shift - distance),
-                Polarity::Normal | Polarity::Inverted => distance,
-            };
-            if distance <= self.lock_bit_errors {
-                let (marker, errors, window) = (self.marker, self.lock_bit_errors, self.slip_window_bits);
-                return Err(SyncSpecError::AmbiguousMarker { marker, shift, distance, errors, window });
+        let (marker, errors, window) = (self.marker, self.lock_bit_errors, self.slip_window_bits);
+        match ambiguity(&marker, errors, window, self.polarity) {
+            Some((shift, distance)) => {
+                Err(SyncSpecError::AmbiguousMarker { marker, shift, distance, errors, window })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// At which shift within the window a marker looks like itself (or its complement), and in how many bits it differs there.
+pub(super) fn ambiguity(marker: &Marker, errors: u32, window: u32, polarity: Polarity) -> Option<(u32, u32)> {
+    let bits = marker.bits();
+    let distances = (1..=window.clamp(1, bits / 2)).map(|shift| {
+        let distance = marker.distance_to_itself(shift);
+        match polarity {
+            Polarity::Auto => (shift, distance.min(bits - shift - distance)),
+            Polarity::Normal | Polarity::Inverted => (shift, distance),
+        }
+    });
+    distances.into_iter().find(|(_, distance)| *distance <= errors)
 }
 
 /// A window must stay clear of the neighbouring markers' windows.

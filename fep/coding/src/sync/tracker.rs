@@ -1,28 +1,34 @@
 //! The state machine: which places of the stream are markers, and which blocks are ripe to be given out.
 //!
-//! It sees a [`Window`] of the stream and positions, never how the stream was cut. Two questions tie it to the buffer:
-//! which is the first bit it still needs ([`Tracker::keeps_bit`]) and up to where must the stream be there before it
-//! can go on ([`Tracker::needs_bit`]).
+//! It sees a [`Window`] of the stream and positions, never how the stream was cut, nor whether a position is a hard bit or
+//! a soft symbol: a [`Finder`] tells it where markers are. Two questions tie it to the buffer:
+//! which is the first bit it still needs ([`Tracker::keeps`]) and up to where must the stream be there before it
+//! can go on ([`Tracker::needs`]).
 
 use std::collections::VecDeque;
 
 use super::buffer::Window;
-use super::search::{MarkerFinder, Sighting};
-use super::{Block, SyncCounters, SyncSpec, SyncState};
-use crate::kernels::Bitwise;
+use super::search::{Finder, Sighting};
+use super::{Block, SyncCounters, SyncState};
 
 /// Bits beyond a marker that the search likes to be given at once.
 const SEARCH_STEP_BITS: u64 = 512;
 
+/// What the rules need to know of a channel, in positions of its stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rules {
+    pub(super) marker_bits: u64,
+    pub(super) period: u64,
+    pub(super) lock_bit_errors: u32,
+    pub(super) check_markers: u32,
+    pub(super) flywheel_blocks: u32,
+    pub(super) slip_window: u32,
+}
+
 #[derive(Debug, Clone)]
-pub(super) struct Tracker {
-    finder: MarkerFinder,
-    marker_bits: u64,
-    period: u64,
-    lock_bit_errors: u32,
-    check_markers: u32,
-    flywheel_blocks: u32,
-    slip_window_bits: u32,
+pub(super) struct Tracker<F: Finder> {
+    finder: F,
+    rules: Rules,
 
     phase: Phase,
     /// Blocks of the current track that were not given out yet, in order. In Check all of them, in Flywheel those taken
@@ -36,7 +42,7 @@ pub(super) struct Tracker {
     needs: u64,
     /// Polarity of the last marker given out.
     inverted: Option<bool>,
-    scratch: Vec<u8>,
+    scratch: Vec<F::Unit>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,28 +92,24 @@ enum Look {
     Wait(u64),
 }
 
-impl Tracker {
-    pub(super) fn new(spec: &SyncSpec, bitwise: Bitwise) -> Tracker {
+impl<F: Finder> Tracker<F> {
+    /// Blocks have `block_len` units.
+    pub(super) fn new(finder: F, rules: Rules, block_len: usize) -> Tracker<F> {
         Tracker {
-            finder: MarkerFinder::new(spec, bitwise),
-            marker_bits: u64::from(spec.marker.bits()),
-            period: spec.period_bits(),
-            lock_bit_errors: spec.lock_bit_errors,
-            check_markers: spec.check_markers,
-            flywheel_blocks: spec.flywheel_blocks,
-            slip_window_bits: spec.slip_window_bits,
+            finder,
+            rules,
             phase: Phase::Search { at: 0 },
             pending: VecDeque::new(),
             orphans: VecDeque::new(),
             covered: 0,
             needs: 0,
             inverted: None,
-            scratch: vec![0; spec.block_len],
+            scratch: vec![F::Unit::default(); block_len],
         }
     }
 
-    pub(super) fn set_kernels(&mut self, bitwise: Bitwise) {
-        self.finder.bitwise = bitwise;
+    pub(super) fn finder_mut(&mut self) -> &mut F {
+        &mut self.finder
     }
 
     pub(super) fn reset(&mut self) {
@@ -129,7 +131,7 @@ impl Tracker {
     }
 
     /// The first bit that may still be read.
-    pub(super) fn keeps_bit(&self) -> u64 {
+    pub(super) fn keeps(&self) -> u64 {
         match self.phase {
             // In lock the data since the last marker seen stays: the search starts there when lock is lost.
             Phase::Track(track) if track.confirmed => {
@@ -140,7 +142,7 @@ impl Tracker {
     }
 
     /// Where the stream must reach before anything more can happen.
-    pub(super) fn needs_bit(&self) -> u64 {
+    pub(super) fn needs(&self) -> u64 {
         self.needs
     }
 
@@ -172,20 +174,20 @@ impl Tracker {
     /// Goes as far as the window allows.
     pub(super) fn run(
         &mut self,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         loop {
             match self.phase {
                 Phase::Search { at } => {
-                    let to = (window.end_bit() + 1).saturating_sub(self.marker_bits).max(at);
+                    let to = (window.end() + 1).saturating_sub(self.rules.marker_bits).max(at);
                     match self.finder.first(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
                         None => {
                             self.give_out_orphans(to, window, counters, sink);
                             self.phase = Phase::Search { at: to };
-                            self.needs = to + self.marker_bits + SEARCH_STEP_BITS;
+                            self.needs = to + self.rules.marker_bits + SEARCH_STEP_BITS;
                             return;
                         }
                     }
@@ -202,7 +204,7 @@ impl Tracker {
                         Look::Rivalled => self.lose(track, counters),
                         Look::Wait(bit) => {
                             let ripe = self.pending.front().filter(|slot| is_ripe(slot, &track));
-                            self.needs = ripe.map_or(bit, |slot| bit.min(slot.marker + self.period));
+                            self.needs = ripe.map_or(bit, |slot| bit.min(slot.marker + self.rules.period));
                             return;
                         }
                     }
@@ -214,18 +216,18 @@ impl Tracker {
     /// The stream ends with `window`: settles what is open, as [`super::FrameSync::finish`] promises.
     pub(super) fn finish(
         &mut self,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         loop {
             match self.phase {
                 Phase::Search { at } => {
                     // Only a marker with a whole block behind it is worth anything now.
-                    let to = (window.end_bit() + 1).saturating_sub(self.period);
+                    let to = (window.end() + 1).saturating_sub(self.rules.period);
                     match self.finder.first(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
-                        None => return self.give_out_orphans(window.end_bit(), window, counters, sink),
+                        None => return self.give_out_orphans(window.end(), window, counters, sink),
                     }
                 }
                 Phase::Track(mut track) => {
@@ -236,7 +238,7 @@ impl Tracker {
                         Look::Rivalled => self.lose(track, counters),
                         // A candidate whose own block is cut off vouches for nothing.
                         Look::Wait(_)
-                            if !track.confirmed && window.end_bit() < track.candidate + self.period =>
+                            if !track.confirmed && window.end() < track.candidate + self.rules.period =>
                         {
                             self.search_behind(track);
                         }
@@ -256,18 +258,18 @@ impl Tracker {
     fn run_in_lock(
         &mut self,
         track: &mut Track,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
-        while track.due + self.period <= window.end_bit() {
+        while track.due + self.rules.period <= window.end() {
             let bit_errors = self.finder.errors_at(window, track.due, track.inverted);
-            if bit_errors > self.lock_bit_errors {
+            if bit_errors > self.rules.lock_bit_errors {
                 return;
             }
             let (marker, inverted) = (track.due, track.inverted);
             track.last_seen = marker;
-            track.due += self.period;
+            track.due += self.rules.period;
             let slot = Slot { marker, bit_errors, inverted, flywheel: false, slip_bits: 0 };
             self.give_out(slot, window, counters, sink);
         }
@@ -275,24 +277,30 @@ impl Tracker {
 
     /// Looks for the marker that is due. `at_end`: no more of the stream will come, so that [`Look::Wait`] means that
     /// the marker lies behind the end.
-    fn look(&self, track: &Track, window: &Window<'_>, at_end: bool) -> Look {
-        let end = window.end_bit();
-        let whole = track.due + self.marker_bits;
+    fn look(&self, track: &Track, window: &Window<'_, F::Unit>, at_end: bool) -> Look {
+        let end = window.end();
+        let whole = track.due + self.rules.marker_bits;
         if end < whole && !at_end {
             return Look::Wait(whole);
         }
-        let in_place =
-            if end < whole { None } else { self.finder.sighting(window, track.due, self.lock_bit_errors) };
+        let in_place = if end < whole {
+            None
+        } else {
+            self.finder.sighting(window, track.due, self.rules.lock_bit_errors)
+        };
         let sighting = match in_place {
             Some(sighting) if track.missing == 0 => return Look::Found(sighting),
             Some(sighting) => sighting,
             None => {
-                let slipped = whole + u64::from(self.slip_window_bits);
+                let slipped = whole + u64::from(self.rules.slip_window);
                 if end < slipped && !at_end {
                     return Look::Wait(slipped);
                 }
-                let (errors, not_before) = (self.lock_bit_errors, track.last_seen + 1);
-                match self.finder.slipped(window, track.due, self.slip_window_bits, errors, not_before) {
+                let (reach, errors) = (self.rules.slip_window, self.rules.lock_bit_errors);
+                let slipped = end.checked_sub(self.rules.marker_bits).and_then(|last| {
+                    self.finder.slipped(window, track.due, reach, errors, (track.last_seen + 1, last))
+                });
+                match slipped {
                     Some(sighting) => sighting,
                     None if end < whole => return Look::Wait(whole),
                     None => return Look::Missing,
@@ -300,7 +308,7 @@ impl Tracker {
             }
         };
         // Off its place or after missing ones, a marker may be chance: what lies before it must not speak against it.
-        let judged = sighting.position + self.period + self.marker_bits;
+        let judged = sighting.position + self.rules.period + self.rules.marker_bits;
         if end < judged && !at_end {
             Look::Wait(judged)
         } else if self.has_rival(track, sighting, window) {
@@ -313,14 +321,14 @@ impl Tracker {
     /// Whether a marker between the last one seen and `sighting` has another one period behind it: then the stream is
     /// cut there, and `sighting` is chance. At the end of the stream a marker with a whole block behind it is enough
     /// against one that is off its place.
-    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_>) -> bool {
+    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_, F::Unit>) -> bool {
         let mut from = track.last_seen + 1;
         while let Some(rival) = self.finder.first(window, from, sighting.position) {
-            let next = rival.position + self.period;
-            let backed = if next + self.marker_bits <= window.end_bit() {
-                self.finder.sighting(window, next, self.lock_bit_errors).is_some()
+            let next = rival.position + self.rules.period;
+            let backed = if next + self.rules.marker_bits <= window.end() {
+                self.finder.sighting(window, next, self.rules.lock_bit_errors).is_some()
             } else {
-                next <= window.end_bit() && sighting.position != track.due
+                next <= window.end() && sighting.position != track.due
             };
             if backed {
                 return true;
@@ -334,9 +342,9 @@ impl Tracker {
     fn begin(
         &mut self,
         sighting: Sighting,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         self.give_out_orphans(sighting.position, window, counters, sink);
         let mut track = Track {
@@ -346,11 +354,11 @@ impl Tracker {
             found: 0,
             missing: 0,
             inverted: sighting.inverted,
-            due: sighting.position + self.period,
+            due: sighting.position + self.rules.period,
         };
         debug_assert!(self.pending.is_empty(), "a track begins with nothing pending");
         self.pending.push_back(Slot::seen(sighting, 0));
-        if self.check_markers == 0 {
+        if self.rules.check_markers == 0 {
             self.confirm(&mut track, counters);
         }
         self.phase = Phase::Track(track);
@@ -361,20 +369,21 @@ impl Tracker {
         let slip_bits = (sighting.position as i64 - track.due as i64) as i8;
         self.pending.push_back(Slot::seen(sighting, slip_bits));
         track.last_seen = sighting.position;
-        track.due = sighting.position + self.period;
+        track.due = sighting.position + self.rules.period;
         track.inverted = sighting.inverted;
         track.missing = 0;
         track.found = track.found.saturating_add(1);
-        if track.found >= self.check_markers {
+        if track.found >= self.rules.check_markers {
             self.confirm(&mut track, counters);
         }
         self.phase = Phase::Track(track);
     }
 
-    fn missing(&mut self, mut track: Track, window: &Window<'_>, counters: &mut SyncCounters) {
+    fn missing(&mut self, mut track: Track, window: &Window<'_, F::Unit>, counters: &mut SyncCounters) {
         track.missing += 1;
         // One damaged marker must not undo a check, or the good block before it would be lost.
-        let allowed = if track.confirmed { self.flywheel_blocks } else { self.flywheel_blocks.max(1) };
+        let allowed =
+            if track.confirmed { self.rules.flywheel_blocks } else { self.rules.flywheel_blocks.max(1) };
         if track.missing > allowed {
             self.lose(track, counters);
             return;
@@ -382,7 +391,7 @@ impl Tracker {
         let (marker, inverted) = (track.due, track.inverted);
         let bit_errors = self.finder.errors_at(window, marker, inverted);
         self.pending.push_back(Slot { marker, bit_errors, inverted, flywheel: true, slip_bits: 0 });
-        track.due += self.period;
+        track.due += self.rules.period;
         self.phase = Phase::Track(track);
     }
 
@@ -431,12 +440,12 @@ impl Tracker {
     fn give_out_orphans(
         &mut self,
         until: u64,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         while let Some(&orphan) = self.orphans.front()
-            && orphan.marker + self.period <= until
+            && orphan.marker + self.rules.period <= until
         {
             self.orphans.pop_front();
             self.give_out(orphan, window, counters, sink);
@@ -447,13 +456,13 @@ impl Tracker {
     fn give_out_pending(
         &mut self,
         track: &Track,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         while let Some(&slot) = self.pending.front()
             && is_ripe(&slot, track)
-            && slot.marker + self.period <= window.end_bit()
+            && slot.marker + self.rules.period <= window.end()
         {
             self.pending.pop_front();
             self.give_out(slot, window, counters, sink);
@@ -464,14 +473,14 @@ impl Tracker {
     fn give_out(
         &mut self,
         slot: Slot,
-        window: &Window<'_>,
+        window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
-        sink: &mut impl FnMut(Block<'_>),
+        sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
-        if slot.flywheel && self.flywheel_blocks == 0 {
+        if slot.flywheel && self.rules.flywheel_blocks == 0 {
             return;
         }
-        let end = slot.marker + self.period;
+        let end = slot.marker + self.rules.period;
         self.discard_until(slot.marker, counters);
         counters.bits_shared += self.covered.min(end).saturating_sub(slot.marker);
         self.covered = self.covered.max(end);
@@ -484,17 +493,8 @@ impl Tracker {
             counters.inversions += u64::from(self.inverted.is_some_and(|before| before != slot.inverted));
             self.inverted = Some(slot.inverted);
         }
-        let bit = window.bit(slot.marker + self.marker_bits);
-        let (octet, shift) = (bit / 8, (bit % 8) as u32);
-        let len = self.scratch.len();
-        let data = if shift == 0 && !slot.inverted {
-            &window.octets[octet..octet + len]
-        } else {
-            let source = &window.octets[octet..octet + len + usize::from(shift != 0)];
-            let flip = if slot.inverted { 0xFF } else { 0 };
-            self.finder.bitwise.shift_to(source, shift, flip, &mut self.scratch);
-            &self.scratch
-        };
+        let from = slot.marker + self.rules.marker_bits;
+        let data = self.finder.block(window, from, slot.inverted, &mut self.scratch);
         sink(Block {
             data,
             // A marker has at most 192 bits.

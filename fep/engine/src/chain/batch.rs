@@ -3,7 +3,7 @@
 use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, Session};
 use fep_ccsds::{Continuity, Frame, FrameSpec, Gvcid, MasterChannel, Payload};
 use fep_coding::spec::DecodeVerdict;
-use fep_coding::{Block, BlockDecoder, Derandomizer, Isa};
+use fep_coding::{Block, BlockDecoder, CodeSpec, Derandomizer, Isa, Randomizer};
 
 use super::counters::{ResumePoint, VcResume, replay};
 use super::virtual_channel::{FrameContext, VirtualChannel};
@@ -42,11 +42,18 @@ impl Batch {
     pub(crate) fn new(channel: &ChannelConfig, options: &ChainOptions) -> Result<Batch, ChainError> {
         let refused = |source| ChainError::Code { channel: channel.name.clone(), source };
         let isa = options.isa.unwrap_or_else(Isa::best);
-        let decoder = channel.code.build(isa).map_err(refused)?;
+        let (code, randomizer) = match channel.code {
+            // Frames of a sliced stream are plain once the slices are decoded.
+            CodeSpec::LdpcStream(stream) => {
+                (CodeSpec::None { frame_len: stream.frame_len }, Randomizer::None)
+            }
+            code => (code, channel.randomizer),
+        };
+        let decoder = code.build(isa).map_err(refused)?;
         let block_len = channel.sync.block_len;
         assert_eq!(block_len, decoder.block_len(), "configuration derives the one from the other");
-        let derandomizer = Derandomizer::with_isa(channel.randomizer, block_len, isa)
-            .map_err(|error| refused(error.into()))?;
+        let derandomizer =
+            Derandomizer::with_isa(randomizer, block_len, isa).map_err(|error| refused(error.into()))?;
         let stride = block_len.next_multiple_of(ALIGN);
         let capacity = (BATCH_OCTETS / stride).clamp(1, 64);
         Ok(Batch {
@@ -92,6 +99,20 @@ impl Batch {
         if self.held == self.notes.len() {
             self.flush(sink);
         }
+    }
+
+    /// Takes a frame that was decoded on the way here, with the verdict on it.
+    pub(crate) fn push_judged(
+        &mut self,
+        frame: &[u8],
+        note: Note,
+        verdict: &DecodeVerdict,
+        sink: &mut impl Sink,
+    ) {
+        self.flush(sink);
+        sink.batch_decoded(1);
+        self.judge.frame(frame, &note, Some(verdict), sink);
+        sink.batch_done();
     }
 
     /// Takes a frame that was decoded before it reached us.

@@ -8,6 +8,8 @@
 //! bytes ── FrameSync ── derandomise into the batch ── decode the batch ── FECF ── header ── counters ── Sink::frame
 //!          (markers)     (one copy, L1/L2)             (verdicts)                              └─ packets ── Sink::packet
 //! ```
+//! Links that deliver soft symbols have other stages in front (`symbols`); what follows the decoder is the same.
+//!
 //! A batch is decoded when it is full and at the end of every push: no frame waits for the next chunk. No field of a
 //! header is believed before the code and the FECF have vouched for it. A bad frame goes to the sink as well, with the
 //! reason, and counts as lost on its virtual channel only through the counter of the next good frame.
@@ -15,20 +17,24 @@
 mod batch;
 mod counters;
 mod datagram;
+mod decoding;
 mod ledger;
+mod symbols;
 mod virtual_channel;
 
 use fep_ccsds::record::{FrameRecord, PacketRecord, Session};
 use fep_ccsds::{Frame, Gvcid};
+use fep_coding::soft::{SoftFormat, SoftFormatError, SoftSyncSpecError};
 use fep_coding::sync::SyncSpecError;
 use fep_coding::{CodeSpecError, FrameSync, Isa, SyncCounters, SyncState};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{ChannelConfig, VcColour};
+use crate::config::{ChannelConfig, Decoding, VcColour};
 use batch::Batch;
 pub use counters::{ResumePoint, VcResume};
 use datagram::DatagramReader;
 pub use ledger::{BadFrames, Counts, Ledger, UnknownReason, VcLedger};
+use symbols::SymbolInput;
 
 /// How frames lie in what the station sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +74,10 @@ pub struct ChainOptions {
     pub idle: IdlePolicy,
     /// Instruction set of the kernels; `None` for the best of this machine.
     pub isa: Option<Isa>,
+    /// How soft symbols lie in the input; `None` for plain bits (hard symbols, to a code that works on symbols).
+    pub symbols: Option<SoftFormat>,
+    /// How blocks of soft symbols are decoded.
+    pub decoding: Decoding,
 }
 
 /// Where the chain hands its results. Everything borrowed is valid during the call only.
@@ -172,6 +182,22 @@ pub enum ChainError {
         /// What it says.
         source: SyncSpecError,
     },
+    /// The synchroniser of soft symbols refuses its parameters.
+    #[error("synchroniser of channel {channel}: {source}")]
+    SoftSync {
+        /// `mission/channel`.
+        channel: String,
+        /// What it says.
+        source: SoftSyncSpecError,
+    },
+    /// There is no such format of symbols.
+    #[error("symbols of channel {channel}: {source}")]
+    Symbols {
+        /// `mission/channel`.
+        channel: String,
+        /// What is wrong with it.
+        source: SoftFormatError,
+    },
     /// The decoder refuses its parameters.
     #[error("code of channel {channel}: {source}")]
     Code {
@@ -191,6 +217,7 @@ pub struct Chain {
 enum Input {
     Stream(Box<FrameSync>),
     Datagrams(DatagramReader),
+    Symbols(Box<SymbolInput>),
 }
 
 impl Chain {
@@ -211,13 +238,18 @@ impl Chain {
             Framing::Stream => {
                 let refused = |source| ChainError::Sync { channel: channel.name.clone(), source };
                 let sync = FrameSync::new(channel.sync.clone()).map_err(refused)?;
-                Input::Stream(Box::new(match options.isa {
+                let sync = match options.isa {
                     Some(isa) => sync.with_isa(isa).map_err(|error| ChainError::Code {
                         channel: channel.name.clone(),
                         source: error.into(),
                     })?,
                     None => sync,
-                }))
+                };
+                if options.symbols.is_some() || channel.code.needs_symbols() {
+                    Input::Symbols(Box::new(SymbolInput::new(channel, &options, sync)?))
+                } else {
+                    Input::Stream(Box::new(sync))
+                }
             }
             Framing::DatagramCadu => Input::Datagrams(DatagramReader::with_marker(&channel.sync)),
             Framing::DatagramFrame => Input::Datagrams(DatagramReader::without_marker()),
@@ -227,48 +259,70 @@ impl Chain {
 
     /// Takes the next bytes of the stream, or one datagram, received at `rx_tai_ns`.
     pub fn push(&mut self, bytes: &[u8], rx_tai_ns: i64, sink: &mut impl Sink) {
+        let before = self.lock_counts();
         match &mut self.input {
             Input::Stream(sync) => {
-                let (acquired, lost) = (sync.counters().lock_acquired, sync.counters().lock_lost);
                 sync.push(bytes, &mut |block| self.batch.push_block(&block, rx_tai_ns, sink));
                 self.batch.flush(sink);
-                report_lock(sync, acquired, lost, sink);
             }
             Input::Datagrams(reader) => {
                 reader.read(bytes, &mut self.batch, rx_tai_ns, sink);
                 self.batch.flush(sink);
             }
+            Input::Symbols(input) => input.push(bytes, rx_tai_ns, &mut self.batch, sink),
         }
+        self.report_lock(before, sink);
+    }
+
+    /// Nothing came, and it is `now_tai_ns`: blocks of soft symbols that have waited for others as long as they may are
+    /// decoded ([`Decoding::wait_us`]).
+    pub fn idle(&mut self, now_tai_ns: i64, sink: &mut impl Sink) {
+        if let Input::Symbols(input) = &mut self.input {
+            input.idle(now_tai_ns, &mut self.batch, sink);
+        }
+    }
+
+    /// Whether blocks wait for [`Chain::idle`].
+    pub fn is_waiting(&self) -> bool {
+        matches!(&self.input, Input::Symbols(input) if input.is_waiting())
     }
 
     /// The stream has ended: takes what the synchroniser still holds.
     pub fn finish(&mut self, rx_tai_ns: i64, sink: &mut impl Sink) {
-        if let Input::Stream(sync) = &mut self.input {
-            let (acquired, lost) = (sync.counters().lock_acquired, sync.counters().lock_lost);
-            sync.finish(&mut |block| self.batch.push_block(&block, rx_tai_ns, sink));
-            self.batch.flush(sink);
-            report_lock(sync, acquired, lost, sink);
+        let before = self.lock_counts();
+        match &mut self.input {
+            Input::Stream(sync) => {
+                sync.finish(&mut |block| self.batch.push_block(&block, rx_tai_ns, sink));
+                self.batch.flush(sink);
+            }
+            Input::Symbols(input) => input.finish(rx_tai_ns, &mut self.batch, sink),
+            Input::Datagrams(_) => {}
         }
+        self.report_lock(before, sink);
     }
 
     /// The bytes that follow do not continue those before: a new connection. Counters of virtual channels are kept, so
     /// that what was lost in between is counted.
     pub fn connection_start(&mut self, rx_tai_ns: i64, sink: &mut impl Sink) {
         self.finish(rx_tai_ns, sink);
-        if let Input::Stream(sync) = &mut self.input {
-            if is_locked(sync) {
-                sink.event(ChainEvent::LockLost);
-            }
-            sync.reset();
+        if self.is_locked() {
+            sink.event(ChainEvent::LockLost);
         }
+        self.reset_input();
     }
 
     /// Forgets everything but what was counted: synchronisation, virtual channel counters, packets begun.
     pub fn reset(&mut self) {
-        if let Input::Stream(sync) = &mut self.input {
-            sync.reset();
-        }
+        self.reset_input();
         self.batch.reset();
+    }
+
+    fn reset_input(&mut self) {
+        match &mut self.input {
+            Input::Stream(sync) => sync.reset(),
+            Input::Symbols(input) => input.reset(),
+            Input::Datagrams(_) => {}
+        }
     }
 
     /// What became of the frames.
@@ -285,6 +339,7 @@ impl Chain {
     pub fn sync_counters(&self) -> Option<&SyncCounters> {
         match &self.input {
             Input::Stream(sync) => Some(sync.counters()),
+            Input::Symbols(input) => Some(input.counters()),
             Input::Datagrams(_) => None,
         }
     }
@@ -293,6 +348,7 @@ impl Chain {
     pub fn sync_state(&self) -> Option<SyncState> {
         match &self.input {
             Input::Stream(sync) => Some(sync.state()),
+            Input::Symbols(input) => Some(input.state()),
             Input::Datagrams(_) => None,
         }
     }
@@ -307,24 +363,28 @@ impl Chain {
     pub fn resume(&mut self, point: ResumePoint) {
         self.batch.resume(point);
     }
-}
 
-fn is_locked(sync: &FrameSync) -> bool {
-    matches!(sync.state(), SyncState::Lock | SyncState::Flywheel)
-}
+    fn is_locked(&self) -> bool {
+        matches!(self.sync_state(), Some(SyncState::Lock | SyncState::Flywheel))
+    }
 
-fn report_lock(sync: &FrameSync, acquired: u64, lost: u64, sink: &mut impl Sink) {
-    // Several changes within one chunk are told once each way, the present state last.
-    let gained = sync.counters().lock_acquired > acquired;
-    let fell = sync.counters().lock_lost > lost;
-    let locked_now = is_locked(sync);
-    if gained && !locked_now {
-        sink.event(ChainEvent::LockAcquired);
+    /// How often lock was acquired and lost so far.
+    fn lock_counts(&self) -> (u64, u64) {
+        self.sync_counters().map_or((0, 0), |counters| (counters.lock_acquired, counters.lock_lost))
     }
-    if fell {
-        sink.event(ChainEvent::LockLost);
-    }
-    if gained && locked_now {
-        sink.event(ChainEvent::LockAcquired);
+
+    fn report_lock(&self, before: (u64, u64), sink: &mut impl Sink) {
+        // Several changes within one chunk are told once each way, the present state last.
+        let now = self.lock_counts();
+        let (gained, fell, locked_now) = (now.0 > before.0, now.1 > before.1, self.is_locked());
+        if gained && !locked_now {
+            sink.event(ChainEvent::LockAcquired);
+        }
+        if fell {
+            sink.event(ChainEvent::LockLost);
+        }
+        if gained && locked_now {
+            sink.event(ChainEvent::LockAcquired);
+        }
     }
 }

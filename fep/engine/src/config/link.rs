@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use fep_ccsds::record::Session;
+use fep_coding::soft::SoftFormat;
 use fep_net::{LinkSpec, TransportSpec, WaitMode};
 
 use super::daemon::check_name;
 use super::diagnostics::Diagnostics;
 use super::mission::{ChannelConfig, Mission};
 use super::reader::{Place, Section};
-use super::{CorePolicy, LinkConfig};
+use super::{CorePolicy, Decoding, LinkConfig};
 use crate::chain::{Framing, IdlePolicy};
 
 /// The missions that links can name.
@@ -83,6 +84,8 @@ fn read_link(
     let core = read_core(&section, found);
     let id = section.integer("id", 1..=ID_MAX, found).unwrap_or_else(|| id_of_name(name));
     let spec = read_link_spec(&section, transport, found);
+    let symbols = read_symbols(&section, found);
+    let decoding = read_decoding(&section, channel.as_ref(), found);
 
     if let Some(other) = claim(&mut taken.ids, id, name)
         && let Some(place) = section.place_of("id")
@@ -128,6 +131,12 @@ fn read_link(
     {
         place.report(found, "only udp keeps datagrams apart", "stream");
     }
+    if let (Some(channel), Some(framing), Some(place)) = (&channel, framing, section.place_of("framing"))
+        && framing != Framing::Stream
+        && (channel.code.needs_symbols() || symbols.is_some())
+    {
+        place.report(found, "symbols come in a stream: their blocks are found by their marker", "stream");
+    }
     section.finish(found);
     // A key that has a default is absent only after a report; say so once more rather than guess.
     let config = (|| {
@@ -141,6 +150,8 @@ fn read_link(
             session: session?,
             idle: idle?,
             framing: framing?,
+            symbols,
+            decoding: decoding?,
         })
     })();
     if config.is_none() && found.is_empty() {
@@ -200,6 +211,41 @@ fn read_core(section: &Section<'_>, found: &mut Diagnostics) -> Option<CorePolic
     let core = section.word_or_integer("core", &words, 0..=crate::realtime::MAX_CORE, found)?;
     Some(core.unwrap_or_else(CorePolicy::Fixed))
 }
+
+fn read_symbols(section: &Section<'_>, found: &mut Diagnostics) -> Option<SoftFormat> {
+    let format: SoftFormat = section.deserialize("symbols", found)?;
+    if let (Err(error), Some(place)) = (format.validate(), section.place_of("symbols")) {
+        place.report(found, error.to_string(), "");
+        return None;
+    }
+    Some(format)
+}
+
+fn read_decoding(
+    section: &Section<'_>,
+    channel: Option<&ChannelConfig>,
+    found: &mut Diagnostics,
+) -> Option<Decoding> {
+    let threads = section.integer("decode_threads", 0..=DECODE_THREADS_MAX, found);
+    let batch = section.integer("decode_batch", 0..=DECODE_BATCH_MAX, found);
+    let wait_us = section.integer("decode_wait_us", 0..=1_000_000, found);
+    if let (Some(1..), Some(channel), Some(place)) = (threads, channel, section.place_of("decode_threads"))
+        && channel.soft_sync.is_none()
+    {
+        place.report(
+            found,
+            format!("{} is decoded as one stream, on the link's own core", channel.code.name()),
+            "0",
+        );
+        return None;
+    }
+    Some(Decoding { threads: threads?, batch: batch?, wait_us: wait_us? })
+}
+
+/// More decode threads than a link can feed.
+const DECODE_THREADS_MAX: usize = 64;
+/// More blocks than any decoder has lanes.
+const DECODE_BATCH_MAX: usize = 256;
 
 fn read_transport(section: &Section<'_>, base: &Path, found: &mut Diagnostics) -> Option<TransportSpec> {
     const KINDS: &str =

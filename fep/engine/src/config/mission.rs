@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
-use fep_coding::rs::{Basis, RsE, RsSpec};
-use fep_coding::{CodeSpec, Marker, Polarity, Randomizer, SyncSpec};
+use fep_coding::soft::SoftSyncSpec;
+use fep_coding::{CodeSpec, Randomizer, SyncSpec};
 use serde::Serialize;
 
+use super::code::{read_code, read_sync};
 use super::diagnostics::{Diagnostics, Source};
 use super::reader::{Place, Section, parse};
 
@@ -43,8 +44,10 @@ pub struct ChannelConfig {
     pub scid: u16,
     /// Transfer frames.
     pub frame: FrameSpec,
-    /// Marker and how to search for it; `block_len` is that of the code.
+    /// Marker among bits and how to search for it; `block_len` is that of the code, or of the frames of a sliced stream.
     pub sync: SyncSpec,
+    /// Marker among symbols and how to search for it, of codes that have theirs there.
+    pub soft_sync: Option<SoftSyncSpec>,
     /// Randomiser of the codeblock.
     pub randomizer: Randomizer,
     /// Channel code.
@@ -163,7 +166,7 @@ fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spac
 }
 
 /// Reads a key that has no default; reports it when it is not there.
-fn require<'d, T>(
+pub(super) fn require<'d, T>(
     section: &Section<'d>,
     key: &'static str,
     found: &mut Diagnostics,
@@ -197,8 +200,8 @@ fn read_channel(
     let (kind, frame) =
         required_table(&section, "frame", found).map_or((None, None), |table| read_frame(table, found));
     let code = required_table(&section, "code", found).and_then(|table| read_code(table, &frame, found));
-    let sync = required_table(&section, "sync", found)
-        .and_then(|table| read_sync(table, code.as_ref().map(CodeSpec::block_len), found));
+    let sync =
+        required_table(&section, "sync", found).and_then(|table| read_sync(table, code.as_ref(), found));
     let mut vcs: Vec<VcConfig> = Vec::new();
     if !section.has("vc") {
         section.missing("vc", found, "at least one table [[…vc]]");
@@ -234,12 +237,14 @@ fn read_channel(
     });
     section.finish(found);
     let (spacecraft, scid) = craft?;
+    let sync = sync?;
     Some(ChannelConfig {
         name: name.to_owned(),
         spacecraft,
         scid,
         frame: frame?,
-        sync: sync?,
+        sync: sync.bits,
+        soft_sync: sync.symbols,
         randomizer: randomizer?,
         code: code?,
         vcs,
@@ -309,90 +314,6 @@ fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> (Option<FrameKin
         return (kind, None);
     }
     (kind, Some(spec))
-}
-
-fn read_code(section: Section<'_>, frame: &Option<FrameSpec>, found: &mut Diagnostics) -> Option<CodeSpec> {
-    let place = section.place();
-    let reed_solomon = require(&section, "code", found, "none, reed_solomon", |s, found| {
-        s.choice("code", &[("none", false), ("reed_solomon", true)], found)
-    })?;
-    if !reed_solomon {
-        section.finish(found);
-        return Some(CodeSpec::None { frame_len: frame.as_ref()?.frame_len });
-    }
-    let interleaves = [("1", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("8", 8)];
-    let rs = RsSpec {
-        e: section.choice("e", &[("8", RsE::E8), ("16", RsE::E16)], found).unwrap_or(RsE::E16),
-        interleave: section.choice("interleave", &interleaves, found).unwrap_or(1),
-        virtual_fill: section.integer("virtual_fill", 0..=238u8, found).unwrap_or(0),
-        basis: section
-            .choice("basis", &[("dual", Basis::Dual), ("conventional", Basis::Conventional)], found)
-            .unwrap_or(Basis::Dual),
-    };
-    section.finish(found);
-    let place = place?;
-    if let Err(error) = rs.validate() {
-        place.report(found, error.to_string(), "");
-        return None;
-    }
-    if let Some(frame) = frame
-        && rs.frame_len() != frame.frame_len
-    {
-        let message = format!(
-            "this code carries frames of {} octets, but frame_len is {} (frame_len = (255 - 2 x e - virtual_fill) x interleave)",
-            rs.frame_len(),
-            frame.frame_len
-        );
-        place.report(found, message, "");
-        return None;
-    }
-    Some(CodeSpec::ReedSolomon(rs))
-}
-
-fn read_sync(section: Section<'_>, block_len: Option<usize>, found: &mut Diagnostics) -> Option<SyncSpec> {
-    let marker =
-        require(&section, "marker", found, "4 to 24 octets in hex", |s, found| s.string("marker", found))
-            .and_then(|(hex, place)| match parse_hex(&hex).map(|octets| Marker::new(&octets)) {
-                Some(Ok(marker)) => Some(marker),
-                Some(Err(error)) => {
-                    place.report(found, error.to_string(), "4 to 24 octets in hex");
-                    None
-                }
-                None => {
-                    place.report(found, format!("{hex:?} is not hexadecimal"), "4 to 24 octets in hex");
-                    None
-                }
-            });
-    let mut bits = |key, most| section.integer(key, 0..=most, found);
-    let search = bits("search_bit_errors", 64u32);
-    let lock = bits("lock_bit_errors", 64);
-    let check = bits("check_markers", 16);
-    let flywheel = bits("flywheel_blocks", 64);
-    let slip = bits("slip_window_bits", 32);
-    let polarities =
-        [("normal", Polarity::Normal), ("inverted", Polarity::Inverted), ("auto", Polarity::Auto)];
-    let polarity = section.choice("polarity", &polarities, found);
-    let place = section.place();
-    section.finish(found);
-    let mut spec = SyncSpec::ccsds(marker?, block_len?);
-    spec.search_bit_errors = search.unwrap_or(spec.search_bit_errors);
-    spec.lock_bit_errors = lock.unwrap_or(spec.lock_bit_errors);
-    spec.check_markers = check.unwrap_or(spec.check_markers);
-    spec.flywheel_blocks = flywheel.unwrap_or(spec.flywheel_blocks);
-    spec.slip_window_bits = slip.unwrap_or(spec.slip_window_bits);
-    spec.polarity = polarity.unwrap_or(spec.polarity);
-    if let (Err(error), Some(place)) = (spec.validate(), place) {
-        place.report(found, error.to_string(), "");
-        return None;
-    }
-    Some(spec)
-}
-
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    if !text.is_ascii() || text.is_empty() || !text.len().is_multiple_of(2) {
-        return None;
-    }
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
 }
 
 const SERVICES: [(&str, VcService); 5] = [

@@ -11,6 +11,7 @@
 //! assert!(errors.to_string().starts_with("mine.toml:2:1: daemon.realtime: unknown key"));
 //! ```
 
+mod code;
 mod daemon;
 mod diagnostics;
 mod link;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fep_ccsds::record::Session;
+use fep_coding::soft::SoftFormat;
 use serde::Serialize;
 
 use crate::chain::{Framing, IdlePolicy};
@@ -32,9 +34,10 @@ pub use mission::{ChannelConfig, Mission, Spacecraft, VcColour, VcConfig, VcServ
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/default.toml");
 
 /// The built-in missions: name and text.
-pub const MISSIONS: [(&str, &str); 6] = [
+pub const MISSIONS: [(&str, &str); 7] = [
     ("aqua", include_str!("../../../../config/missions/aqua.toml")),
     ("cso", include_str!("../../../../config/missions/cso.toml")),
+    ("lab", include_str!("../../../../config/missions/lab.toml")),
     ("metopb", include_str!("../../../../config/missions/metopb.toml")),
     ("noaa20", include_str!("../../../../config/missions/noaa20.toml")),
     ("noaa21", include_str!("../../../../config/missions/noaa21.toml")),
@@ -161,6 +164,21 @@ pub struct LinkConfig {
     pub idle: IdlePolicy,
     /// How frames lie in what the station sends.
     pub framing: Framing,
+    /// How soft symbols lie in the octets; `None` for a link of plain bits.
+    pub symbols: Option<SoftFormat>,
+    /// How blocks of soft symbols are decoded.
+    pub decoding: Decoding,
+}
+
+/// How blocks of soft symbols are decoded: see `decode_threads` in `config/default.toml`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Decoding {
+    /// Threads that decode; 0 for the link's own.
+    pub threads: usize,
+    /// The most blocks decoded together; 0 as the decoder likes best.
+    pub batch: usize,
+    /// How long a block may wait for others to be decoded with, microseconds.
+    pub wait_us: u32,
 }
 
 /// On which core a link's thread runs.

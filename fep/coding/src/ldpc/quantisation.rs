@@ -1,0 +1,100 @@
+//! From soft symbols of any scale to the 8-bit beliefs of the decoder, and back to octets.
+
+use super::LdpcSpec;
+use super::spec::C2_VIRTUAL_ZEROS;
+
+/// What the decoder believes of a bit that it knows.
+const CERTAIN: i8 = 127;
+/// Largest belief that the channel alone gives.
+const CHANNEL_MAX: i16 = 127;
+
+/// The mean magnitude that the symbols of a block are brought to: large enough for fine steps, small enough that beliefs
+/// have room to grow to 127.
+const fn mean_magnitude(spec: LdpcSpec) -> u32 {
+    match spec {
+        LdpcSpec::C2 => 12,
+        LdpcSpec::Ar4ja { .. } => 8,
+    }
+}
+
+/// The largest message. A bit takes part in four checks (six, where nothing is received), so that taking its messages
+/// back one after the other from a saturated belief does not turn its sign.
+pub(super) const MESSAGE_MAX: u8 = 31;
+
+/// What a check says of a bit when the least magnitude of the others is this: about three quarters of it.
+#[inline(always)]
+pub(super) fn scaled(magnitude: u8) -> i8 {
+    // Two averages, rounded up, as vector instructions have them.
+    let half = u16::from(magnitude).div_ceil(2);
+    (u16::from(magnitude) + half).div_ceil(2).min(u16::from(MESSAGE_MAX)) as i8
+}
+
+/// Multiplication by `factor / 2^shift` in 16 bits: `factor` is at most 127, so that no product with an `i8` overflows,
+/// even rounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Gain {
+    factor: i16,
+    shift: u32,
+}
+
+impl Gain {
+    /// Brings the mean magnitude of `symbols` to `target`.
+    #[inline(always)]
+    fn new(symbols: &[i8], target: u32) -> Gain {
+        let total: u32 = symbols.iter().map(|symbol| u32::from(symbol.unsigned_abs())).sum();
+        let wanted = ((symbols.len() as u64 * u64::from(target)) << 14) / u64::from(total.max(1));
+        // `wanted` / 2^14 with the seven leading bits kept.
+        let excess = (64 - wanted.leading_zeros()).saturating_sub(7);
+        if excess > 14 {
+            return Gain { factor: 127, shift: 0 };
+        }
+        Gain { factor: (wanted >> excess) as i16, shift: 14 - excess }
+    }
+
+    #[inline(always)]
+    fn apply(self, symbol: i8) -> i8 {
+        let round = (1 << self.shift) >> 1;
+        let value = (i16::from(symbol) * self.factor + round) >> self.shift;
+        value.clamp(-CHANNEL_MAX, CHANNEL_MAX) as i8
+    }
+}
+
+/// What the channel says of every bit of the word: of those sent by `symbols`, of C2's virtual zeros and of punctured
+/// bits by definition.
+#[inline(always)]
+pub(super) fn channel(spec: LdpcSpec, symbols: &[i8], channel: &mut [i8]) {
+    let (before, sent) = match spec {
+        LdpcSpec::C2 => (C2_VIRTUAL_ZEROS, channel.len() - C2_VIRTUAL_ZEROS),
+        LdpcSpec::Ar4ja { .. } => (0, symbols.len()),
+    };
+    let symbols = &symbols[..sent];
+    let gain = Gain::new(symbols, mean_magnitude(spec));
+    let (known, rest) = channel.split_at_mut(before);
+    let (received, punctured) = rest.split_at_mut(sent);
+    known.fill(CERTAIN);
+    for (out, symbol) in received.iter_mut().zip(symbols) {
+        *out = gain.apply(*symbol);
+    }
+    punctured.fill(0);
+}
+
+/// The signs of the first symbols, eight an octet, first bit first; `octets` says how many.
+#[inline(always)]
+pub(super) fn pack_signs(symbols: &[i8], octets: &mut [u8]) {
+    let (eights, _) = symbols.as_chunks::<8>();
+    for (octet, symbols) in octets.iter_mut().zip(eights) {
+        let signs = u64::from_le_bytes(symbols.map(|symbol| symbol as u8)) >> 7 & 0x0101_0101_0101_0101;
+        // Moves the lowest bits of eight octets side by side, that of the first octet highest.
+        *octet = (signs.wrapping_mul(0x8040_2010_0804_0201) >> 56) as u8;
+    }
+}
+
+/// Symbols whose sign is not that of the belief; an erased symbol has none.
+#[inline(always)]
+pub(super) fn corrected(symbols: &[i8], beliefs: &[i8]) -> u32 {
+    let wrong = |(symbol, belief): (&i8, &i8)| (*symbol != 0) & ((symbol ^ belief) < 0);
+    let chunk = |(symbols, beliefs): (&[i8], &[i8])| {
+        symbols.iter().zip(beliefs).map(|pair| u8::from(wrong(pair))).sum::<u8>()
+    };
+    symbols.chunks(128).zip(beliefs.chunks(128)).map(|pair| u32::from(chunk(pair))).sum()
+}

@@ -1,0 +1,141 @@
+//! Markers among soft symbols, by correlation.
+//!
+//! With c the correlation with the marker and e the sum of all magnitudes, (e - c)/2 is the confidence of the symbols
+//! that disagree; n(e - c)/2e is then how many of the n symbols disagree, each counted by its share of the confidence.
+//! Of symbols of equal strength that is the number of wrong bits, whatever the gain of the receiver.
+
+use super::Polarity;
+use super::buffer::Window;
+use super::search::{Finder, Sighting};
+use super::soft::SoftSyncSpec;
+use crate::kernels::{Bitwise, CORRELATE_POSITIONS};
+
+/// How markers are recognised: by their correlation.
+#[derive(Debug, Clone)]
+pub(super) struct SymbolFinder {
+    /// 1 for a marker bit of 0, -1 for a 1.
+    signs: Vec<i8>,
+    search_bit_errors: u32,
+    upright: bool,
+    complement: bool,
+    pub(super) bitwise: Bitwise,
+}
+
+impl SymbolFinder {
+    pub(super) fn new(spec: &SoftSyncSpec, bitwise: Bitwise) -> SymbolFinder {
+        let octets = spec.marker.as_bytes().iter();
+        SymbolFinder {
+            signs: octets
+                .flat_map(|octet| (0..8).map(move |i| 1 - 2 * ((octet >> (7 - i)) & 1) as i8))
+                .collect(),
+            search_bit_errors: spec.search_bit_errors,
+            upright: spec.polarity != Polarity::Inverted,
+            complement: spec.polarity != Polarity::Normal,
+            bitwise,
+        }
+    }
+
+    fn symbols<'w>(&self, window: &Window<'w, i8>, position: u64) -> &'w [i8] {
+        let from = window.offset(position);
+        &window.units[from..from + self.signs.len()]
+    }
+
+    /// Symbols that disagree with the marker, by confidence; half of them where nothing is said at all.
+    fn errors(&self, symbols: &[i8]) -> u32 {
+        let (mut correlation, mut magnitude) = (0i32, 0i32);
+        for (symbol, sign) in symbols.iter().zip(&self.signs) {
+            let symbol = i32::from(*symbol);
+            correlation += symbol * i32::from(*sign);
+            magnitude += symbol.abs();
+        }
+        let bits = self.signs.len() as i32;
+        if magnitude == 0 {
+            return bits as u32 / 2;
+        }
+        // To the nearest: 0 to `bits`.
+        ((bits * (magnitude - correlation) + magnitude) / (2 * magnitude)) as u32
+    }
+
+    fn judge(&self, symbols: &[i8], position: u64, bit_errors: u32) -> Option<Sighting> {
+        let errors = self.errors(symbols);
+        let bits = self.signs.len() as u32;
+        if errors <= bit_errors && self.upright {
+            Some(Sighting { position, bit_errors: errors, inverted: false })
+        } else if bits - errors <= bit_errors && self.complement {
+            Some(Sighting { position, bit_errors: bits - errors, inverted: true })
+        } else {
+            None
+        }
+    }
+}
+
+impl Finder for SymbolFinder {
+    type Unit = i8;
+
+    fn errors_at(&self, window: &Window<'_, i8>, position: u64, inverted: bool) -> u32 {
+        let errors = self.errors(self.symbols(window, position));
+        if inverted { self.signs.len() as u32 - errors } else { errors }
+    }
+
+    fn sighting(&self, window: &Window<'_, i8>, position: u64, bit_errors: u32) -> Option<Sighting> {
+        self.judge(self.symbols(window, position), position, bit_errors)
+    }
+
+    fn first(&self, window: &Window<'_, i8>, from: u64, to: u64) -> Option<Sighting> {
+        if from >= to {
+            return None;
+        }
+        let (start, end, bits) = (window.offset(from), window.offset(to), self.signs.len());
+        // Twice as far from chance as the worst marker that counts: |c| n >= e (n - 2 errors), a little less for rounding.
+        let least = (bits as i32 - 2 * self.search_bit_errors as i32 - 1).max(0);
+        let mut magnitude: i32 =
+            window.units[start..start + bits].iter().map(|symbol| i32::from(*symbol).abs()).sum();
+        let mut correlations = [0i16; CORRELATE_POSITIONS];
+        let mut at = start;
+        while at < end {
+            let block = &window.units[at..];
+            let known = block.len() >= CORRELATE_POSITIONS + bits - 1;
+            if known {
+                self.bitwise.correlate(
+                    &block[..CORRELATE_POSITIONS + bits - 1],
+                    &self.signs,
+                    &mut correlations,
+                );
+            }
+            for (offset, correlation) in correlations.iter().enumerate().take(end - at) {
+                let strong = i32::from(*correlation).abs() * bits as i32 >= magnitude * least;
+                if (strong || !known)
+                    && let Some(sighting) = self.judge(
+                        &block[offset..offset + bits],
+                        window.position(at + offset),
+                        self.search_bit_errors,
+                    )
+                {
+                    return Some(sighting);
+                }
+                let entering = block.get(offset + bits).map_or(0, |symbol| i32::from(*symbol).abs());
+                magnitude += entering - i32::from(block[offset]).abs();
+            }
+            at += CORRELATE_POSITIONS;
+        }
+        None
+    }
+
+    fn block<'a>(
+        &self,
+        window: &Window<'a, i8>,
+        from: u64,
+        inverted: bool,
+        scratch: &'a mut [i8],
+    ) -> &'a [i8] {
+        let from = window.offset(from);
+        let symbols = &window.units[from..from + scratch.len()];
+        if !inverted {
+            return symbols;
+        }
+        for (out, symbol) in scratch.iter_mut().zip(symbols) {
+            *out = symbol.saturating_neg();
+        }
+        scratch
+    }
+}

@@ -1,0 +1,5 @@
+//! Soft symbols: formats of links, and the synchroniser that works in noise.
+
+mod formats;
+mod noise;
+mod sync;
