@@ -170,10 +170,10 @@ fn two_steps<L: Lanes>(
     let costs = [branch_costs(isa, part, pairs[0], least), branch_costs(isa, part, pairs[1], isa.zero())];
     if let Some(steps) = &mut steps {
         for (pair, step) in pairs.into_iter().zip(steps) {
-            for which in 0..2 {
-                let symbols = isa.load(&pair[which], part);
-                put::<L>(&mut step.ones[which], part, isa.negative(symbols));
-                put::<L>(&mut step.present[which], part, isa.nonzero(symbols));
+            for ((symbols, ones), present) in pair.iter().zip(&mut step.ones).zip(&mut step.present) {
+                let symbols = isa.load(symbols, part);
+                put::<L>(ones, part, isa.negative(symbols));
+                put::<L>(present, part, isa.nonzero(symbols));
             }
         }
     }
