@@ -289,10 +289,11 @@ impl<L: States> Siso for Single<L> {
                 let known = std::array::from_fn(|i| if i < GROUP { self.known[group + i] as u8 } else { 0 });
                 let ones = l.negative(l.add_symbols(l.load(&known), said));
                 let passed_on = l.lanes(l.three_quarters(said));
-                for i in 0..GROUP {
-                    let bit = usize::from(code.orders[component][group + i]);
+                let bits = &code.orders[component][group..][..GROUP];
+                for (i, (bit, said)) in bits.iter().zip(passed_on).enumerate() {
+                    let bit = usize::from(*bit);
                     decisions.decide(bit, ones >> i & 1);
-                    self.extrinsic[bit] = passed_on[i] as i8;
+                    self.extrinsic[bit] = said as i8;
                 }
             }
             if w + 1 < code.windows() {
