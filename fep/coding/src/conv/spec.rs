@@ -57,7 +57,7 @@ pub struct ConvSpec {
     #[serde(default)]
     pub g2_first: bool,
     /// A bit leaves the decoder at the latest when the symbols of this many bits behind it have come: from
-    /// `64 + overlap` to 4096. More is faster (windows are longer and overlap less), less is sooner.
+    /// `64 + overlap` to 4096. Windows grow with it: less of them overlaps, until they outgrow the caches.
     #[serde(default = "latency_bits_default")]
     pub latency_bits: u32,
     /// How a receiver finds and watches the phase.
