@@ -241,8 +241,9 @@ proptest! {
         prop_assert_eq!(resync, Resync::Slip { bits: slip });
         // After a slip the first bits may be right by chance, and a few taken for wrong ones before it. The sequence differs
         // from itself moved by the same sequence, which has stretches of a hundred bits with few ones.
-        prop_assert!(stream_bit.abs_diff(at as u64) < 192, "slip at {}, lost at {}", at, stream_bit);
-        prop_assert!(counters.errors <= 8, "{} errors", counters.errors);
+        let hidden = stream_bit.abs_diff(at as u64);
+        prop_assert!(hidden < 192, "slip at {}, lost at {}", at, stream_bit);
+        prop_assert!(counters.errors <= 8 + hidden / 4, "{} errors", counters.errors);
         let (same, _) = check(pn, &stream, 100_000);
         prop_assert_eq!(events, same);
     }

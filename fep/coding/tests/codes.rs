@@ -432,7 +432,7 @@ fn every_code_decodes_what_it_encodes_from_octets_and_from_symbols() {
             assert!(verdicts.iter().all(|verdict| verdict.converged), "{code:?}: {verdicts:?}");
             assert!(!code.judge(&verdicts).is_uncorrectable());
             if let CodeSpec::LdpcStream(_) = code {
-                let stream = [&Marker::CCSDS_32.as_bytes()[..], &frame].concat();
+                let stream = [Marker::CCSDS_32.as_bytes(), &frame].concat();
                 assert_eq!(payload[..104.min(payload.len())], stream[..104.min(payload.len())], "{code:?}");
             } else {
                 assert_eq!(payload, frame, "{code:?}");
