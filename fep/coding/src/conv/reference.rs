@@ -30,7 +30,7 @@ impl Reference {
             let mut next = [0; STATES];
             for (state, next) in next.iter_mut().enumerate() {
                 // The state is the last six bits, the newest lowest, so the two predecessors differ in the highest bit.
-                let (first, second) = (state >> 1, state >> 1 | STATES / 2);
+                let (first, second) = (state >> 1, (state >> 1) | (STATES / 2));
                 let through =
                     |from: usize| metrics[from] + cost[usize::from(outputs((from << 1 | state & 1) as u8))];
                 let second_is_better = through(second) < through(first);
@@ -45,7 +45,7 @@ impl Reference {
         let mut tally = Tally::default();
         words.fill(0);
         for (t, (pair, decisions)) in pairs.iter().zip(&self.decisions).enumerate().rev() {
-            let before = state >> 1 | (decisions >> state & 1) as usize * (STATES / 2);
+            let before = (state >> 1) | ((decisions >> state & 1) as usize * (STATES / 2));
             if payload.contains(&t) {
                 let bit = t - payload.start;
                 words[bit / 64] |= (state as u64 & 1) << (63 - bit % 64);

@@ -219,7 +219,7 @@ impl ConvRate {
         let patterns = self.patterns();
         let (mut places, mut count, mut k) = ([0; 8], 0, 0);
         while k < 2 * self.period_bits() {
-            let (bit, which) = (k / 2, k % 2 ^ g2_first as usize);
+            let (bit, which) = (k / 2, (k % 2) ^ g2_first as usize);
             if patterns[which] >> bit & 1 == 1 {
                 places[count] = (2 * bit + which) as u8;
                 count += 1;

@@ -128,18 +128,18 @@ pub(super) fn depuncture(spec: &ConvSpec, position: u64, symbols: &[i8], pairs: 
     let out = &mut pairs[start..];
     macro_rules! expand {
         ($rate:ident) => {
-            if spec.g2_first {
-                const PLACES: [u8; 8] = ConvRate::$rate.places(true);
-                expand::<{ ConvRate::$rate.period_symbols() }, { 2 * ConvRate::$rate.period_bits() }>(
-                    whole, &PLACES, signs, out,
-                )
-            } else {
-                const PLACES: [u8; 8] = ConvRate::$rate.places(false);
-                expand::<{ ConvRate::$rate.period_symbols() }, { 2 * ConvRate::$rate.period_bits() }>(
-                    whole, &PLACES, signs, out,
-                )
+            match (spec.g2_first, spec.g2_is_inverted()) {
+                (false, false) => expand!($rate, false, false),
+                (false, true) => expand!($rate, false, true),
+                (true, false) => expand!($rate, true, false),
+                (true, true) => expand!($rate, true, true),
             }
         };
+        ($rate:ident, $g2_first:literal, $inverted:literal) => {{
+            const RATE: ConvRate = ConvRate::$rate;
+            const PLACES: [u8; 8] = RATE.places($g2_first);
+            expand::<{ RATE.period_symbols() }, { 2 * RATE.period_bits() }>(whole, &PLACES, $inverted, out)
+        }};
     }
     match spec.rate {
         ConvRate::R1_2 if !spec.g2_first => {
@@ -164,18 +164,19 @@ pub(super) fn depuncture(spec: &ConvSpec, position: u64, symbols: &[i8], pairs: 
     }
 }
 
-/// Whole periods of `SYMBOLS` symbols into zeroed ones of `PAIRS`.
+/// Whole periods of `SYMBOLS` symbols into zeroed ones of `PAIRS`. All but the symbols is known when compiling.
 #[inline(always)]
 fn expand<const SYMBOLS: usize, const PAIRS: usize>(
     symbols: &[i8],
     places: &[u8; 8],
-    signs: [i8; 2],
+    inverted: bool,
     pairs: &mut [i8],
 ) {
     let periods = symbols.as_chunks::<SYMBOLS>().0.iter().zip(pairs.as_chunks_mut::<PAIRS>().0);
     for (symbols, pairs) in periods {
         for (symbol, place) in symbols.iter().zip(places) {
-            pairs[usize::from(*place)] = signed(*symbol, signs[usize::from(place % 2)]);
+            let sign = if inverted && place % 2 == 1 { -1 } else { 0 };
+            pairs[usize::from(*place)] = signed(*symbol, sign);
         }
     }
 }

@@ -71,7 +71,7 @@ impl Batch {
     /// Quantises the windows into their lanes.
     #[inline(always)]
     fn load(&mut self, symbols: &[i8], stride: usize, tallies: &mut [Tally]) {
-        let row_len = 2 * self.shape.span();
+        let (row_len, count) = (2 * self.shape.span(), tallies.len());
         for (k, (row, tally)) in self.rows.chunks_exact_mut(row_len).zip(tallies).enumerate() {
             *tally =
                 Tally { compared: quantise(self.shape, &symbols[k * stride..][..row_len], row), wrong: 0 };
@@ -79,7 +79,7 @@ impl Batch {
         // Blocks of 64 octets of every window: 32 bits. Entry [k][8 g + w] is word w of window 8 g + k.
         let mut block = [[0u64; 64]; 8];
         for (number, pairs) in self.pairs.as_chunks_mut::<32>().0.iter_mut().enumerate() {
-            for (lane, row) in self.rows.chunks_exact(row_len).enumerate() {
+            for (lane, row) in self.rows.chunks_exact(row_len).enumerate().take(count) {
                 let octets = row[64 * number..][..64].as_chunks::<8>().0;
                 for (word, octets) in block[lane % 8][lane / 8 * 8..][..8].iter_mut().zip(octets) {
                     *word = u64::from_le_bytes(*octets);
@@ -170,10 +170,10 @@ fn two_steps<L: Lanes>(
     let costs = [branch_costs(isa, part, pairs[0], least), branch_costs(isa, part, pairs[1], isa.zero())];
     if let Some(steps) = &mut steps {
         for (pair, step) in pairs.into_iter().zip(steps) {
-            for which in 0..2 {
-                let symbols = isa.load(&pair[which], part);
-                put::<L>(&mut step.ones[which], part, isa.negative(symbols));
-                put::<L>(&mut step.present[which], part, isa.nonzero(symbols));
+            for ((symbols, ones), present) in pair.iter().zip(&mut step.ones).zip(&mut step.present) {
+                let symbols = isa.load(symbols, part);
+                put::<L>(ones, part, isa.negative(symbols));
+                put::<L>(present, part, isa.nonzero(symbols));
             }
         }
     }
