@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::scalar::Scalar;
 use super::schedule::Code;
 use super::siso::{self, Scratch};
+use super::{TurboSpec, TurboSpecError};
 #[cfg(target_arch = "x86_64")]
 use super::{
     avx2::{self, Avx2, Avx2Short},
@@ -13,7 +14,6 @@ use super::{
     lanes::Lanes,
     single::Single,
 };
-use super::{TurboSpec, TurboSpecError};
 use crate::isa::{Isa, IsaUnavailable};
 use crate::soft::SoftVerdict;
 
@@ -71,9 +71,15 @@ pub struct TurboDecoder {
 enum Kernel {
     Scalar(Box<Scalar>),
     #[cfg(target_arch = "x86_64")]
-    Avx2 { single: Box<Single<Avx2Short>>, batch: Box<Batch<Avx2>> },
+    Avx2 {
+        single: Box<Single<Avx2Short>>,
+        batch: Box<Batch<Avx2>>,
+    },
     #[cfg(target_arch = "x86_64")]
-    Avx512 { single: Box<Single<Avx2Short>>, batch: Box<Batch<Avx512>> },
+    Avx512 {
+        single: Box<Single<Avx2Short>>,
+        batch: Box<Batch<Avx512>>,
+    },
 }
 
 impl Kernel {
@@ -95,7 +101,8 @@ impl Kernel {
 
     /// How many of `waiting` codewords are decoded together next.
     fn width(&self, waiting: usize) -> usize {
-        let together = |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
+        let together =
+            |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
         match self {
             Kernel::Scalar(_) => 1,
             #[cfg(target_arch = "x86_64")]
