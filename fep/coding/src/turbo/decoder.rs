@@ -21,7 +21,7 @@ use crate::soft::SoftVerdict;
 pub const ITERATIONS_MAX: u8 = 50;
 /// From so many codewords on, a batch takes less time than one after the other.
 #[cfg(target_arch = "x86_64")]
-const BATCH_MIN: usize = 8;
+const BATCH_MIN: usize = 6;
 
 /// When the work on a codeword ends before the last iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ const BATCH_MIN: usize = 8;
 pub enum TurboStop {
     /// Never.
     Never,
-    /// As soon as an iteration changes no decision: neither of its halves.
+    /// As soon as an iteration changes no decision: neither of its halves. Never in the first.
     #[default]
     Agreement,
     /// As soon as the CRC-16 holds that ends the frame (the FECF of 132.0-B-3 4.1.6 and 732.0-B-4 4.1.6).
