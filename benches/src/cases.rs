@@ -5,6 +5,7 @@ use crate::Case;
 pub mod bus;
 pub mod chain;
 pub mod engine;
+pub mod ldpc;
 pub mod net;
 pub mod rs;
 pub mod sync;
@@ -15,6 +16,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(bus::cases());
     cases.extend(chain::cases());
     cases.extend(engine::cases());
+    cases.extend(ldpc::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
     cases.extend(sync::cases());
