@@ -6,6 +6,7 @@ pub mod bus;
 pub mod chain;
 pub mod conv;
 pub mod engine;
+pub mod ldpc;
 pub mod net;
 pub mod rs;
 pub mod soft;
@@ -20,6 +21,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(chain::cases());
     cases.extend(conv::cases());
     cases.extend(engine::cases());
+    cases.extend(ldpc::cases());
     cases.extend(net::cases());
     cases.extend(rs::cases());
     cases.extend(soft::cases());

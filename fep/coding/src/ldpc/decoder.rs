@@ -13,7 +13,7 @@ pub const ITERATIONS_MAX: u16 = 200;
 
 /// Decodes codewords of one code from soft symbols ([`crate::soft`]; any scale).
 ///
-/// Layered normalised min-sum in saturated 8-bit arithmetic. It stops as soon as all parity checks hold, unless told
+/// Layered corrected min-sum in saturated 8-bit arithmetic. It stops as soon as all parity checks hold, unless told
 /// otherwise ([`LdpcDecoder::set_early_stop`]). A codeword decodes to the same bits and verdict on every instruction set,
 /// and alone or in a batch.
 ///

@@ -1,7 +1,7 @@
 //! From soft symbols of any scale to the 8-bit beliefs of the decoder, and back to octets.
 
-use super::LdpcSpec;
 use super::spec::C2_VIRTUAL_ZEROS;
+use super::{Ar4jaRate, LdpcSpec};
 
 /// What the decoder believes of a bit that it knows.
 const CERTAIN: i8 = 127;
@@ -9,11 +9,12 @@ const CERTAIN: i8 = 127;
 const CHANNEL_MAX: i16 = 127;
 
 /// The mean magnitude that the symbols of a block are brought to: large enough for fine steps, small enough that beliefs
-/// have room to grow to 127.
+/// have room to grow to 127. Measured, with [`Correction::of_degree`].
 const fn mean_magnitude(spec: LdpcSpec) -> u32 {
     match spec {
-        LdpcSpec::C2 => 12,
-        LdpcSpec::Ar4ja { .. } => 8,
+        LdpcSpec::C2 => 20,
+        LdpcSpec::Ar4ja { rate: Ar4jaRate::Half | Ar4jaRate::FourFifths, .. } => 12,
+        LdpcSpec::Ar4ja { rate: Ar4jaRate::TwoThirds, .. } => 14,
     }
 }
 
@@ -21,12 +22,34 @@ const fn mean_magnitude(spec: LdpcSpec) -> u32 {
 /// back one after the other from a saturated belief does not turn its sign.
 pub(super) const MESSAGE_MAX: u8 = 31;
 
-/// What a check says of a bit when the least magnitude of the others is this: about three quarters of it.
-#[inline(always)]
-pub(super) fn scaled(magnitude: u8) -> i8 {
-    // Two averages, rounded up, as vector instructions have them.
-    let half = u16::from(magnitude).div_ceil(2);
-    (u16::from(magnitude) + half).div_ceil(2).min(u16::from(MESSAGE_MAX)) as i8
+/// By how much the least magnitude overstates what a check knows.
+///
+/// With two magnitudes a ≤ b, sum-product says a - ln(1 + e^(a-b)) + ln(1 + e^(-a-b)): much less than a where b is
+/// close, a itself where b is far. So most where the two least are equal, one less for every four that they lie apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Correction {
+    /// Of the least, where the second least equals it.
+    pub(super) close: u8,
+    /// Of the second least, which the bit of the least is told; how far the third least is from it is not known.
+    pub(super) second: u8,
+}
+
+impl Correction {
+    /// For checks of so many bits, in the units of [`mean_magnitude`].
+    pub(super) const fn of_degree(degree: usize) -> Correction {
+        match degree {
+            3 => Correction { close: 2, second: 0 },
+            6 | 10 => Correction { close: 3, second: 2 },
+            _ => Correction { close: 2, second: 1 },
+        }
+    }
+
+    /// Magnitudes of what a check says: to the bits other than that of the least, and to that bit.
+    #[inline(always)]
+    pub(super) fn say(self, least: u8, second: u8) -> (u8, u8) {
+        let close = self.close.saturating_sub((second - least) / 4);
+        (least.saturating_sub(close).min(MESSAGE_MAX), second.saturating_sub(self.second).min(MESSAGE_MAX))
+    }
 }
 
 /// Multiplication by `factor / 2^shift` in 16 bits: `factor` is at most 127, so that no product with an `i8` overflows,

@@ -1,12 +1,12 @@
 //! The reference decoder: layered min-sum by the definition, check by check, in plain loops.
 //!
 //! Every value is an `i8` and every sum saturates. A check takes back what it said before of each of its bits, finds
-//! the least and the second least magnitude of what is left, and tells every bit the least of the others, scaled, with
+//! the least and the second least magnitude of what is left, and tells every bit the least of the others, corrected, with
 //! the sign that would make the check hold. It tells at once: the next check already hears it.
 
 use super::code::{Edge, ParityChecks};
 use super::gang::Kernel;
-use super::quantisation::scaled;
+use super::quantisation::Correction;
 
 /// The beliefs and messages of one word.
 #[derive(Debug, Clone)]
@@ -42,6 +42,7 @@ impl Kernel for ScalarKernel {
     fn update(&mut self, _: usize, layer: usize) {
         let q = self.checks.circulant;
         let (edges, said) = (&self.checks.layers[layer], &mut self.messages[layer]);
+        let correction = Correction::of_degree(edges.len());
         for row in 0..q {
             let place = |edge: &Edge| usize::from(edge.column) * q + (usize::from(edge.shift) + row) % q;
             let (mut least, mut second, mut negative) = (u8::MAX, u8::MAX, false);
@@ -53,10 +54,11 @@ impl Kernel for ScalarKernel {
                 least = least.min(magnitude);
                 negative ^= *belief < 0;
             }
+            let (to_others, to_least) = correction.say(least, second);
+            let (to_others, to_least) = (to_others as i8, to_least as i8);
             for (e, edge) in edges.iter().enumerate() {
                 let belief = &mut self.beliefs[place(edge)];
-                let others = if belief.unsigned_abs() == least { second } else { least };
-                let magnitude = scaled(others);
+                let magnitude = if belief.unsigned_abs() == least { to_least } else { to_others };
                 let message = if negative ^ (*belief < 0) { -magnitude } else { magnitude };
                 said[e * q + row] = message;
                 *belief = belief.saturating_add(message);

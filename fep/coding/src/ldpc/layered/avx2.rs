@@ -101,9 +101,15 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn mean(self, a: __m256i, b: __m256i) -> __m256i {
+    fn less(self, a: __m256i, b: __m256i) -> __m256i {
         // SAFETY: `self` proves the instructions.
-        unsafe { _mm256_avg_epu8(a, b) }
+        unsafe { _mm256_subs_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn quarter(self, v: __m256i) -> __m256i {
+        // SAFETY: `self` proves the instructions.
+        unsafe { _mm256_and_si256(_mm256_srli_epi16::<2>(v), self.splat(0x3F)) }
     }
 
     #[inline(always)]

@@ -103,9 +103,15 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn mean(self, a: __m512i, b: __m512i) -> __m512i {
+    fn less(self, a: __m512i, b: __m512i) -> __m512i {
         // SAFETY: `self` proves the instructions.
-        unsafe { _mm512_avg_epu8(a, b) }
+        unsafe { _mm512_subs_epu8(a, b) }
+    }
+
+    #[inline(always)]
+    fn quarter(self, v: __m512i) -> __m512i {
+        // SAFETY: `self` proves the instructions.
+        unsafe { _mm512_and_si512(_mm512_srli_epi16::<2>(v), self.splat(0x3F)) }
     }
 
     #[inline(always)]

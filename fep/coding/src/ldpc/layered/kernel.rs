@@ -3,7 +3,7 @@
 use super::lanes::Lanes;
 use crate::ldpc::code::{Edge, ParityChecks};
 use crate::ldpc::gang::Kernel;
-use crate::ldpc::quantisation::MESSAGE_MAX;
+use crate::ldpc::quantisation::{Correction, MESSAGE_MAX};
 
 /// Octets that the beliefs of a word take at most: any place is a `u16`, and N octets lie behind it.
 const WORD_LEN: usize = (1 << 16) + 64;
@@ -56,11 +56,20 @@ const fn room(q: usize) -> usize {
     }
 }
 
-/// [`crate::ldpc::quantisation::scaled`], at most `most`, with the sign of the check.
+/// [`Correction::say`], at most `most`, with the sign of the check.
 #[inline(always)]
-fn say<L: Lanes>(lanes: L, magnitude: L::V, most: L::V, sign: L::V) -> L::V {
-    let half = lanes.mean(magnitude, lanes.splat(0));
-    lanes.negate_if(lanes.min(lanes.mean(magnitude, half), most), sign)
+fn say<L: Lanes, const D: usize>(
+    lanes: L,
+    least: L::V,
+    second: L::V,
+    most: L::V,
+    sign: L::V,
+) -> (L::V, L::V) {
+    let correction = const { Correction::of_degree(D) };
+    let apart = lanes.quarter(lanes.less(second, least));
+    let others = lanes.less(least, lanes.less(lanes.splat(correction.close), apart));
+    let to_least = lanes.less(second, lanes.splat(correction.second));
+    (lanes.negate_if(lanes.min(others, most), sign), lanes.negate_if(lanes.min(to_least, most), sign))
 }
 
 impl<L: Lanes> LayeredKernel<L> {
@@ -135,8 +144,7 @@ impl<L: Lanes> LayeredKernel<L> {
             }
             // Lanes behind the last check say nothing, and so change nothing.
             let most = if (index + 1) * n > q { partial } else { whole };
-            let said = say(lanes, least, most, sign);
-            let said_to_least = say(lanes, second, most, sign);
+            let (said, said_to_least) = say::<L, D>(lanes, least, second, most, sign);
             for e in 0..D {
                 let v = incoming[e];
                 let magnitude = lanes.if_equal(lanes.magnitude(v), least, said_to_least, said);

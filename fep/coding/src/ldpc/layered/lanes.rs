@@ -32,8 +32,10 @@ pub(super) trait Lanes: Copy + Debug {
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Unsigned.
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
-    /// Mean of unsigned octets, rounded up.
-    fn mean(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Unsigned `a - b`, at least 0.
+    fn less(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Unsigned, by four, rounded down.
+    fn quarter(self, v: Self::V) -> Self::V;
     /// Bit by bit.
     fn and(self, a: Self::V, b: Self::V) -> Self::V;
     /// Bit by bit.
