@@ -213,12 +213,8 @@ impl Codewords for Avx2 {
         // SAFETY: `self` proves AVX2.
         unsafe {
             // Octet k of the word to the lanes 8k to 8k+7, and of each its own bit.
-            let octet = _mm256_set_epi64x(
-                0x0303_0303_0303_0303,
-                0x0202_0202_0202_0202,
-                0x0101_0101_0101_0101,
-                0,
-            );
+            let octet =
+                _mm256_set_epi64x(0x0303_0303_0303_0303, 0x0202_0202_0202_0202, 0x0101_0101_0101_0101, 0);
             let bit = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
             let word = _mm256_shuffle_epi8(_mm256_set1_epi32(ones as u32 as i32), octet);
             let ones = _mm256_cmpeq_epi8(_mm256_and_si256(word, bit), bit);

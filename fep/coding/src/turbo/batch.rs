@@ -120,7 +120,13 @@ impl<L: Codewords> Batch<L> {
     }
 
     #[inline(always)]
-    fn backward<const SET: u8>(&self, code: &Code, component: usize, t: usize, after: &Metrics<L>) -> Metrics<L> {
+    fn backward<const SET: u8>(
+        &self,
+        code: &Code,
+        component: usize,
+        t: usize,
+        after: &Metrics<L>,
+    ) -> Metrics<L> {
         let l = self.lanes;
         let bit = usize::from(code.orders[component][t]);
         let branches = self.branches::<SET>(code.parity_place(component, t), self.known(code, bit));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::scalar::Scalar;
 use super::schedule::Code;
 use super::siso::{self, Scratch};
+use super::{TurboSpec, TurboSpecError};
 #[cfg(target_arch = "x86_64")]
 use super::{
     avx2::{self, Avx2, Avx2Short},
@@ -13,7 +14,6 @@ use super::{
     lanes::Lanes,
     single::Single,
 };
-use super::{TurboSpec, TurboSpecError};
 use crate::isa::{Isa, IsaUnavailable};
 use crate::soft::SoftVerdict;
 
@@ -21,7 +21,7 @@ use crate::soft::SoftVerdict;
 pub const ITERATIONS_MAX: u8 = 50;
 /// From so many codewords on, a batch takes less time than one after the other.
 #[cfg(target_arch = "x86_64")]
-const BATCH_MIN: usize = 8;
+const BATCH_MIN: usize = 6;
 
 /// When the work on a codeword ends before the last iteration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ const BATCH_MIN: usize = 8;
 pub enum TurboStop {
     /// Never.
     Never,
-    /// As soon as an iteration changes no decision: neither of its halves.
+    /// As soon as an iteration changes no decision: neither of its halves. Never in the first.
     #[default]
     Agreement,
     /// As soon as the CRC-16 holds that ends the frame (the FECF of 132.0-B-3 4.1.6 and 732.0-B-4 4.1.6).
@@ -71,9 +71,15 @@ pub struct TurboDecoder {
 enum Kernel {
     Scalar(Box<Scalar>),
     #[cfg(target_arch = "x86_64")]
-    Avx2 { single: Box<Single<Avx2Short>>, batch: Box<Batch<Avx2>> },
+    Avx2 {
+        single: Box<Single<Avx2Short>>,
+        batch: Box<Batch<Avx2>>,
+    },
     #[cfg(target_arch = "x86_64")]
-    Avx512 { single: Box<Single<Avx2Short>>, batch: Box<Batch<Avx512>> },
+    Avx512 {
+        single: Box<Single<Avx2Short>>,
+        batch: Box<Batch<Avx512>>,
+    },
 }
 
 impl Kernel {
@@ -95,7 +101,8 @@ impl Kernel {
 
     /// How many of `waiting` codewords are decoded together next.
     fn width(&self, waiting: usize) -> usize {
-        let together = |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
+        let together =
+            |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
         match self {
             Kernel::Scalar(_) => 1,
             #[cfg(target_arch = "x86_64")]

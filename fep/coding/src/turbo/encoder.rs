@@ -100,7 +100,8 @@ impl Tables {
             for t in 0..8 {
                 let bit = octet >> (7 - t) & 1;
                 let adder = bit ^ feedback(state);
-                symbols = symbols << symbols_per_bit | of_bit_time(component, symbols_per_bit, systematic, t, state, adder);
+                symbols = symbols << symbols_per_bit
+                    | of_bit_time(component, symbols_per_bit, systematic, t, state, adder);
                 state = next(state, adder);
             }
             symbols | u64::from(state) << STATE_SHIFT
@@ -108,7 +109,8 @@ impl Tables {
         let tail = |state: usize| {
             let (mut state, mut symbols) = (state as u8, 0);
             for t in 0..TAIL_STEPS {
-                symbols = symbols << symbols_per_bit | of_bit_time(component, symbols_per_bit, systematic, t, state, 0);
+                symbols = symbols << symbols_per_bit
+                    | of_bit_time(component, symbols_per_bit, systematic, t, state, 0);
                 state = next(state, 0);
             }
             symbols
@@ -123,7 +125,14 @@ impl Tables {
 
 /// The symbols of a bit time, the first highest, as far as one encoder makes them. Octets, and the tail, begin at an
 /// even bit time.
-fn of_bit_time(component: &Component, symbols_per_bit: usize, systematic: bool, t: usize, state: u8, adder: u8) -> u64 {
+fn of_bit_time(
+    component: &Component,
+    symbols_per_bit: usize,
+    systematic: bool,
+    t: usize,
+    state: u8,
+    adder: u8,
+) -> u64 {
     let input = adder ^ feedback(state);
     let symbols = component.symbols(t, state, adder) | if systematic { input } else { 0 };
     (0..symbols_per_bit).fold(0, |word, place| word << 1 | u64::from(symbols >> place & 1))

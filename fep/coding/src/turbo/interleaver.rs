@@ -90,7 +90,9 @@ impl OctetInterleaver {
                 put(bits >> (16 - count), count);
             }
         }
-        if held_bits > 0 && let Some(place) = words.next() {
+        if held_bits > 0
+            && let Some(place) = words.next()
+        {
             place.copy_from_slice(&held.to_be_bytes()[..place.len()]);
         }
     }

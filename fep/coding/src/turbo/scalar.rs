@@ -73,7 +73,8 @@ impl Scalar {
         let metric = |state: u8| {
             let by = |adder: u8| {
                 let input = usize::from(adder ^ feedback(state));
-                after[usize::from(next(state, adder))].saturating_add(branches.whole[input][label(state, adder, set)])
+                after[usize::from(next(state, adder))]
+                    .saturating_add(branches.whole[input][label(state, adder, set)])
             };
             let behind = [0, 1].map(|adder| after[usize::from(next(state, adder))]);
             by(0).min(by(1)).min(mean(behind[0], behind[1]).saturating_add(branches.mean))
@@ -107,7 +108,14 @@ impl Scalar {
     }
 
     /// The bit time `t`: what the code says of the input, and the forward metrics behind it.
-    fn forward(&self, code: &Code, component: usize, t: usize, before: &Metrics, after: &Metrics) -> (i8, Metrics) {
+    fn forward(
+        &self,
+        code: &Code,
+        component: usize,
+        t: usize,
+        before: &Metrics,
+        after: &Metrics,
+    ) -> (i8, Metrics) {
         let set = code.components[component].set;
         let branches = self.branches(code, component, t, self.known(code, component, t));
         let mut least = [IMPOSSIBLE; 2];
@@ -153,7 +161,8 @@ impl Siso for Scalar {
                 let bit = usize::from(code.orders[component][t]);
                 let known = self.known(code, component, t);
                 let said;
-                (said, forward) = self.forward(code, component, t, &forward, &self.backward[t - window.start]);
+                (said, forward) =
+                    self.forward(code, component, t, &forward, &self.backward[t - window.start]);
                 decisions.decide(bit, u64::from(known.saturating_add(said) < 0));
                 self.extrinsic[bit] = three_quarters(said);
             }

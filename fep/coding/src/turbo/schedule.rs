@@ -22,7 +22,7 @@ use super::trellis::Component;
 use super::{TAIL_STEPS, TurboRate, TurboSpec};
 
 /// Bit times of a window; the last may be shorter.
-pub(super) const WINDOW: usize = 64;
+pub(super) const WINDOW: usize = 128;
 /// Bit times behind a window that are looked at before anything is known of its end.
 pub(super) const RUN_UP: usize = 32;
 /// See the module.
@@ -30,8 +30,8 @@ pub(super) const NORMALISED_EVERY: usize = 4;
 /// Cost of a state that cannot be.
 pub(super) const IMPOSSIBLE: u8 = u8::MAX;
 /// See the module.
-const UNITS_PER_NEPER: f64 = 4.0;
-/// See the module: 1 neper, some of which the means lose by rounding up.
+const UNITS_PER_NEPER: f64 = 4.4;
+/// See the module: 0.9 nepers, some of which the means lose by rounding up.
 pub(super) const MERGED: u8 = 4;
 /// Largest magnitude of a symbol inside the decoder.
 const SYMBOL_MAX: u16 = 63;
@@ -119,7 +119,7 @@ pub(super) fn gain(rate: TurboRate, symbols: &[i8]) -> u16 {
 #[inline(always)]
 pub(super) fn scaled(symbol: i8, gain: u16) -> i8 {
     let magnitude = u16::from(symbol.unsigned_abs());
-    let doubled = (u32::from(magnitude << 8) * u32::from(gain) >> 16) as u16;
+    let doubled = ((u32::from(magnitude << 8) * u32::from(gain)) >> 16) as u16;
     let rounded = ((doubled + 1) >> 1).clamp(magnitude.min(1), SYMBOL_MAX) as i8;
     if symbol < 0 { -rounded } else { rounded }
 }

@@ -82,8 +82,7 @@ impl<V: Copy> Patterns<V> {
         // State i is reached from 2i and 2i + 1 (mod 16) by an adder that gives its highest bit.
         let from = |i: u8, odd: u8| 2 * i % 16 + odd;
         let before = |odd| lanes(&|i| usize::from(from(i, odd)));
-        let branch_before =
-            |odd| lanes(&|i| branch(from(i, odd), i >> 3 ^ feedback(from(i, odd))));
+        let branch_before = |odd| lanes(&|i| branch(from(i, odd), i >> 3 ^ feedback(from(i, odd))));
         let ones = |bit: u8| lanes(&|i| if i >> bit & 1 == 1 { 0x80 } else { 0 });
         let turned = |by: u8| lanes(&|i| usize::from((i + by) % 16));
         Patterns {
@@ -177,7 +176,10 @@ impl<L: States> Single<L> {
         let l = self.lanes;
         let patterns = &self.patterns[component];
         let mut odd = [0; STATES];
-        odd.iter_mut().enumerate().filter(|(s, _)| feedback(*s as u8) == 1).for_each(|(_, lane)| *lane = 0x80);
+        odd.iter_mut()
+            .enumerate()
+            .filter(|(s, _)| feedback(*s as u8) == 1)
+            .for_each(|(_, lane)| *lane = 0x80);
         let odd = l.load(&odd);
         let mut metrics = self.only_zero();
         for t in code.tail().rev() {
@@ -287,10 +289,11 @@ impl<L: States> Siso for Single<L> {
                 let known = std::array::from_fn(|i| if i < GROUP { self.known[group + i] as u8 } else { 0 });
                 let ones = l.negative(l.add_symbols(l.load(&known), said));
                 let passed_on = l.lanes(l.three_quarters(said));
-                for i in 0..GROUP {
-                    let bit = usize::from(code.orders[component][group + i]);
+                let bits = &code.orders[component][group..][..GROUP];
+                for (i, (bit, said)) in bits.iter().zip(passed_on).enumerate() {
+                    let bit = usize::from(*bit);
                     decisions.decide(bit, ones >> i & 1);
-                    self.extrinsic[bit] = passed_on[i] as i8;
+                    self.extrinsic[bit] = said as i8;
                 }
             }
             if w + 1 < code.windows() {

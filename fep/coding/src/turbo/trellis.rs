@@ -63,7 +63,9 @@ impl Component {
             Component { set, first_place, phase: None }
         }
         match rate {
-            TurboRate::R1_2 => [Component { phase: Some(0), ..plain(G1, 1) }, Component { phase: Some(1), ..plain(G1, 1) }],
+            TurboRate::R1_2 => {
+                [Component { phase: Some(0), ..plain(G1, 1) }, Component { phase: Some(1), ..plain(G1, 1) }]
+            }
             TurboRate::R1_3 => [plain(G1, 1), plain(G1, 2)],
             TurboRate::R1_4 => [plain(G2_G3, 1), plain(G1, 3)],
             TurboRate::R1_6 => [plain(G1_G2_G3, 1), plain(G1_G3, 4)],

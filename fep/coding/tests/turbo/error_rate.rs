@@ -19,8 +19,7 @@ fn failures(spec: TurboSpec, trials: usize, ours_db: f64, reference_db: f64) -> 
         };
         symbols.extend(quantised(&receive(ours_db).0));
         let (values, deviation) = receive(reference_db);
-        let found =
-            reference::decodes(spec, &values, deviation, ITERATIONS.into(), |i| bit(&frame, i));
+        let found = reference::decodes(spec, &values, deviation, ITERATIONS.into(), |i| bit(&frame, i));
         theirs += usize::from(!found);
         sent.extend(frame);
     }

@@ -132,9 +132,8 @@ fn impossible_parameters_are_refused_with_what_is_possible() {
 
 #[test]
 fn the_lengths_of_codewords_are_those_of_the_standard() {
-    let bits = |information_bits| {
-        TurboRate::ALL.map(|rate| TurboSpec { information_bits, rate }.codeword_bits())
-    };
+    let bits =
+        |information_bits| TurboRate::ALL.map(|rate| TurboSpec { information_bits, rate }.codeword_bits());
     assert_eq!(bits(1784), [3576, 5364, 7152, 10728]);
     assert_eq!(bits(3568), [7144, 10716, 14288, 21432]);
     assert_eq!(bits(7136), [14280, 21420, 28560, 42840]);
