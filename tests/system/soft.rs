@@ -77,14 +77,20 @@ struct Received {
 fn account(records: &[Line], oracle: &FrameOracle) -> Received {
     let mut received = Received { good: Vec::new(), corrected: 0, gaps_lost: 0, bad: BTreeMap::new() };
     for line in records {
-        let Line::Record { flags, words, hash, .. } = line else { panic!("{line:?}: the consumer was lapped") };
+        let Line::Record { flags, words, hash, .. } = line else {
+            panic!("{line:?}: the consumer was lapped")
+        };
         let record = FrameRecord::from_words(*flags, *words).expect("a record of this version");
         if record.reason != BadReason::None {
             let reason = if record.reason == BadReason::Uncorrectable {
                 assert!(record.flags.contains(FrameFlags::UNCORRECTABLE));
                 "uncorrectable"
             } else {
-                assert_eq!(record.reason, BadReason::FecfFailed, "nothing else can be wrong with these frames");
+                assert_eq!(
+                    record.reason,
+                    BadReason::FecfFailed,
+                    "nothing else can be wrong with these frames"
+                );
                 "fecf"
             };
             *received.bad.entry(reason).or_default() += 1;
@@ -148,7 +154,11 @@ fn above_threshold_every_frame_of_a_soft_link_arrives_and_below_it_the_ledgers_s
         assert_eq!(sent.counts().cadus_in, frames, "{name}");
         assert!(report.symbols.wrong > 0, "{name}: no noise");
         let octets = |status: &LinkStatus| {
-            status.transport_counters.iter().find(|count| count.name == "bytes").map_or(0, |count| count.value)
+            status
+                .transport_counters
+                .iter()
+                .find(|count| count.name == "bytes")
+                .map_or(0, |count| count.value)
         };
         let ledger = wait_until("the link has taken everything, and nothing moves any more", || {
             let status = daemon.link(name)?;
@@ -179,7 +189,10 @@ fn above_threshold_every_frame_of_a_soft_link_arrives_and_below_it_the_ledgers_s
             assert!(good + first == frames && first <= 1, "{name}: {good} of {frames}, from {first}");
             assert!(received.corrected > 0, "{name}: nothing was corrected");
         } else {
-            assert!(bad > frames / 20 && good > frames / 20, "{name}: {good} good, {bad} bad: not at the threshold");
+            assert!(
+                bad > frames / 20 && good > frames / 20,
+                "{name}: {good} good, {bad} bad: not at the threshold"
+            );
         }
     }
     assert!(daemon.stop().success());

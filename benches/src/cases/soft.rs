@@ -60,18 +60,16 @@ pub fn cases() -> Vec<Case> {
     for (name, eb_n0_db) in CHANNELS.into_iter().filter(|(name, _)| !name.starts_with("con")) {
         for (what, blocks) in [("single", 1), ("batch", BATCH)] {
             let name_of_case = format!("soft/latency/{name}/{what}");
-            cases.push(case(name_of_case, "us", move |budget_s| latency_us(name, eb_n0_db, blocks, budget_s)));
+            cases
+                .push(case(name_of_case, "us", move |budget_s| latency_us(name, eb_n0_db, blocks, budget_s)));
         }
     }
     cases
 }
 
 fn case(name: String, unit: &'static str, measure: impl Fn(f64) -> f64 + 'static) -> Case {
-    let run = Box::new(move |budget_s: f64| Measured {
-        ours: measure(budget_s),
-        peer: None,
-        note: String::new(),
-    });
+    let run =
+        Box::new(move |budget_s: f64| Measured { ours: measure(budget_s), peer: None, note: String::new() });
     Case { name, unit, peer_name: "", run }
 }
 
@@ -87,7 +85,8 @@ fn link(channel: &ChannelConfig, eb_n0_db: f64, frames: usize) -> Vec<u8> {
     let mut radio = SymbolChannel::new(spec, channel.code.rate(), 1).expect("a channel");
     let (mut symbols, mut octets) = (Vec::new(), Vec::new());
     for number in 0..frames {
-        let mut frame = vec![0x40 | (99 >> 2), (99 & 3) << 6, 0, (number >> 8) as u8, number as u8, 0, 7, 0xFE];
+        let mut frame =
+            vec![0x40 | (99 >> 2), (99 & 3) << 6, 0, (number >> 8) as u8, number as u8, 0, 7, 0xFE];
         let fecf_len = channel.frame.fecf.len();
         frame.extend((frame.len()..channel.frame.frame_len - fecf_len).map(|at| (at * 7 + number) as u8));
         if fecf_len > 0 {
@@ -132,7 +131,12 @@ fn chain_rate(name: &str, eb_n0_db: f64, isa: Isa, budget_s: f64) -> f64 {
         runs += 1;
     });
     // Where the stream begins again a frame or two may go.
-    assert!(counter.0 >= runs * (frames as u64 - 4), "{name}: {} of {} frames", counter.0, runs * frames as u64);
+    assert!(
+        counter.0 >= runs * (frames as u64 - 4),
+        "{name}: {} of {} frames",
+        counter.0,
+        runs * frames as u64
+    );
     rate / GIGA
 }
 

@@ -1,14 +1,12 @@
 //! Randomisers, checksums, header check and code specifications, against vectors and peers made elsewhere.
 
+use fep_coding::conv::{ConvRate, ConvSpec};
 use fep_coding::crc::{Crc16, Crc32, crc16_fecf, crc32_uslp};
 use fep_coding::fhec::{self, FhecVerdict};
-use fep_coding::conv::{ConvRate, ConvSpec};
 use fep_coding::ldpc::LdpcSpec;
 use fep_coding::rs::{Basis, RsE, RsSpec, RsSpecError};
 use fep_coding::soft::{SoftDerandomizer, SoftVerdict};
-use fep_coding::spec::{
-    ChannelEncoder, DecodeVerdict, LdpcCode, LdpcStreamCode, SyncDomain, TurboCode,
-};
+use fep_coding::spec::{ChannelEncoder, DecodeVerdict, LdpcCode, LdpcStreamCode, SyncDomain, TurboCode};
 use fep_coding::turbo::{INFORMATION_BITS, TurboRate};
 use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
 use proptest::prelude::*;
@@ -319,9 +317,11 @@ fn every_code() -> Vec<CodeSpec> {
         codes.extend(INFORMATION_BITS.map(|bits| CodeSpec::Turbo(TurboCode::new(bits, rate))));
     }
     codes.extend(LdpcSpec::all().map(|ldpc| CodeSpec::Ldpc(LdpcCode::new(ldpc))));
-    codes.extend(LdpcSpec::all().map(|ldpc| {
-        CodeSpec::LdpcStream(LdpcStreamCode { codewords: 3, ..LdpcStreamCode::new(ldpc, 100) })
-    }));
+    codes.extend(
+        LdpcSpec::all().map(|ldpc| {
+            CodeSpec::LdpcStream(LdpcStreamCode { codewords: 3, ..LdpcStreamCode::new(ldpc, 100) })
+        }),
+    );
     codes
 }
 
@@ -342,7 +342,10 @@ fn combinations_that_cannot_be_are_refused_with_the_reason() {
     for (value, told) in [
         (json!({"code": "turbo", "rate": "1/3"}), "information_bits"),
         (json!({"code": "turbo", "information_bits": 1784, "rate": "1/5"}), "1/6"),
-        (json!({"code": "turbo", "information_bits": 1784, "rate": "1/3", "virtual_fill": 1}), "unknown field"),
+        (
+            json!({"code": "turbo", "information_bits": 1784, "rate": "1/3", "virtual_fill": 1}),
+            "unknown field",
+        ),
         (json!({"code": "ldpc", "k": 1024, "rate": "7/8"}), "k = 1024"),
         (json!({"code": "ldpc", "k": 2048, "rate": "1/2"}), "1024, 4096 or 16384"),
         (json!({"code": "concatenated", "reed_solomon": {"e": 16, "interleave": 5}}), "convolutional"),
@@ -354,8 +357,13 @@ fn combinations_that_cannot_be_are_refused_with_the_reason() {
     let text = |error: CodeSpecError| error.to_string();
     let turbo = CodeSpec::Turbo(TurboCode::new(1784, TurboRate::R1_3));
     assert_eq!(turbo.check_frame(223, true), Ok(()));
-    assert!(text(turbo.check_frame(223, false).unwrap_err()).contains("needs a FECF (CCSDS 131.0-B-5 12.2.2)"));
-    assert!(text(turbo.check_frame(224, true).unwrap_err()).contains("frames of 223 octets, but frame_len is 224"));
+    assert!(
+        text(turbo.check_frame(223, false).unwrap_err()).contains("needs a FECF (CCSDS 131.0-B-5 12.2.2)")
+    );
+    assert!(
+        text(turbo.check_frame(224, true).unwrap_err())
+            .contains("frames of 223 octets, but frame_len is 224")
+    );
     let odd = CodeSpec::Turbo(TurboCode::new(1785, TurboRate::R1_3));
     assert!(text(odd.validate().unwrap_err()).contains("1784, 3568, 7136 or 8920"));
     let tired = CodeSpec::Turbo(TurboCode { iterations_max: 0, ..TurboCode::new(1784, TurboRate::R1_3) });
@@ -388,7 +396,11 @@ fn sizes_rates_and_markers_are_those_of_the_standard() {
     for code in every_code() {
         assert!(code.rate() > 0.0 && code.rate() <= 1.0, "{code:?}");
         assert_eq!(code.block_len(), code.block_symbols().div_ceil(8), "{code:?}");
-        assert_eq!(code.needs_symbols(), code.rate() < 0.98 && !matches!(code, CodeSpec::ReedSolomon(_)), "{code:?}");
+        assert_eq!(
+            code.needs_symbols(),
+            code.rate() < 0.98 && !matches!(code, CodeSpec::ReedSolomon(_)),
+            "{code:?}"
+        );
     }
 }
 
@@ -412,7 +424,11 @@ fn every_code_decodes_what_it_encodes_from_octets_and_from_symbols() {
             let mut decoder = code.build_soft(Isa::best()).expect("a code");
             let mut payload = vec![0; code.payload_len()];
             let mut verdicts = vec![SoftVerdict::default(); decoder.codewords()];
-            decoder.decode_batch(&block.iter().map(|symbol| 20 * symbol).collect::<Vec<_>>(), &mut payload, &mut verdicts);
+            decoder.decode_batch(
+                &block.iter().map(|symbol| 20 * symbol).collect::<Vec<_>>(),
+                &mut payload,
+                &mut verdicts,
+            );
             assert!(verdicts.iter().all(|verdict| verdict.converged), "{code:?}: {verdicts:?}");
             assert!(!code.judge(&verdicts).is_uncorrectable());
             if let CodeSpec::LdpcStream(_) = code {

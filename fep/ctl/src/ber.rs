@@ -50,7 +50,8 @@ impl FromStr for EbN0Range {
 
 /// Runs the command.
 pub(crate) fn run(args: &BerArgs) -> Result<(), Failure> {
-    let code = keys::code(&args.code).map_err(|why| Failure::usage(format!("--code {}: {why}", args.code)))?;
+    let code =
+        keys::code(&args.code).map_err(|why| Failure::usage(format!("--code {}: {why}", args.code)))?;
     let format = match &args.symbols {
         Some(text) => keys::format(text).map_err(|why| Failure::usage(format!("--symbols {text}: {why}")))?,
         None => SoftFormat::new(SymbolBits::Eight),

@@ -57,17 +57,20 @@ Examples:
     Decode(DecodeArgs),
 
     /// Encode a file of frames with the code of a channel: CADUs, or soft symbols in noise
-    #[command(after_help = "INPUT holds transfer frames of the channel's length, one after the other (as `decode --frames` writes them).
+    #[command(
+        after_help = "INPUT holds transfer frames of the channel's length, one after the other (as `decode --frames` writes them).
 Without --symbols the output is bits, eight an octet: CADUs, or the hard symbols of a code of symbols.
 
 Examples:
   fepctl encode --mission npp frames.bin pass.dat
   fepctl encode -m lab -c turbo-1-6 frames.bin symbols.dat --symbols bits=8 --eb-n0 0.5
-  fepctl decode -m lab -c turbo-1-6 symbols.dat --symbols bits=8")]
+  fepctl decode -m lab -c turbo-1-6 symbols.dat --symbols bits=8"
+    )]
     Encode(EncodeArgs),
 
     /// Measure error rates of a code over Eb/N0 by simulation: table, CSV, JSON, plot
-    #[command(after_help = "--code is NAME,key=value,... with the keys of mission files (config/missions/README.md):
+    #[command(
+        after_help = "--code is NAME,key=value,... with the keys of mission files (config/missions/README.md):
   none,frame_len=1115                               reed_solomon,e=16,interleave=5
   convolutional,frame_len=1115,convolutional.rate=1/2
   concatenated,reed_solomon.e=16,reed_solomon.interleave=5,convolutional.rate=1/2
@@ -76,7 +79,8 @@ Examples:
 The same arguments give the same curve, whatever the number of threads.
 
 Example:
-  fepctl ber --code turbo,information_bits=1784,rate=1/3 --eb-n0 -0.5:1:0.25 --svg turbo.svg")]
+  fepctl ber --code turbo,information_bits=1784,rate=1/3 --eb-n0 -0.5:1:0.25 --svg turbo.svg"
+    )]
     Ber(BerArgs),
 
     /// List, show, enable, disable or reset station links of the running daemon

@@ -35,8 +35,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Failure> {
         decoding: Decoding { threads: usize::from(args.decode_threads), ..Decoding::default() },
         ..ChainOptions::default()
     };
-    let mut chain =
-        Chain::with_options(channel, options).map_err(|error| Failure::new(error.to_string()))?;
+    let mut chain = Chain::with_options(channel, options).map_err(|error| Failure::new(error.to_string()))?;
     let mut input = Input::open(&args.input)?;
     refuse_overwriting(args)?;
     let mut sink = ReportSink {
@@ -105,7 +104,10 @@ pub(crate) fn load_mission(name_or_path: &str) -> Result<Mission, Failure> {
 }
 
 /// The named channel of a mission, or its only one.
-pub(crate) fn choose_channel<'m>(mission: &'m Mission, name: Option<&str>) -> Result<&'m ChannelConfig, Failure> {
+pub(crate) fn choose_channel<'m>(
+    mission: &'m Mission,
+    name: Option<&str>,
+) -> Result<&'m ChannelConfig, Failure> {
     let names = || mission.channels.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
     match name {
         Some(name) => {

@@ -34,7 +34,10 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<(), Failure> {
 
     let place = |path: &std::path::Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if args.output.is_file() && place(&args.input) == place(&args.output) {
-        return Err(Failure::usage(format!("{} is also the input: choose another file", args.output.display())));
+        return Err(Failure::usage(format!(
+            "{} is also the input: choose another file",
+            args.output.display()
+        )));
     }
     let input = File::open(&args.input).map_err(|error| Failure::file("open", &args.input, &error))?;
     let mut input = BufReader::with_capacity(1 << 20, input);

@@ -30,7 +30,9 @@ fn as_toml(keys: &str) -> Result<String, String> {
     let mut lines = String::new();
     for pair in keys.split(',').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').ok_or_else(|| format!("{pair:?} is not key=value"))?;
-        if !key.bytes().all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"_.".contains(&octet))
+        if !key
+            .bytes()
+            .all(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"_.".contains(&octet))
         {
             return Err(format!("{key:?} is no key"));
         }
@@ -56,7 +58,10 @@ mod tests {
         assert_eq!(code(concatenated).map(|code| code.frame_len()), Ok(1115));
         assert_eq!(code("turbo,information_bits=1784,rate=1/6").map(|code| code.block_symbols()), Ok(10_728));
         assert_eq!(code("ldpc,k=7136,rate=7/8").map(|code| code.frame_len()), Ok(892));
-        assert_eq!(format("bits=4,swap_iq=true").map(|format| (format.bits.count(), format.swap_iq)), Ok((4, true)));
+        assert_eq!(
+            format("bits=4,swap_iq=true").map(|format| (format.bits.count(), format.swap_iq)),
+            Ok((4, true))
+        );
         for (text, told) in [
             ("turbo", "missing field"),
             ("tarbo,k=1", "unknown variant"),

@@ -12,7 +12,8 @@ fn frames(path: &Path, len: usize, count: usize, fecf: bool) -> Vec<u8> {
     let mut octets = Vec::new();
     for number in 0..count {
         // An AOS frame of spacecraft 99, virtual channel 0: idle data in an M_PDU.
-        let mut frame = vec![0x40 | (99 >> 2), (99 & 3) << 6, 0, (number >> 8) as u8, number as u8, 0, 0x07, 0xFE];
+        let mut frame =
+            vec![0x40 | (99 >> 2), (99 & 3) << 6, 0, (number >> 8) as u8, number as u8, 0, 0x07, 0xFE];
         frame.extend((frame.len()..len - if fecf { 2 } else { 0 }).map(|at| (at * 7 + number) as u8));
         if fecf {
             let check = fep_coding::crc::crc16_fecf(&frame);
@@ -62,7 +63,10 @@ fn a_file_of_frames_is_encoded_and_decoded_again_with_every_code() {
             let decoded = std::fs::read(&back).expect("written");
             // The first marker may be passed over in noise; behind the last frame nothing pushes a late decoder on.
             assert!(decoded.len() >= (count - 2) * len, "{channel} {symbols:?}: {report}");
-            assert!(sent.windows(decoded.len()).any(|part| part == decoded), "{channel} {symbols:?}: {report}");
+            assert!(
+                sent.windows(decoded.len()).any(|part| part == decoded),
+                "{channel} {symbols:?}: {report}"
+            );
             assert_eq!(report["frames"]["uncorrectable"], 0, "{channel} {symbols:?}: {report}");
         }
     }
@@ -75,8 +79,15 @@ fn a_curve_is_written_as_a_table_csv_json_and_a_plot() {
     let at = |name: &str| directory.path().join(name);
     let (csv, svg, reference) = (at("curve.csv"), at("curve.svg"), at("reference.csv"));
     std::fs::write(&reference, "eb_n0_db,fer\n1.0,0.5\n2.0,0.01\n").expect("written");
-    let mut arguments =
-        vec!["ber", "--code", "ldpc,k=1024,rate=1/2,iterations_max=20", "--eb-n0", "1:2:0.5", "--errors", "10"];
+    let mut arguments = vec![
+        "ber",
+        "--code",
+        "ldpc,k=1024,rate=1/2,iterations_max=20",
+        "--eb-n0",
+        "1:2:0.5",
+        "--errors",
+        "10",
+    ];
     arguments.extend(["--frames", "600", "--threads", "2", "--json"]);
     arguments.extend(["--csv", csv.to_str().expect("a path"), "--svg", svg.to_str().expect("a path")]);
     arguments.extend(["--reference", reference.to_str().expect("a path")]);

@@ -89,8 +89,7 @@ reconnect_min_ms = 9000
 [links.Delta]
 channel = "npp/hrd"
 "#;
-    let channels =
-        "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, lab/concatenated, lab/convolutional, lab/ldpc-1-2, lab/ldpc-c2, lab/ldpc-stream, lab/turbo-1-2, lab/turbo-1-3, lab/turbo-1-4, lab/turbo-1-6, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
+    let channels = "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, lab/concatenated, lab/convolutional, lab/ldpc-1-2, lab/ldpc-c2, lab/ldpc-stream, lab/turbo-1-2, lab/turbo-1-3, lab/turbo-1-4, lab/turbo-1-6, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
     let keys = "control_group, control_mode, control_socket, cores, lock_memory, log, metrics_address, \
                 realtime_priority, run_dir";
     let expected = [
@@ -224,18 +223,66 @@ fn lab_with(from: &str, to: &str) -> String {
 #[test]
 fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
     for (from, to, told) in [
-        ("code = \"turbo\"", "code = \"tarbo\"", "code.code: \"tarbo\" is not a choice (allowed: none, reed_solomon, convolutional, concatenated, turbo, ldpc, ldpc_stream)"),
-        ("rate = \"1/3\"", "rate = \"1/5\"", "channel.turbo-1-3.code.rate: \"1/5\" is not a choice (allowed: 1/2, 1/3, 1/4, 1/6)"),
-        ("rate = \"1/6\"", "rate = \"1/6\"\niterations_max = 51", "channel.turbo-1-6.code.iterations_max: 51 is out of range (allowed: 1 to 50)"),
-        ("frame_len = 223\nfecf = \"crc16\"", "frame_len = 223", "channel.turbo-1-3.code: turbo does not tell wrong frames from right ones: the frame needs a FECF (CCSDS 131.0-B-5 12.2.2)"),
-        ("stop = \"fecf\"", "stop = \"crc\"", "channel.turbo-1-2.code.stop: \"crc\" is not a choice (allowed: never, agreement, fecf)"),
-        ("k = 7136", "k = 1024", "channel.ldpc-c2.code.rate: k = 1024: LDPC with rate = \"7/8\" has k = 7136 (CCSDS 131.0-B-5 7)"),
-        ("frame_len = 128", "frame_len = 129", "channel.ldpc-1-2.code: LDPC carries frames of 128 octets, but frame_len is 129 (frame_len = k / 8; frames of other lengths take code = \"ldpc_stream\")"),
-        ("codewords = 4", "codewords = 9", "channel.ldpc-stream.code.codewords: 9 is out of range (allowed: 1 to 8)"),
-        ("{ rate = \"3/4\" }", "{ rate = \"4/5\" }", "channel.convolutional.code.convolutional.rate: \"4/5\" is not a choice (allowed: 1/2, 2/3, 3/4, 5/6, 7/8)"),
-        ("{ rate = \"3/4\" }", "{ rate = \"3/4\", nod_sync = 1 }", "channel.convolutional.code.convolutional.nod_sync: unknown key (allowed: g2_first, invert_g2, latency_bits, node_sync, rate)"),
-        ("reed_solomon = { e = 16, interleave = 4 }", "", "channel.concatenated.code.reed_solomon: missing key (allowed: a table)"),
-        ("marker = \"25d5c0ce8990f6c9461bf79c\"", "marker = \"25d5c0ce8990f6c9461bf79c\"\nlock_bit_errors = 40", "channel.turbo-1-3.sync: lock_bit_errors = 40: from 18 to 36 with a marker of 96 bits"),
+        (
+            "code = \"turbo\"",
+            "code = \"tarbo\"",
+            "code.code: \"tarbo\" is not a choice (allowed: none, reed_solomon, convolutional, concatenated, turbo, ldpc, ldpc_stream)",
+        ),
+        (
+            "rate = \"1/3\"",
+            "rate = \"1/5\"",
+            "channel.turbo-1-3.code.rate: \"1/5\" is not a choice (allowed: 1/2, 1/3, 1/4, 1/6)",
+        ),
+        (
+            "rate = \"1/6\"",
+            "rate = \"1/6\"\niterations_max = 51",
+            "channel.turbo-1-6.code.iterations_max: 51 is out of range (allowed: 1 to 50)",
+        ),
+        (
+            "frame_len = 223\nfecf = \"crc16\"",
+            "frame_len = 223",
+            "channel.turbo-1-3.code: turbo does not tell wrong frames from right ones: the frame needs a FECF (CCSDS 131.0-B-5 12.2.2)",
+        ),
+        (
+            "stop = \"fecf\"",
+            "stop = \"crc\"",
+            "channel.turbo-1-2.code.stop: \"crc\" is not a choice (allowed: never, agreement, fecf)",
+        ),
+        (
+            "k = 7136",
+            "k = 1024",
+            "channel.ldpc-c2.code.rate: k = 1024: LDPC with rate = \"7/8\" has k = 7136 (CCSDS 131.0-B-5 7)",
+        ),
+        (
+            "frame_len = 128",
+            "frame_len = 129",
+            "channel.ldpc-1-2.code: LDPC carries frames of 128 octets, but frame_len is 129 (frame_len = k / 8; frames of other lengths take code = \"ldpc_stream\")",
+        ),
+        (
+            "codewords = 4",
+            "codewords = 9",
+            "channel.ldpc-stream.code.codewords: 9 is out of range (allowed: 1 to 8)",
+        ),
+        (
+            "{ rate = \"3/4\" }",
+            "{ rate = \"4/5\" }",
+            "channel.convolutional.code.convolutional.rate: \"4/5\" is not a choice (allowed: 1/2, 2/3, 3/4, 5/6, 7/8)",
+        ),
+        (
+            "{ rate = \"3/4\" }",
+            "{ rate = \"3/4\", nod_sync = 1 }",
+            "channel.convolutional.code.convolutional.nod_sync: unknown key (allowed: g2_first, invert_g2, latency_bits, node_sync, rate)",
+        ),
+        (
+            "reed_solomon = { e = 16, interleave = 4 }",
+            "",
+            "channel.concatenated.code.reed_solomon: missing key (allowed: a table)",
+        ),
+        (
+            "marker = \"25d5c0ce8990f6c9461bf79c\"",
+            "marker = \"25d5c0ce8990f6c9461bf79c\"\nlock_bit_errors = 40",
+            "channel.turbo-1-3.sync: lock_bit_errors = 40: from 18 to 36 with a marker of 96 bits",
+        ),
     ] {
         let errors = lab_with(from, to);
         assert!(errors.contains(told), "{to}: missing {told:?} in\n{errors}");

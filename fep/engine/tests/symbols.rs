@@ -284,7 +284,8 @@ fn a_block_waits_for_others_no_longer_than_configured() {
 fn qpsk_with_any_turn_of_the_phase_is_received_where_the_code_can_tell() {
     // The convolutional receiver finds the turn itself; nothing else resolves a quarter.
     let text = config::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
-    let text = text.replace(r#"{ rate = "1/2" }"#, r#"{ rate = "1/2", node_sync = { quadrature = "turns" } }"#);
+    let text =
+        text.replace(r#"{ rate = "1/2" }"#, r#"{ rate = "1/2", node_sync = { quadrature = "turns" } }"#);
     let mission =
         config::load_mission_text("lab", "lab.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
     let channel = &mission.channels["concatenated"];

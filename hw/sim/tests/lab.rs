@@ -31,7 +31,10 @@ fn every_station_of_the_laboratory_sends_symbols_and_the_same_again_with_the_sam
             let (report, ledger) = Station::start(&spec).expect("it starts").join();
             assert_eq!(report.error, None);
             assert_eq!((ledger.counts().cadus_in, report.cadus_sent), (20, 20), "{}", spec.name);
-            assert!(report.symbols.wrong > 0 && report.symbols.wrong < report.symbols.symbols / 3, "{report:?}");
+            assert!(
+                report.symbols.wrong > 0 && report.symbols.wrong < report.symbols.symbols / 3,
+                "{report:?}"
+            );
             (std::fs::read(&path).expect("written"), report.symbols)
         };
         let (octets, counts) = send();
@@ -71,18 +74,16 @@ fn slips_bursts_and_turns_of_the_phase_are_what_the_counts_say() {
         symbols
     };
     // A quarter turn makes I of Q: of (1, -1) come (1, 1), (-1, 1), (-1, -1) and (1, -1) again.
-    let spec = SymbolSpec {
-        modulation: Modulation::Qpsk,
-        phase_flip_probability: 1.0,
-        ..SymbolSpec::clear(EIGHT)
-    };
+    let spec =
+        SymbolSpec { modulation: Modulation::Qpsk, phase_flip_probability: 1.0, ..SymbolSpec::clear(EIGHT) };
     let mut channel = SymbolChannel::new(spec, 0.5, 4).expect("a channel");
     let mut octets = Vec::new();
     for _ in 0..30 {
         channel.push(&[1, -1].repeat(50), &mut octets);
     }
     assert_eq!(channel.counts().phase_flips, 30);
-    let pairs: Vec<[bool; 2]> = unpack(&octets).chunks_exact(2).map(|pair| [pair[0] < 0, pair[1] < 0]).collect();
+    let pairs: Vec<[bool; 2]> =
+        unpack(&octets).chunks_exact(2).map(|pair| [pair[0] < 0, pair[1] < 0]).collect();
     for turned in [[false, true], [false, false], [true, false], [true, true]] {
         assert!(pairs.contains(&turned), "{turned:?}");
     }

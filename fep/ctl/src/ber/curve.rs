@@ -236,7 +236,9 @@ fn measure_point(
                     waiting.insert(number, counted);
                 }
             }
-            while !plan.is_enough(&tally) && let Some(counted) = waiting.remove(&part) {
+            while !plan.is_enough(&tally)
+                && let Some(counted) = waiting.remove(&part)
+            {
                 tally.add(&counted);
                 part += 1;
                 progress(&tally);

@@ -32,9 +32,9 @@ impl Frame {
     /// Points of a line; rates of zero and those below the picture are left out.
     fn line(&self, points: impl IntoIterator<Item = (f64, f64)>) -> Vec<(f64, f64)> {
         let least = 10f64.powi(-self.decades);
-        let seen = points.into_iter().filter(|(db, rate)| {
-            *rate >= least && *db >= self.db.0 - 1e-9 && *db <= self.db.1 + 1e-9
-        });
+        let seen = points
+            .into_iter()
+            .filter(|(db, rate)| *rate >= least && *db >= self.db.0 - 1e-9 && *db <= self.db.1 + 1e-9);
         seen.map(|(db, rate)| (self.x(db), self.y(rate))).collect()
     }
 }
@@ -73,11 +73,10 @@ pub(super) fn svg(title: &str, curve: &Curve, reference: Option<&[(f64, f64)]>) 
         let _ = writeln!(out, r##"<circle cx="{x:.1}" cy="{y:.1}" r="3" fill="#24c"/>"##);
     }
     for point in curve.points.iter().filter(|point| point.frame_errors > 0) {
-        let (x, high, low) = (frame.x(point.eb_n0_db), frame.y(point.fer_high), frame.y(point.fer_low.max(1e-12)));
-        let _ = writeln!(
-            out,
-            r##"<line x1="{x:.1}" x2="{x:.1}" y1="{high:.1}" y2="{low:.1}" stroke="#24c"/>"##
-        );
+        let (x, high, low) =
+            (frame.x(point.eb_n0_db), frame.y(point.fer_high), frame.y(point.fer_low.max(1e-12)));
+        let _ =
+            writeln!(out, r##"<line x1="{x:.1}" x2="{x:.1}" y1="{high:.1}" y2="{low:.1}" stroke="#24c"/>"##);
     }
     legend(&mut out, reference.is_some());
     out.push_str("</svg>\n");
