@@ -118,7 +118,7 @@ fn above_threshold_every_frame_of_a_soft_link_arrives_and_below_it_the_ledgers_s
         ("ldpc", "ldpc-1-2", 4.5, 1000, true, "decode_threads = 2\n"),
         ("turbo", "turbo-1-3", 2.5, 300, true, "decode_wait_us = 500\ndecode_batch = 16\n"),
         ("stream", "ldpc-stream", 5.0, 300, true, ""),
-        ("below", "ldpc-c2", 3.7, 400, false, ""),
+        ("below", "ldpc-c2", 3.45, 400, false, ""),
     ];
     let directory = RunDirectory::new();
     let mut tables = String::new();

@@ -19,13 +19,13 @@ const EIGHT: SoftFormat = SoftFormat::new(SymbolBits::Eight);
 const LEVELS: [(&str, f64, f64); 9] = [
     ("convolutional", 8.0, 4.5),
     ("concatenated", 4.0, 2.0),
-    ("turbo-1-2", 2.2, 0.7),
-    ("turbo-1-3", 2.0, 0.2),
-    ("turbo-1-4", 1.8, -0.2),
-    ("turbo-1-6", 1.8, -0.3),
-    ("ldpc-1-2", 4.0, 1.4),
-    ("ldpc-c2", 5.2, 3.8),
-    ("ldpc-stream", 4.6, 3.0),
+    ("turbo-1-2", 2.2, 0.5),
+    ("turbo-1-3", 2.0, 0.0),
+    ("turbo-1-4", 1.8, -0.3),
+    ("turbo-1-6", 1.8, -0.5),
+    ("ldpc-1-2", 4.0, 0.8),
+    ("ldpc-c2", 5.2, 3.4),
+    ("ldpc-stream", 4.6, 2.5),
 ];
 
 fn channel(name: &str) -> ChannelConfig {

@@ -268,7 +268,7 @@ mod tests {
             frames_max: 2000,
         };
         let curve = |threads| {
-            let curve = Curve::measure(&plan, &[2.0, 3.5], threads, &mut |_, _, _| {}).expect("measured");
+            let curve = Curve::measure(&plan, &[1.5, 3.0], threads, &mut |_, _, _| {}).expect("measured");
             serde_json::to_string(&curve).expect("JSON")
         };
         let alone = curve(1);
