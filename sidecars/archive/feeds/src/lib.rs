@@ -1,0 +1,1 @@
+//! Frames and packets to other systems.

@@ -1,0 +1,1 @@
+//! Any slice of the archive played again.
