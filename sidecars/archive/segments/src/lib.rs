@@ -1,0 +1,1 @@
+//! Segment files of the archive.
