@@ -396,6 +396,16 @@ impl Consumer {
         self.fixed_page.instance
     }
 
+    /// When the ring file was laid out, nanoseconds since 1970 (UTC).
+    pub fn created_unix_ns(&self) -> u64 {
+        self.fixed_page.created_unix_ns
+    }
+
+    /// The first place ever of the ring file.
+    pub fn first(&self) -> Position {
+        self.fixed_page.shape.start()
+    }
+
     /// Asks to be watched (again), with the next store of the cursor.
     fn arm(&mut self) {
         if self.gate.is_some() {
