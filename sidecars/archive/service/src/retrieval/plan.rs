@@ -1,0 +1,167 @@
+//! What a query yields, fixed at one moment.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use fep_archive_query::{Colour as QueryColour, Numbers, Retrieval, Unit};
+use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Tail};
+use object_store::ObjectStore;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use super::filter::RowFilter;
+use super::merge::Merge;
+use super::octets::Octets;
+use super::row::Columns;
+use super::source::{Source, SourceSpec};
+use super::Error;
+
+/// Changes when the octets of any form change for the same rows.
+const FORMS_VERSION: u32 = 1;
+/// The virtual channel of idle frames, whose count means nothing and is in no run (732.0-B-4 4.1.2.3, 732.1-B-2 4.1.2.2.5).
+const IDLE_VCID: u16 = 63;
+/// The application process of idle packets (133.0-B-2 4.1.3.3.4.4).
+const IDLE_APID: u16 = 2047;
+/// Protocol identifiers of encapsulation packets are below; they have no sequence count and are in no run.
+const ENCAPSULATION_MAX: u16 = 7;
+
+/// Where everything is. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Directory of the recorder's segments.
+    pub segments: PathBuf,
+    /// What was recorded.
+    pub catalogue: Catalogue,
+    /// Index files, and segments that were moved.
+    pub store: Arc<dyn ObjectStore>,
+    /// What is not in a sealed segment yet.
+    pub tail: Tail,
+}
+
+/// What a query yields.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    archive: Archive,
+    /// The query.
+    pub retrieval: Retrieval,
+    /// Columns of its rows.
+    pub columns: Columns,
+    /// Rings that are read.
+    pub sources: Vec<SourceSpec>,
+    /// Segments that would have been read and cannot be: quarantined.
+    pub missing: Vec<SegmentId>,
+    segments: Vec<Segment>,
+    tag: String,
+}
+
+impl Plan {
+    /// Makes a plan: asks the catalogue, takes a snapshot of the tail. Reads no index file.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn make(archive: &Archive, retrieval: Retrieval) -> Result<Plan, Error> {
+        // The snapshot first: what is sealed in between is then in both, and dropped from the snapshot below.
+        let mut tail = archive.tail.snapshot();
+        let selection = &retrieval.selection;
+        let colour = match selection.colour {
+            QueryColour::Black => Colour::Black,
+            QueryColour::Red => Colour::Red,
+        };
+        let single = |numbers: &Option<Numbers>| numbers.as_ref().and_then(Numbers::single);
+        let filter = SegmentFilter {
+            from_tai_ns: selection.from_tai_ns,
+            to_tai_ns: selection.to_tai_ns,
+            ring: match selection.ring.as_slice() {
+                [ring] => Some(ring.clone()),
+                _ => None,
+            },
+            colour: Some(colour),
+            scid: single(&selection.scid),
+            link: single(&selection.link),
+            vcid: single(&selection.vcid).filter(|vcid| *vcid != IDLE_VCID).map(|vcid| vcid as u8),
+            apid: single(&selection.apid).filter(|apid| *apid != IDLE_APID && *apid > ENCAPSULATION_MAX),
+            ..SegmentFilter::default()
+        };
+        let wanted_ring = |ring: &str| selection.ring.is_empty() || selection.ring.iter().any(|name| name == ring);
+        let mut segments = archive.catalogue.segments(&filter).await?;
+        segments.retain(|segment| wanted_ring(&segment.facts.ring) && segment.state != SegmentState::Deleted);
+        let mut rings: BTreeMap<String, SourceSpec> = BTreeMap::new();
+        let source = |ring: &str| SourceSpec { colour, ring: ring.to_owned(), files: Vec::new(), tail: Vec::new() };
+        let mut missing = Vec::new();
+        for segment in &segments {
+            let facts = &segment.facts;
+            tail.drop_before(colour, &facts.ring, facts.series, facts.end_seq);
+            let index = match retrieval.unit {
+                Unit::Frames => &segment.frames_index,
+                Unit::Packets => &segment.packets_index,
+            };
+            let Some(index) = index else { continue };
+            if segment.state == SegmentState::Quarantined {
+                missing.push(facts.id());
+                continue;
+            }
+            rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(index.clone());
+        }
+        let batches: Vec<(Colour, &str, &RecordBatch)> = match retrieval.unit {
+            Unit::Frames => tail.frames().collect(),
+            Unit::Packets => tail.packets().collect(),
+        };
+        for (of, ring, batch) in batches {
+            if of == colour && wanted_ring(ring) {
+                rings.entry(ring.to_owned()).or_insert_with(|| source(ring)).tail.push(batch.clone());
+            }
+        }
+        let sources: Vec<SourceSpec> = rings.into_values().collect();
+        let tag = tag(&retrieval, &sources);
+        let columns = Columns::of(retrieval.unit);
+        Ok(Plan { archive: archive.clone(), retrieval, columns, sources, missing, segments, tag })
+    }
+
+    /// A name of exactly what this plan yields (an entity tag without its quotes): equal tags, equal octets.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Begins to read the rows.
+    #[must_use]
+    pub fn rows(&self) -> Merge {
+        let selection = &self.retrieval.selection;
+        let filter = RowFilter::new(selection, &self.columns);
+        let open = |spec: &SourceSpec| {
+            Source::new(Arc::clone(&self.archive.store), &self.columns, &filter, spec.clone())
+        };
+        Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
+    }
+
+    /// Begins to read octets; for a blocking thread.
+    #[must_use]
+    pub fn octets(&self, runtime: Handle) -> Octets {
+        let store = Arc::clone(&self.archive.store);
+        Octets::new(self.archive.segments.clone(), store, runtime, self.segments.clone())
+    }
+}
+
+fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(format!("{FORMS_VERSION} {} {retrieval}\n", retrieval.unit));
+    for source in sources {
+        digest.update(format!("{}/{}\n", source.colour, source.ring));
+        for file in &source.files {
+            digest.update(file.key.as_bytes());
+            digest.update(file.sha256);
+        }
+        for batch in &source.tail {
+            let end = |name: &str| {
+                let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+                column.values().last().copied()
+            };
+            digest.update(format!("{:?} {:?} {}\n", end("series"), end("seq"), batch.num_rows()));
+        }
+    }
+    let digest = digest.finalize();
+    digest.iter().take(16).map(|octet| format!("{octet:02x}")).collect()
+}

@@ -1,0 +1,136 @@
+//! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
+use fep_catalogue::{Colour, IndexFile};
+use futures::StreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path;
+use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter as ParquetFilter};
+use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream};
+use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+
+use super::Error;
+use super::filter::RowFilter;
+use super::row::{Columns, Row};
+
+/// Rows decoded at a time: what a source holds in memory.
+const BATCH_ROWS: usize = 8192;
+/// Read from the end of an index file in the hope that the whole footer is in it.
+const FOOTER_HINT: usize = 64 << 10;
+
+/// What a source reads, decided before it begins.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// Red or black.
+    pub colour: Colour,
+    /// Name of the ring.
+    pub ring: String,
+    /// Index files in the order of the ring.
+    pub files: Vec<IndexFile>,
+    /// Batches of the open tail, after the files.
+    pub tail: Vec<RecordBatch>,
+}
+
+/// Rows of one ring that a selection takes.
+pub struct Source {
+    store: Arc<dyn ObjectStore>,
+    columns: Columns,
+    filter: RowFilter,
+    files: VecDeque<IndexFile>,
+    tail: VecDeque<RecordBatch>,
+    stream: Option<ParquetRecordBatchStream<ParquetObjectReader>>,
+}
+
+impl Source {
+    /// Begins to read; nothing is read yet.
+    pub fn new(store: Arc<dyn ObjectStore>, columns: &Columns, filter: &RowFilter, spec: SourceSpec) -> Source {
+        Source {
+            store,
+            columns: columns.clone(),
+            filter: filter.clone(),
+            files: spec.files.into(),
+            tail: spec.tail.into(),
+            stream: None,
+        }
+    }
+
+    /// The next rows, never none; `None` at the end.
+    ///
+    /// # Errors
+    /// An index file that cannot be read.
+    pub async fn next_rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
+        loop {
+            let rows = if let Some(stream) = &mut self.stream {
+                match stream.next().await {
+                    Some(batch) => self.columns.rows(&batch?)?,
+                    None => {
+                        self.stream = None;
+                        continue;
+                    }
+                }
+            } else if let Some(file) = self.files.pop_front() {
+                self.stream = self.open(&file).await?;
+                continue;
+            } else if let Some(batch) = self.tail.pop_front() {
+                self.columns.rows(&filter_record_batch(&batch, &self.filter.mask(&batch)?)?)?
+            } else {
+                return Ok(None);
+            };
+            if !rows.is_empty() {
+                return Ok(Some(rows));
+            }
+        }
+    }
+
+    async fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchStream<ParquetObjectReader>>, Error> {
+        let path = Path::from(file.key.as_str());
+        let reader = ParquetObjectReader::new(Arc::clone(&self.store), path)
+            .with_file_size(file.octets)
+            .with_footer_size_hint(FOOTER_HINT);
+        let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
+        let groups: Vec<usize> = builder
+            .metadata()
+            .row_groups()
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| self.may_hold(group))
+            .map(|(number, _)| number)
+            .collect();
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let looked_at = ProjectionMask::columns(builder.parquet_schema(), self.filter.looks_at());
+        let filter = self.filter.clone();
+        let predicate = ArrowPredicateFn::new(looked_at, move |batch: RecordBatch| {
+            filter.mask(&batch).map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error)))
+        });
+        Ok(Some(
+            builder
+                .with_row_groups(groups)
+                .with_row_filter(ParquetFilter::new(vec![Box::new(predicate)]))
+                .with_batch_size(BATCH_ROWS)
+                .build()?,
+        ))
+    }
+
+    fn may_hold(&self, group: &RowGroupMetaData) -> bool {
+        group.columns().iter().all(|chunk| {
+            let range = match chunk.statistics() {
+                Some(Statistics::Int32(values)) => {
+                    values.min_opt().copied().map(i64::from).zip(values.max_opt().copied().map(i64::from))
+                }
+                Some(Statistics::Int64(values)) => values.min_opt().copied().zip(values.max_opt().copied()),
+                _ => None,
+            };
+            range.is_none_or(|(least, greatest)| {
+                self.filter.may_be_in(&chunk.column_path().string(), least, greatest)
+            })
+        })
+    }
+}
