@@ -1,1 +1,37 @@
-//! The catalogue.
+//! The archive's catalogue: what was recorded, where it is, what is missing, and how it is kept.
+//!
+//! | what | where |
+//! |---|---|
+//! | segments, contacts, gaps, completeness, holds, deletions, audit: one SQL database, SQLite or PostgreSQL | [`Catalogue`] |
+//! | one Parquet file of frames and one of packets a sealed segment | [`index`](INDEX_VERSION), [`FrameRow`], [`PacketRow`] |
+//! | the rows of what is not sealed yet | [`Tail`] |
+//!
+//! Segments are the record; everything here can be made from them again. What cannot (decisions of people: gap states,
+//! holds, deletions, the audit trail) is in the catalogue alone and in its backups.
+
+mod continuity;
+mod coverage;
+mod error;
+mod hex;
+mod index;
+mod model;
+mod packet_layout;
+mod quality;
+mod sql;
+
+pub use continuity::{Rates, Step, Unit, judge};
+pub use coverage::ANTENNA_SPREAD_NS;
+pub use error::Error;
+pub use index::{FrameRow, INDEX_VERSION, PacketRow, Record, Summary, Tail, TailSnapshot, UtcUs};
+pub use model::{
+    AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,
+    GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId, SegmentState,
+    StoredObject, Tier,
+};
+pub use packet_layout::{PacketLayouts, SecondaryHeader, SpacecraftLayout, TimeField};
+pub use quality::Quality;
+pub use sql::{Backend, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, SegmentFilter, Totals};
+
+/// A link that is silent for longer has lost its spacecraft: what comes later is another contact, and what is missing
+/// between the two was not lost.
+pub const CONTACT_SILENCE_NS: i64 = 600_000_000_000;
