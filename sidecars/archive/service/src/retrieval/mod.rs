@@ -73,6 +73,11 @@ impl Error {
         Error::IndexColumn(name.to_owned())
     }
 
+    pub(crate) fn gone(colour: Colour, ring: &str, seq: i64) -> Error {
+        let id = SegmentId(format!("{colour}/{ring}"));
+        Error::Damaged { id, problem: format!("record {seq} was there and is not there any more") }
+    }
+
     fn damaged(colour: Colour, ring: &str, name: SegmentName, problem: String) -> Error {
         Error::Damaged { id: SegmentId(format!("{colour}/{ring}/{name}")), problem }
     }

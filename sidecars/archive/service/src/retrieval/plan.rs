@@ -1,20 +1,21 @@
 //! What a query yields, fixed at one moment.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
-use fep_archive_query::{Colour as QueryColour, Numbers, Retrieval, Unit};
+use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Tail};
+use fep_segments::{SegmentReader, Stream};
 use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::filter::RowFilter;
 use super::merge::Merge;
-use super::octets::Octets;
+use super::octets::{Octets, bus_colour};
 use super::row::Columns;
 use super::source::{Source, SourceSpec};
 use super::Error;
@@ -114,7 +115,14 @@ impl Plan {
                 rings.entry(ring.to_owned()).or_insert_with(|| source(ring)).tail.push(batch.clone());
             }
         }
-        let sources: Vec<SourceSpec> = rings.into_values().collect();
+        let mut sources: Vec<SourceSpec> = rings.into_values().collect();
+        let octets = !matches!(retrieval.format, Format::JsonLines | Format::Csv) || retrieval.octets;
+        if octets && sources.iter().any(|source| !source.tail.is_empty()) {
+            let segments = archive.segments.clone();
+            sources = tokio::task::spawn_blocking(move || on_disk(&segments, sources))
+                .await
+                .map_err(fep_catalogue::Error::from)??;
+        }
         let tag = tag(&retrieval, &sources);
         let columns = Columns::of(retrieval.unit);
         Ok(Plan { archive: archive.clone(), retrieval, columns, sources, missing, segments, tag })
@@ -143,6 +151,41 @@ impl Plan {
         let store = Arc::clone(&self.archive.store);
         Octets::new(self.archive.segments.clone(), store, runtime, self.segments.clone())
     }
+}
+
+/// Leaves of each open tail what the recorder has written already: octets can be had of nothing else.
+fn on_disk(archive: &Path, mut sources: Vec<SourceSpec>) -> Result<Vec<SourceSpec>, Error> {
+    for source in &mut sources {
+        let number = |batch: &RecordBatch, name: &str, row: usize| {
+            let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+            column.values().get(row).copied()
+        };
+        let mut ends: BTreeMap<i64, u64> = BTreeMap::new();
+        let stream = Stream::new(bus_colour(source.colour), source.ring.clone());
+        for entry in fep_segments::list(archive, &stream)?.into_iter().rev() {
+            let series = entry.name.series as i64;
+            if source.tail.iter().all(|batch| number(batch, "series", 0) != Some(series)) {
+                continue;
+            }
+            // The last segment of a series that can be opened ends it.
+            if let std::collections::btree_map::Entry::Vacant(end) = ends.entry(series)
+                && let Ok(reader) = SegmentReader::open_growing(&entry.path)
+            {
+                end.insert(reader.end().seq);
+            }
+        }
+        source.tail = std::mem::take(&mut source.tail)
+            .into_iter()
+            .filter_map(|batch| {
+                let end = *ends.get(&number(&batch, "series", 0)?)?;
+                let rows = (0..batch.num_rows())
+                    .take_while(|row| number(&batch, "seq", *row).is_some_and(|seq| (seq as u64) < end))
+                    .count();
+                (rows > 0).then(|| batch.slice(0, rows))
+            })
+            .collect();
+    }
+    Ok(sources)
 }
 
 fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> String {
