@@ -78,6 +78,9 @@ pub enum Error {
         /// SHA-256 found.
         found: String,
     },
+    /// A segment file or ring.
+    #[error(transparent)]
+    Segment(#[from] fep_segments::SegmentError),
     /// Parquet.
     #[error("index {key}: {source}")]
     Parquet {

@@ -93,10 +93,11 @@ impl RowMaker {
         let quality = Quality::of(frame.flags, frame.reason);
         let idle = frame.flags.contains(FrameFlags::IDLE);
         let count = frame_counter(frame, record.payload);
+        let rx_utc = self.utc(record.rx_tai_ns);
         self.frames.push(&FrameRow {
             seq: record.seq as i64,
             rx_tai_ns: record.rx_tai_ns,
-            rx_utc: self.utc(record.rx_tai_ns),
+            rx_utc,
             link: i32::from(frame.link_id),
             session: frame.session as i32,
             tfvn: i32::from(frame.gvcid.tfvn),
@@ -156,10 +157,11 @@ impl RowMaker {
         };
         let quality = Quality::of(packet.flags, BadReason::None);
         let count = packet.sequence & 0x3FFF;
+        let rx_utc = self.utc(record.rx_tai_ns);
         self.packets.push(&PacketRow {
             seq: record.seq as i64,
             rx_tai_ns: record.rx_tai_ns,
-            rx_utc: self.utc(record.rx_tai_ns),
+            rx_utc,
             link: i32::from(packet.link_id),
             session: packet.session as i32,
             tfvn: i32::from(packet.gvcid.tfvn),
