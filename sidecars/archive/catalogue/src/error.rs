@@ -114,6 +114,28 @@ impl Error {
         move |source| Error::Io { action, path, source }
     }
 
+    pub(crate) fn store(action: &'static str, key: &str) -> impl FnOnce(object_store::Error) -> Error {
+        let key = key.to_owned();
+        move |source| Error::Store { action, key, source }
+    }
+
+    /// Whether another try may succeed: the store was busy, slow or gave back something broken.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Error::Store { source, .. } => !matches!(
+                source,
+                object_store::Error::NotFound { .. }
+                    | object_store::Error::InvalidPath { .. }
+                    | object_store::Error::NotSupported { .. }
+                    | object_store::Error::NotImplemented { .. }
+                    | object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. }
+            ),
+            Error::ObjectDiffers { .. } => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn parquet(key: &str) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
         let key = key.to_owned();
         move |source| Error::Parquet { key, source }

@@ -14,15 +14,18 @@ mod coverage;
 mod error;
 mod hex;
 mod index;
+mod ingest;
 mod model;
 mod packet_layout;
 mod quality;
 mod sql;
+mod store;
 
 pub use continuity::{Rates, Step, Unit, judge};
 pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
-pub use index::{FrameRow, INDEX_VERSION, PacketRow, Record, Summary, Tail, TailSnapshot, UtcUs};
+pub use index::{FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, Record, Summary, Tail, TailSnapshot, UtcUs};
+pub use ingest::{Ingest, IngestConfig, IngestStep};
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,
     GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId, SegmentState,
@@ -30,6 +33,7 @@ pub use model::{
 };
 pub use packet_layout::{PacketLayouts, SecondaryHeader, SpacecraftLayout, TimeField};
 pub use quality::Quality;
+pub use store::{Store, StoreConfig};
 pub use sql::{Backend, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, SegmentFilter, Totals};
 
 /// A link that is silent for longer has lost its spacecraft: what comes later is another contact, and what is missing

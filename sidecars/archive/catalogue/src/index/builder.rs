@@ -298,7 +298,7 @@ fn write_group(
     segment: &str,
     batch: Result<RecordBatch, arrow::error::ArrowError>,
 ) -> Result<(), Error> {
-    let mut write = || {
+    let write = || {
         let batch = batch?;
         let writer = match writer {
             Some(writer) => writer,

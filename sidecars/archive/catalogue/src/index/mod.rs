@@ -17,7 +17,7 @@ mod tail;
 pub use builder::Record;
 pub use columns::{FrameRow, PacketRow, UtcUs};
 pub use summary::Summary;
-pub use tail::{Tail, TailSnapshot};
+pub use tail::{NOT_IN_A_SEGMENT, Tail, TailSnapshot};
 
 pub(crate) use builder::{BuiltIndex, IndexBuilder};
 pub(crate) use parquet_file::ParquetBytes;
