@@ -100,6 +100,10 @@ Example:
     /// List the real satellite captures found on this machine
     Captures(JsonArgs),
 
+    /// The archive: query, fetch, replay, gaps, verify, SQL, keeping
+    #[command(subcommand)]
+    Archive(crate::archive::args::ArchiveCommand),
+
     /// Print a completion script for a shell
     #[command(after_help = "Example:
   fepctl completions bash > ~/.local/share/bash-completion/completions/fepctl")]

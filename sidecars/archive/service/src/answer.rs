@@ -68,6 +68,7 @@ pub struct Manifest {
     /// Reception of the last unit in UTC.
     pub last_rx_utc: Option<String>,
     /// Segments that match and are in quarantine: what they hold is missing here.
+    #[schema(value_type = Vec<String>)]
     pub quarantined_segments: Vec<SegmentId>,
     /// How to read the file.
     pub how_to_read: String,
@@ -149,7 +150,7 @@ pub fn deliver(
         }
         let payload = if form.wants_octets() {
             match octets.of(source.colour, &source.ring, columns, row)? {
-                Payload::Octets(octets) => octets,
+                Payload::Octets(octets, _) => octets,
                 // The plan took only what was on disk: somebody removed it meanwhile.
                 Payload::NotYet => return Err(Error::gone(source.colour, &source.ring, row.number(columns.seq))),
             }

@@ -5,7 +5,18 @@
 //! | from a query to rows and octets | [`retrieval`] |
 //! | the forms of an answer | [`form`] |
 //! | answers whole, in part, with manifest | [`answer`] |
+//! | replays made from queries | [`replays`] |
+//! | SQL over the indexes | `sql` |
+//! | the HTTP interface | [`api`], [`service`] |
+//! | what the process is told | [`config`] |
 
 pub mod answer;
+pub mod api;
+pub mod config;
 pub mod form;
+pub mod process;
+pub mod replays;
 pub mod retrieval;
+pub mod service;
+#[cfg(feature = "sql")]
+pub mod sql;

@@ -6,6 +6,7 @@
 //! ring and one block of a segment for each that is open.
 
 mod filter;
+mod index_file;
 mod merge;
 mod octets;
 mod plan;
@@ -22,7 +23,7 @@ pub use merge::{Found, Merge};
 pub use octets::{Octets, Payload, bus_colour};
 pub use plan::{Archive, Plan};
 pub use row::{Columns, Kind, PacketPlaces, Row};
-pub use source::{Source, SourceSpec};
+pub use source::{Source, SourceSpec, object_path};
 
 /// Why a retrieval could not be done.
 #[derive(Debug, thiserror::Error)]

@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use fep_bus::Colour as BusColour;
-use fep_catalogue::{Colour, Segment, Tier};
+use fep_bus::{Colour as BusColour, Record};
+use fep_catalogue::{Colour, Segment, Store, Tier};
 use fep_segments::{Piece, ReadAt, RecordAt, SegmentName, SegmentReader, SegmentState, Stream, list};
-use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
 use super::Error;
@@ -24,7 +21,7 @@ const NOT_IN_A_SEGMENT: i64 = -1;
 /// A segment's octets: a file, or an object of the store.
 enum Medium {
     File(File),
-    Object { store: Arc<dyn ObjectStore>, key: ObjectPath, octets: u64, runtime: Handle },
+    Object { store: Store, key: String, octets: u64, runtime: Handle },
 }
 
 impl ReadAt for Medium {
@@ -39,11 +36,11 @@ impl ReadAt for Medium {
         match self {
             Medium::File(file) => ReadAt::read_at(file, into, offset),
             Medium::Object { store, key, octets, runtime } => {
-                let end = octets.min(&(offset + into.len() as u64)).to_owned();
+                let end = (*octets).min(offset + into.len() as u64);
                 if offset >= end {
                     return Ok(0);
                 }
-                let found = runtime.block_on(store.get_range(key, offset..end)).map_err(io::Error::other)?;
+                let found = runtime.block_on(store.get_range(key, offset, end)).map_err(io::Error::other)?;
                 let len = found.len().min(into.len());
                 into[..len].copy_from_slice(&found[..len]);
                 Ok(len)
@@ -70,7 +67,7 @@ struct Growing {
 /// Reads payloads. Blocking: for a thread of its own.
 pub struct Octets {
     archive: PathBuf,
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     runtime: Handle,
     segments: Vec<Segment>,
     sealed: VecDeque<Sealed>,
@@ -81,8 +78,8 @@ pub struct Octets {
 /// What became of a request for octets.
 #[derive(Debug)]
 pub enum Payload<'a> {
-    /// Here.
-    Octets(&'a [u8]),
+    /// Here, with the record's header.
+    Octets(&'a [u8], Record),
     /// The record is not in a file yet.
     NotYet,
 }
@@ -90,7 +87,7 @@ pub enum Payload<'a> {
 impl Octets {
     /// Of segments below `archive` or in `store`; `segments` tells which are in the store only.
     #[must_use]
-    pub fn new(archive: PathBuf, store: Arc<dyn ObjectStore>, runtime: Handle, segments: Vec<Segment>) -> Octets {
+    pub fn new(archive: PathBuf, store: Store, runtime: Handle, segments: Vec<Segment>) -> Octets {
         Octets {
             archive,
             store,
@@ -118,9 +115,10 @@ impl Octets {
         let index = self.reader(colour, ring, name)?;
         match self.sealed[index].reader.record_at(offset as u64)? {
             RecordAt::Record(view) if view.record.seq == seq => {
+                let record = view.record;
                 self.payload.clear();
                 self.payload.extend_from_slice(view.payload);
-                Ok(Payload::Octets(&self.payload))
+                Ok(Payload::Octets(&self.payload, record))
             }
             RecordAt::Record(_) | RecordAt::None => {
                 Err(Error::damaged(colour, ring, name, format!("record {seq} is not at offset {offset}")))
@@ -153,9 +151,10 @@ impl Octets {
         }
         match reader.next()? {
             Some(Piece::Record(view)) if view.record.seq == seq => {
+                let record = view.record;
                 self.payload.clear();
                 self.payload.extend_from_slice(view.payload);
-                Ok(Payload::Octets(&self.payload))
+                Ok(Payload::Octets(&self.payload, record))
             }
             _ => Ok(Payload::NotYet),
         }
@@ -214,8 +213,8 @@ impl Octets {
             && let Some(object) = &segment.object
         {
             let medium = Medium::Object {
-                store: Arc::clone(&self.store),
-                key: ObjectPath::from(object.key.as_str()),
+                store: self.store.clone(),
+                key: object.key.clone(),
                 octets: object.octets,
                 runtime: self.runtime.clone(),
             };

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
-use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Tail};
+use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail};
 use fep_segments::{SegmentReader, Stream};
-use object_store::ObjectStore;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
@@ -37,7 +35,7 @@ pub struct Archive {
     /// What was recorded.
     pub catalogue: Catalogue,
     /// Index files, and segments that were moved.
-    pub store: Arc<dyn ObjectStore>,
+    pub store: Store,
     /// What is not in a sealed segment yet.
     pub tail: Tail,
 }
@@ -140,16 +138,25 @@ impl Plan {
         let selection = &self.retrieval.selection;
         let filter = RowFilter::new(selection, &self.columns);
         let open = |spec: &SourceSpec| {
-            Source::new(Arc::clone(&self.archive.store), &self.columns, &filter, spec.clone())
+            Source::new(self.archive.store.clone(), &self.columns, &filter, spec.clone())
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
+    }
+
+    /// As [`Plan::rows`], from a later time of reception on.
+    #[must_use]
+    pub fn rows_from(&self, rx_tai_ns: i64) -> Merge {
+        let mut later = self.clone();
+        let from = &mut later.retrieval.selection.from_tai_ns;
+        *from = Some(from.map_or(rx_tai_ns, |from| from.max(rx_tai_ns)));
+        later.rows()
     }
 
     /// Begins to read octets; for a blocking thread.
     #[must_use]
     pub fn octets(&self, runtime: Handle) -> Octets {
-        let store = Arc::clone(&self.archive.store);
-        Octets::new(self.archive.segments.clone(), store, runtime, self.segments.clone())
+        let Archive { segments, store, .. } = self.archive.clone();
+        Octets::new(segments, store, runtime, self.segments.clone())
     }
 }
 

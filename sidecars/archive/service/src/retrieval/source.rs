@@ -1,28 +1,25 @@
 //! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use fep_catalogue::{Colour, IndexFile};
+use fep_catalogue::{Colour, IndexFile, Store};
 use futures::StreamExt;
-use object_store::ObjectStore;
 use object_store::path::Path;
 use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter as ParquetFilter};
-use parquet::arrow::async_reader::{ParquetObjectReader, ParquetRecordBatchStream};
+use parquet::arrow::async_reader::ParquetRecordBatchStream;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
 use super::Error;
+use super::index_file::IndexReader;
 use super::filter::RowFilter;
 use super::row::{Columns, Row};
 
 /// Rows decoded at a time: what a source holds in memory.
 const BATCH_ROWS: usize = 8192;
-/// Read from the end of an index file in the hope that the whole footer is in it.
-const FOOTER_HINT: usize = 64 << 10;
 
 /// What a source reads, decided before it begins.
 #[derive(Debug, Clone)]
@@ -39,17 +36,17 @@ pub struct SourceSpec {
 
 /// Rows of one ring that a selection takes.
 pub struct Source {
-    store: Arc<dyn ObjectStore>,
+    store: Store,
     columns: Columns,
     filter: RowFilter,
     files: VecDeque<IndexFile>,
     tail: VecDeque<RecordBatch>,
-    stream: Option<ParquetRecordBatchStream<ParquetObjectReader>>,
+    stream: Option<ParquetRecordBatchStream<IndexReader>>,
 }
 
 impl Source {
     /// Begins to read; nothing is read yet.
-    pub fn new(store: Arc<dyn ObjectStore>, columns: &Columns, filter: &RowFilter, spec: SourceSpec) -> Source {
+    pub fn new(store: Store, columns: &Columns, filter: &RowFilter, spec: SourceSpec) -> Source {
         Source {
             store,
             columns: columns.clone(),
@@ -88,11 +85,8 @@ impl Source {
         }
     }
 
-    async fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchStream<ParquetObjectReader>>, Error> {
-        let path = Path::from(file.key.as_str());
-        let reader = ParquetObjectReader::new(Arc::clone(&self.store), path)
-            .with_file_size(file.octets)
-            .with_footer_size_hint(FOOTER_HINT);
+    async fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchStream<IndexReader>>, Error> {
+        let reader = IndexReader::new(self.store.clone(), file.clone());
         let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
         let groups: Vec<usize> = builder
             .metadata()
@@ -133,4 +127,10 @@ impl Source {
             })
         })
     }
+}
+
+/// Where a key of the catalogue is in the object store.
+#[must_use]
+pub fn object_path(store: &Store, key: &str) -> Path {
+    store.prefix().parts().chain(Path::from(key).parts()).collect()
 }

@@ -1,0 +1,130 @@
+//! The process: opens everything, takes in what is recorded, serves until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fep_catalogue::{Catalogue, Ingest, IngestConfig, IngestStep, Store, Tail};
+use fep_feeds::FeedsConfig;
+use fep_kit::access::Access;
+use fep_kit::health::Health;
+use fep_kit::listen::serve;
+use fep_kit::metrics::Metrics;
+use fep_kit::{Document, Stop};
+use fep_replay::Policy;
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use crate::api;
+use crate::config::Config;
+use crate::replays::Replays;
+use crate::retrieval::Archive;
+use crate::service::Service;
+
+/// Pause between two rounds of taking in when there was nothing to do.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a round that failed: the database or the store is away.
+const FAILED_PAUSE: Duration = Duration::from_secs(2);
+
+/// Runs the archive until `stop`.
+///
+/// # Errors
+/// What keeps it from starting or serving, in words for the operator.
+pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(), String> {
+    let access = Access::from_document(document, &config.addresses).map_err(|errors| errors.to_string())?;
+    if let Some(directory) = config.store.url.strip_prefix("file://") {
+        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
+    }
+    let text = |error: fep_catalogue::Error| error.to_string();
+    let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
+    let store = Store::open(&config.store).map_err(text)?;
+    let health = Health::new(concat!("fep-archive ", env!("CARGO_PKG_VERSION")));
+    let metrics = Metrics::new("fep_archive");
+    let ingest = IngestConfig {
+        archive: config.archive.segments.clone(),
+        bus: Some(config.archive.rings.clone()),
+        tail: true,
+        packets: config.packets.clone(),
+    };
+    let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
+    let archive =
+        Archive { segments: config.archive.segments.clone(), catalogue, store, tail: ingest.tail() };
+    let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
+    let replays = Replays::new(policy(document, &config)?);
+    let mut listeners = Vec::new();
+    for address in &config.addresses {
+        let listener = address.bind(config.socket_mode).await;
+        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let address = listener.address().map_err(|error| error.to_string())?;
+        tracing::info!("listening on {address}");
+        listeners.push(listener);
+    }
+    let grace = Duration::from_secs(config.http.stop_grace_s);
+    let service = Service::new(config, archive, access, health, metrics, replays.clone())?;
+    let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
+    let served = serve(listeners, api::router(Arc::new(service)), stop.clone(), grace).await;
+    stop.now();
+    let _ = taking_in.await;
+    // Replays end in order on their threads.
+    let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
+    served.map_err(|error| format!("serving ended: {error}"))
+}
+
+/// Where replays may go: nowhere that live data goes, as far as this file tells.
+fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
+    let feeds = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
+    let mut policy = Policy {
+        rings: config.replay.rings.then(|| config.archive.rings.clone()),
+        receivers: config.replay.receivers.clone(),
+        operational: config.replay.operational.clone(),
+        red_over_network: config.replay.red_over_network,
+    };
+    policy.refuse_feeds(&feeds);
+    Ok(policy)
+}
+
+/// Taking in what the recorder wrote.
+struct Intake {
+    health: Health,
+    tail: Tail,
+    taken: IntCounterVec,
+    tail_rows: IntGaugeVec,
+}
+
+impl Intake {
+    fn new(health: Health, metrics: &Metrics, tail: Tail) -> Result<Intake, prometheus::Error> {
+        let taken = metrics.counters("segments", "Segments taken in, by what became of them.", &["what"])?;
+        let tail_rows = metrics.gauges("tail_rows", "Rows that are in no sealed segment yet.", &[])?;
+        Ok(Intake { health, tail, taken, tail_rows })
+    }
+
+    async fn run(self, mut ingest: Ingest, stop: Stop) {
+        while !stop.is_stopping() {
+            let pause = match ingest.step().await {
+                Ok(step) => {
+                    self.note(&step);
+                    if step.is_idle() { ROUND_PAUSE } else { Duration::ZERO }
+                }
+                Err(error) => {
+                    self.health.ill("intake", error.to_string());
+                    FAILED_PAUSE
+                }
+            };
+            tokio::select! {
+                () = stop.wait() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn note(&self, step: &IngestStep) {
+        let count = |what: &str, number: usize| self.taken.with_label_values(&[what]).inc_by(number as u64);
+        count("taken_in", step.segments.len());
+        count("repaired", step.repaired.len());
+        count("refused", step.refused.len());
+        self.tail_rows.with_label_values::<&str>(&[]).set(self.tail.rows() as i64);
+        match step.refused.first() {
+            // Stays until somebody has looked: the next start tries again.
+            Some((id, why)) => self.health.warning("refused segments", format!("{id}: {why}")),
+            None => self.health.well("intake"),
+        }
+    }
+}
