@@ -19,9 +19,10 @@ use fep_segments::{
     Stream,
 };
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::index::{BuiltIndex, INDEX_VERSION, IndexBuilder, ParquetBytes, Record, TailRows};
-use crate::model::{Colour, IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, Tier};
+use crate::model::{Colour, IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, StoredObject, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::{Catalogue, Inserted, SegmentFilter};
 use crate::store::Store;
@@ -161,7 +162,8 @@ impl Ingest {
         Ok(step)
     }
 
-    /// Takes in segments that are in the object store only.
+    /// Takes in segments that are in the object store and not in the catalogue: after [`Ingest::step`], those that are
+    /// there only. For making a lost catalogue again.
     ///
     /// # Errors
     /// As [`Ingest::step`].
@@ -172,26 +174,18 @@ impl Ingest {
             if self.settled.contains(&id) {
                 continue;
             }
-            let octets = self.store.get(&key).await?;
-            let object = crate::model::StoredObject {
-                key: key.clone(),
-                octets: octets.len() as u64,
-                sha256: sha2::Digest::finalize(sha2::Digest::chain_update(sha2::Sha256::default(), &octets)).into(),
-            };
-            let layouts = Arc::clone(&self.layouts);
-            let path = PathBuf::from(&key);
-            let built =
-                tokio::task::spawn_blocking(move || build(octets.as_ref(), &path, layouts)).await?;
-            match built {
-                Ok(built) => {
-                    let tier = if self.config.archive.join(format!("{id}.seg")).exists() { Tier::Both } else { Tier::Warm };
-                    let mut segment = self.keep_index(built.facts, built.index, built.damage).await?;
-                    segment.0.tier = tier;
-                    segment.0.object = Some(object);
-                    self.catalogue.insert(&segment.0, &segment.1, tai_now_ns()).await?;
+            match build_object(&self.store, &key, Arc::clone(&self.layouts)).await {
+                Ok((built, object)) => {
+                    let (mut segment, summary) = keep_index(&self.store, built).await?;
+                    segment.tier = Tier::Warm;
+                    segment.object = Some(object);
+                    self.catalogue.insert(&segment, &summary, tai_now_ns()).await?;
                     step.segments.push(id.clone());
                 }
-                Err(error) => step.refused.push((id.clone(), error.to_string())),
+                Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
+                    step.refused.push((id.clone(), error.to_string()));
+                }
+                Err(error) => return Err(error),
             }
             self.settled.insert(id);
         }
@@ -199,20 +193,16 @@ impl Ingest {
     }
 
     async fn take_in(&mut self, entry: &SegmentEntry) -> Result<TakenIn, Error> {
-        let (layouts, path) = (Arc::clone(&self.layouts), entry.path.clone());
+        let path = entry.path.clone();
         if entry.state == FileState::Removed {
             let footer = tokio::task::spawn_blocking(move || removed_footer(&path)).await??;
             return self.take_in_removed(&footer).await;
         }
-        let built = tokio::task::spawn_blocking(move || {
-            let file = File::open(&path).map_err(Error::io("open", &path))?;
-            build(file, &path, layouts)
-        })
-        .await??;
+        let built = build_file(path, Arc::clone(&self.layouts)).await?;
         let facts = built.facts.clone();
         let id = facts.id();
         let known = self.catalogue.segment(&id).await?;
-        let (segment, summary) = self.keep_index(built.facts, built.index, built.damage).await?;
+        let (segment, summary) = keep_index(&self.store, built).await?;
         let inserted = self.catalogue.insert(&segment, &summary, tai_now_ns()).await?;
         self.tail.forget(facts.colour, &facts.ring, facts.series, facts.end_seq);
         Ok(match (inserted, known) {
@@ -245,51 +235,6 @@ impl Ingest {
         };
         self.catalogue.insert(&segment, &Summary::default(), tai_now_ns()).await?;
         Ok(TakenIn::New)
-    }
-
-    /// Stores the index files and says what the catalogue is to know.
-    async fn keep_index(
-        &self,
-        facts: SegmentFacts,
-        index: BuiltIndex,
-        damage: Option<String>,
-    ) -> Result<(Segment, Summary), Error> {
-        let BuiltIndex { frames, packets, summary, skipped } = index;
-        if skipped > 0 {
-            tracing::warn!("segment {}: {skipped} records are neither frames nor packets", facts.id());
-        }
-        let first_rx = summary.rx_tai_ns.map_or(0, |(first, _)| first);
-        let frames_index = self.keep_file(&facts, "frames", first_rx, frames).await?;
-        let packets_index = self.keep_file(&facts, "packets", first_rx, packets).await?;
-        let rows = |file: &Option<IndexFile>| file.as_ref().map_or(0, |file| file.rows);
-        let segment = Segment {
-            first_rx_tai_ns: summary.rx_tai_ns.map(|(first, _)| first),
-            last_rx_tai_ns: summary.rx_tai_ns.map(|(_, last)| last),
-            frames: rows(&frames_index),
-            packets: rows(&packets_index),
-            payload_octets: summary.payload_octets,
-            state: if damage.is_some() { SegmentState::Quarantined } else { SegmentState::Ok },
-            state_reason: damage.unwrap_or_default(),
-            tier: Tier::Hot,
-            object: None,
-            frames_index,
-            packets_index,
-            facts,
-        };
-        Ok((segment, summary))
-    }
-
-    async fn keep_file(
-        &self,
-        facts: &SegmentFacts,
-        table: &str,
-        first_rx_tai_ns: i64,
-        file: Option<ParquetBytes>,
-    ) -> Result<Option<IndexFile>, Error> {
-        let Some(ParquetBytes { octets, rows }) = file else { return Ok(None) };
-        let key = index_key(facts, table, first_rx_tai_ns);
-        let stored = self.store.put(&key, Bytes::from(octets)).await?;
-        Ok(Some(IndexFile { key, rows, octets: stored.octets, sha256: stored.sha256 }))
     }
 
     /// Reads on in a stream, for the tail.
@@ -408,6 +353,85 @@ fn unsealed_start(archive: &Path, stream: &Stream) -> Result<Start, Error> {
     let reader = SegmentReader::open(&last.path)?;
     let position = reader.footer().map_or(reader.end(), |footer| footer.end);
     Ok(Start::At(fep_segments::Place { series: last.name.series, position }))
+}
+
+/// Stores the index files of a segment and says what the catalogue is to know.
+async fn keep_index(store: &Store, built: Built) -> Result<(Segment, Summary), Error> {
+    let Built { facts, index, damage } = built;
+    let BuiltIndex { frames, packets, summary, skipped } = index;
+    if skipped > 0 {
+        tracing::warn!("segment {}: {skipped} records are neither frames nor packets", facts.id());
+    }
+    let first_rx = summary.rx_tai_ns.map_or(0, |(first, _)| first);
+    let frames_index = keep_file(store, &facts, "frames", first_rx, frames).await?;
+    let packets_index = keep_file(store, &facts, "packets", first_rx, packets).await?;
+    let rows = |file: &Option<IndexFile>| file.as_ref().map_or(0, |file| file.rows);
+    let segment = Segment {
+        first_rx_tai_ns: summary.rx_tai_ns.map(|(first, _)| first),
+        last_rx_tai_ns: summary.rx_tai_ns.map(|(_, last)| last),
+        frames: rows(&frames_index),
+        packets: rows(&packets_index),
+        payload_octets: summary.payload_octets,
+        state: if damage.is_some() { SegmentState::Quarantined } else { SegmentState::Ok },
+        state_reason: damage.unwrap_or_default(),
+        tier: Tier::Hot,
+        object: None,
+        frames_index,
+        packets_index,
+        facts,
+    };
+    Ok((segment, summary))
+}
+
+async fn keep_file(
+    store: &Store,
+    facts: &SegmentFacts,
+    table: &str,
+    first_rx_tai_ns: i64,
+    file: Option<ParquetBytes>,
+) -> Result<Option<IndexFile>, Error> {
+    let Some(ParquetBytes { octets, rows }) = file else { return Ok(None) };
+    let key = index_key(facts, table, first_rx_tai_ns);
+    let stored = store.put(&key, Bytes::from(octets)).await?;
+    Ok(Some(IndexFile { key, rows, octets: stored.octets, sha256: stored.sha256 }))
+}
+
+/// Makes the index files of a segment again, from its file or its copy in the object store.
+pub(crate) async fn index_again(
+    archive: &Path,
+    store: &Store,
+    layouts: &Arc<PacketLayouts>,
+    segment: &Segment,
+) -> Result<(), Error> {
+    let path = archive.join(format!("{}.seg", segment.facts.id()));
+    let layouts = Arc::clone(layouts);
+    let built = match &segment.object {
+        Some(object) if segment.tier == Tier::Warm => build_object(store, &object.key, layouts).await?.0,
+        _ => build_file(path, layouts).await?,
+    };
+    keep_index(store, built).await.map(|_| ())
+}
+
+async fn build_file(path: PathBuf, layouts: Arc<PacketLayouts>) -> Result<Built, Error> {
+    tokio::task::spawn_blocking(move || {
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        build(file, &path, layouts)
+    })
+    .await?
+}
+
+async fn build_object(
+    store: &Store,
+    key: &str,
+    layouts: Arc<PacketLayouts>,
+) -> Result<(Built, StoredObject), Error> {
+    let (octets, name) = (store.get(key).await?, key.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let sha256 = Sha256::digest(&octets).into();
+        let built = build(octets.as_ref(), Path::new(&name), layouts)?;
+        Ok((built, StoredObject { key: name, octets: octets.len() as u64, sha256 }))
+    })
+    .await?
 }
 
 struct Built {

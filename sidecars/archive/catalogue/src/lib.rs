@@ -4,7 +4,10 @@
 //! |---|---|
 //! | segments, contacts, gaps, completeness, holds, deletions, audit: one SQL database, SQLite or PostgreSQL | [`Catalogue`] |
 //! | one Parquet file of frames and one of packets a sealed segment | [`index`](INDEX_VERSION), [`FrameRow`], [`PacketRow`] |
+//! | from segments into index and catalogue, and all of it again | [`Ingest`] |
 //! | the rows of what is not sealed yet | [`Tail`] |
+//! | a local directory or S3, read back before anything counts as stored | [`Store`] |
+//! | integrity scrub, tiers, retention, deletion by two persons, disk, backup and restore | [`Keeper`] |
 //!
 //! Segments are the record; everything here can be made from them again. What cannot (decisions of people: gap states,
 //! holds, deletions, the audit trail) is in the catalogue alone and in its backups.
@@ -15,6 +18,7 @@ mod error;
 mod hex;
 mod index;
 mod ingest;
+mod keep;
 mod model;
 mod packet_layout;
 mod quality;
@@ -26,6 +30,9 @@ pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
 pub use index::{FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, Record, Summary, Tail, TailSnapshot, UtcUs};
 pub use ingest::{Ingest, IngestConfig, IngestStep};
+pub use keep::{
+    BackupReport, DiskLevel, DiskState, Due, Keeper, RestoreReport, RetentionRule, ScrubFinding, ScrubReport, Watermarks,
+};
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,
     GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId, SegmentState,

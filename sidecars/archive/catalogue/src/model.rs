@@ -76,7 +76,8 @@ named! {
     SegmentState {
         /// Its octets are what was recorded.
         Ok = "ok",
-        /// Its octets are not what was recorded; nothing is served from it.
+        /// Some of its octets are not what was recorded, and no good copy is left: what does not hold its checksum is not
+        /// served.
         Quarantined = "quarantined",
         /// Deleted by the decision of two persons; the row stays.
         Deleted = "deleted",

@@ -5,6 +5,7 @@
 mod audit;
 mod completeness;
 mod deletions;
+mod dump;
 mod gaps;
 mod holds;
 mod insert;
@@ -23,6 +24,9 @@ pub use completeness::CompletenessQuery;
 pub use gaps::GapFilter;
 pub use insert::Inserted;
 pub use query::{ContactFilter, SegmentFilter, Totals};
+
+/// The tables.
+const SCHEMA: &str = include_str!("../../migrations/0001_catalogue.sql");
 
 /// The catalogue. Clones share its connections.
 #[derive(Debug, Clone)]
@@ -131,7 +135,7 @@ fn migrations() -> Migrator {
         1,
         "catalogue".into(),
         MigrationType::Simple,
-        include_str!("../../migrations/0001_catalogue.sql").into_sql_str(),
+        SCHEMA.into_sql_str(),
         false,
     )])
 }

@@ -162,6 +162,18 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Every segment that is not deleted is a file of the recorder's and nothing else: after a restore.
+    pub(crate) async fn forget_objects(&self) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE segments SET tier = 'hot', object_key = NULL, object_octets = NULL, object_sha256 = NULL \
+             WHERE state <> 'deleted'",
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(Error::sql("forgetting the copies of segments"))?;
+        Ok(())
+    }
+
     /// Contacts in order of time: what each link received of each spacecraft without a silence of more than
     /// [`CONTACT_SILENCE_NS`], whatever segments it lies in.
     ///
