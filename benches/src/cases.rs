@@ -6,6 +6,7 @@ pub mod bus;
 pub mod chain;
 pub mod engine;
 pub mod net;
+pub mod replay;
 pub mod rs;
 pub mod sync;
 
@@ -16,6 +17,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(chain::cases());
     cases.extend(engine::cases());
     cases.extend(net::cases());
+    cases.extend(replay::cases());
     cases.extend(rs::cases());
     cases.extend(sync::cases());
     cases

@@ -10,8 +10,10 @@ mod daemon;
 mod follower;
 pub mod journal;
 mod programs;
+mod sidecar;
 
-pub use control::get;
+pub use control::{get, request};
 pub use daemon::{Daemon, RunDirectory, tcp_link};
 pub use follower::Follower;
 pub use programs::{program, wait_until};
+pub use sidecar::Sidecar;

@@ -86,7 +86,9 @@ pub(crate) fn serve(
 }
 
 fn is_passing(error: &io::Error) -> bool {
-    use io::ErrorKind::{HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable, OutOfMemory, WouldBlock};
+    use io::ErrorKind::{
+        HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable, OutOfMemory, WouldBlock,
+    };
     let kinds = [HostUnreachable, Interrupted, NetworkDown, NetworkUnreachable, OutOfMemory, WouldBlock];
     kinds.contains(&error.kind()) || error.raw_os_error() == Some(libc::ENOBUFS)
 }

@@ -207,7 +207,12 @@ impl Delivery {
 
     /// Where the client stands, to be stored. While it is connected the bound lies ahead of what was sent.
     pub(crate) fn stands(&self) -> Vec<Stand> {
-        self.window.confirmed().iter().zip(&self.bound).map(|(place, bound)| Stand::new(*place, *bound)).collect()
+        self.window
+            .confirmed()
+            .iter()
+            .zip(&self.bound)
+            .map(|(place, bound)| Stand::new(*place, *bound))
+            .collect()
     }
 
     /// Where the client stands when nothing more will be sent: the bound is exact.

@@ -38,8 +38,9 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     pub(crate) rings: PathBuf,
-    pub(crate) segments: Option<PathBuf>,
+    pub(crate) segments: PathBuf,
     pub(crate) cursors: PathBuf,
+    pub(crate) patience: Duration,
 }
 
 /// One feed: its configuration, its state, and all that its threads need.
@@ -112,7 +113,9 @@ impl Feed {
                         Err(error) => self.state.set_problem(Some(format!("no thread for {peer}: {error}"))),
                     }
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(Duration::from_millis(5))
+                }
                 // A connection that was gone before it was taken is nobody's problem.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
@@ -161,7 +164,10 @@ impl Feed {
         stream.set_nonblocking(false)?;
         let socket = SockRef::from(stream);
         socket.set_tcp_keepalive(
-            &TcpKeepalive::new().with_time(Duration::from_secs(5)).with_interval(Duration::from_secs(5)).with_retries(3),
+            &TcpKeepalive::new()
+                .with_time(Duration::from_secs(5))
+                .with_interval(Duration::from_secs(5))
+                .with_retries(3),
         )?;
         socket.set_tcp_user_timeout(Some(UNANSWERED_AFTER))
     }
@@ -171,7 +177,8 @@ impl Feed {
         if self.spec.form == Form::Raw {
             return Ok(self.the_one(false));
         }
-        let FromClient::Hello { protocol, client, start, acknowledge, filter } = stream::hello(stream, HELLO_WITHIN)?;
+        let FromClient::Hello { protocol, client, start, acknowledge, filter } =
+            stream::hello(stream, HELLO_WITHIN)?;
         if protocol != PROTOCOL {
             return Err((format!("protocol {protocol}"), format!("protocol {PROTOCOL}")));
         }
@@ -203,7 +210,11 @@ impl Feed {
 
     /// The client's name among the consumers of a ring.
     fn consumer(&self, client: &str) -> String {
-        let name = if client == self.state.name { client.to_owned() } else { format!("{}.{client}", self.state.name) };
+        let name = if client == self.state.name {
+            client.to_owned()
+        } else {
+            format!("{}.{client}", self.state.name)
+        };
         if name.len() <= CONSUMER_NAME_MAX {
             return name;
         }
@@ -222,8 +233,9 @@ impl Feed {
             tracing::error!(feed = self.state.name, client = who.name, "the cursor is lost: {problem}");
         }
         let rings = self.spec.sources.clone();
-        let (sources, stands) = Sources::open(&self.places, &self.consumer(&who.name), &rings, &cursor, who.start)
-            .map_err(|error| format!("the sources cannot be followed: {error}"))?;
+        let (sources, stands) =
+            Sources::open(&self.places, &self.consumer(&who.name), &rings, &cursor, who.start)
+                .map_err(|error| format!("the sources cannot be followed: {error}"))?;
         let delivery = Delivery::new(self.terms(who), Arc::clone(&client.ledger), &stands);
         Ok(Pipe::new(sources, delivery, cursor, rings))
     }

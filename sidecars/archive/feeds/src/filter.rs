@@ -152,9 +152,8 @@ impl Filter {
 }
 
 /// Flags of a packet that show that the frame it ended in was not good.
-const NOT_GOOD: FrameFlags = FrameFlags(
-    FrameFlags::UNCORRECTABLE.0 | FrameFlags::FECF_FAILED.0 | FrameFlags::HEADER_INVALID.0,
-);
+const NOT_GOOD: FrameFlags =
+    FrameFlags(FrameFlags::UNCORRECTABLE.0 | FrameFlags::FECF_FAILED.0 | FrameFlags::HEADER_INVALID.0);
 
 fn wanted<T: PartialEq>(list: &[T], value: Option<T>) -> bool {
     list.is_empty() || value.is_some_and(|value| list.contains(&value))
@@ -167,7 +166,8 @@ mod tests {
 
     fn frame(scid: u16, vcid: u8, session: Session, flags: FrameFlags, reason: BadReason) -> Tag {
         let gvcid = Gvcid { tfvn: 0, scid, vcid };
-        let (flags, words) = FrameRecord { gvcid, session, flags, reason, ..FrameRecord::default() }.to_words();
+        let (flags, words) =
+            FrameRecord { gvcid, session, flags, reason, ..FrameRecord::default() }.to_words();
         Tag { kind: KIND_FRAME, flags, words, ..Tag::default() }
     }
 

@@ -11,7 +11,7 @@ use fep_kit::{Document, Stop, trace};
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Configuration of the archive's processes; this one reads the sections [feeding], [feeds.NAME] and [users].
+    /// Configuration of the archive's processes; this one reads [archive], [feeding], [feeds.NAME] and [users].
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     /// Only says what is wrong with the configuration, if anything.
@@ -36,7 +36,7 @@ fn start(arguments: &Arguments) -> Result<(), String> {
         println!("{}: {} feeds, nothing wrong", arguments.config.display(), config.feeds.len());
         return Ok(());
     }
-    trace::start(&config.feeding.log)?;
+    trace::start(&config.archive.log)?;
     let stop = Stop::on_signals().map_err(|error| format!("signals cannot be heard: {error}"))?;
     fep_feeds::run(&document, &stop)
 }

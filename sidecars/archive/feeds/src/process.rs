@@ -24,22 +24,26 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
     let config = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
     let feeding = &config.feeding;
-    let mistake =
-        |key: &str, what: &str, allowed: &str| document.mistake(key, what, allowed).to_string();
+    let mistake = |key: &str, what: &str, allowed: &str| document.mistake(key, what, allowed).to_string();
     let listen: Option<Address> = match feeding.listen.as_str() {
         "" => None,
-        text => Some(text.parse().map_err(|error: String| mistake("feeding.listen", &error, "IP:PORT, unix:PATH, or \"\""))?),
+        text => Some(
+            text.parse()
+                .map_err(|error: String| mistake("feeding.listen", &error, "IP:PORT, unix:PATH, or \"\""))?,
+        ),
     };
     let mode = u32::from_str_radix(&feeding.listen_mode, 8).ok().filter(|mode| *mode <= 0o777);
-    let mode = mode.ok_or_else(|| mistake("feeding.listen_mode", "no permissions", "three octal digits, e.g. \"0660\""))?;
-    let access =
-        Access::from_document(document, listen.as_slice()).map_err(|errors| errors.to_string())?;
+    let mode = mode.ok_or_else(|| {
+        mistake("feeding.listen_mode", "no permissions", "three octal digits, e.g. \"0660\"")
+    })?;
+    let access = Access::from_document(document, listen.as_slice()).map_err(|errors| errors.to_string())?;
     std::fs::create_dir_all(&feeding.cursors)
         .map_err(|error| format!("{}: {error}", feeding.cursors.display()))?;
     let places = Places {
-        rings: feeding.rings.clone(),
-        segments: feeding.segments.clone(),
+        rings: config.archive.rings.clone(),
+        segments: config.archive.segments.clone(),
         cursors: feeding.cursors.clone(),
+        patience: Duration::from_millis(feeding.patience_ms),
     };
     let feeds: BTreeMap<String, Arc<Feed>> = config
         .feeds

@@ -1,8 +1,6 @@
 //! The sources of one client as one stream: fair turns, records borrowed, a change of state told before what it
 //! concerns.
 
-use std::time::Duration;
-
 use fep_bus::{Colour, Position, Record};
 use fep_segments::{Follow, FollowSpec, Item, Loss, LossCause, Place, SegmentError, Source, Stream};
 
@@ -14,10 +12,6 @@ use crate::status::SourceStatus;
 
 /// Records taken from one source before the next has its turn.
 const BURST: u32 = 64;
-
-/// How long records that the ring has overwritten may take to turn up in the archive while no recorder lives: it may
-/// just be starting again.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What comes next.
 pub(crate) enum Event<'a> {
@@ -66,11 +60,11 @@ impl Sources {
         let mut stands = Vec::new();
         for ring in rings {
             let spec = FollowSpec {
-                archive: places.segments.clone(),
+                archive: Some(places.segments.clone()),
                 bus: Some(places.rings.clone()),
                 stream: stream_of(ring),
                 consumer: consumer.to_owned(),
-                patience: PATIENCE,
+                patience: places.patience,
             };
             let stand = cursor.stand(ring);
             let start = match (stand, start) {

@@ -12,36 +12,49 @@ use serde::Deserialize;
 use crate::control::Start;
 use crate::filter::Filter;
 
-/// Sections of the archive's configuration file that this process reads.
-pub const SECTIONS: [&str; 2] = ["feeding", "feeds"];
+/// What of section `[archive]` concerns the feeds; the archive service judges its other keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Archive {
+    /// Directory of the segments: what a client that is behind is served from.
+    pub segments: PathBuf,
+    /// Directory of the rings.
+    pub rings: PathBuf,
+    /// Least severity of log lines.
+    pub log: String,
+}
+
+impl Default for Archive {
+    fn default() -> Archive {
+        Archive {
+            segments: PathBuf::from("/var/lib/fep/archive/segments"),
+            rings: PathBuf::from("/dev/shm/fep/bus"),
+            log: "info".to_owned(),
+        }
+    }
+}
 
 /// Section `[feeding]`: the process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Feeding {
-    /// Directory of the rings.
-    pub rings: PathBuf,
-    /// Directory of the archive's segments; without it a client that falls a whole ring behind loses what it missed.
-    pub segments: Option<PathBuf>,
     /// Directory of the clients' cursors.
     pub cursors: PathBuf,
     /// Where status and orders are served: `IP:PORT` or `unix:PATH`; "" serves nowhere.
     pub listen: String,
     /// Permissions of a Unix socket, octal.
     pub listen_mode: String,
-    /// Least severity of log lines.
-    pub log: String,
+    /// How long records that a ring has overwritten may take to turn up in the segments while no recorder lives.
+    pub patience_ms: u64,
 }
 
 impl Default for Feeding {
     fn default() -> Feeding {
         Feeding {
-            rings: PathBuf::from("/dev/shm/fep/bus"),
-            segments: None,
             cursors: PathBuf::from("/var/lib/fep/feeds"),
             listen: "unix:/dev/shm/fep/feeds.sock".to_owned(),
             listen_mode: "0660".to_owned(),
-            log: "info".to_owned(),
+            patience_ms: 10_000,
         }
     }
 }
@@ -192,7 +205,9 @@ impl FeedSpec {
             if name.starts_with(REPLAY_RING_PREFIX) && self.session != SessionName::Replay {
                 return Some((
                     "sources",
-                    format!("\"{source}\" holds replayed data, which never goes to a feed of another session"),
+                    format!(
+                        "\"{source}\" holds replayed data, which never goes to a feed of another session"
+                    ),
                     "rings of live data, or session = \"REPLAY\"",
                 ));
             }
@@ -248,6 +263,8 @@ impl FeedSpec {
 /// The whole configuration of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeedsConfig {
+    /// What is ours of section `[archive]`.
+    pub archive: Archive,
     /// Section `[feeding]`.
     pub feeding: Feeding,
     /// Sections `[feeds.NAME]`.
@@ -255,11 +272,12 @@ pub struct FeedsConfig {
 }
 
 impl FeedsConfig {
-    /// Reads both sections and checks what no single key can tell.
+    /// Reads the sections and checks what no single key can tell.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
     pub fn read(document: &Document) -> Result<FeedsConfig, ConfigErrors> {
+        let archive: Archive = document.section("archive")?;
         let feeding: Feeding = document.section("feeding")?;
         let feeds: BTreeMap<String, FeedSpec> = document.section("feeds")?;
         for (name, feed) in &feeds {
@@ -270,7 +288,7 @@ impl FeedsConfig {
                 return Err(document.mistake(&format!("feeds.{name}.{key}"), &message, allowed));
             }
         }
-        Ok(FeedsConfig { feeding, feeds })
+        Ok(FeedsConfig { archive, feeding, feeds })
     }
 }
 

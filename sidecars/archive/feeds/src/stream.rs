@@ -99,7 +99,10 @@ impl Serving {
                 return Ok("ended by the feed".to_owned());
             }
             let nothing = self.fill(pipe)?;
-            if self.ready.is_empty() && service.form == Form::Framed && self.spoke.elapsed() > service.alive_every {
+            if self.ready.is_empty()
+                && service.form == Form::Framed
+                && self.spoke.elapsed() > service.alive_every
+            {
                 pipe.alive(&mut self.ready);
             }
             let wrote = self.write(stream)?;
@@ -222,7 +225,8 @@ fn wait(stream: &TcpStream, blocked: bool, idle: Duration) -> io::Result<()> {
 /// # Errors
 /// What is wrong, and what would be right.
 pub(crate) fn hello(stream: &mut TcpStream, within: Duration) -> Result<FromClient, (String, String)> {
-    const RIGHT: &str = "a hello as the first message, e.g. {\"say\":\"hello\",\"protocol\":1,\"client\":\"archive-2\"}";
+    const RIGHT: &str =
+        "a hello as the first message, e.g. {\"say\":\"hello\",\"protocol\":1,\"client\":\"archive-2\"}";
     let deadline = Instant::now() + within;
     let failed = |what: String| (what, RIGHT.to_owned());
     let mut decoder = Decoder::new(CLIENT_MESSAGE_MAX);

@@ -98,14 +98,24 @@ pub(crate) struct TcpOutput {
 }
 
 impl TcpOutput {
-    pub(crate) fn connect(address: SocketAddr, form: Form, name: &str, streams: &[Stream]) -> io::Result<TcpOutput> {
+    pub(crate) fn connect(
+        address: SocketAddr,
+        form: Form,
+        name: &str,
+        streams: &[Stream],
+    ) -> io::Result<TcpOutput> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         let mut output = TcpOutput::new(None, form, name, streams);
         output.adopt(stream)?;
         Ok(output)
     }
 
-    pub(crate) fn listen(bind: SocketAddr, form: Form, name: &str, streams: &[Stream]) -> io::Result<TcpOutput> {
+    pub(crate) fn listen(
+        bind: SocketAddr,
+        form: Form,
+        name: &str,
+        streams: &[Stream],
+    ) -> io::Result<TcpOutput> {
         let listener = TcpListener::bind(bind)?;
         listener.set_nonblocking(true)?;
         Ok(TcpOutput::new(Some(listener), form, name, streams))
@@ -280,7 +290,8 @@ impl RingOutput {
         consumers: &[String],
     ) -> Result<RingOutput, fep_bus::BusError> {
         let stream = streams.first();
-        let content = stream.and_then(|stream| stream.ring.rsplit_once('.')).map_or("frames", |(_, content)| content);
+        let content =
+            stream.and_then(|stream| stream.ring.rsplit_once('.')).map_or("frames", |(_, content)| content);
         let ring_name = format!("{REPLAY_RING_PREFIX}{name}.{content}");
         let colour = stream.map_or(fep_bus::Colour::Black, |stream| stream.colour);
         let mode = if colour == fep_bus::Colour::Red { 0o600 } else { 0o640 };
@@ -297,7 +308,8 @@ impl RingOutput {
             ..RingSpec::new(ring_name.clone(), "ccsds.replay.v1")
         };
         let producer = Producer::create_or_attach(rings, &spec)?;
-        let warden = Warden::open(rings, &format!("{}/{ring_name}", colour.directory()), WardenSpec::default())?;
+        let warden =
+            Warden::open(rings, &format!("{}/{ring_name}", colour.directory()), WardenSpec::default())?;
         let directory = rings.join(colour.directory()).join(&ring_name);
         let mut output = RingOutput { producer, warden, directory, scanned: Instant::now() };
         output.attend(true);

@@ -125,15 +125,7 @@ impl Pacer {
     /// contacts, say) lasts no longer than that.
     #[must_use]
     pub fn new(speed: Speed, idle_max_ns: Option<i64>) -> Pacer {
-        Pacer {
-            speed,
-            paused: false,
-            steps: 0,
-            head: None,
-            last_record_ns: None,
-            idle_max_ns,
-            slipped_ns: 0,
-        }
+        Pacer { speed, paused: false, steps: 0, head: None, last_record_ns: None, idle_max_ns, slipped_ns: 0 }
     }
 
     /// The speed.

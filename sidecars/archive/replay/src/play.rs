@@ -286,7 +286,8 @@ impl Replay {
     pub fn wait(&self, within: Duration) -> ReplayStatus {
         let over = |state: &mut State| !state.status.phase.is_over();
         let waited = self.shared.changed.wait_timeout_while(self.shared.lock(), within, over);
-        waited.map_or_else(|poisoned| poisoned.into_inner().0.status.clone(), |(state, _)| state.status.clone())
+        waited
+            .map_or_else(|poisoned| poisoned.into_inner().0.status.clone(), |(state, _)| state.status.clone())
     }
 }
 

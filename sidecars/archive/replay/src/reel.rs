@@ -228,7 +228,14 @@ impl Reel for SegmentReel {
 
 impl Tape {
     fn empty() -> Tape {
-        Tape { entries: Vec::new(), next_entry: 0, reader: None, head: None, payload: Vec::new(), ended: false }
+        Tape {
+            entries: Vec::new(),
+            next_entry: 0,
+            reader: None,
+            head: None,
+            payload: Vec::new(),
+            ended: false,
+        }
     }
 
     fn open(archive: &Path, stream: &Stream) -> Result<Tape, ReelError> {

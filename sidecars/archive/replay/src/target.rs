@@ -104,7 +104,10 @@ impl Policy {
         let refuse = |what: String, allowed: &str| Err(NotAllowed { what, allowed: allowed.to_owned() });
         let address = match target {
             Target::Ring { consumers } if consumers.is_empty() => {
-                return refuse("a replay ring waits for at least one consumer".to_owned(), "one name or more");
+                return refuse(
+                    "a replay ring waits for at least one consumer".to_owned(),
+                    "one name or more",
+                );
             }
             Target::Ring { .. } if self.rings.is_none() => {
                 return refuse("there is no directory of rings".to_owned(), "a target over TCP or UDP");
@@ -127,7 +130,8 @@ impl Policy {
             return Ok(());
         }
         let allowed: Vec<String> = self.receivers.iter().map(ToString::to_string).collect();
-        let allowed = format!("a loopback address{}{}", if allowed.is_empty() { "" } else { ", " }, allowed.join(", "));
+        let allowed =
+            format!("a loopback address{}{}", if allowed.is_empty() { "" } else { ", " }, allowed.join(", "));
         refuse(format!("{ip} is not a receiver of replays"), &allowed)
     }
 }
@@ -158,7 +162,8 @@ mod tests {
              [feeds.school]\nsources = [\"replay.a.frames\"]\nsession = \"REPLAY\"\nform = \"raw\"\ntransport = { kind = \"udp\", to = \"192.0.2.7:10018\" }\n",
         )
         .expect("TOML");
-        let mut policy = Policy { receivers: vec!["192.0.2.7".parse().expect("an address")], ..Policy::default() };
+        let mut policy =
+            Policy { receivers: vec!["192.0.2.7".parse().expect("an address")], ..Policy::default() };
         policy.refuse_feeds(&FeedsConfig::read(&document).expect("valid feeds"));
         let check = |to: &str| policy.check(&udp(to), Colour::Black).map_err(|refused| refused.to_string());
         assert_eq!(check("192.0.2.7:10018"), Ok(()), "the feed is meant for replays");
@@ -166,13 +171,15 @@ mod tests {
         assert!(refused.starts_with("192.0.2.7:10017 takes live data"), "{refused}");
         assert!(check("[::ffff:192.0.2.7]:10017").is_err(), "the same machine written in another way");
         assert!(check("127.0.0.1:4101").is_err(), "we listen there ourselves");
-        let server = Target::TcpServer { bind: "0.0.0.0:10017".parse().expect("an address"), form: Form::Raw };
+        let server =
+            Target::TcpServer { bind: "0.0.0.0:10017".parse().expect("an address"), form: Form::Raw };
         assert!(policy.check(&server, Colour::Black).is_err(), "on every address, that one included");
     }
 
     #[test]
     fn a_replay_stays_on_this_machine_unless_a_receiver_is_named() {
-        let policy = Policy { receivers: vec!["192.0.2.9".parse().expect("an address")], ..Policy::default() };
+        let policy =
+            Policy { receivers: vec!["192.0.2.9".parse().expect("an address")], ..Policy::default() };
         assert_eq!(policy.check(&udp("127.0.0.1:9"), Colour::Black), Ok(()));
         assert_eq!(policy.check(&udp("192.0.2.9:9"), Colour::Black), Ok(()));
         let refused = policy.check(&udp("192.0.2.10:9"), Colour::Black).expect_err("nobody named it");
