@@ -35,7 +35,7 @@ tools:
 	@$(TOOLS)/venv/bin/python -c 'import duckdb, pyarrow, spacepackets' 2>/dev/null || { \
 		echo "installing duckdb, pyarrow and spacepackets into $(TOOLS)/venv"; \
 		python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy python3-venv; }; \
-		python3 -m venv $(TOOLS)/venv && $(TOOLS)/venv/bin/pip install -q --disable-pip-version-check duckdb==1.5.6 pyarrow==21.0.0 spacepackets==0.32.0; }
+		python3 -m venv $(TOOLS)/venv && $(TOOLS)/venv/bin/pip install -q --disable-pip-version-check duckdb==2.0.1 pyarrow==26.0.1 spacepackets==0.32.0; }
 	@command -v java >/dev/null || { echo "installing a Java runtime for Yamcs"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends openjdk-17-jre-headless; }
 	@$(TOOLS)/venv/bin/python -c 'import fprime_yamcs_bundle' 2>/dev/null || { \
 		echo "installing Yamcs into $(TOOLS)/venv"; \

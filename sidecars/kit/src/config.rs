@@ -25,6 +25,11 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+/// Sections of the common file of the archive's processes (`config/archive.toml`): the recorder, the service, the feeds.
+pub const ARCHIVE_SECTIONS: [&str; 11] = [
+    "archive", "http", "store", "sql", "replay", "retention", "packets", "users", "recorder", "feeding", "feeds",
+];
+
 /// One mistake: where it is, what it is, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigError {

@@ -54,10 +54,14 @@ Examples:
   fepctl archive sql 'SELECT scid, vcid, count(*) FROM frames GROUP BY scid, vcid ORDER BY 3 DESC'
   fepctl archive sql 'SELECT * FROM packets WHERE apid = 800 ORDER BY rx_tai_ns LIMIT 10' --json")]
     Sql(SqlArgs),
-    /// Have the service copy the archive to a directory or object store
+    /// Have the service copy the archive to one of its places for backups
     Backup(BackupArgs),
-    /// Put an archive together again from a backup, into an empty directory
-    Restore(BackupArgs),
+    /// Put an archive together again from a backup, into the (empty) places of a configuration
+    #[command(after_help = "Runs the fep-archive program; no service may be running on that configuration.
+
+Example:
+  fepctl archive restore file:///backup/fep --config /etc/fep/archive.toml")]
+    Restore(RestoreArgs),
 }
 
 #[derive(Debug, Args)]
@@ -371,11 +375,20 @@ pub(crate) struct SqlArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// The backup: a directory of the service's machine, or an URL of an object store
-    pub(crate) place: String,
+    /// One of the places of `retention.backups` [default: the first]
+    pub(crate) place: Option<String>,
     #[command(flatten)]
     pub(crate) target: Target,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreArgs {
+    /// The backup: file://PATH or s3://BUCKET/PREFIX
+    pub(crate) place: String,
+    /// Configuration of the archive [default: built in]
+    #[arg(long, value_name = "FILE", env = "FEP_ARCHIVE_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
 }

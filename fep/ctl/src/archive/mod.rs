@@ -3,6 +3,7 @@
 pub(crate) mod args;
 mod client;
 mod get;
+mod keeping;
 mod replay;
 mod select;
 mod sql;
@@ -17,7 +18,7 @@ use serde_json::{Value, json};
 use crate::daemon::path_segment;
 use crate::failure::{Failure, output};
 use crate::{figures, times};
-use args::{ArchiveCommand, BackupArgs, GapListArgs, GapsCommand, PlainArgs, QueryArgs};
+use args::{ArchiveCommand, GapListArgs, GapsCommand, PlainArgs, QueryArgs};
 use client::Client;
 
 /// Runs a command.
@@ -29,10 +30,10 @@ pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
         ArchiveCommand::Replay(command) => replay::run(command),
         ArchiveCommand::Gaps(command) => gaps(command),
         ArchiveCommand::Verify(args) => verify::run(args),
-        ArchiveCommand::Scrub(args) => scrub(args),
+        ArchiveCommand::Scrub(args) => keeping::scrub(args),
         ArchiveCommand::Sql(args) => sql::run(args),
-        ArchiveCommand::Backup(args) => copy(args, "backup"),
-        ArchiveCommand::Restore(args) => copy(args, "restore"),
+        ArchiveCommand::Backup(args) => keeping::backup(args),
+        ArchiveCommand::Restore(args) => keeping::restore(args),
     }
 }
 
@@ -230,14 +231,4 @@ fn gap_table(out: &mut impl Write, gaps: &[Value]) -> io::Result<()> {
         )?;
     }
     Ok(())
-}
-
-fn scrub(args: &PlainArgs) -> Result<(), Failure> {
-    let report: Value = Client::of(&args.target)?.post("/v1/scrub", &json!({}))?;
-    print(args.json, &report, |out| writeln!(out, "{}", serde_json::to_string_pretty(&report).unwrap_or_default()))
-}
-
-fn copy(args: &BackupArgs, what: &str) -> Result<(), Failure> {
-    let report: Value = Client::of(&args.target)?.post(&format!("/v1/{what}"), &json!({"place": args.place}))?;
-    print(args.json, &report, |out| writeln!(out, "{}", serde_json::to_string_pretty(&report).unwrap_or_default()))
 }

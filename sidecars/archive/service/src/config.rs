@@ -4,18 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fep_catalogue::{PacketLayouts, StoreConfig};
+use fep_catalogue::{PacketLayouts, RetentionRule, StoreConfig};
+use fep_kit::config::ARCHIVE_SECTIONS;
 use fep_kit::listen::Address;
 use fep_kit::{ConfigErrors, Document};
 use serde::Deserialize;
 
 /// The built-in configuration, with every key explained.
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/archive.toml");
-
-/// Every section that a process of the archive reads from the common file.
-pub const SECTIONS: [&str; 11] = [
-    "archive", "http", "store", "sql", "replay", "retention", "packets", "users", "recorder", "feeding", "feeds",
-];
 
 /// Section `[archive]`: where everything is.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -106,6 +102,34 @@ impl Default for StoreSection {
     }
 }
 
+/// Section `[retention]`: what is kept for how long, where, and where copies go.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Classes of segments; the first that fits holds.
+    pub rules: Vec<RetentionRule>,
+    /// Percent of the disk free, below which a warning is given.
+    pub low_percent: f64,
+    /// Percent free, below which it is an alarm.
+    pub critical_percent: f64,
+    /// Seconds between two rounds of keeping.
+    pub round_s: u64,
+    /// Places that backups may be made to.
+    pub backups: Vec<String>,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> RetentionConfig {
+        RetentionConfig {
+            rules: Vec::new(),
+            low_percent: 10.0,
+            critical_percent: 3.0,
+            round_s: 60,
+            backups: Vec::new(),
+        }
+    }
+}
+
 /// Section `[replay]`: where replays may go.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,6 +157,8 @@ pub struct Config {
     pub sql: SqlConfig,
     /// Where replays may go.
     pub replay: ReplayConfig,
+    /// Keeping.
+    pub retention: RetentionConfig,
     /// Secondary headers of packets, by spacecraft: `[packets.SCID]`.
     pub packets: PacketLayouts,
     /// Addresses, read.
@@ -147,7 +173,7 @@ impl Config {
     /// # Errors
     /// The first mistake, with its place.
     pub fn read(document: &Document) -> Result<Config, ConfigErrors> {
-        document.only(&SECTIONS)?;
+        document.only(&ARCHIVE_SECTIONS)?;
         let http: HttpConfig = document.section("http")?;
         let mut addresses = Vec::new();
         for text in &http.listen {
@@ -164,13 +190,14 @@ impl Config {
             .filter(|mode| *mode <= 0o777)
             .ok_or_else(|| document.mistake("http.socket_mode", "no permissions", "octal, as \"0660\""))?;
         let sql: SqlConfig = document.section("sql")?;
-        let positive: [(&str, usize); 6] = [
+        let positive: [(&str, usize); 7] = [
             ("http.retrievals_max", http.retrievals_max),
             ("http.tails_max", http.tails_max),
             ("sql.rows_max", sql.rows_max as usize),
             ("sql.memory_mib", sql.memory_mib),
             ("sql.queries_max", sql.queries_max),
             ("sql.threads", sql.threads),
+            ("retention.round_s", document.section::<RetentionConfig>("retention")?.round_s as usize),
         ];
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(document.mistake(key, "0", "1 or more"));
@@ -182,7 +209,12 @@ impl Config {
         let StoreSection(store) = document.section("store")?;
         let replay = document.section("replay")?;
         let archive = document.section("archive")?;
-        Ok(Config { archive, http, store, sql, replay, packets, addresses, socket_mode })
+        let retention: RetentionConfig = document.section("retention")?;
+        let marks = 0.0..=100.0;
+        if !marks.contains(&retention.low_percent) || !marks.contains(&retention.critical_percent) {
+            return Err(document.mistake("retention.low_percent", "no part of a disk", "0 to 100"));
+        }
+        Ok(Config { archive, http, store, sql, replay, retention, packets, addresses, socket_mode })
     }
 
     /// How long a query may take.

@@ -5,6 +5,7 @@
 //! | from a query to rows and octets | [`retrieval`] |
 //! | the forms of an answer | [`form`] |
 //! | answers whole, in part, with manifest | [`answer`] |
+//! | scrubs and backups in the background | [`jobs`] |
 //! | replays made from queries | [`replays`] |
 //! | SQL over the indexes | `sql` |
 //! | the HTTP interface | [`api`], [`service`] |
@@ -14,6 +15,7 @@ pub mod answer;
 pub mod api;
 pub mod config;
 pub mod form;
+pub mod jobs;
 pub mod process;
 pub mod replays;
 pub mod retrieval;

@@ -15,6 +15,9 @@ struct Arguments {
     /// Configuration of the archive's processes [default: built in]
     #[arg(long, value_name = "FILE", env = "FEP_ARCHIVE_CONFIG")]
     config: Option<PathBuf>,
+    /// Put the archive together again from a backup, into the (empty) places of the configuration, and end
+    #[arg(long, value_name = "URL", conflicts_with = "check")]
+    restore_from: Option<String>,
     /// Only say what is wrong with the configuration, if anything
     #[arg(long)]
     check: bool,
@@ -47,6 +50,17 @@ fn start(arguments: &Arguments) -> Result<(), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("threads cannot be had: {error}"))?;
+    if let Some(from) = &arguments.restore_from {
+        let mut told = 0;
+        let restored = runtime.block_on(process::restore(&config, from, |report| {
+            if report.objects >= told + 100 {
+                told = report.objects;
+                eprintln!("{} objects, {} octets", report.objects, report.octets);
+            }
+        }))?;
+        println!("restored {} objects, {} octets, {} rows of the catalogue", restored.objects, restored.octets, restored.rows);
+        return Ok(());
+    }
     let result = runtime.block_on(process::run(&document, config, &stop));
     // Retrievals whose client went away may still be reading: they are not waited for.
     runtime.shutdown_background();

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_catalogue::{Catalogue, Ingest, IngestConfig, IngestStep, Store, Tail};
+use fep_catalogue::{
+    Catalogue, DeletionState, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Store, StoreConfig,
+    Tail, Watermarks,
+};
 use fep_feeds::FeedsConfig;
 use fep_kit::access::Access;
 use fep_kit::health::Health;
@@ -17,7 +20,7 @@ use crate::api;
 use crate::config::Config;
 use crate::replays::Replays;
 use crate::retrieval::Archive;
-use crate::service::Service;
+use crate::service::{Service, now_tai_ns};
 
 /// Pause between two rounds of taking in when there was nothing to do.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
@@ -59,13 +62,74 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
     }
     let grace = Duration::from_secs(config.http.stop_grace_s);
     let service = Service::new(config, archive, access, health, metrics, replays.clone())?;
+    let service = Arc::new(service);
     let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
-    let served = serve(listeners, api::router(Arc::new(service)), stop.clone(), grace).await;
+    let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
+    let served = serve(listeners, api::router(service), stop.clone(), grace).await;
     stop.now();
-    let _ = taking_in.await;
+    let _ = tokio::join!(taking_in, keeping);
     // Replays end in order on their threads.
     let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
     served.map_err(|error| format!("serving ended: {error}"))
+}
+
+/// Puts an archive together again from a backup: into the directory, store and database of the configuration, all empty.
+///
+/// # Errors
+/// What keeps it from being put together, in words for the operator.
+pub async fn restore(config: &Config, from: &str, mut progress: impl FnMut(&RestoreReport)) -> Result<RestoreReport, String> {
+    let text = |error: fep_catalogue::Error| error.to_string();
+    let source = StoreConfig { url: from.to_owned(), ..config.store.clone() };
+    let source = Store::open(&source).map_err(text)?;
+    for directory in [config.store.url.strip_prefix("file://"), config.archive.segments.to_str()].into_iter().flatten() {
+        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
+    }
+    let store = Store::open(&config.store).map_err(text)?;
+    let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
+    Keeper::restore(&source, &config.archive.segments, &store, &catalogue, |report| progress(report))
+        .await
+        .map_err(text)
+}
+
+/// Rounds of keeping: deletions that two persons decided, segments whose time on the disk is over, the disk itself.
+async fn keep(service: Arc<Service>, stop: Stop) {
+    let retention = &service.config.retention;
+    let marks = Watermarks { low_percent: retention.low_percent, critical_percent: retention.critical_percent };
+    let every = Duration::from_secs(retention.round_s);
+    while !stop.is_stopping() {
+        if let Err(error) = keep_once(&service, &marks).await {
+            service.health.warning("keeping", error.to_string());
+        } else {
+            service.health.well("keeping");
+        }
+        tokio::select! {
+            () = stop.wait() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+async fn keep_once(service: &Service, marks: &Watermarks) -> Result<(), fep_catalogue::Error> {
+    let keeper = &service.keeper;
+    if let Ok(disk) = keeper.disk(marks) {
+        let free = format!("{} of {} octets are free", disk.free_octets, disk.octets);
+        match disk.level {
+            DiskLevel::Critical => service.health.ill("disk", format!("{free}: recording stops soon")),
+            DiskLevel::Low => service.health.warning("disk", free),
+            DiskLevel::Ok => service.health.well("disk"),
+        }
+    }
+    for deletion in service.archive.catalogue.deletions().await? {
+        if deletion.state == DeletionState::Approved {
+            let gone = keeper.carry_out(&deletion.id, now_tai_ns()).await?;
+            tracing::info!("deletion {}: {gone} segments are gone", deletion.id);
+        }
+    }
+    let moved = keeper.move_to_store(&service.config.retention.rules, now_tai_ns()).await?;
+    if !moved.is_empty() {
+        tracing::info!("{} segments were moved to the object store", moved.len());
+    }
+    Ok(())
 }
 
 /// Where replays may go: nowhere that live data goes, as far as this file tells.

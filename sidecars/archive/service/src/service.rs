@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use fep_catalogue::SegmentState;
+use fep_catalogue::{Keeper, SegmentState};
 use fep_ccsds::time::Tai;
 use fep_kit::Problem;
 use fep_kit::access::Access;
@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Account;
 use crate::config::Config;
+use crate::jobs::Jobs;
 use crate::replays::Replays;
 use crate::retrieval::{Archive, Error};
 
@@ -31,6 +32,10 @@ pub struct Service {
     pub metrics: Metrics,
     /// Replays.
     pub replays: Replays,
+    /// Keeping.
+    pub keeper: Keeper,
+    /// Scrubs and backups.
+    pub jobs: Jobs,
     /// SQL.
     #[cfg(feature = "sql")]
     pub engine: crate::sql::Engine,
@@ -72,13 +77,20 @@ impl Service {
             queries: Arc::new(Semaphore::new(config.sql.queries_max)),
             retrievals: Arc::new(Semaphore::new(config.http.retrievals_max)),
             tails: Arc::new(Semaphore::new(config.http.tails_max)),
-            config,
-            archive,
             access,
             health,
             metrics,
+            keeper: Keeper::new(
+                &config.archive.segments,
+                archive.catalogue.clone(),
+                archive.store.clone(),
+                config.packets.clone(),
+            ),
+            jobs: Jobs::default(),
             replays,
             counters,
+            config,
+            archive,
         })
     }
 

@@ -1,6 +1,7 @@
 //! The HTTP interface, version 1. `GET /openapi.json` describes it; refusals are problem documents (RFC 9457).
 
 mod catalogue;
+mod jobs;
 mod keeping;
 mod params;
 mod replay;
@@ -52,6 +53,11 @@ use crate::service::Service;
         keeping::approve_deletion,
         keeping::refuse_deletion,
         keeping::audit,
+        jobs::jobs,
+        jobs::job,
+        jobs::scrub,
+        jobs::backup,
+        jobs::retention,
         replay::replays,
         replay::replay,
         replay::start,
@@ -83,6 +89,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/deletions/{id}/approve", post(keeping::approve_deletion))
         .route("/v1/deletions/{id}/refuse", post(keeping::refuse_deletion))
         .route("/v1/audit", get(keeping::audit))
+        .route("/v1/jobs", get(jobs::jobs))
+        .route("/v1/jobs/{id}", get(jobs::job))
+        .route("/v1/scrub", post(jobs::scrub))
+        .route("/v1/backup", post(jobs::backup))
+        .route("/v1/retention", get(jobs::retention))
         .route("/v1/replays", get(replay::replays).post(replay::start))
         .route("/v1/replays/{name}", get(replay::replay))
         .route("/v1/replays/{name}/orders", post(replay::order))
