@@ -137,8 +137,9 @@ mod tests {
     const TM: u64 = 1 << 8;
     const AOS: u64 = 1 << 24;
 
+    /// Nothing else came in between, so the ring was silent.
     fn unit(count: u64, ms: i64) -> Unit {
-        Unit { seq: count, count, rx_tai_ns: ms * MS, flags: FrameFlags::empty() }
+        Unit { seq: 0, count, rx_tai_ns: ms * MS, flags: FrameFlags::empty() }
     }
 
     /// Frames a second, as a rate.
@@ -168,7 +169,7 @@ mod tests {
     // REQ: FEP-ARC-040
     #[test]
     fn a_channel_that_had_nothing_to_send_on_a_busy_link_lost_nothing() {
-        let later = Unit { seq: 10 + 5130, ..unit(11, 5130) };
+        let later = Unit { seq: 5130, ..unit(11, 5130) };
         assert_eq!(judge(TM, unit(10, 0), later, per_second(100.0, 1000.0)), Step::Next);
     }
 

@@ -7,22 +7,13 @@ use crate::model::{Cause, Gap, Run};
 pub const ANTENNA_SPREAD_NS: i64 = 2_000_000_000;
 
 /// Whether `runs` of the gap's own channel, whatever the link, hold every unit that is missing in it.
-pub(crate) fn covers(runs: &[Run], gap: &Gap) -> bool {
-    // A run that goes on over the whole gap has all of it, even where nobody knows how many.
-    let over = |run: &Run| {
-        run.first_rx_tai_ns <= gap.start_tai_ns.saturating_add(ANTENNA_SPREAD_NS)
-            && run.last_rx_tai_ns >= gap.stop_tai_ns.saturating_sub(ANTENNA_SPREAD_NS)
-            && !is_edge(run, gap)
-            && holds_edges(run, gap)
-    };
-    if runs.iter().any(over) {
-        return true;
-    }
-    if gap.cause != Cause::Loss || gap.lost >= gap.modulus {
+pub(crate) fn covers<'r>(runs: impl Iterator<Item = &'r Run>, gap: &Gap) -> bool {
+    // After a reset on board nobody knows what is missing.
+    if gap.lost == 0 || gap.cause == Cause::Reset {
         return false;
     }
-    // Offsets into the gap, from 0 to lost - 1, that each run holds.
-    let mut spans: Vec<(u64, u64)> = runs.iter().filter(|run| !is_edge(run, gap)).filter_map(|run| span(run, gap)).collect();
+    // Places in the gap, from 0 to lost, that each run holds.
+    let mut spans: Vec<(u64, u64)> = runs.filter_map(|run| span(run, gap)).collect();
     spans.sort_unstable();
     let mut reached = 0;
     for (from, to) in spans {
@@ -34,39 +25,45 @@ pub(crate) fn covers(runs: &[Run], gap: &Gap) -> bool {
     reached >= gap.lost
 }
 
-/// The runs that end and begin at the gap are the ones that miss its units.
-fn is_edge(run: &Run, gap: &Gap) -> bool {
-    run.channel == gap.channel
-        && (run.last_seq == gap.after_seq || run.first_seq == gap.before_seq)
-}
-
-/// Counts of a run from just before the gap to just after it. A run of less than a turn says by its counts whether it
-/// reaches over; a longer one was there all the time.
-fn holds_edges(run: &Run, gap: &Gap) -> bool {
-    if run.units > gap.modulus {
-        return true;
+/// Which places of the gap, half-open, a run holds.
+///
+/// Counts of few bits come again after a turn, so the unit of the run that has the gap's first count must also have come
+/// at its time: within [`ANTENNA_SPREAD_NS`], and where the counter turns faster, within a quarter of a turn.
+fn span(run: &Run, gap: &Gap) -> Option<(u64, u64)> {
+    let modulus = gap.modulus;
+    let gap_time_ns = (gap.stop_tai_ns - gap.start_tai_ns) as f64;
+    let first_missing_ns = gap.start_tai_ns as f64 + gap_time_ns / (gap.lost + 1) as f64;
+    // Time from unit to unit, of the run where it has two.
+    let interval_ns = match run.units {
+        0 | 1 => gap_time_ns / (gap.lost + 1) as f64,
+        units => (run.last_rx_tai_ns - run.first_rx_tai_ns) as f64 / (units - 1) as f64,
+    };
+    let spread_ns = (ANTENNA_SPREAD_NS as f64).min(interval_ns * modulus as f64 / 4.0);
+    // Number, within the run, of the unit that the gap begins with: congruent to the counts, nearest to the times.
+    let by_count = offset(run.first_count, gap.from_count, modulus) as f64;
+    let by_time = (first_missing_ns - run.first_rx_tai_ns as f64) / interval_ns.max(1.0);
+    let turns = ((by_time - by_count) / modulus as f64).round();
+    let number = by_count + turns * modulus as f64;
+    let is_narrow = interval_ns * (modulus as f64) < 60e9;
+    let off_ns = if is_narrow {
+        (number - by_time).abs() * interval_ns
+    } else {
+        // Such a counter does not turn within a contact: the run only has to be there at the time.
+        let (first, last) = (run.first_rx_tai_ns as f64, run.last_rx_tai_ns as f64);
+        (first - gap.stop_tai_ns as f64).max(gap.start_tai_ns as f64 - last).max(0.0)
+    };
+    if off_ns > spread_ns {
+        return None;
     }
-    let from_first = offset(run.first_count, gap.from_count, gap.modulus);
-    let length = run.units - 1;
-    from_first + gap.lost.saturating_sub(1) <= length
+    let number = number as i64;
+    let from = (-number).max(0) as u64;
+    let to = (run.units as i64 - number).clamp(0, gap.lost as i64) as u64;
+    (from < to).then_some((from, to))
 }
 
 /// How far on `count` is from `from`.
 fn offset(from: u64, count: u64, modulus: u64) -> u64 {
     (count + modulus - from % modulus) % modulus
-}
-
-/// Offsets of the gap that a run holds: half-open.
-fn span(run: &Run, gap: &Gap) -> Option<(u64, u64)> {
-    let modulus = gap.modulus;
-    let to_first = offset(gap.from_count, run.first_count, modulus);
-    let reach = run.units.min(modulus);
-    if to_first < gap.lost {
-        return Some((to_first, (to_first + reach).min(gap.lost)));
-    }
-    // It begins before the gap: how much of it lies within?
-    let before = offset(run.first_count, gap.from_count, modulus);
-    (before < reach).then(|| (0, (reach - before).min(gap.lost)))
 }
 
 /// Units received and lost of one channel over all its receptions together.
@@ -119,4 +116,101 @@ pub(crate) fn count_merged(runs: &mut [Run], same_contact: impl Fn(i64, i64) -> 
         reached = Some(run.clone());
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Channel, Colour, GapState};
+
+    const MS: i64 = 1_000_000;
+    const TM: u64 = 256;
+
+    fn channel(link: u16) -> Channel {
+        Channel { link, session: 0, tfvn: 0, scid: 1, vcid: 0, expedited: false, apid: None }
+    }
+
+    /// Units `from` to `to` (not included) at 100 a second; the unit of count 0 came at 0 s.
+    fn run(link: u16, from: u64, to: u64) -> Run {
+        Run {
+            channel: channel(link),
+            first_seq: from,
+            last_seq: to - 1,
+            first_rx_tai_ns: from as i64 * 10 * MS,
+            last_rx_tai_ns: (to as i64 - 1) * 10 * MS,
+            first_count: from % TM,
+            last_count: (to - 1) % TM,
+            units: to - from,
+            duplicates: 0,
+            modulus: TM,
+            first_flags: 0,
+        }
+    }
+
+    fn gap(from: u64, to: u64) -> Gap {
+        Gap {
+            id: String::new(),
+            ring: String::new(),
+            colour: Colour::Black,
+            series: 0,
+            channel: channel(1),
+            from_count: from % TM,
+            to_count: (to - 1) % TM,
+            lost: to - from,
+            modulus: TM,
+            cause: Cause::Loss,
+            after_seq: from - 1,
+            before_seq: to,
+            start_tai_ns: (from as i64 - 1) * 10 * MS,
+            stop_tai_ns: to as i64 * 10 * MS,
+            state: GapState::Open,
+        }
+    }
+
+    fn is_covered(runs: &[Run], gap: &Gap) -> bool {
+        covers(runs.iter(), gap)
+    }
+
+    // REQ: FEP-ARC-044
+    #[test]
+    fn a_gap_is_covered_by_one_run_over_it_or_by_several_that_meet() {
+        let missing = gap(300, 340);
+        assert!(is_covered(&[run(2, 100, 900)], &missing));
+        assert!(is_covered(&[run(2, 300, 340)], &missing));
+        assert!(is_covered(&[run(2, 290, 320), run(3, 320, 400)], &missing));
+        assert!(is_covered(&[run(3, 320, 400), run(2, 290, 325)], &missing));
+        assert!(!is_covered(&[run(2, 290, 320), run(3, 321, 400)], &missing));
+        assert!(!is_covered(&[run(2, 301, 400)], &missing));
+        assert!(!is_covered(&[], &missing));
+    }
+
+    // REQ: FEP-ARC-044
+    #[test]
+    fn the_same_counts_a_turn_earlier_or_later_cover_nothing() {
+        let missing = gap(600, 640);
+        assert!(!is_covered(&[run(1, 10, 600), run(1, 640, 1400)], &missing));
+        assert!(!is_covered(&[run(2, 300, 500)], &missing));
+        assert!(!is_covered(&[run(2, 850, 900)], &missing));
+    }
+
+    // REQ: FEP-ARC-044
+    #[test]
+    fn a_loss_of_several_turns_is_covered_by_a_run_that_goes_on_over_it() {
+        let missing = gap(300, 1000);
+        assert!(is_covered(&[run(2, 100, 1100)], &missing));
+        assert!(!is_covered(&[run(2, 100, 900)], &missing));
+    }
+
+    // REQ: FEP-ARC-042
+    #[test]
+    fn what_two_antennas_received_counts_once() {
+        let count = |runs: &[Run]| count_merged(&mut runs.to_vec(), |_, _| true);
+        assert_eq!(count(&[run(1, 0, 200), run(1, 230, 600)]), Count { received: 570, lost: 30, resets: 0 });
+        let both = [run(1, 0, 200), run(1, 230, 600), run(2, 100, 210)];
+        assert_eq!(count(&both), Count { received: 580, lost: 20, resets: 0 });
+        let filled = [run(1, 0, 200), run(1, 230, 600), run(2, 100, 260)];
+        assert_eq!(count(&filled), Count { received: 600, lost: 0, resets: 0 });
+        assert_eq!(count(&[run(1, 0, 900), run(2, 300, 400)]), Count { received: 900, lost: 0, resets: 0 });
+        assert_eq!(count(&[run(1, 0, 900), run(2, 300, 1400)]), Count { received: 1400, lost: 0, resets: 0 });
+    }
 }

@@ -356,12 +356,8 @@ fn unsealed_start(archive: &Path, stream: &Stream) -> Result<Start, Error> {
 }
 
 /// Stores the index files of a segment and says what the catalogue is to know.
-async fn keep_index(store: &Store, built: Built) -> Result<(Segment, Summary), Error> {
-    let Built { facts, index, damage } = built;
-    let BuiltIndex { frames, packets, summary, skipped } = index;
-    if skipped > 0 {
-        tracing::warn!("segment {}: {skipped} records are neither frames nor packets", facts.id());
-    }
+async fn keep_index(store: &Store, built: SegmentIndex) -> Result<(Segment, Summary), Error> {
+    let SegmentIndex { facts, frames, packets, summary, damage } = built;
     let first_rx = summary.rx_tai_ns.map_or(0, |(first, _)| first);
     let frames_index = keep_file(store, &facts, "frames", first_rx, frames).await?;
     let packets_index = keep_file(store, &facts, "packets", first_rx, packets).await?;
@@ -412,10 +408,10 @@ pub(crate) async fn index_again(
     keep_index(store, built).await.map(|_| ())
 }
 
-async fn build_file(path: PathBuf, layouts: Arc<PacketLayouts>) -> Result<Built, Error> {
+async fn build_file(path: PathBuf, layouts: Arc<PacketLayouts>) -> Result<SegmentIndex, Error> {
     tokio::task::spawn_blocking(move || {
         let file = File::open(&path).map_err(Error::io("open", &path))?;
-        build(file, &path, layouts)
+        build_index(file, &path, layouts)
     })
     .await?
 }
@@ -424,24 +420,36 @@ async fn build_object(
     store: &Store,
     key: &str,
     layouts: Arc<PacketLayouts>,
-) -> Result<(Built, StoredObject), Error> {
+) -> Result<(SegmentIndex, StoredObject), Error> {
     let (octets, name) = (store.get(key).await?, key.to_owned());
     tokio::task::spawn_blocking(move || {
         let sha256 = Sha256::digest(&octets).into();
-        let built = build(octets.as_ref(), Path::new(&name), layouts)?;
+        let built = build_index(octets.as_ref(), Path::new(&name), layouts)?;
         Ok((built, StoredObject { key: name, octets: octets.len() as u64, sha256 }))
     })
     .await?
 }
 
-struct Built {
-    facts: SegmentFacts,
-    index: BuiltIndex,
+/// Index and summary of one sealed segment, made and not yet stored.
+#[derive(Debug)]
+pub struct SegmentIndex {
+    /// What its footer says.
+    pub facts: SegmentFacts,
+    /// Parquet file of frames and its rows; `None` without a frame.
+    pub frames: Option<ParquetBytes>,
+    /// Parquet file of packets and its rows; `None` without a packet.
+    pub packets: Option<ParquetBytes>,
+    /// What the catalogue keeps of it.
+    pub summary: Summary,
     /// What does not hold its checksum, if anything.
-    damage: Option<String>,
+    pub damage: Option<String>,
 }
 
-fn build<S: ReadAt>(source: S, path: &Path, layouts: Arc<PacketLayouts>) -> Result<Built, Error> {
+/// Makes the index of a sealed segment. `path` is for messages.
+///
+/// # Errors
+/// Not a sealed segment; the file. What is damaged in it is left out and said in [`SegmentIndex::damage`].
+pub fn build_index<S: ReadAt>(source: S, path: &Path, layouts: Arc<PacketLayouts>) -> Result<SegmentIndex, Error> {
     let octets = source.len().map_err(Error::io("read the length of", path))?;
     let mut reader = SegmentReader::of(source, path)?;
     let Some(footer) = reader.footer().cloned() else {
@@ -474,7 +482,11 @@ fn build<S: ReadAt>(source: S, path: &Path, layouts: Arc<PacketLayouts>) -> Resu
     let damage = (damaged_records > footer.damaged_records).then(|| {
         format!("{} records are in blocks that do not hold", damaged_records - footer.damaged_records)
     });
-    Ok(Built { facts, index: builder.finish()?, damage })
+    let BuiltIndex { frames, packets, summary, skipped } = builder.finish()?;
+    if skipped > 0 {
+        tracing::warn!("segment {}: {skipped} records are neither frames nor packets", facts.id());
+    }
+    Ok(SegmentIndex { facts, frames, packets, summary, damage })
 }
 
 fn facts_of(footer: &Footer, file_octets: u64) -> SegmentFacts {

@@ -28,8 +28,8 @@ mod store;
 pub use continuity::{Rates, Step, Unit, judge};
 pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
-pub use index::{FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, Record, Summary, Tail, TailSnapshot, UtcUs};
-pub use ingest::{Ingest, IngestConfig, IngestStep};
+pub use index::{FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary, Tail, TailSnapshot, UtcUs};
+pub use ingest::{Ingest, IngestConfig, IngestStep, SegmentIndex, build_index};
 pub use keep::{
     BackupReport, DiskLevel, DiskState, Due, Keeper, RestoreReport, RetentionRule, ScrubFinding, ScrubReport, Watermarks,
 };

@@ -16,11 +16,11 @@ mod tail;
 
 pub use builder::Record;
 pub use columns::{FrameRow, PacketRow, UtcUs};
+pub use parquet_file::ParquetBytes;
 pub use summary::Summary;
 pub use tail::{NOT_IN_A_SEGMENT, Tail, TailSnapshot};
 
 pub(crate) use builder::{BuiltIndex, IndexBuilder};
-pub(crate) use parquet_file::ParquetBytes;
 pub(crate) use tail::TailRows;
 
 /// Version of the columns; part of the path, so that two versions can lie side by side.

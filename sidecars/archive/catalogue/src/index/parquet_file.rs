@@ -33,10 +33,13 @@ const DELTA_CODED: [&str; 8] = [
 const PAGE_STATISTICS: [&str; 6] = ["seq", "rx_tai_ns", "rx_utc", "scid", "vcid", "apid"];
 const INCOMPRESSIBLE: &str = "digest";
 
-/// A finished file.
-pub(crate) struct ParquetBytes {
-    pub(crate) octets: Vec<u8>,
-    pub(crate) rows: u64,
+/// A finished Parquet file in memory.
+#[derive(Debug, Clone)]
+pub struct ParquetBytes {
+    /// The file.
+    pub octets: Vec<u8>,
+    /// Its rows.
+    pub rows: u64,
 }
 
 pub(crate) struct ParquetWriter {

@@ -1,11 +1,13 @@
 //! Gaps: asking for them, what people do about them, and noticing that their data are here.
 
+use std::collections::HashMap;
+
 use sqlx::{Any, Transaction};
 
 use super::rows::{self, int, name, text};
 use super::{Catalogue, audit};
 use crate::coverage::{ANTENNA_SPREAD_NS, covers};
-use crate::model::{Channel, Gap, GapState, GapStep, Run};
+use crate::model::{Channel, Colour, Gap, GapState, GapStep, Run};
 use crate::{Error, Summary};
 
 /// Whose gaps. A field that is `None` takes all.
@@ -166,7 +168,7 @@ pub(super) async fn fill(
         summary.runs.iter().map(|run| run.channel.scid).collect();
     for scid in spacecraft {
         let found = sqlx::query(
-            "SELECT * FROM gaps WHERE scid = $1 AND state <> 'filled' AND stop_rx >= $2 AND start_rx <= $3",
+            "SELECT * FROM gaps WHERE scid = $1 AND state <> 'filled' AND stop_rx >= $2 AND start_rx <= $3 ORDER BY id",
         )
         .bind(i64::from(scid))
         .bind(first_rx.saturating_sub(ANTENNA_SPREAD_NS))
@@ -174,10 +176,20 @@ pub(super) async fn fill(
         .fetch_all(&mut **transaction)
         .await
         .map_err(Error::sql("looking for gaps to fill"))?;
-        for row in &found {
-            let gap = rows::gap(row)?;
-            let runs = runs_over(transaction, &gap).await?;
-            if covers(&runs, &gap) {
+        let gaps = found.iter().map(rows::gap).collect::<Result<Vec<_>, _>>()?;
+        let (Some(from), Some(to)) =
+            (gaps.iter().map(|gap| gap.start_tai_ns).min(), gaps.iter().map(|gap| gap.stop_tai_ns).max())
+        else {
+            continue;
+        };
+        let runs = runs_over(transaction, scid, from, to).await?;
+        for gap in gaps {
+            let near = |run: &&Run| {
+                run.first_rx_tai_ns <= gap.stop_tai_ns.saturating_add(ANTENNA_SPREAD_NS)
+                    && run.last_rx_tai_ns >= gap.start_tai_ns.saturating_sub(ANTENNA_SPREAD_NS)
+            };
+            let of_channel = runs.get(&(gap.colour, anywhere(gap.channel))).into_iter().flatten();
+            if covers(of_channel.filter(near), &gap) {
                 let step = GapStep {
                     at_tai_ns: now_tai_ns,
                     person: "catalogue".to_owned(),
@@ -192,24 +204,31 @@ pub(super) async fn fill(
     Ok(())
 }
 
-/// Runs of the same channel over a gap's time, by any link and ring of the same colour.
-async fn runs_over(transaction: &mut Transaction<'static, Any>, gap: &Gap) -> Result<Vec<Run>, Error> {
-    let Channel { session, tfvn, scid, vcid, expedited, apid, .. } = gap.channel;
+/// A channel by whatever link.
+fn anywhere(channel: Channel) -> Channel {
+    Channel { link: 0, ..channel }
+}
+
+/// Runs of a spacecraft over a span of time, by any link and ring, by colour and channel.
+async fn runs_over(
+    transaction: &mut Transaction<'static, Any>,
+    scid: u16,
+    from: i64,
+    to: i64,
+) -> Result<HashMap<(Colour, Channel), Vec<Run>>, Error> {
     let found = sqlx::query(
-        "SELECT * FROM runs WHERE scid = $1 AND vcid = $2 AND apid = $3 AND first_rx <= $4 AND last_rx >= $5 AND \
-         session = $6 AND tfvn = $7 AND expedited = $8 AND colour = $9 ORDER BY first_rx, link, first_seq",
+        "SELECT * FROM runs WHERE scid = $1 AND first_rx <= $2 AND last_rx >= $3 ORDER BY first_rx, link, first_seq",
     )
     .bind(i64::from(scid))
-    .bind(i64::from(vcid))
-    .bind(apid.map_or(-1, i64::from))
-    .bind(gap.stop_tai_ns.saturating_add(ANTENNA_SPREAD_NS))
-    .bind(gap.start_tai_ns.saturating_sub(ANTENNA_SPREAD_NS))
-    .bind(i64::from(session))
-    .bind(i64::from(tfvn))
-    .bind(i64::from(expedited))
-    .bind(gap.colour.name())
+    .bind(to.saturating_add(ANTENNA_SPREAD_NS))
+    .bind(from.saturating_sub(ANTENNA_SPREAD_NS))
     .fetch_all(&mut **transaction)
     .await
-    .map_err(Error::sql("looking for the data of a gap"))?;
-    found.iter().map(rows::run).collect()
+    .map_err(Error::sql("looking for the data of gaps"))?;
+    let mut runs: HashMap<_, Vec<Run>> = HashMap::new();
+    for row in &found {
+        let run = rows::run(row)?;
+        runs.entry((name(row, "colour")?, anywhere(run.channel))).or_default().push(run);
+    }
+    Ok(runs)
 }

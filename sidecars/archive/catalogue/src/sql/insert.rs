@@ -21,14 +21,6 @@ pub enum Inserted {
     Known,
 }
 
-/// A break and the ring it is of: what a row of gaps is made from.
-struct Found<'a> {
-    ring: &'a str,
-    colour: &'a str,
-    series: u64,
-    found: &'a Break,
-}
-
 impl Catalogue {
     /// Puts a sealed segment and what was found in it into the catalogue. A second time changes nothing.
     ///
@@ -53,11 +45,7 @@ impl Catalogue {
         insert_segment(&mut transaction, segment).await?;
         insert_presences(&mut transaction, &id, summary).await?;
         insert_runs(&mut transaction, segment, summary).await?;
-        let facts = &segment.facts;
-        for found in &summary.breaks {
-            let found = Found { ring: &facts.ring, colour: facts.colour.name(), series: facts.series, found };
-            upsert_gap(&mut transaction, &found).await?;
-        }
+        upsert_gaps(&mut transaction, segment, segment.facts.series, &summary.breaks).await?;
         join_neighbours(&mut transaction, segment, summary).await?;
         if let Some((from, to)) = summary.rx_tai_ns {
             super::gaps::fill(&mut transaction, summary, from, to, now_tai_ns).await?;
@@ -160,20 +148,57 @@ async fn insert_runs(
     segment: &Segment,
     summary: &Summary,
 ) -> Result<(), Error> {
+    const COLUMNS: usize = 21;
     let facts = &segment.facts;
     let id = facts.id().0;
-    for run in &summary.runs {
-        let channel = &run.channel;
-        sqlx::query(
-            "INSERT INTO runs (segment_id, ring, colour, series, link, session, tfvn, scid, vcid, expedited, \
-             apid, first_seq, last_seq, first_rx, last_rx, first_count, last_count, units, duplicates, \
-             modulus, first_flags) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-             $16, $17, $18, $19, $20, $21)",
-        )
-        .bind(&id)
-        .bind(&facts.ring)
-        .bind(facts.colour.name())
-        .bind(facts.series as i64)
+    for runs in summary.runs.chunks(ROWS_PER_STATEMENT) {
+        let sql = format!(
+            "INSERT INTO runs (segment_id, ring, colour, series, link, session, tfvn, scid, vcid, expedited, apid, \
+             first_seq, last_seq, first_rx, last_rx, first_count, last_count, units, duplicates, modulus, \
+             first_flags) VALUES {}",
+            places(runs.len(), COLUMNS)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for run in runs {
+            query = query
+                .bind(&id)
+                .bind(&facts.ring)
+                .bind(facts.colour.name())
+                .bind(facts.series as i64);
+            query = bind_channel(query, &run.channel)
+                .bind(run.first_seq as i64)
+                .bind(run.last_seq as i64)
+                .bind(run.first_rx_tai_ns)
+                .bind(run.last_rx_tai_ns)
+                .bind(run.first_count as i64)
+                .bind(run.last_count as i64)
+                .bind(run.units as i64)
+                .bind(run.duplicates as i64)
+                .bind(run.modulus as i64)
+                .bind(i64::from(run.first_flags));
+        }
+        query.execute(&mut **transaction).await.map_err(Error::sql("inserting runs"))?;
+    }
+    Ok(())
+}
+
+/// Rows of one statement: a round trip for each would take longer than all the rest.
+const ROWS_PER_STATEMENT: usize = 64;
+
+/// `($1, $2, …), ($n, …)` for so many rows and columns.
+fn places(rows: usize, columns: usize) -> String {
+    let row = |row: usize| {
+        let places: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        format!("({})", places.join(", "))
+    };
+    (0..rows).map(row).collect::<Vec<_>>().join(", ")
+}
+
+type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
+
+/// Link, session, tfvn, scid, vcid, expedited, apid, in the order of the columns of `runs` and `gaps`.
+fn bind_channel<'q>(query: Query<'q>, channel: &Channel) -> Query<'q> {
+    query
         .bind(i64::from(channel.link))
         .bind(i64::from(channel.session))
         .bind(i64::from(channel.tfvn))
@@ -181,21 +206,6 @@ async fn insert_runs(
         .bind(i64::from(channel.vcid))
         .bind(i64::from(channel.expedited))
         .bind(channel.apid.map_or(-1, i64::from))
-        .bind(run.first_seq as i64)
-        .bind(run.last_seq as i64)
-        .bind(run.first_rx_tai_ns)
-        .bind(run.last_rx_tai_ns)
-        .bind(run.first_count as i64)
-        .bind(run.last_count as i64)
-        .bind(run.units as i64)
-        .bind(run.duplicates as i64)
-        .bind(run.modulus as i64)
-        .bind(i64::from(run.first_flags))
-        .execute(&mut **transaction)
-        .await
-        .map_err(Error::sql("inserting a run"))?;
-    }
-    Ok(())
 }
 
 /// Derives again the gaps that lead into and out of a new segment, and those that lead over it.
@@ -324,15 +334,14 @@ async fn join(
     let rates = if before_series == series { Rates::of(before) } else { Rates::default() };
     let (last, next) = (before.last_unit(), after.first_unit());
     let step = if comparable { judge(after.modulus, last, next, rates) } else { Step::Next };
-    let (ring, colour, series) = (facts.ring.as_str(), facts.colour.name(), *series);
     match step {
         Step::Gap { lost, cause } => {
             let found = Break { channel: after.channel, modulus: after.modulus, last, next, lost, cause };
-            upsert_gap(transaction, &Found { ring, colour, series, found: &found }).await
+            upsert_gaps(transaction, segment, *series, &[found]).await
         }
         Step::Next | Step::Duplicate => {
             // What was taken for a gap while this segment was missing. A gap that somebody worked on stays, as filled.
-            let id = gap_id(colour, ring, series, next.seq);
+            let id = gap_id(facts.colour.name(), &facts.ring, *series, next.seq);
             sqlx::query("DELETE FROM gaps WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM gap_steps WHERE gap_id = $1)")
                 .bind(&id)
                 .execute(&mut **transaction)
@@ -390,41 +399,43 @@ fn gap_id(colour: &str, ring: &str, series: u64, before_seq: u64) -> String {
     format!("{colour}/{ring}/{series:016x}-{before_seq}")
 }
 
-async fn upsert_gap(transaction: &mut Transaction<'static, Any>, gap: &Found<'_>) -> Result<(), Error> {
-    let Break { channel, modulus, last, next, lost, cause } = gap.found;
-    let from_count = (last.count + 1) % modulus;
-    let to_count = (next.count + modulus - 1) % modulus;
-    sqlx::query(
-        "INSERT INTO gaps (id, ring, colour, series, link, session, tfvn, scid, vcid, expedited, apid, \
-         from_count, to_count, lost, modulus, cause, after_seq, before_seq, start_rx, stop_rx, state) VALUES \
-         ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
-         ON CONFLICT (id) DO UPDATE SET from_count = excluded.from_count, to_count = excluded.to_count, \
-         lost = excluded.lost, modulus = excluded.modulus, cause = excluded.cause, \
-         after_seq = excluded.after_seq, start_rx = excluded.start_rx, stop_rx = excluded.stop_rx",
-    )
-    .bind(gap_id(gap.colour, gap.ring, gap.series, next.seq))
-    .bind(gap.ring)
-    .bind(gap.colour)
-    .bind(gap.series as i64)
-    .bind(i64::from(channel.link))
-    .bind(i64::from(channel.session))
-    .bind(i64::from(channel.tfvn))
-    .bind(i64::from(channel.scid))
-    .bind(i64::from(channel.vcid))
-    .bind(i64::from(channel.expedited))
-    .bind(channel.apid.map_or(-1, i64::from))
-    .bind(from_count as i64)
-    .bind(to_count as i64)
-    .bind(*lost as i64)
-    .bind(*modulus as i64)
-    .bind(cause.name())
-    .bind(last.seq as i64)
-    .bind(next.seq as i64)
-    .bind(last.rx_tai_ns)
-    .bind(next.rx_tai_ns)
-    .bind(GapState::Open.name())
-    .execute(&mut **transaction)
-    .await
-    .map_err(Error::sql("inserting a gap"))?;
+async fn upsert_gaps(
+    transaction: &mut Transaction<'static, Any>,
+    segment: &Segment,
+    series: u64,
+    breaks: &[Break],
+) -> Result<(), Error> {
+    const COLUMNS: usize = 21;
+    let (ring, colour) = (segment.facts.ring.as_str(), segment.facts.colour.name());
+    for breaks in breaks.chunks(ROWS_PER_STATEMENT) {
+        let sql = format!(
+            "INSERT INTO gaps (id, ring, colour, series, link, session, tfvn, scid, vcid, expedited, apid, \
+             from_count, to_count, lost, modulus, cause, after_seq, before_seq, start_rx, stop_rx, state) VALUES {} \
+             ON CONFLICT (id) DO UPDATE SET from_count = excluded.from_count, to_count = excluded.to_count, \
+             lost = excluded.lost, modulus = excluded.modulus, cause = excluded.cause, \
+             after_seq = excluded.after_seq, start_rx = excluded.start_rx, stop_rx = excluded.stop_rx",
+            places(breaks.len(), COLUMNS)
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for Break { channel, modulus, last, next, lost, cause } in breaks {
+            query = query
+                .bind(gap_id(colour, ring, series, next.seq))
+                .bind(ring)
+                .bind(colour)
+                .bind(series as i64);
+            query = bind_channel(query, channel)
+                .bind(((last.count + 1) % modulus) as i64)
+                .bind(((next.count + modulus - 1) % modulus) as i64)
+                .bind(*lost as i64)
+                .bind(*modulus as i64)
+                .bind(cause.name())
+                .bind(last.seq as i64)
+                .bind(next.seq as i64)
+                .bind(last.rx_tai_ns)
+                .bind(next.rx_tai_ns)
+                .bind(GapState::Open.name());
+        }
+        query.execute(&mut **transaction).await.map_err(Error::sql("inserting gaps"))?;
+    }
     Ok(())
 }

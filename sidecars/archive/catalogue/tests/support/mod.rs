@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "every test program uses its own part")]
 
-pub mod postgres;
+pub(crate) mod postgres;
 
 use std::path::{Path, PathBuf};
 
@@ -15,21 +15,21 @@ use fep_ccsds::record::{
 use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
 
 /// 2026-11-26T00:00:00 UTC, about, in TAI nanoseconds since 1958.
-pub const START: i64 = 2_174_256_037_000_000_000;
-pub const MS: i64 = 1_000_000;
-pub const SERIES: u64 = 0x1234;
-pub const SCID: u16 = 673;
+pub(crate) const START: i64 = 2_174_256_037_000_000_000;
+pub(crate) const MS: i64 = 1_000_000;
+pub(crate) const SERIES: u64 = 0x1234;
+pub(crate) const SCID: u16 = 673;
 
 /// A transfer frame as a ring would bring it.
 #[derive(Debug, Clone)]
-pub struct TestFrame {
-    pub record: FrameRecord,
-    pub rx_tai_ns: i64,
-    pub octets: Vec<u8>,
+pub(crate) struct TestFrame {
+    pub(crate) record: FrameRecord,
+    pub(crate) rx_tai_ns: i64,
+    pub(crate) octets: Vec<u8>,
 }
 
 /// A good TM frame whose octets depend on channel and count alone, as two antennas would receive it.
-pub fn tm_frame(link: u16, vcid: u8, count: u64, rx_tai_ns: i64) -> TestFrame {
+pub(crate) fn tm_frame(link: u16, vcid: u8, count: u64, rx_tai_ns: i64) -> TestFrame {
     let gvcid = Gvcid { tfvn: 0, scid: SCID, vcid };
     let mut octets = vec![vcid; 96];
     octets[..8].copy_from_slice(&count.to_be_bytes());
@@ -48,7 +48,7 @@ pub fn tm_frame(link: u16, vcid: u8, count: u64, rx_tai_ns: i64) -> TestFrame {
 }
 
 /// A frame that nothing vouches for.
-pub fn bad_frame(link: u16, rx_tai_ns: i64) -> TestFrame {
+pub(crate) fn bad_frame(link: u16, rx_tai_ns: i64) -> TestFrame {
     TestFrame {
         record: FrameRecord {
             flags: FrameFlags::UNCORRECTABLE,
@@ -63,7 +63,7 @@ pub fn bad_frame(link: u16, rx_tai_ns: i64) -> TestFrame {
 }
 
 /// Writes sealed segments of one stream, one after the other.
-pub struct Recorder {
+pub(crate) struct Recorder {
     archive: PathBuf,
     stream: Stream,
     next: Position,
@@ -72,7 +72,7 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    pub fn new(archive: &Path, ring: &str) -> Recorder {
+    pub(crate) fn new(archive: &Path, ring: &str) -> Recorder {
         Recorder {
             archive: archive.to_owned(),
             stream: Stream::new(fep_bus::Colour::Black, ring),
@@ -96,7 +96,7 @@ impl Recorder {
     }
 
     /// One sealed segment of these frames.
-    pub fn frames(&mut self, frames: &[TestFrame]) -> PathBuf {
+    pub(crate) fn frames(&mut self, frames: &[TestFrame]) -> PathBuf {
         self.records(frames.iter().map(|frame| {
             let (flags, words) = frame.record.to_words();
             let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
@@ -105,7 +105,7 @@ impl Recorder {
     }
 
     /// One sealed segment of these packets.
-    pub fn packets(&mut self, packets: &[(PacketRecord, i64, Vec<u8>)]) -> PathBuf {
+    pub(crate) fn packets(&mut self, packets: &[(PacketRecord, i64, Vec<u8>)]) -> PathBuf {
         self.records(packets.iter().map(|(record, rx_tai_ns, octets)| {
             let (flags, words) = record.to_words();
             let tag = Tag { kind: KIND_PACKET, flags, rx_tai_ns: *rx_tai_ns, pub_tai_ns: *rx_tai_ns, words };
@@ -113,58 +113,79 @@ impl Recorder {
         }))
     }
 
-    fn records<'a>(&mut self, records: impl Iterator<Item = (Tag, &'a [u8])>) -> PathBuf {
-        let header = self.header();
-        let name = header.name();
-        let mut writer = SegmentWriter::create(&self.archive, header).unwrap();
+    /// A segment of these frames that is not sealed yet.
+    pub(crate) fn growing(&mut self, frames: &[TestFrame]) -> SegmentWriter {
+        let mut writer = self.begin();
+        for frame in frames {
+            let (flags, words) = frame.record.to_words();
+            let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
+            writer.record(tag, &frame.octets).unwrap();
+        }
+        writer.flush().unwrap();
+        writer
+    }
+
+    fn begin(&self) -> SegmentWriter {
+        let mut writer = SegmentWriter::create(&self.archive, self.header()).unwrap();
         writer.set_block_len(4096);
+        writer
+    }
+
+    fn records<'a>(&mut self, records: impl Iterator<Item = (Tag, &'a [u8])>) -> PathBuf {
+        let mut writer = self.begin();
         for (tag, octets) in records {
             writer.record(tag, octets).unwrap();
         }
-        self.next = writer.position();
+        self.seal(writer)
+    }
+
+    /// Seals a segment.
+    pub(crate) fn seal(&mut self, writer: SegmentWriter) -> PathBuf {
+        let end = writer.position();
         let (path, footer) = writer.seal(self.chain).unwrap();
+        self.next = end;
         self.chain = Chain(footer.chain);
-        self.previous = Some(name);
+        self.previous = Some(footer.name());
         path
     }
 }
 
 /// An archive in a temporary directory with a catalogue in SQLite.
-pub struct Archive {
-    pub directory: tempfile::TempDir,
-    pub catalogue: Catalogue,
-    pub store: Store,
-    pub ingest: Ingest,
+pub(crate) struct Archive {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) store: Store,
+    pub(crate) ingest: Ingest,
 }
 
 impl Archive {
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.directory.path()
     }
 }
 
-pub fn layouts() -> PacketLayouts {
+pub(crate) fn layouts() -> PacketLayouts {
     serde_json::from_str(
         r#"{"673": {"all": {"kind": "pus_c", "time": {"code": "cuc", "coarse_octets": 4, "fine_octets": 3}}}}"#,
     )
     .unwrap()
 }
 
-pub async fn catalogue_at(directory: &Path) -> Catalogue {
+pub(crate) async fn catalogue_at(directory: &Path) -> Catalogue {
     Catalogue::open(&format!("sqlite://{}/catalogue.sqlite3", directory.display())).await.unwrap()
 }
 
-pub fn ingest_config(archive: &Path) -> IngestConfig {
+pub(crate) fn ingest_config(archive: &Path) -> IngestConfig {
     IngestConfig { archive: archive.to_owned(), bus: None, tail: false, packets: layouts() }
 }
 
-pub async fn archive() -> Archive {
+pub(crate) async fn archive() -> Archive {
     let directory = tempfile::tempdir().unwrap();
     let catalogue = catalogue_at(directory.path()).await;
     archive_with(directory, catalogue).await
 }
 
-pub async fn archive_with(directory: tempfile::TempDir, catalogue: Catalogue) -> Archive {
+pub(crate) async fn archive_with(directory: tempfile::TempDir, catalogue: Catalogue) -> Archive {
     let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
     let ingest = Ingest::open(ingest_config(directory.path()), catalogue.clone(), store.clone()).await.unwrap();
     Archive { directory, catalogue, store, ingest }

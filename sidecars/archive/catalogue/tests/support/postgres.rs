@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub struct Server {
+pub(crate) struct Server {
     directory: tempfile::TempDir,
     process: Child,
 }
@@ -14,7 +14,7 @@ impl Server {
     ///
     /// # Panics
     /// When PostgreSQL is not installed (`apt-get install postgresql`; `make test` does it) or does not start.
-    pub fn start() -> Server {
+    pub(crate) fn start() -> Server {
         let programs = programs();
         let directory = tempfile::tempdir().unwrap();
         let data = directory.path().join("data");
@@ -84,7 +84,7 @@ impl Server {
     }
 
     /// URL of a new, empty database.
-    pub fn database(&self, name: &str) -> String {
+    pub(crate) fn database(&self, name: &str) -> String {
         let made = Command::new(programs().join("createdb"))
             .arg("-h")
             .arg(self.directory.path())
