@@ -2,9 +2,11 @@
 
 use crate::Case;
 
+pub mod archive_query;
 pub mod bus;
 pub mod chain;
 pub mod engine;
+pub mod index;
 pub mod net;
 pub mod replay;
 pub mod rs;
@@ -13,9 +15,11 @@ pub mod sync;
 /// Every case, in the order of printing.
 pub fn all() -> Vec<Case> {
     let mut cases = Vec::new();
+    cases.extend(archive_query::cases());
     cases.extend(bus::cases());
     cases.extend(chain::cases());
     cases.extend(engine::cases());
+    cases.extend(index::cases());
     cases.extend(net::cases());
     cases.extend(replay::cases());
     cases.extend(rs::cases());

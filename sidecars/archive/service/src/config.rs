@@ -223,3 +223,59 @@ impl Config {
         Duration::from_secs(self.sql.timeout_s)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigErrors> {
+        Config::read(&Document::from_text("archive.toml", text)?)
+    }
+
+    // REQ: FEP-ARCS-014
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let documented = read(DEFAULT_TOML).expect("the file that explains every key is right");
+        let plain = read("").expect("nothing said is nothing wrong");
+        assert_eq!(documented.archive, plain.archive);
+        assert_eq!(documented.http, plain.http);
+        assert_eq!(documented.store, plain.store);
+        assert_eq!(documented.sql, plain.sql);
+        assert_eq!(documented.replay, plain.replay);
+        assert_eq!(documented.retention, plain.retention);
+        assert_eq!(documented.packets, plain.packets);
+    }
+
+    #[test]
+    fn the_documented_file_names_every_key_of_the_service() {
+        for (section, keys) in [
+            ("archive", &["segments", "rings", "database", "log"][..]),
+            ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
+            ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
+            ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
+            ("replay", &["receivers", "operational", "rings", "red_over_network"]),
+            ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups"]),
+        ] {
+            let table: toml::Table = DEFAULT_TOML.parse().expect("TOML");
+            let told: Vec<&String> = table[section].as_table().expect("a section").keys().collect();
+            for key in keys {
+                assert!(told.iter().any(|told| told == key), "{section}.{key} is not explained");
+            }
+            assert_eq!(told.len(), keys.len(), "{section}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_at_its_key() {
+        for (text, told) in [
+            ("[http]\nlisten = [\"localhost:80\"]\n", "archive.toml:2:1: http.listen: \"localhost:80\" is neither"),
+            ("[http]\nsocket_mode = \"rw\"\n", "archive.toml:2:1: http.socket_mode: no permissions"),
+            ("[sql]\nthreads = 0\n", "archive.toml:2:1: sql.threads: 0 (allowed: 1 or more)"),
+            ("[retention]\nlow_percent = 120.0\n", "archive.toml:2:1: retention.low_percent: no part of a disk"),
+            ("[sequel]\n", "archive.toml:1:2: sequel: unknown section"),
+        ] {
+            let refused = read(text).expect_err(text).to_string();
+            assert!(refused.starts_with(told), "{refused}");
+        }
+    }
+}

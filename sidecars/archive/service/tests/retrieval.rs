@@ -11,7 +11,7 @@ use fep_segments::{SegmentHeader, SegmentWriter, Stream};
 use hyper::{Method, StatusCode};
 use served::Served;
 use sha2::{Digest, Sha256};
-use support::{MS, Recorder, SCID, START, TestFrame, bad_frame, tm_frame};
+use support::{MS, Recorder, SCID, SERIES, START, TestFrame, bad_frame, tm_frame};
 
 /// A PUS packet with a CUC time, as the layouts of the tests have it.
 fn packet(apid: u16, count: u16, service: u8, subtype: u8, onboard_s: u32, rx_tai_ns: i64) -> (PacketRecord, i64, Vec<u8>) {
@@ -306,7 +306,7 @@ async fn frames_in_a_segment_that_still_grows_are_served_as_those_in_sealed_ones
         schema: "ccsds.v1".to_owned(),
         id: 99,
         instance: 7,
-        series: support::SERIES,
+        series: SERIES,
         base: Position { seq: 1, pos: 0, payload: 0 },
         created_unix_ns: 1_000_000_000,
         previous: None,

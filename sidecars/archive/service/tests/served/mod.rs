@@ -18,37 +18,37 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `fep-archive`. Dropping it kills it.
-pub struct Served {
+pub(crate) struct Served {
     child: Child,
     address: String,
-    pub socket: PathBuf,
-    pub directory: tempfile::TempDir,
+    pub(crate) socket: PathBuf,
+    pub(crate) directory: tempfile::TempDir,
 }
 
 /// An answer.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
     /// Whether the connection broke before the end of the body.
-    pub broken: bool,
+    pub(crate) broken: bool,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    pub fn lines(&self) -> Vec<Value> {
+    pub(crate) fn lines(&self) -> Vec<Value> {
         self.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
     }
 }
@@ -56,7 +56,7 @@ impl Answer {
 impl Served {
     /// Starts the service over the segments in `directory/segments`, with more configuration, and waits until it has
     /// taken in so many segments.
-    pub async fn start(directory: tempfile::TempDir, more: &str, segments: u64) -> Served {
+    pub(crate) async fn start(directory: tempfile::TempDir, more: &str, segments: u64) -> Served {
         let root = directory.path();
         std::fs::create_dir_all(root.join("segments")).unwrap();
         let socket = root.join("archive.sock");
@@ -108,35 +108,35 @@ impl Served {
         }
     }
 
-    pub fn root(&self) -> &Path {
+    pub(crate) fn root(&self) -> &Path {
         self.directory.path()
     }
 
-    pub fn tcp(&self) -> &str {
+    pub(crate) fn tcp(&self) -> &str {
         &self.address
     }
 
     /// Asks over TCP.
-    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
         exchange(TokioIo::new(stream), method, path, headers, body).await
     }
 
     /// Asks over the Unix socket, where the caller is the service's own user.
-    pub async fn ask_local(&self, method: Method, path: &str, body: &str) -> Answer {
+    pub(crate) async fn ask_local(&self, method: Method, path: &str, body: &str) -> Answer {
         let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
         exchange(TokioIo::new(stream), method, path, &[], body).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, &[], "").await
     }
 
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.ask(Method::GET, path, headers, "").await
     }
 
-    pub async fn post_local(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post_local(&self, path: &str, body: Value) -> Answer {
         self.ask_local(Method::POST, path, &body.to_string()).await
     }
 }
