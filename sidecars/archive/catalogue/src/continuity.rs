@@ -102,8 +102,8 @@ pub fn judge(modulus: u64, last: Unit, next: Unit, rates: Rates) -> Step {
         _ if next.flags.contains(FrameFlags::GAP) => Step::Gap { lost: distance - 1, cause: Cause::Loss },
         Continuity::Reset => {
             // A jump by more than half a turn. The channel's own rate may explain it as a loss.
-            let explained = expected
-                .is_some_and(|expected| (expected - distance as f64).abs() <= modulus as f64 / 8.0);
+            let explained =
+                expected.is_some_and(|expected| (expected - distance as f64).abs() <= modulus as f64 / 8.0);
             let cause = if explained { Cause::Loss } else { Cause::Reset };
             Step::Gap { lost: if explained { distance - 1 } else { 0 }, cause }
         }

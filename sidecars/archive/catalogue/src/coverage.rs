@@ -97,7 +97,8 @@ pub(crate) fn count_merged(runs: &mut [Run], same_contact: impl Fn(i64, i64) -> 
             let time = (run.last_rx_tai_ns - run.first_rx_tai_ns).max(1) as f64;
             let new_time = (run.last_rx_tai_ns - last.last_rx_tai_ns) as f64;
             let estimate = run.units as f64 * new_time / time;
-            let turns = ((run.units.saturating_sub(known) as f64 - estimate) / run.modulus as f64).round().max(0.0);
+            let turns =
+                ((run.units.saturating_sub(known) as f64 - estimate) / run.modulus as f64).round().max(0.0);
             let known = known.saturating_add((turns as u64).saturating_mul(run.modulus));
             count.received += run.units.saturating_sub(known);
         } else {

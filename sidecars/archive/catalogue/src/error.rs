@@ -1,7 +1,5 @@
 //! What can go wrong. Damaged data are no errors: they are findings, states and reports.
 
-
-
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

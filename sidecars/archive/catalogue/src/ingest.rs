@@ -15,8 +15,8 @@ use bytes::Bytes;
 use fep_ccsds::time::{LeapSeconds, Tai};
 use fep_segments::clock::tai_now_ns;
 use fep_segments::{
-    Follow, FollowSpec, Footer, Item, Piece, ReadAt, SegmentEntry, SegmentReader, SegmentState as FileState, Start,
-    Stream,
+    Follow, FollowSpec, Footer, Item, Piece, ReadAt, SegmentEntry, SegmentReader, SegmentState as FileState,
+    Start, Stream,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -146,6 +146,8 @@ impl Ingest {
                 Ok(TakenIn::New) => step.segments.push(id.clone()),
                 Ok(TakenIn::Repaired) => step.repaired.push(id.clone()),
                 Ok(TakenIn::Known) => {}
+                // Its octets are in the object store: `step_objects` takes it in from there.
+                Ok(TakenIn::Elsewhere) => continue,
                 Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
                     tracing::error!(%error, "segment {id} is not taken in");
                     step.refused.push((id.clone(), error.to_string()));
@@ -216,8 +218,11 @@ impl Ingest {
     async fn take_in_removed(&mut self, footer: &Footer) -> Result<TakenIn, Error> {
         let facts = facts_of(footer, 0);
         let id = facts.id();
-        if self.catalogue.segment(&id).await?.is_some() || self.store.size(&segment_key(&id)).await?.is_some() {
+        if self.catalogue.segment(&id).await?.is_some() {
             return Ok(TakenIn::Known);
+        }
+        if self.store.size(&segment_key(&id)).await?.is_some() {
+            return Ok(TakenIn::Elsewhere);
         }
         let segment = Segment {
             first_rx_tai_ns: (footer.records > 0).then_some(footer.rx_min_tai_ns),
@@ -299,6 +304,7 @@ enum TakenIn {
     New,
     Repaired,
     Known,
+    Elsewhere,
 }
 
 /// Folder of segments in the object store.
@@ -349,7 +355,9 @@ fn entries(archive: &Path) -> Result<(Vec<Stream>, Vec<(Stream, SegmentEntry)>),
 /// The first record that is in no sealed segment.
 fn unsealed_start(archive: &Path, stream: &Stream) -> Result<Start, Error> {
     let list = fep_segments::list(archive, stream)?;
-    let Some(last) = list.iter().rfind(|entry| entry.state == FileState::Sealed) else { return Ok(Start::Oldest) };
+    let Some(last) = list.iter().rfind(|entry| entry.state == FileState::Sealed) else {
+        return Ok(Start::Oldest);
+    };
     let reader = SegmentReader::open(&last.path)?;
     let position = reader.footer().map_or(reader.end(), |footer| footer.end);
     Ok(Start::At(fep_segments::Place { series: last.name.series, position }))
@@ -449,7 +457,11 @@ pub struct SegmentIndex {
 ///
 /// # Errors
 /// Not a sealed segment; the file. What is damaged in it is left out and said in [`SegmentIndex::damage`].
-pub fn build_index<S: ReadAt>(source: S, path: &Path, layouts: Arc<PacketLayouts>) -> Result<SegmentIndex, Error> {
+pub fn build_index<S: ReadAt>(
+    source: S,
+    path: &Path,
+    layouts: Arc<PacketLayouts>,
+) -> Result<SegmentIndex, Error> {
     let octets = source.len().map_err(Error::io("read the length of", path))?;
     let mut reader = SegmentReader::of(source, path)?;
     let Some(footer) = reader.footer().cloned() else {

@@ -28,20 +28,26 @@ mod store;
 pub use continuity::{Rates, Step, Unit, judge};
 pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
-pub use index::{FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary, Tail, TailSnapshot, UtcUs};
+pub use index::{
+    FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary, Tail, TailSnapshot,
+    UtcUs,
+};
 pub use ingest::{Ingest, IngestConfig, IngestStep, SegmentIndex, build_index};
 pub use keep::{
-    BackupReport, DiskLevel, DiskState, Due, Keeper, RestoreReport, RetentionRule, ScrubFinding, ScrubReport, Watermarks,
+    BackupReport, DiskLevel, DiskState, Due, Keeper, RestoreReport, RetentionRule, ScrubFinding, ScrubReport,
+    Watermarks,
 };
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,
-    GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId, SegmentState,
-    StoredObject, Tier,
+    GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId,
+    SegmentState, StoredObject, Tier,
 };
 pub use packet_layout::{PacketLayouts, SecondaryHeader, SpacecraftLayout, TimeField};
 pub use quality::Quality;
+pub use sql::{
+    Backend, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, SegmentFilter, Totals,
+};
 pub use store::{Store, StoreConfig};
-pub use sql::{Backend, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, SegmentFilter, Totals};
 
 /// A link that is silent for longer has lost its spacecraft: what comes later is another contact, and what is missing
 /// between the two was not lost.

@@ -97,7 +97,8 @@ impl PacketLayouts {
     pub fn validate(&self) -> Result<(), Error> {
         for (scid, layout) in &self.spacecraft {
             for header in std::iter::once(&layout.all).chain(layout.apids.values()) {
-                let (SecondaryHeader::PusC { time: Some(time) } | SecondaryHeader::Time { time }) = header else {
+                let (SecondaryHeader::PusC { time: Some(time) } | SecondaryHeader::Time { time }) = header
+                else {
                     continue;
                 };
                 time.validate().map_err(|problem| Error::Invalid {
@@ -146,11 +147,11 @@ impl TimeField {
                     .map(|_| ())
                     .map_err(|error| error.to_string())
             }
-            TimeField::Cds { sub_millisecond_octets, .. } => sub_millisecond(sub_millisecond_octets)
-                .map(|_| ())
-                .ok_or_else(|| {
+            TimeField::Cds { sub_millisecond_octets, .. } => {
+                sub_millisecond(sub_millisecond_octets).map(|_| ()).ok_or_else(|| {
                     format!("sub_millisecond_octets is {sub_millisecond_octets}; CDS has 0, 2 or 4")
-                }),
+                })
+            }
         }
     }
 
@@ -173,7 +174,9 @@ impl TimeField {
                     Cds::parse(octets).ok()?
                 } else {
                     let sub_millisecond = sub_millisecond(sub_millisecond_octets)?;
-                    CdsFormat { epoch: TimeEpoch::Agency, long_day, sub_millisecond }.parse_t_field(octets).ok()?
+                    CdsFormat { epoch: TimeEpoch::Agency, long_day, sub_millisecond }
+                        .parse_t_field(octets)
+                        .ok()?
                 };
                 leap_seconds.tai(cds.to_utc(epoch_day).ok()?).ok().map(|tai| tai.0)
             }

@@ -22,9 +22,8 @@ impl Quality {
     /// Every quality, worst first.
     pub const ALL: [Quality; 4] = [Quality::Bad, Quality::Unchecked, Quality::Corrected, Quality::Good];
 
-    const BAD: FrameFlags = FrameFlags(
-        FrameFlags::UNCORRECTABLE.0 | FrameFlags::FECF_FAILED.0 | FrameFlags::HEADER_INVALID.0,
-    );
+    const BAD: FrameFlags =
+        FrameFlags(FrameFlags::UNCORRECTABLE.0 | FrameFlags::FECF_FAILED.0 | FrameFlags::HEADER_INVALID.0);
 
     /// From what the engine knew.
     #[must_use]

@@ -114,7 +114,9 @@ impl Store {
                 ClientOptions::new()
                     .with_timeout(Duration::from_secs(config.request_timeout_s))
                     .with_connect_timeout(Duration::from_secs(config.request_timeout_s.min(10)))
-                    .with_allow_http(config.options.get("aws_allow_http").is_some_and(|allow| allow == "true")),
+                    .with_allow_http(
+                        config.options.get("aws_allow_http").is_some_and(|allow| allow == "true"),
+                    ),
             )
             .with_retry(RetryConfig {
                 backoff: BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 },
@@ -171,7 +173,10 @@ impl Store {
         self.again(|| async {
             let location = self.location(key)?;
             if octets.len() <= PART_LEN {
-                self.inner.put(&location, octets.clone().into()).await.map_err(Error::store("storing", key))?;
+                self.inner
+                    .put(&location, octets.clone().into())
+                    .await
+                    .map_err(Error::store("storing", key))?;
             } else {
                 let upload =
                     self.inner.put_multipart(&location).await.map_err(Error::store("storing", key))?;
@@ -198,8 +203,7 @@ impl Store {
             let mut file = File::open(path).map_err(Error::io("open", path))?;
             let (mut hasher, mut octets) = (Sha256::new(), 0);
             loop {
-                let (part, hashed) =
-                    tokio::task::spawn_blocking(move || read_part(file, hasher)).await?;
+                let (part, hashed) = tokio::task::spawn_blocking(move || read_part(file, hasher)).await?;
                 let part = part.map_err(Error::io("read", path))?;
                 (file, hasher) = hashed;
                 if part.is_empty() {
@@ -323,8 +327,7 @@ impl Store {
     }
 
     async fn hash(&self, key: &str) -> Result<StoredObject, Error> {
-        let found =
-            self.inner.get(&self.location(key)?).await.map_err(Error::store("reading", key))?;
+        let found = self.inner.get(&self.location(key)?).await.map_err(Error::store("reading", key))?;
         let mut stream = found.into_stream();
         let (mut hasher, mut octets) = (Sha256::new(), 0);
         while let Some(piece) = stream.try_next().await.map_err(Error::store("reading", key))? {
@@ -396,9 +399,7 @@ pub(crate) fn write_whole(path: &FilePath, octets: &[u8]) -> Result<(), Error> {
     building.push(".building");
     let building = PathBuf::from(building);
     std::fs::write(&building, octets).map_err(Error::io("write", &building))?;
-    File::open(&building)
-        .and_then(|file| file.sync_all())
-        .map_err(Error::io("make durable", &building))?;
+    File::open(&building).and_then(|file| file.sync_all()).map_err(Error::io("make durable", &building))?;
     std::fs::rename(&building, path).map_err(Error::io("rename", &building))?;
     match path.parent() {
         Some(directory) => File::open(directory)

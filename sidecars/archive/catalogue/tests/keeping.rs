@@ -5,8 +5,8 @@ mod support;
 use std::path::Path;
 
 use fep_catalogue::{
-    DiskLevel, Error, GapFilter, GapState, Ingest, Keeper, RetentionRule, Scope, SegmentFilter, SegmentId, SegmentState,
-    Store, StoreConfig, Tier, Watermarks,
+    DiskLevel, Error, GapFilter, GapState, Ingest, Keeper, RetentionRule, Scope, SegmentFilter, SegmentId,
+    SegmentState, Store, StoreConfig, Tier, Watermarks,
 };
 use support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 
@@ -213,7 +213,10 @@ async fn a_backup_restores_to_the_same_archive_and_a_second_one_copies_only_what
         .frames(&(0..50).map(|count| tm_frame(2, 0, count, START)).collect::<Vec<_>>());
     archive.ingest.step().await.unwrap();
     let second = keeper.backup(&target, START + 1, |_| {}).await.unwrap();
-    assert_eq!(second.copied, 3, "the new segment, its index, and what is left of a released file: {second:?}");
+    assert_eq!(
+        second.copied, 3,
+        "the new segment, its index, and what is left of a released file: {second:?}"
+    );
 
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();

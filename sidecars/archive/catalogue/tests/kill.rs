@@ -20,7 +20,8 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["ingest", directory] => runtime.block_on(ingest_all(Path::new(directory))),
         _ => {
-            let rounds = std::env::var("FEP_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
+            let rounds =
+                std::env::var("FEP_KILL_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(10);
             runtime.block_on(an_ingest_killed_at_any_moment_ends_as_if_it_had_been_left_alone(rounds));
             println!("killed ingests of {rounds} archives: the same catalogue and index each time");
         }
@@ -101,7 +102,9 @@ async fn an_ingest_killed_at_any_moment_ends_as_if_it_had_been_left_alone(rounds
 /// The catalogue's rows, and every file of the index.
 async fn state(directory: &Path) -> (Vec<String>, BTreeMap<PathBuf, Vec<u8>>) {
     let catalogue = catalogue_at(directory).await;
-    let rows = catalogue.dump().await.unwrap().into_iter().map(without_ingest_time).collect();
+    let mut rows: Vec<String> =
+        catalogue.dump().await.unwrap().into_iter().map(without_ingest_time).collect();
+    rows.sort_unstable();
     catalogue.close().await;
     let mut files = BTreeMap::new();
     walk(&directory.join("index"), &mut |path| {

@@ -43,7 +43,9 @@ impl S3 {
             std::thread::sleep(Duration::from_millis(100));
         }
         let mut stream = TcpStream::connect(address).unwrap();
-        let request = format!("PUT /archive HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "PUT /archive HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -86,7 +88,9 @@ impl Proxy {
         let counter = Arc::clone(&left);
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let bad = counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+                let bad = counter
+                    .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                    .is_ok();
                 std::thread::spawn(move || serve(client, server, bad.then_some(fault)));
             }
         });
@@ -171,7 +175,8 @@ async fn segments_and_indexes_are_kept_in_a_real_s3_server() {
     let catalogue = catalogue_at(directory.path()).await;
     let mut ingest =
         Ingest::open(ingest_config(directory.path()), catalogue.clone(), store.clone()).await.unwrap();
-    let frames: Vec<_> = (0..400).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect();
+    let frames: Vec<_> =
+        (0..400).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect();
     Recorder::new(directory.path(), "one.frames").frames(&frames);
     let ids = ingest.step().await.unwrap().segments;
     let keeper = Keeper::new(directory.path(), catalogue.clone(), store.clone(), layouts());
@@ -188,7 +193,8 @@ async fn segments_and_indexes_are_kept_in_a_real_s3_server() {
     assert_eq!(store.size(&index.key).await.unwrap(), None);
     let elsewhere = tempfile::tempdir().unwrap();
     let catalogue = catalogue_at(elsewhere.path()).await;
-    let mut again = Ingest::open(ingest_config(elsewhere.path()), catalogue.clone(), store.clone()).await.unwrap();
+    let mut again =
+        Ingest::open(ingest_config(elsewhere.path()), catalogue.clone(), store.clone()).await.unwrap();
     assert_eq!(again.step_objects().await.unwrap().segments, ids);
     assert_eq!(catalogue.segments(&SegmentFilter::default()).await.unwrap(), before);
     assert_eq!(before[0].tier, Tier::Warm);
@@ -199,7 +205,10 @@ async fn segments_and_indexes_are_kept_in_a_real_s3_server() {
     let large = octets(40 << 20);
     let stored = store.put("segments/black/x.frames/large.seg", large.clone()).await.unwrap();
     assert_eq!(store.look_at(&stored.key).await.unwrap(), stored);
-    assert_eq!(store.get_range(&stored.key, 20_000_000, 20_000_100).await.unwrap(), large[20_000_000..20_000_100]);
+    assert_eq!(
+        store.get_range(&stored.key, 20_000_000, 20_000_100).await.unwrap(),
+        large[20_000_000..20_000_100]
+    );
     assert!(store.list("segments").await.unwrap().contains_key(&stored.key));
     assert_eq!(store.list("segments").await.unwrap().len(), 2);
 }

@@ -94,7 +94,10 @@ async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them
     assert_eq!(i64s(&batch, "frame_seq"), [Some(4_000_000_000); 5]);
     let utc_us = batch.column_by_name("rx_utc").unwrap().as_primitive::<TimestampMicrosecondType>().value(0);
     let expected = LeapSeconds::builtin().utc(Tai(START)).unwrap();
-    assert_eq!(utc_us, (i64::from(expected.day_since_1958()) - 4383) * 86_400_000_000 + expected.ns_of_day() / 1000);
+    assert_eq!(
+        utc_us,
+        (i64::from(expected.day_since_1958()) - 4383) * 86_400_000_000 + expected.ns_of_day() / 1000
+    );
 }
 
 // REQ: FEP-ARC-061
@@ -125,10 +128,12 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
         ..RingSpec::new("one.frames", "ccsds.v1")
     };
     let mut producer = Producer::create_or_attach(bus.path(), &spec).unwrap();
-    let frames: Vec<_> = (0..100).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect();
+    let frames: Vec<_> =
+        (0..100).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect();
     for frame in &frames {
         let (flags, words) = frame.record.to_words();
-        let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
+        let tag =
+            Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
         producer.publish(tag, &frame.octets).unwrap();
     }
     // The stream's directory is what the recorder makes first.

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use fep_ccsds::record::{
-    BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord,
-};
+use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord};
 use fep_ccsds::time::{LeapSeconds, Tai};
 use fep_ccsds::{FrameKind, SpacePacketHeader};
 use twox_hash::XxHash3_64;
@@ -13,10 +11,10 @@ use twox_hash::XxHash3_64;
 use super::columns::{FrameColumns, FrameRow, PacketColumns, PacketRow, UtcUs};
 use super::parquet_file::{ParquetBytes, ParquetWriter, ROWS_PER_GROUP};
 use super::summary::{Seen, Summariser, Summary};
+use crate::Error;
 use crate::model::Channel;
 use crate::packet_layout::{PacketLayouts, Secondary};
 use crate::quality::Quality;
-use crate::Error;
 
 /// A record of a segment or ring.
 #[derive(Debug, Clone, Copy)]
@@ -128,7 +126,9 @@ impl RowMaker {
             apid: None,
         };
         // Idle frames of AOS and USLP have no count that means anything; those of TM count like any other.
-        let counts = quality != Quality::Bad && count.modulus > 1 && !(idle && frame.gvcid.tfvn != FrameKind::Tm.tfvn());
+        let counts = quality != Quality::Bad
+            && count.modulus > 1
+            && !(idle && frame.gvcid.tfvn != FrameKind::Tm.tfvn());
         self.summariser.push(&Seen {
             seq: record.seq,
             rx_tai_ns: record.rx_tai_ns,
@@ -169,8 +169,7 @@ impl RowMaker {
             vcid: i32::from(packet.gvcid.vcid),
             pvn: i32::from(packet.pvn),
             apid: i32::from(packet.apid),
-            telecommand: space
-                .is_some_and(|header| header.packet_type == fep_ccsds::PacketType::Telecommand),
+            telecommand: space.is_some_and(|header| header.packet_type == fep_ccsds::PacketType::Telecommand),
             sequence_flags: i32::from(packet.sequence >> 14),
             sequence_count: i32::from(count),
             service: secondary.service.map(i32::from),
@@ -219,7 +218,10 @@ impl RowMaker {
             Some((of, offset_s)) if of == hour => offset_s,
             _ => {
                 let at = |tai_ns| i64::from(self.leap_seconds.tai_minus_utc(Tai(tai_ns)));
-                let (first, last) = (at(hour.saturating_mul(HOUR_NS)), at(hour.saturating_mul(HOUR_NS).saturating_add(HOUR_NS - 1)));
+                let (first, last) = (
+                    at(hour.saturating_mul(HOUR_NS)),
+                    at(hour.saturating_mul(HOUR_NS).saturating_add(HOUR_NS - 1)),
+                );
                 if first == last {
                     self.hour = Some((hour, first));
                     first
@@ -247,7 +249,12 @@ pub(crate) struct IndexBuilder {
 }
 
 impl IndexBuilder {
-    pub(crate) fn new(segment: &str, series: u64, base_pos: u64, layouts: Arc<PacketLayouts>) -> IndexBuilder {
+    pub(crate) fn new(
+        segment: &str,
+        series: u64,
+        base_pos: u64,
+        layouts: Arc<PacketLayouts>,
+    ) -> IndexBuilder {
         IndexBuilder {
             rows: RowMaker::new(series, base_pos, layouts),
             segment: segment.to_owned(),

@@ -19,16 +19,8 @@ pub(crate) const ROWS_PER_GROUP: usize = 128 << 10;
 const ROWS_PER_PAGE: usize = 16 << 10;
 
 /// Counting or nearly so: the differences are small.
-const DELTA_CODED: [&str; 8] = [
-    "seq",
-    "rx_tai_ns",
-    "rx_utc",
-    "frame_count",
-    "sequence_count",
-    "offset",
-    "frame_seq",
-    "onboard_tai_ns",
-];
+const DELTA_CODED: [&str; 8] =
+    ["seq", "rx_tai_ns", "rx_utc", "frame_count", "sequence_count", "offset", "frame_seq", "onboard_tai_ns"];
 /// What queries ask by.
 const PAGE_STATISTICS: [&str; 6] = ["seq", "rx_tai_ns", "rx_utc", "scid", "vcid", "apid"];
 const INCOMPRESSIBLE: &str = "digest";
@@ -63,8 +55,8 @@ impl ParquetWriter {
             let column = ColumnPath::from(field.name().as_str());
             let name = field.name().as_str();
             if PAGE_STATISTICS.contains(&name) {
-                properties = properties
-                    .set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
+                properties =
+                    properties.set_column_statistics_enabled(column.clone(), EnabledStatistics::Page);
             }
             if DELTA_CODED.contains(&name) {
                 properties = properties

@@ -68,7 +68,8 @@ impl Summariser {
         let contact = self.contact(seen);
         self.note_presence(seen, contact);
         if let Some((channel, count, modulus)) = seen.counted {
-            let unit = Unit { seq: seen.seq, count: count % modulus.max(1), rx_tai_ns: rx, flags: seen.flags };
+            let unit =
+                Unit { seq: seen.seq, count: count % modulus.max(1), rx_tai_ns: rx, flags: seen.flags };
             self.note_count(channel, unit, modulus, contact);
         }
     }
@@ -76,10 +77,7 @@ impl Summariser {
     /// Number of the contact on this unit's link; a silence begins a new one.
     fn contact(&mut self, seen: &Seen) -> u32 {
         let key = (seen.link, seen.session as u8, seen.by_packet);
-        let link = self
-            .links
-            .entry(key)
-            .or_insert(LinkState { last_rx_tai_ns: seen.rx_tai_ns, contact: 0 });
+        let link = self.links.entry(key).or_insert(LinkState { last_rx_tai_ns: seen.rx_tai_ns, contact: 0 });
         if seen.rx_tai_ns.saturating_sub(link.last_rx_tai_ns) > CONTACT_SILENCE_NS {
             link.contact += 1;
         }
@@ -144,10 +142,8 @@ impl Summariser {
                 }
             }
         }
-        let ended = std::mem::replace(
-            state,
-            ChannelState { run: start_run(channel, unit, modulus), contact },
-        );
+        let ended =
+            std::mem::replace(state, ChannelState { run: start_run(channel, unit, modulus), contact });
         self.done.runs.push(ended.run);
     }
 

@@ -165,7 +165,9 @@ impl TailRows {
         };
         Ok(Finished {
             frames: (frames.len() > 0).then(|| batch("tail of frames", frames.into_batch())).transpose()?,
-            packets: (packets.len() > 0).then(|| batch("tail of packets", packets.into_batch())).transpose()?,
+            packets: (packets.len() > 0)
+                .then(|| batch("tail of packets", packets.into_batch()))
+                .transpose()?,
         })
     }
 }

@@ -69,7 +69,10 @@ impl Keeper {
     pub async fn release_file(&self, id: &SegmentId) -> Result<(), Error> {
         let segment = self.usable(id).await?;
         let Some(object) = segment.object else {
-            return Err(Error::refused(format!("releasing the file of {id}"), "it has no copy in the object store"));
+            return Err(Error::refused(
+                format!("releasing the file of {id}"),
+                "it has no copy in the object store",
+            ));
         };
         let found = self.store.look_at(&object.key).await?;
         if found != object {

@@ -59,7 +59,11 @@ impl Keeper {
     ///
     /// # Errors
     /// The database.
-    pub async fn due_for_deletion(&self, rules: &[RetentionRule], now_tai_ns: i64) -> Result<Vec<Due>, Error> {
+    pub async fn due_for_deletion(
+        &self,
+        rules: &[RetentionRule],
+        now_tai_ns: i64,
+    ) -> Result<Vec<Due>, Error> {
         let mut due = Vec::new();
         for (segment, rule, last_rx_tai_ns) in self.aged(rules, now_tai_ns, |rule| rule.keep_days).await? {
             let id = segment.facts.id();
@@ -74,7 +78,11 @@ impl Keeper {
     ///
     /// # Errors
     /// The first segment that cannot be moved; those before it have.
-    pub async fn move_to_store(&self, rules: &[RetentionRule], now_tai_ns: i64) -> Result<Vec<SegmentId>, Error> {
+    pub async fn move_to_store(
+        &self,
+        rules: &[RetentionRule],
+        now_tai_ns: i64,
+    ) -> Result<Vec<SegmentId>, Error> {
         let mut moved = Vec::new();
         for (segment, ..) in self.aged(rules, now_tai_ns, |rule| rule.hot_days).await? {
             if segment.tier == Tier::Warm || segment.state != SegmentState::Ok {

@@ -95,7 +95,12 @@ impl Keeper {
                 repaired = self.verified_file(segment).await?.is_none();
             }
             let place = path.display().to_string();
-            report.findings.push(ScrubFinding { segment: id.clone(), place, problem: problem.clone(), repaired });
+            report.findings.push(ScrubFinding {
+                segment: id.clone(),
+                place,
+                problem: problem.clone(),
+                repaired,
+            });
         }
         if let (Some(problem), Some(object)) = (&object_problem, &segment.object) {
             let mut repaired = false;
@@ -105,12 +110,18 @@ impl Keeper {
                 repaired = true;
             }
             let place = object.key.clone();
-            report.findings.push(ScrubFinding { segment: id.clone(), place, problem: problem.clone(), repaired });
+            report.findings.push(ScrubFinding {
+                segment: id.clone(),
+                place,
+                problem: problem.clone(),
+                repaired,
+            });
         }
         let usable = good_file || good_object;
         match (usable, segment.state) {
             (false, SegmentState::Ok) => {
-                let problems = [file_problem, object_problem].into_iter().flatten().collect::<Vec<_>>().join("; ");
+                let problems =
+                    [file_problem, object_problem].into_iter().flatten().collect::<Vec<_>>().join("; ");
                 self.catalogue.set_segment_state(&id, SegmentState::Quarantined, &problems).await?;
                 report.quarantined.push(id.clone());
             }
@@ -134,8 +145,7 @@ impl Keeper {
         usable: bool,
         report: &mut ScrubReport,
     ) -> Result<(), Error> {
-        let expected =
-            StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
+        let expected = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
         report.octets += file.octets;
         let Some(problem) = self.object_problem(&expected).await? else { return Ok(()) };
         if usable {

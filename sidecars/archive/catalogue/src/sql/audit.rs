@@ -3,8 +3,8 @@
 use sha2::{Digest, Sha256};
 use sqlx::{Any, Row, Transaction};
 
-use super::rows::{self, hash, int, number, text};
 use super::Catalogue;
+use super::rows::{self, hash, int, number, text};
 use crate::model::AuditEntry;
 use crate::{Error, hex};
 

@@ -85,7 +85,8 @@ impl Catalogue {
         };
         let mut all = Vec::new();
         for (channel, mut runs) in by_link {
-            let count = count_merged(&mut runs, |from, to| in_contact(&contacts, Some(channel.link), from, to));
+            let count =
+                count_merged(&mut runs, |from, to| in_contact(&contacts, Some(channel.link), from, to));
             all.push(entry(Some(channel.link), channel.vcid, channel.apid, count));
         }
         if query.link.is_none() {

@@ -71,7 +71,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// None of that name; not waiting for a decision; the same person; a hold; the database.
-    pub async fn approve_deletion(&self, id: &str, approver: &str, now_tai_ns: i64) -> Result<Deletion, Error> {
+    pub async fn approve_deletion(
+        &self,
+        id: &str,
+        approver: &str,
+        now_tai_ns: i64,
+    ) -> Result<Deletion, Error> {
         let mut transaction = self.begin().await?;
         let asked = waiting(&mut transaction, id).await?;
         if approver.trim().is_empty() || same_person(&asked, approver) {
@@ -138,12 +143,13 @@ impl Catalogue {
 
     async fn with_segments(&self, row: &AnyRow) -> Result<Deletion, Error> {
         let id = text(row, "id")?;
-        let found =
-            sqlx::query("SELECT segment_id FROM deletion_segments WHERE deletion_id = $1 ORDER BY segment_id")
-                .bind(&id)
-                .fetch_all(&self.pool)
-                .await
-                .map_err(Error::sql("listing the segments of a deletion"))?;
+        let found = sqlx::query(
+            "SELECT segment_id FROM deletion_segments WHERE deletion_id = $1 ORDER BY segment_id",
+        )
+        .bind(&id)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(Error::sql("listing the segments of a deletion"))?;
         let decided = match (opt_int(row, "decided_at")?, opt_text(row, "decider")?) {
             (Some(at), Some(person)) => Some((at, person)),
             _ => None,
@@ -161,7 +167,12 @@ impl Catalogue {
 
     /// Marks one segment of an approved deletion as deleted: before its octets go, so that nothing is served from a file
     /// that is half gone. Checks approval and holds again, in the same transaction.
-    pub(crate) async fn mark_deleted(&self, id: &str, segment: &SegmentId, now_tai_ns: i64) -> Result<(), Error> {
+    pub(crate) async fn mark_deleted(
+        &self,
+        id: &str,
+        segment: &SegmentId,
+        now_tai_ns: i64,
+    ) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         refuse_if_held(&mut transaction, id).await?;
         let changed = sqlx::query(
@@ -176,7 +187,10 @@ impl Catalogue {
         .await
         .map_err(Error::sql("marking a segment as deleted"))?;
         if changed.rows_affected() == 0 {
-            return Err(Error::refused(format!("deletion of {segment}"), format!("{id} does not approve it")));
+            return Err(Error::refused(
+                format!("deletion of {segment}"),
+                format!("{id} does not approve it"),
+            ));
         }
         audit::append(&mut transaction, now_tai_ns, "catalogue", "segment deleted", &segment.0, id).await?;
         transaction.commit().await.map_err(Error::sql("committing a deletion"))

@@ -84,13 +84,20 @@ impl Catalogue {
                 .await
                 .map_err(Error::sql("looking whether it is empty"))?;
             if found.is_some() {
-                return Err(Error::refused("loading a dump", format!("the table {} has rows already", table.name)));
+                return Err(Error::refused(
+                    "loading a dump",
+                    format!("the table {} has rows already", table.name),
+                ));
             }
         }
         let mut loaded = 0;
         for (number, text) in lines.into_iter().enumerate() {
-            let bad = |problem: String| Error::Invalid { what: "dump", problem: format!("line {}: {problem}", number + 1) };
-            let row: Map<String, Value> = serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
+            let bad = |problem: String| Error::Invalid {
+                what: "dump",
+                problem: format!("line {}: {problem}", number + 1),
+            };
+            let row: Map<String, Value> =
+                serde_json::from_str(text).map_err(|error| bad(error.to_string()))?;
             let name = row.get("table").and_then(Value::as_str).unwrap_or_default();
             let table = tables
                 .iter()
@@ -143,7 +150,15 @@ mod tests {
         let tables = tables();
         let names: Vec<&str> = tables.iter().map(|table| table.name).collect();
         let expected = [
-            "segments", "presences", "runs", "gaps", "gap_steps", "holds", "deletions", "deletion_segments", "roots",
+            "segments",
+            "presences",
+            "runs",
+            "gaps",
+            "gap_steps",
+            "holds",
+            "deletions",
+            "deletion_segments",
+            "roots",
             "audit",
         ];
         assert_eq!(names, expected);

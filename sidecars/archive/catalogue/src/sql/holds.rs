@@ -1,7 +1,7 @@
 //! Legal holds: what must not be deleted, whoever says so.
 
-use sqlx::{Any, Transaction};
 use sqlx::any::AnyRow;
+use sqlx::{Any, Transaction};
 
 use super::rows::{int, number, opt_int, opt_text, text};
 use super::{Catalogue, audit};
@@ -20,7 +20,13 @@ impl Catalogue {
     ///
     /// # Errors
     /// A scope without any limit is allowed; the database may fail.
-    pub async fn hold(&self, scope: &Scope, reason: &str, person: &str, now_tai_ns: i64) -> Result<Hold, Error> {
+    pub async fn hold(
+        &self,
+        scope: &Scope,
+        reason: &str,
+        person: &str,
+        now_tai_ns: i64,
+    ) -> Result<Hold, Error> {
         let mut transaction = self.begin().await?;
         let id = next_id(&mut transaction, NextId::Hold).await?;
         sqlx::query(
@@ -50,7 +56,13 @@ impl Catalogue {
     ///
     /// # Errors
     /// None of that name, or lifted already; the database.
-    pub async fn release_hold(&self, id: &str, person: &str, note: &str, now_tai_ns: i64) -> Result<(), Error> {
+    pub async fn release_hold(
+        &self,
+        id: &str,
+        person: &str,
+        note: &str,
+        now_tai_ns: i64,
+    ) -> Result<(), Error> {
         let mut transaction = self.begin().await?;
         let changed = sqlx::query(
             "UPDATE holds SET released_at = $2, released_by = $3 WHERE id = $1 AND released_at IS NULL",
@@ -131,7 +143,10 @@ pub(super) enum NextId {
 }
 
 /// The next free name: `hold-1`, `deletion-1`, … Rows are never removed, so their number counts names.
-pub(super) async fn next_id(transaction: &mut Transaction<'static, Any>, of: NextId) -> Result<String, Error> {
+pub(super) async fn next_id(
+    transaction: &mut Transaction<'static, Any>,
+    of: NextId,
+) -> Result<String, Error> {
     let (sql, prefix) = match of {
         NextId::Hold => ("SELECT COUNT(*) AS rows_so_far FROM holds", "hold"),
         NextId::Deletion => ("SELECT COUNT(*) AS rows_so_far FROM deletions", "deletion"),

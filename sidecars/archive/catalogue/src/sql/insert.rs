@@ -6,8 +6,8 @@
 
 use sqlx::{Any, Transaction};
 
-use super::rows::{self, number};
 use super::Catalogue;
+use super::rows::{self, number};
 use crate::continuity::{Rates, Step, judge};
 use crate::model::{Break, Channel, Contact, GapState, Run, Segment};
 use crate::{CONTACT_SILENCE_NS, Error, Summary, hex};
@@ -26,7 +26,12 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Error::Refused`] when a segment of that name but with other contents is there; the database.
-    pub async fn insert(&self, segment: &Segment, summary: &Summary, now_tai_ns: i64) -> Result<Inserted, Error> {
+    pub async fn insert(
+        &self,
+        segment: &Segment,
+        summary: &Summary,
+        now_tai_ns: i64,
+    ) -> Result<Inserted, Error> {
         let mut transaction = self.begin().await?;
         let id = segment.facts.id().0;
         if let Some(known) = content_of(&mut transaction, &id).await? {
@@ -55,7 +60,10 @@ impl Catalogue {
     }
 }
 
-async fn content_of(transaction: &mut Transaction<'static, Any>, id: &str) -> Result<Option<[u8; 32]>, Error> {
+async fn content_of(
+    transaction: &mut Transaction<'static, Any>,
+    id: &str,
+) -> Result<Option<[u8; 32]>, Error> {
     let row = sqlx::query("SELECT content_sha256 FROM segments WHERE id = $1")
         .bind(id)
         .fetch_optional(&mut **transaction)
@@ -160,11 +168,7 @@ async fn insert_runs(
         );
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for run in runs {
-            query = query
-                .bind(&id)
-                .bind(&facts.ring)
-                .bind(facts.colour.name())
-                .bind(facts.series as i64);
+            query = query.bind(&id).bind(&facts.ring).bind(facts.colour.name()).bind(facts.series as i64);
             query = bind_channel(query, &run.channel)
                 .bind(run.first_seq as i64)
                 .bind(run.last_seq as i64)
@@ -188,7 +192,8 @@ const ROWS_PER_STATEMENT: usize = 64;
 /// `($1, $2, …), ($n, …)` for so many rows and columns.
 fn places(rows: usize, columns: usize) -> String {
     let row = |row: usize| {
-        let places: Vec<String> = (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
+        let places: Vec<String> =
+            (1..=columns).map(|column| format!("${}", row * columns + column)).collect();
         format!("({})", places.join(", "))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(", ")
@@ -329,7 +334,8 @@ async fn join(
 ) -> Result<(), Error> {
     let (Some((before_series, before)), Some((series, after))) = (before, after) else { return Ok(()) };
     let facts = &segment.facts;
-    let comparable = before.modulus == after.modulus && same_contact(transaction, segment, before, after).await?;
+    let comparable =
+        before.modulus == after.modulus && same_contact(transaction, segment, before, after).await?;
     // Sequence numbers of two series have nothing to do with each other: then the counters alone judge.
     let rates = if before_series == series { Rates::of(before) } else { Rates::default() };
     let (last, next) = (before.last_unit(), after.first_unit());
@@ -342,11 +348,13 @@ async fn join(
         Step::Next | Step::Duplicate => {
             // What was taken for a gap while this segment was missing. A gap that somebody worked on stays, as filled.
             let id = gap_id(facts.colour.name(), &facts.ring, *series, next.seq);
-            sqlx::query("DELETE FROM gaps WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM gap_steps WHERE gap_id = $1)")
-                .bind(&id)
-                .execute(&mut **transaction)
-                .await
-                .map_err(Error::sql("taking away a gap that is none"))?;
+            sqlx::query(
+                "DELETE FROM gaps WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM gap_steps WHERE gap_id = $1)",
+            )
+            .bind(&id)
+            .execute(&mut **transaction)
+            .await
+            .map_err(Error::sql("taking away a gap that is none"))?;
             sqlx::query("UPDATE gaps SET state = $2, lost = 0 WHERE id = $1")
                 .bind(&id)
                 .bind(GapState::Filled.name())

@@ -2,8 +2,8 @@
 
 use sqlx::any::AnyRow;
 
-use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
 use super::Catalogue;
+use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
 use crate::model::{Channel, Colour, Contact, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::{CONTACT_SILENCE_NS, Error, hex};
 

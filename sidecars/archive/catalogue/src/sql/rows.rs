@@ -102,9 +102,7 @@ fn object(
 ) -> Result<Option<StoredObject>, Error> {
     match opt_text(row, key)? {
         None => Ok(None),
-        Some(key) => {
-            Ok(Some(StoredObject { key, octets: number(row, octets)?, sha256: hash(row, sha256)? }))
-        }
+        Some(key) => Ok(Some(StoredObject { key, octets: number(row, octets)?, sha256: hash(row, sha256)? })),
     }
 }
 

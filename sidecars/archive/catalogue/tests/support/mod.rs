@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 use fep_bus::{Position, Tag};
 use fep_catalogue::{Catalogue, Ingest, IngestConfig, PacketLayouts, Store, StoreConfig};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{
-    BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord, Session,
-};
+use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord, Session};
 use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
 
-/// 2026-11-26T00:00:00 UTC, about, in TAI nanoseconds since 1958.
-pub(crate) const START: i64 = 2_174_256_037_000_000_000;
+/// 2026-11-26T00:00:00 UTC in TAI nanoseconds since 1958.
+pub(crate) const START: i64 = 2_174_342_437_000_000_000;
 pub(crate) const MS: i64 = 1_000_000;
 pub(crate) const SERIES: u64 = 0x1234;
 pub(crate) const SCID: u16 = 673;
@@ -99,7 +97,13 @@ impl Recorder {
     pub(crate) fn frames(&mut self, frames: &[TestFrame]) -> PathBuf {
         self.records(frames.iter().map(|frame| {
             let (flags, words) = frame.record.to_words();
-            let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
+            let tag = Tag {
+                kind: KIND_FRAME,
+                flags,
+                rx_tai_ns: frame.rx_tai_ns,
+                pub_tai_ns: frame.rx_tai_ns,
+                words,
+            };
             (tag, frame.octets.as_slice())
         }))
     }
@@ -118,7 +122,13 @@ impl Recorder {
         let mut writer = self.begin();
         for frame in frames {
             let (flags, words) = frame.record.to_words();
-            let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
+            let tag = Tag {
+                kind: KIND_FRAME,
+                flags,
+                rx_tai_ns: frame.rx_tai_ns,
+                pub_tai_ns: frame.rx_tai_ns,
+                words,
+            };
             writer.record(tag, &frame.octets).unwrap();
         }
         writer.flush().unwrap();
@@ -187,6 +197,7 @@ pub(crate) async fn archive() -> Archive {
 
 pub(crate) async fn archive_with(directory: tempfile::TempDir, catalogue: Catalogue) -> Archive {
     let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
-    let ingest = Ingest::open(ingest_config(directory.path()), catalogue.clone(), store.clone()).await.unwrap();
+    let ingest =
+        Ingest::open(ingest_config(directory.path()), catalogue.clone(), store.clone()).await.unwrap();
     Archive { directory, catalogue, store, ingest }
 }
