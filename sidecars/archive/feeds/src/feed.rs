@@ -257,6 +257,7 @@ impl Feed {
             pipe.delivery.welcome(&self.state.name, &who.name, &rings, &mut greeting);
         }
         client.connected(peer.to_string());
+        pipe.show(&client);
         tracing::info!(feed = self.state.name, client = who.name, %peer, "serving");
         let goes_on = || self.goes_on() && is_newest();
         let service = Service {
@@ -316,6 +317,7 @@ impl Feed {
         }
         self.state.set_problem(None);
         client.connected(to.to_string());
+        pipe.show(&client);
         let goes_on = || self.goes_on();
         let (form, alive_every) = (self.spec.form, self.spec.alive_every());
         let target = Target { socket: &socket, to, pace_bps, form, alive_every, goes_on: &goes_on };

@@ -88,7 +88,8 @@ impl Pipe {
         keep(&mut self.cursor, &self.rings, self.delivery.final_stands())
     }
 
-    fn show(&self, client: &ClientState) {
+    /// Shows where the client is.
+    pub(crate) fn show(&self, client: &ClientState) {
         let places = self.delivery.stands();
         client.show(self.sources.places(&self.rings, &places), self.delivery.on_the_way());
     }

@@ -102,7 +102,8 @@ pub enum Due {
 /// Where the head was at some time.
 #[derive(Debug, Clone, Copy)]
 struct Head {
-    archive_ns: i64,
+    /// In thousandths of nanoseconds, as speeds are: orders must not round it, or a thousand of them would move it.
+    archive: i128,
     /// While paused the head stands, and this means nothing.
     at_ns: i64,
 }
@@ -149,28 +150,32 @@ impl Pacer {
     /// Where the head is; `None` before the first record.
     #[must_use]
     pub fn head_ns(&self, now_ns: i64) -> Option<i64> {
+        self.head_at(now_ns).map(|archive| saturated(archive.div_euclid(1000)))
+    }
+
+    /// Where the head is, in thousandths of nanoseconds.
+    fn head_at(&self, now_ns: i64) -> Option<i128> {
         let head = self.head?;
         match self.speed {
-            _ if self.paused => Some(head.archive_ns),
-            Speed::Fastest => Some(head.archive_ns),
-            Speed::Thousandths(thousandths) => {
+            Speed::Thousandths(thousandths) if !self.paused => {
                 let passed = i128::from(now_ns.saturating_sub(head.at_ns).max(0));
-                Some(saturated(i128::from(head.archive_ns) + passed * i128::from(thousandths) / 1000))
+                Some(head.archive + passed * i128::from(thousandths))
             }
+            _ => Some(head.archive),
         }
     }
 
     /// Holds the head where it is.
     pub fn pause(&mut self, now_ns: i64) {
         if !self.paused {
-            self.set_head(self.head_ns(now_ns), now_ns);
+            self.set_head(self.head_at(now_ns), now_ns);
             self.paused = true;
         }
     }
 
     /// Goes on from where the head is; steps not yet made are forgotten.
     pub fn resume(&mut self, now_ns: i64) {
-        self.set_head(self.head_ns(now_ns), now_ns);
+        self.set_head(self.head_at(now_ns), now_ns);
         self.paused = false;
         self.steps = 0;
     }
@@ -183,13 +188,13 @@ impl Pacer {
 
     /// Goes on at another speed from where the head is.
     pub fn set_speed(&mut self, speed: Speed, now_ns: i64) {
-        self.set_head(self.head_ns(now_ns), now_ns);
+        self.set_head(self.head_at(now_ns), now_ns);
         self.speed = speed;
     }
 
     /// Puts the head at a time of the archive; the caller goes on with the first record at or after it.
     pub fn seek(&mut self, archive_ns: i64, now_ns: i64) {
-        self.set_head(Some(archive_ns), now_ns);
+        self.set_head(Some(exact(archive_ns)), now_ns);
         self.last_record_ns = None;
     }
 
@@ -210,27 +215,27 @@ impl Pacer {
         let Speed::Thousandths(thousandths) = self.speed else { return Due::Now };
         let Some(head) = self.head else { return Due::Now };
         if self.last_record_ns.is_some_and(|last| record_ns < last.saturating_sub(STEP_BACK_NS)) {
-            self.set_head(Some(record_ns), now_ns);
+            self.set_head(Some(exact(record_ns)), now_ns);
             self.last_record_ns = Some(record_ns);
             return Due::Now;
         }
         // Rounded up: never early, not even by a nanosecond.
-        let ahead = i128::from(record_ns) - i128::from(head.archive_ns);
-        let wait = -((-ahead * 1000).div_euclid(i128::from(thousandths)));
+        let ahead = exact(record_ns) - head.archive;
+        let wait = -((-ahead).div_euclid(i128::from(thousandths)));
         let due_ns = saturated(i128::from(head.at_ns) + wait);
         if due_ns <= now_ns {
             let late = now_ns.saturating_sub(due_ns);
             if late > LATENESS_MAX_NS {
                 self.slipped_ns = self.slipped_ns.saturating_add(late);
-                self.set_head(Some(record_ns), now_ns);
+                self.set_head(Some(exact(record_ns)), now_ns);
             }
             return Due::Now;
         }
         match self.idle_max_ns {
             Some(idle_max_ns) if self.silence_ns(record_ns, thousandths) > i128::from(idle_max_ns) => {
                 // The head jumps: so far before the record that it takes the longest silence to get there.
-                let lead = i128::from(idle_max_ns) * i128::from(thousandths) / 1000;
-                self.set_head(Some(saturated(i128::from(record_ns) - lead)), now_ns);
+                let lead = i128::from(idle_max_ns) * i128::from(thousandths);
+                self.set_head(Some(exact(record_ns) - lead), now_ns);
                 self.last_record_ns = Some(record_ns);
                 Due::At(now_ns.saturating_add(idle_max_ns))
             }
@@ -244,22 +249,28 @@ impl Pacer {
         self.steps = self.steps.saturating_sub(1);
         // At a speed the head is ahead of the record already and must not be set back, or the spacing would drift.
         if stepped || self.head.is_none() || self.speed == Speed::Fastest {
-            self.set_head(Some(record_ns), now_ns);
+            self.set_head(Some(exact(record_ns)), now_ns);
         }
         self.last_record_ns = Some(record_ns);
     }
 
     /// How long the silence before the record would last.
     fn silence_ns(&self, record_ns: i64, thousandths: u32) -> i128 {
-        let from = self.last_record_ns.or(self.head.map(|head| head.archive_ns)).unwrap_or(record_ns);
-        (i128::from(record_ns) - i128::from(from)) * 1000 / i128::from(thousandths)
+        let last = self.last_record_ns.map(exact);
+        let from = last.or(self.head.map(|head| head.archive)).unwrap_or(exact(record_ns));
+        (exact(record_ns) - from) / i128::from(thousandths)
     }
 
-    fn set_head(&mut self, archive_ns: Option<i64>, at_ns: i64) {
-        if let Some(archive_ns) = archive_ns {
-            self.head = Some(Head { archive_ns, at_ns });
+    fn set_head(&mut self, archive: Option<i128>, at_ns: i64) {
+        if let Some(archive) = archive {
+            self.head = Some(Head { archive, at_ns });
         }
     }
+}
+
+/// Nanoseconds as thousandths of such.
+fn exact(ns: i64) -> i128 {
+    i128::from(ns) * 1000
 }
 
 fn saturated(ns: i128) -> i64 {
