@@ -496,7 +496,10 @@ pub fn build_index<S: ReadAt>(
     });
     let BuiltIndex { frames, packets, summary, skipped } = builder.finish()?;
     if skipped > 0 {
-        tracing::warn!("segment {}: {skipped} records are neither frames nor packets", facts.id());
+        tracing::warn!(
+            "segment {}: {skipped} records are no frames, packets or events of this version",
+            facts.id()
+        );
     }
     Ok(SegmentIndex { facts, frames, packets, summary, damage })
 }

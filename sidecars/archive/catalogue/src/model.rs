@@ -198,7 +198,7 @@ pub struct Segment {
     /// As recorded.
     #[serde(flatten)]
     pub facts: SegmentFacts,
-    /// Earliest reception in it; `None` when it holds no frame or packet.
+    /// Earliest reception in it; `None` when it holds no frame, packet or event.
     pub first_rx_tai_ns: Option<i64>,
     /// Latest reception in it.
     pub last_rx_tai_ns: Option<i64>,
@@ -206,7 +206,7 @@ pub struct Segment {
     pub frames: u64,
     /// Rows in its packets index.
     pub packets: u64,
-    /// Payload octets of its frames and packets.
+    /// Payload octets of its frames, packets and events.
     pub payload_octets: u64,
     /// Whether it can be used.
     pub state: SegmentState,

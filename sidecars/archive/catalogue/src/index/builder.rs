@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_ccsds::record::{
+    BadReason, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
+};
 use fep_ccsds::time::{LeapSeconds, Tai};
 use fep_ccsds::{FrameKind, SpacePacketHeader};
 use twox_hash::XxHash3_64;
@@ -40,7 +42,7 @@ pub(crate) struct BuiltIndex {
     pub(crate) frames: Option<ParquetBytes>,
     pub(crate) packets: Option<ParquetBytes>,
     pub(crate) summary: Summary,
-    /// Records that are neither frames nor packets of this version.
+    /// Records that are no frames, packets or events of this version.
     pub(crate) skipped: u64,
 }
 
@@ -83,6 +85,8 @@ impl RowMaker {
                 Some(packet) => self.push_packet(record, &packet),
                 None => self.skipped += 1,
             },
+            // Events have no index; their segments are kept by time like any other.
+            KIND_EVENT => self.summariser.note(record.rx_tai_ns, record.payload.len()),
             _ => self.skipped += 1,
         }
     }

@@ -12,9 +12,9 @@ use crate::quality::Quality;
 /// Everything of one segment that the catalogue keeps besides its facts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Summary {
-    /// Earliest and latest reception; `None` without a frame or packet.
+    /// Earliest and latest reception; `None` without a frame, packet or event.
     pub rx_tai_ns: Option<(i64, i64)>,
-    /// Payload octets of frames and packets.
+    /// Payload octets of them.
     pub payload_octets: u64,
     /// By link, session and spacecraft, in order of time.
     pub presences: Vec<Presence>,
@@ -60,11 +60,16 @@ pub(super) struct Summariser {
 }
 
 impl Summariser {
+    /// A record was received, whatever it is.
+    pub(super) fn note(&mut self, rx_tai_ns: i64, len: usize) {
+        self.done.payload_octets += len as u64;
+        let (first, last) = self.done.rx_tai_ns.unwrap_or((rx_tai_ns, rx_tai_ns));
+        self.done.rx_tai_ns = Some((first.min(rx_tai_ns), last.max(rx_tai_ns)));
+    }
+
     pub(super) fn push(&mut self, seen: &Seen) {
         let rx = seen.rx_tai_ns;
-        self.done.payload_octets += seen.len as u64;
-        let (first, last) = self.done.rx_tai_ns.unwrap_or((rx, rx));
-        self.done.rx_tai_ns = Some((first.min(rx), last.max(rx)));
+        self.note(rx, seen.len);
         let contact = self.contact(seen);
         self.note_presence(seen, contact);
         if let Some((channel, count, modulus)) = seen.counted {

@@ -33,6 +33,9 @@ pub struct GapFilter {
     pub limit: Option<u32>,
 }
 
+/// Who fills gaps whose data came by themselves.
+pub(super) const CATALOGUE: &str = "catalogue";
+
 impl Catalogue {
     /// Gaps in order of time.
     ///
@@ -196,7 +199,7 @@ pub(super) async fn fill(
             if covers(of_channel.filter(near), &gap) {
                 let step = GapStep {
                     at_tai_ns: now_tai_ns,
-                    person: "catalogue".to_owned(),
+                    person: CATALOGUE.to_owned(),
                     from: gap.state,
                     to: GapState::Filled,
                     note: "its data are here by another way".to_owned(),

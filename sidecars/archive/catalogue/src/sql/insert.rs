@@ -7,6 +7,7 @@
 use sqlx::{Any, Transaction};
 
 use super::Catalogue;
+use super::gaps::CATALOGUE;
 use super::rows::{self, number};
 use crate::continuity::{Rates, Step, judge};
 use crate::model::{Break, Channel, Contact, GapState, Run, Segment};
@@ -348,13 +349,19 @@ async fn join(
         Step::Next | Step::Duplicate => {
             // What was taken for a gap while this segment was missing. A gap that somebody worked on stays, as filled.
             let id = gap_id(facts.colour.name(), &facts.ring, *series, next.seq);
-            sqlx::query(
-                "DELETE FROM gaps WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM gap_steps WHERE gap_id = $1)",
-            )
-            .bind(&id)
-            .execute(&mut **transaction)
-            .await
-            .map_err(Error::sql("taking away a gap that is none"))?;
+            for sql in [
+                "DELETE FROM gap_steps WHERE gap_id = $1 AND NOT EXISTS (SELECT 1 FROM gap_steps s WHERE \
+                 s.gap_id = $1 AND s.person <> $2)",
+                "DELETE FROM gaps WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM gap_steps s WHERE s.gap_id = $1 \
+                 AND s.person <> $2)",
+            ] {
+                sqlx::query(sql)
+                    .bind(&id)
+                    .bind(CATALOGUE)
+                    .execute(&mut **transaction)
+                    .await
+                    .map_err(Error::sql("taking away a gap that is none"))?;
+            }
             sqlx::query("UPDATE gaps SET state = $2, lost = 0 WHERE id = $1")
                 .bind(&id)
                 .bind(GapState::Filled.name())

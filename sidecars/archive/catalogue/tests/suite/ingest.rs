@@ -1,14 +1,14 @@
 //! Segments into catalogue and index: once, twice, in any order, after deletions, from nothing.
 
-mod support;
-
+use crate::support::{
+    Archive, MS, Recorder, START, archive, bad_frame, catalogue_at, ingest_config, tm_frame,
+};
 use fep_catalogue::{
     Cause, ContactFilter, FrameRow, GapFilter, GapState, Ingest, SegmentFilter, SegmentState, Store,
     StoreConfig,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
-use support::{Archive, MS, Recorder, START, archive, bad_frame, catalogue_at, ingest_config, tm_frame};
 
 /// Frames of one channel at 100 a second.
 fn pass(link: u16, vcid: u8, counts: impl IntoIterator<Item = u64>) -> Vec<support::TestFrame> {

@@ -1,14 +1,12 @@
 //! Scrub, tiers, retention, backup and restore, with damage of every kind.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 use fep_catalogue::{
     DiskLevel, Error, GapFilter, GapState, Ingest, Keeper, RetentionRule, Scope, SegmentFilter, SegmentId,
     SegmentState, Store, StoreConfig, Tier, Watermarks,
 };
-use support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 
 const DAY: i64 = 86_400_000 * MS;
 

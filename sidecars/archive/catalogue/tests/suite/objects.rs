@@ -1,7 +1,5 @@
 //! The object store against a real S3 server (moto, from PyPI), and through a proxy that makes it busy, slow and broken.
 
-mod support;
-
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -10,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::{MS, Recorder, START, catalogue_at, ingest_config, layouts, tm_frame};
 use bytes::Bytes;
 use fep_catalogue::{Error, Ingest, Keeper, SegmentFilter, Store, StoreConfig, Tier};
-use support::{MS, Recorder, START, catalogue_at, ingest_config, layouts, tm_frame};
 
 /// The S3 server of the Python package `moto`, on a port of its own.
 struct S3 {

@@ -1,8 +1,7 @@
 //! What the rows of the index say: packets with their secondary headers, and the open tail.
 
-mod support;
-
-use arrow::array::{Array, AsArray, RecordBatch};
+use crate::support::{self, MS, Recorder, SCID, START, archive, catalogue_at, layouts, tm_frame};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use fep_bus::{Producer, RingSpec, Tag};
 use fep_catalogue::{
@@ -12,7 +11,6 @@ use fep_ccsds::Gvcid;
 use fep_ccsds::record::{FrameFlags, KIND_FRAME, PacketRecord, Session};
 use fep_ccsds::time::{LeapSeconds, Tai};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use support::{MS, Recorder, SCID, START, archive, catalogue_at, layouts, tm_frame};
 
 fn read(path: &std::path::Path) -> RecordBatch {
     let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap();

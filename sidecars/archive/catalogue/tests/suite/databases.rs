@@ -1,17 +1,15 @@
 //! One suite for both databases: SQLite in a file, and a PostgreSQL server that the test starts.
 
-mod support;
-
 use std::path::Path;
 
+use crate::support::postgres::Server;
+use crate::support::{self, MS, Recorder, SCID, START, ingest_config, tm_frame};
 use fep_catalogue::{
     Backend, Catalogue, CompletenessQuery, ContactFilter, DeletionState, Error, GapFilter, GapState, Ingest,
     Inserted, Keeper, Scope, SegmentFilter, SegmentId, SegmentState, Store, StoreConfig, Summary, Tier,
 };
 use fep_ccsds::Gvcid;
 use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
-use support::postgres::Server;
-use support::{MS, Recorder, SCID, START, ingest_config, tm_frame};
 
 /// Everything that a database must do, on an empty one, and the dump of what it then holds.
 async fn suite(catalogue: &Catalogue, root: &Path) -> Vec<String> {
