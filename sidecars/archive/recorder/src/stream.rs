@@ -89,6 +89,8 @@ pub struct StreamRecorder {
     pub(crate) stopping: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) jobs: Vec<SealJob>,
+    /// Segments of an earlier life in which nothing is.
+    pub(crate) empty: Vec<PathBuf>,
 }
 
 /// Number of the completion that is a commit; blocks count from 1.
@@ -156,7 +158,7 @@ impl StreamRecorder {
                 events.push(Event::new(EventCode::SeriesStarted, detail));
             }
         }
-        let mut jobs = Vec::new();
+        let (mut jobs, mut empty) = (Vec::new(), Vec::new());
         for mut recovered in found.open {
             if continued {
                 recovered.cut_before(found.doubt.seq);
@@ -169,16 +171,18 @@ impl StreamRecorder {
             });
             events.push(Event::new(EventCode::SegmentRecovered, detail));
             if recovered.blocks.is_empty() {
-                // Nothing is in it, and its name may be needed again.
-                std::fs::remove_file(&recovered.path)
-                    .map_err(SegmentError::io(&recovered.path, "remove the empty segment"))?;
+                // Nothing is in it. It stays until a new one takes its place: it says to which numbering the ring belongs.
+                empty.push(recovered.path);
             } else {
                 jobs.push(SealJob::Recovered(Box::new(recovered)));
             }
         }
         consumer.set_durable(base, Ledger::default());
         consumer.store_cursor()?;
-        let previous = list(&options.archive, &stream)?.last().map(|entry| entry.name);
+        let previous = list(&options.archive, &stream)?
+            .into_iter()
+            .rfind(|entry| !empty.contains(&entry.path))
+            .map(|entry| entry.name);
         let detail = json!({
             "stream": stream.to_string(),
             "from_seq": base.seq,
@@ -217,6 +221,7 @@ impl StreamRecorder {
             stopping: false,
             events,
             jobs,
+            empty,
         };
         if let Some(loss) = before {
             recorder.lose(loss);
@@ -500,6 +505,11 @@ impl StreamRecorder {
                 }
                 self.figures.segments += 1;
                 self.previous = Some(name);
+                for path in self.empty.drain(..).filter(|path| *path != segment.path) {
+                    if let Err(error) = std::fs::remove_file(&path) {
+                        tracing::warn!("cannot remove the empty segment {}: {error}", path.display());
+                    }
+                }
                 self.segment = Some(segment);
                 if self.full_until.take().is_some() {
                     let detail = json!({"stream": self.stream.to_string()});

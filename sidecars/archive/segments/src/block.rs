@@ -4,7 +4,8 @@
 use fep_bus::{KIND_PAD, Position, Record};
 
 use crate::layout::{
-    BLOCK_HEADER_LEN, BLOCK_MAGIC, RECORD_HEADER_LEN, block, half, pages, put_half, put_word, record_len, word,
+    BLOCK_HEADER_LEN, BLOCK_MAGIC, RECORD_HEADER_LEN, block, half, pages, put_half, put_word, record_len,
+    word,
 };
 use crate::loss::{Loss, LossCause};
 

@@ -4,6 +4,7 @@
 //! overwritten what it wants, it looks for that in the segments, and waits for it as long as a recorder lives that may
 //! still bring it there. A gap is only told when the records are in neither.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -103,6 +104,28 @@ struct Probe {
 struct Segment {
     name: SegmentName,
     reader: SegmentReader,
+    /// Number of its file: a recorder that lives again may put another file in the place of one without whole blocks.
+    inode: u64,
+}
+
+impl Segment {
+    /// Opens a segment that may be growing; `None` when it was sealed or removed in this very moment.
+    fn open(entry: &SegmentEntry) -> Result<Option<Segment>, SegmentError> {
+        let reader = match SegmentReader::open_growing(&entry.path) {
+            Ok(reader) => reader,
+            Err(SegmentError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let inode = reader.inode()?;
+        Ok(Some(Segment { name: entry.name, reader, inode }))
+    }
+
+    /// Whether the file that has its name now is another one.
+    fn is_replaced(&self, entry: &SegmentEntry) -> bool {
+        std::fs::metadata(&entry.path).is_ok_and(|metadata| metadata.ino() != self.inode)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -220,9 +243,10 @@ impl Follow {
                     first = self.first_received_from(&segments, from)?;
                 }
                 if let Some(entry) = first {
-                    let reader = SegmentReader::open_growing(&entry.path)?;
-                    self.place = Place { series: entry.name.series, position: reader.header().base };
-                    self.segment = Some(Segment { name: entry.name, reader });
+                    let Some(segment) = Segment::open(entry)? else { return Ok(false) };
+                    self.place =
+                        Place { series: entry.name.series, position: segment.reader.header().base };
+                    self.segment = Some(segment);
                     if let (Start::Time(from), Some(segment)) = (start, &mut self.segment) {
                         segment.reader.seek_time(from)?;
                         self.place.position = segment.reader.position();
@@ -233,14 +257,15 @@ impl Follow {
             }
             Start::Latest => {
                 if !self.attach_at(Resume::Latest, &segments)? {
-                    let Some(entry) = segments.iter().rfind(|entry| entry.state != SegmentState::Removed) else {
+                    let Some(entry) = segments.iter().rfind(|entry| entry.state != SegmentState::Removed)
+                    else {
                         return Ok(false);
                     };
-                    let mut reader = SegmentReader::open_growing(&entry.path)?;
-                    let end = reader.end();
-                    reader.seek(end.seq)?;
+                    let Some(mut segment) = Segment::open(entry)? else { return Ok(false) };
+                    let end = segment.reader.end();
+                    segment.reader.seek(end.seq)?;
                     self.place = Place { series: entry.name.series, position: end };
-                    self.segment = Some(Segment { name: entry.name, reader });
+                    self.segment = Some(segment);
                 }
             }
         }
@@ -437,6 +462,12 @@ impl Follow {
             Some(archive) => list(archive, &self.spec.stream)?,
             None => Vec::new(),
         };
+        let replaced =
+            segments.iter().any(|entry| entry.name == name && segment.is_replaced(entry));
+        if replaced {
+            self.segment = None;
+            return Ok(None);
+        }
         let Some(newer) = segments.iter().find(|entry| entry.name > name).cloned() else {
             return self.beyond_segments();
         };
@@ -471,21 +502,14 @@ impl Follow {
                 None => self.beyond_segments(),
             };
         }
-        let mut reader = match SegmentReader::open_growing(&entry.path) {
-            Ok(reader) => reader,
-            // Sealed or removed in this very moment: the next turn lists anew.
-            Err(SegmentError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        };
-        let base = reader.header().base;
+        let Some(mut segment) = Segment::open(entry)? else { return Ok(None) };
+        let base = segment.reader.header().base;
         let from = self.place.position;
         let hole = base.seq > from.seq;
         if !hole {
-            reader.seek(from.seq)?;
+            segment.reader.seek(from.seq)?;
         }
-        self.segment = Some(Segment { name: entry.name, reader });
+        self.segment = Some(segment);
         if hole {
             self.place.position = base;
             self.wanted = None;

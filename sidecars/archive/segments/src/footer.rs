@@ -6,8 +6,8 @@ use sha2::{Digest, Sha256};
 use crate::block::{BlockHeader, BlockKind};
 use crate::header::{SegmentHeader, colour_code, colour_of};
 use crate::layout::{
-    BLOCK_HEADER_LEN, FOOTER_MAGIC, FORMAT_VERSION, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages, put_half,
-    put_name, put_word, table, word,
+    BLOCK_HEADER_LEN, FOOTER_MAGIC, FORMAT_VERSION, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages,
+    put_half, put_name, put_word, table, word,
 };
 use crate::name::{SegmentName, Stream};
 
@@ -94,10 +94,16 @@ impl Footer {
             match block.kind {
                 BlockKind::Records if block.records() > 0 => {
                     let first = footer.records == 0;
-                    footer.rx_min_tai_ns =
-                        if first { block.rx_min_tai_ns } else { footer.rx_min_tai_ns.min(block.rx_min_tai_ns) };
-                    footer.rx_max_tai_ns =
-                        if first { block.rx_max_tai_ns } else { footer.rx_max_tai_ns.max(block.rx_max_tai_ns) };
+                    footer.rx_min_tai_ns = if first {
+                        block.rx_min_tai_ns
+                    } else {
+                        footer.rx_min_tai_ns.min(block.rx_min_tai_ns)
+                    };
+                    footer.rx_max_tai_ns = if first {
+                        block.rx_max_tai_ns
+                    } else {
+                        footer.rx_max_tai_ns.max(block.rx_max_tai_ns)
+                    };
                     footer.records += block.records();
                     footer.octets += octets;
                 }

@@ -2,7 +2,9 @@
 
 use fep_bus::{Colour, Position};
 
-use crate::layout::{FORMAT_VERSION, PAGE_LEN, SEGMENT_MAGIC, half, head, name_at, put_half, put_name, put_word, word};
+use crate::layout::{
+    FORMAT_VERSION, PAGE_LEN, SEGMENT_MAGIC, half, head, name_at, put_half, put_name, put_word, word,
+};
 use crate::name::{SegmentName, Stream};
 
 /// What the header page says.

@@ -46,7 +46,8 @@ impl FromStr for Stream {
             "red" => Colour::Red,
             _ => return Err(problem()),
         };
-        let legal = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_.".contains(&octet);
+        let legal =
+            |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_.".contains(&octet);
         if ring.is_empty() || ring.len() > 31 || ring.starts_with('.') || !ring.bytes().all(legal) {
             return Err(problem());
         }
@@ -95,8 +96,11 @@ impl FromStr for SegmentName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<SegmentName, String> {
-        let problem =
-            || format!("\"{text}\" is not a segment's name: sixteen hexadecimal digits, a hyphen and sixteen more");
+        let problem = || {
+            format!(
+                "\"{text}\" is not a segment's name: sixteen hexadecimal digits, a hyphen and sixteen more"
+            )
+        };
         let (series, base_pos) = text.split_once('-').ok_or_else(problem)?;
         let number = |digits: &str| {
             let lower = digits.bytes().all(|octet| octet.is_ascii_digit() || (b'a'..=b'f').contains(&octet));
@@ -163,13 +167,18 @@ impl FromStr for Place {
         let numbers: Option<Vec<u64>> = text
             .split('-')
             .map(|digits| {
-                let plain = (1..=16).contains(&digits.len()) && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
+                let plain =
+                    (1..=16).contains(&digits.len()) && digits.bytes().all(|octet| octet.is_ascii_hexdigit());
                 if plain { u64::from_str_radix(digits, 16).ok() } else { None }
             })
             .collect();
         match numbers.as_deref() {
-            Some(&[series, seq, pos, payload]) => Ok(Place { series, position: Position { seq, pos, payload } }),
-            _ => Err(format!("\"{text}\" is not a place: four hexadecimal numbers joined by hyphens are expected")),
+            Some(&[series, seq, pos, payload]) => {
+                Ok(Place { series, position: Position { seq, pos, payload } })
+            }
+            _ => Err(format!(
+                "\"{text}\" is not a place: four hexadecimal numbers joined by hyphens are expected"
+            )),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use fep_bus::{Position, Record};
@@ -155,6 +155,12 @@ impl SegmentReader<File> {
         let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
         SegmentReader::with_mode(file, path, Mode::Growing)
     }
+
+    /// Number of the file within its file system.
+    pub(crate) fn inode(&self) -> Result<u64, SegmentError> {
+        let metadata = self.source.metadata().map_err(SegmentError::io(&self.path, "look at"))?;
+        Ok(metadata.ino())
+    }
 }
 
 impl<S: ReadAt> SegmentReader<S> {
@@ -167,7 +173,10 @@ impl<S: ReadAt> SegmentReader<S> {
         let mut page = [0; PAGE_LEN];
         let read = source.read_at(&mut page, 0).map_err(SegmentError::io(path, "read"))?;
         if read < PAGE_LEN {
-            return Err(SegmentError::format(path, format!("{read} octets are no segment: the header has {PAGE_LEN}")));
+            return Err(SegmentError::format(
+                path,
+                format!("{read} octets are no segment: the header has {PAGE_LEN}"),
+            ));
         }
         let header = SegmentHeader::parse(&page).map_err(|problem| SegmentError::format(path, problem))?;
         let mut reader = SegmentReader {
@@ -285,7 +294,8 @@ impl<S: ReadAt> SegmentReader<S> {
         let mut window = vec![0; STEP];
         let mut from = self.scanned_to + PAGE_LEN as u64;
         while from < len {
-            let read = self.source.read_at(&mut window, from).map_err(SegmentError::io(&self.path, "read"))?;
+            let read =
+                self.source.read_at(&mut window, from).map_err(SegmentError::io(&self.path, "read"))?;
             for at in (0..read).step_by(PAGE_LEN) {
                 let offset = from + at as u64;
                 let found = BlockHeader::parse(&window[at..read.min(at + BLOCK_HEADER_LEN)]);

@@ -50,13 +50,11 @@ pub struct Root {
     pub signature: String,
 }
 
-
-
-
 impl Root {
     /// The text whose SHA-256 is `root`.
     pub fn text(&self) -> String {
-        let mut text = format!("fep daily root {}\nday {}\nprevious {}\n", self.format, self.day, self.previous);
+        let mut text =
+            format!("fep daily root {}\nday {}\nprevious {}\n", self.format, self.day, self.previous);
         for entry in &self.segments {
             text.push_str(&format!("segment {} {} {}\n", entry.stream, entry.segment, entry.chain));
         }
@@ -264,11 +262,15 @@ fn judge_root(
             .find(|(stream, footer)| stream.to_string() == entry.stream && footer.name() == entry.segment);
         match found {
             Some((_, footer)) if hex(&footer.chain) == entry.chain => {}
-            Some(_) => problems.push(format!("segment {} of {} has another chain hash", entry.segment, entry.stream)),
+            Some(_) => {
+                problems.push(format!("segment {} of {} has another chain hash", entry.segment, entry.stream))
+            }
             None => problems.push(format!("segment {} of {} is gone", entry.segment, entry.stream)),
         }
     }
-    for (stream, footer) in sealed.iter().filter(|(_, footer)| day_of(footer.sealed_unix_ns).to_string() == root.day) {
+    for (stream, footer) in
+        sealed.iter().filter(|(_, footer)| day_of(footer.sealed_unix_ns).to_string() == root.day)
+    {
         let name = footer.name();
         if !root.segments.iter().any(|entry| entry.segment == name && entry.stream == stream.to_string()) {
             problems.push(format!("segment {name} of {stream} was sealed on that day and is not named"));

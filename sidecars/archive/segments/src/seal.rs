@@ -74,7 +74,10 @@ pub fn seal(
 }
 
 /// SHA-256 of the first `content_end` octets of a file, read from the start.
-pub(crate) fn hash_content<S: crate::ReadAt + ?Sized>(source: &S, content_end: u64) -> std::io::Result<[u8; 32]> {
+pub(crate) fn hash_content<S: crate::ReadAt + ?Sized>(
+    source: &S,
+    content_end: u64,
+) -> std::io::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut window = vec![0; 1 << 20];
     let mut at = 0;

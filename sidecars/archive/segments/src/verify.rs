@@ -82,7 +82,9 @@ impl fmt::Display for Finding {
             Finding::ContentHash => out.write_str("SHA-256 of the content is not what the footer says"),
             Finding::Totals => out.write_str("the totals of the footer are not those of the blocks"),
             Finding::ChainHash => out.write_str("the chain hash is not that of the footer"),
-            Finding::ChainBroken { previous } => write!(out, "the chain does not continue segment {previous}"),
+            Finding::ChainBroken { previous } => {
+                write!(out, "the chain does not continue segment {previous}")
+            }
             Finding::Missing { from_seq, to_seq } => {
                 write!(out, "records {from_seq} up to {to_seq} before it are in no segment")
             }
@@ -231,7 +233,8 @@ pub fn verify_tree(
             let mut segment = verify_entry(&entry)?;
             judge_order(&entry, previous.as_ref(), &mut segment);
             let chain = segment.footer.as_ref().map(|footer| footer.chain);
-            previous = Some((entry.name, chain, segment.footer.as_ref().map_or(segment.end, |footer| footer.end)));
+            previous =
+                Some((entry.name, chain, segment.footer.as_ref().map_or(segment.end, |footer| footer.end)));
             progress(&stream, &segment);
             segments.push(segment);
         }

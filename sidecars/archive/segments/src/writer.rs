@@ -101,7 +101,10 @@ impl SegmentWriter {
     pub fn loss(&mut self, loss: &Loss) -> Result<(), SegmentError> {
         self.write_block()?;
         if loss.from != self.next || loss.to.seq < loss.from.seq || loss.to.pos < loss.from.pos {
-            return Err(SegmentError::format(&self.path, format!("{loss:?} does not continue {:?}", self.next)));
+            return Err(SegmentError::format(
+                &self.path,
+                format!("{loss:?} does not continue {:?}", self.next),
+            ));
         }
         let builder = self.builder();
         let mut page = vec![0; PAGE_LEN];
@@ -137,11 +140,7 @@ impl SegmentWriter {
     }
 
     fn builder(&self) -> BlockBuilder {
-        BlockBuilder {
-            id: self.header.id,
-            offset: self.offset,
-            written_unix_ns: crate::clock::unix_now_ns(),
-        }
+        BlockBuilder { id: self.header.id, offset: self.offset, written_unix_ns: crate::clock::unix_now_ns() }
     }
 
     fn write_block(&mut self) -> Result<(), SegmentError> {

@@ -6,8 +6,8 @@ use std::process::Command;
 
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
-    Chain, Finding, Loss, LossCause, Piece, RecordAt, SegmentHeader, SegmentReader, SegmentState, SegmentWriter, Stream,
-    list, recover, remove_sealed, roots, streams, verify, verify_tree,
+    Chain, Finding, Loss, LossCause, Piece, RecordAt, SegmentHeader, SegmentReader, SegmentState,
+    SegmentWriter, Stream, list, recover, remove_sealed, roots, streams, verify, verify_tree,
 };
 use proptest::prelude::*;
 
@@ -39,7 +39,13 @@ fn payload(seq: u64) -> Vec<u8> {
 }
 
 fn tag(seq: u64) -> Tag {
-    Tag { kind: 1, flags: seq as u16, rx_tai_ns: seq as i64 * 1000, pub_tai_ns: seq as i64 * 1000 + 7, words: [seq, !seq] }
+    Tag {
+        kind: 1,
+        flags: seq as u16,
+        rx_tai_ns: seq as i64 * 1000,
+        pub_tai_ns: seq as i64 * 1000 + 7,
+        words: [seq, !seq],
+    }
 }
 
 /// A sealed segment of `records` records in blocks of about `block_len` octets.
@@ -92,7 +98,9 @@ fn every_record_is_read_back_in_order_by_number_by_offset_and_by_time() {
         reader.seek_time(seq as i64 * 1000 - 1).unwrap();
         assert!(matches!(reader.next().unwrap(), Some(Piece::Record(view)) if view.record.seq == seq));
         let found = reader.record_at(offsets[seq as usize - 1]).unwrap();
-        assert!(matches!(found, RecordAt::Record(view) if view.record.seq == seq && view.payload == payload(seq)));
+        assert!(
+            matches!(found, RecordAt::Record(view) if view.record.seq == seq && view.payload == payload(seq))
+        );
     }
     reader.seek(501).unwrap();
     assert!(reader.next().unwrap().is_none());
@@ -118,7 +126,10 @@ fn a_loss_is_a_record_and_is_read_where_it_stands() {
         };
         writer.loss(&Loss { from, to, cause }).unwrap();
     }
-    assert!(writer.loss(&Loss { from, to, cause: LossCause::Torn }).is_err(), "it does not continue the stream");
+    assert!(
+        writer.loss(&Loss { from, to, cause: LossCause::Torn }).is_err(),
+        "it does not continue the stream"
+    );
     for seq in 40..=50 {
         writer.record(tag(seq), &payload(seq)).unwrap();
     }
@@ -225,9 +236,12 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
     let kept = fs::read(&paths[2]).unwrap();
     fs::remove_file(&paths[2]).unwrap();
     let report = check();
-    assert!(report.streams[&stream()].iter().flat_map(|segment| &segment.findings).any(|finding| {
-        matches!(finding, Finding::ChainBroken { .. })
-    }));
+    assert!(
+        report.streams[&stream()]
+            .iter()
+            .flat_map(|segment| &segment.findings)
+            .any(|finding| { matches!(finding, Finding::ChainBroken { .. }) })
+    );
     assert!(report.roots.iter().any(|root| root.problems.iter().any(|problem| problem.contains("is gone"))));
 
     // Altered and sealed anew with right hashes: the root does not know it.
@@ -235,14 +249,20 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
     assert!(check().is_sound());
     fs::remove_file(&paths[2]).unwrap();
     let forged = header(SegmentReader::of(kept.clone(), &paths[2]).unwrap().header().base, 9);
-    let previous = fep_segments::SegmentReader::of(kept.clone(), &paths[2]).unwrap().footer().unwrap().previous_chain;
+    let previous =
+        fep_segments::SegmentReader::of(kept.clone(), &paths[2]).unwrap().footer().unwrap().previous_chain;
     let mut writer = SegmentWriter::create(archive, forged).unwrap();
     for _ in 0..50 {
         writer.record(Tag::default(), b"forged").unwrap();
     }
     writer.seal(Chain(previous)).unwrap();
     let report = check();
-    assert!(report.roots.iter().any(|root| root.problems.iter().any(|problem| problem.contains("another chain hash"))));
+    assert!(
+        report
+            .roots
+            .iter()
+            .any(|root| root.problems.iter().any(|problem| problem.contains("another chain hash")))
+    );
 
     // Another key.
     fs::write(&paths[2], &kept).unwrap();
