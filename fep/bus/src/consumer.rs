@@ -295,7 +295,8 @@ impl Consumer {
     pub fn store_cursor(&mut self) -> Result<(), BusError> {
         self.cursor.generation = self.cursor.generation.wrapping_add(1);
         self.cursor.instance = self.fixed_page.instance;
-        (self.cursor.next, self.cursor.ledger) = self.durable.unwrap_or((self.reader.next(), self.reader.ledger()));
+        (self.cursor.next, self.cursor.ledger) =
+            self.durable.unwrap_or((self.reader.next(), self.reader.ledger()));
         cursor::write_state(&self.cursor_file, self.cursor)
             .map_err(BusError::io(&self.ring_dir.join("cursors").join(&self.name), "write the cursor"))
     }
