@@ -8,6 +8,7 @@ pub mod chain;
 pub mod engine;
 pub mod index;
 pub mod net;
+pub mod recorder;
 pub mod replay;
 pub mod rs;
 pub mod sync;
@@ -21,6 +22,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(engine::cases());
     cases.extend(index::cases());
     cases.extend(net::cases());
+    cases.extend(recorder::cases());
     cases.extend(replay::cases());
     cases.extend(rs::cases());
     cases.extend(sync::cases());

@@ -18,6 +18,7 @@ const UNSAFE_FILES: &[&str] = &[
     "hw/net/src/buffers.rs",
     "hw/net/src/ring.rs",
     "hw/net/src/socket.rs",
+    "sidecars/archive/recorder/src/disk.rs",
     "sidecars/archive/feeds/src/outq.rs",
 ];
 

@@ -57,14 +57,17 @@ pub(crate) fn find_end(
 ) -> Result<Found, SegmentError> {
     let mut found =
         Found { last: None, end: Position::default(), doubt: Position::default(), open: Vec::new() };
-    for entry in list(archive, stream)? {
+    // Backwards: only the newest says where to go on, so that a start takes as long with a thousand segments as with one.
+    for entry in list(archive, stream)?.into_iter().rev() {
         match entry.state {
             SegmentState::Removed => {}
             SegmentState::Sealed => {
-                let reader = SegmentReader::open(&entry.path)?;
-                found.last = Some((entry.name, reader.header().instance));
-                found.end = reader.footer().map_or(reader.end(), |footer| footer.end);
-                found.doubt = found.end;
+                if found.last.is_none() {
+                    let reader = SegmentReader::open(&entry.path)?;
+                    found.last = Some((entry.name, reader.header().instance));
+                    found.end = reader.footer().map_or(reader.end(), |footer| footer.end);
+                    found.doubt = found.end;
+                }
             }
             SegmentState::Open => {
                 let recovered = match recover(&entry.path) {
@@ -76,13 +79,16 @@ pub(crate) fn find_end(
                     }
                     Err(error) => return Err(error),
                 };
-                found.last = Some((entry.name, recovered.header.instance));
-                found.end = recovered.end().position;
-                found.doubt = recovered.first_doubt().position;
+                if found.last.is_none() {
+                    found.last = Some((entry.name, recovered.header.instance));
+                    found.end = recovered.end().position;
+                    found.doubt = recovered.first_doubt().position;
+                }
                 found.open.push(recovered);
             }
         }
     }
+    found.open.reverse();
     if let (Some(trusted), Some((last, _))) = (trusted, found.last)
         && trusted.series == last.series
         && trusted.position.seq < found.doubt.seq
