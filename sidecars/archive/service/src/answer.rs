@@ -129,13 +129,13 @@ pub fn deliver(
 ) -> Result<Account, Error> {
     let columns = &plan.columns;
     let mut form = form_of(&plan.retrieval, columns);
-    let (mut rows, mut octets) = (plan.rows(), plan.octets(runtime.clone()));
+    let (mut rows, mut octets) = (plan.rows(runtime), plan.octets(runtime.clone()));
     let mut account = Account::default();
     let mut cut = Cut { at: 0, from, until, buffer: Vec::with_capacity(CHUNK), sink, open: true };
     let mut tally = Tally::default();
     form.begin(&mut cut.buffer)?;
     while account.units < plan.retrieval.limit.unwrap_or(u64::MAX) && !cut.is_over() {
-        let Some(found) = runtime.block_on(rows.next())? else { break };
+        let Some(found) = rows.next()? else { break };
         let (row, source) = (&found.row, &plan.sources[found.source]);
         account.units += 1;
         let rx = row.number(columns.rx);

@@ -33,7 +33,7 @@ impl PlanReel {
             Stream::new(bus_colour(source.colour), source.ring.clone())
         };
         let streams = plan.sources.iter().map(stream).collect();
-        let (rows, octets) = (plan.rows(), plan.octets(runtime.clone()));
+        let (rows, octets) = (plan.rows(&runtime), plan.octets(runtime.clone()));
         PlanReel { plan, runtime, streams, rows, octets, taken: 0, missing: 0 }
     }
 }
@@ -46,7 +46,7 @@ impl Reel for PlanReel {
     fn next_record(&mut self, payload: &mut Vec<u8>) -> Result<Option<Played>, ReelError> {
         let broken = |error: crate::retrieval::Error| ReelError::from(Box::<dyn std::error::Error + Send + Sync>::from(error));
         while self.taken < self.plan.retrieval.limit.unwrap_or(u64::MAX) {
-            let Some(found) = self.runtime.block_on(self.rows.next()).map_err(broken)? else { return Ok(None) };
+            let Some(found) = self.rows.next().map_err(broken)? else { return Ok(None) };
             let source = &self.plan.sources[found.source];
             self.taken += 1;
             match self.octets.of(source.colour, &source.ring, &self.plan.columns, &found.row) {
@@ -64,7 +64,7 @@ impl Reel for PlanReel {
     }
 
     fn wind(&mut self, rx_tai_ns: i64) -> Result<(), ReelError> {
-        self.rows = self.plan.rows_from(rx_tai_ns);
+        self.rows = self.plan.rows_from(rx_tai_ns, &self.runtime);
         (self.taken, self.missing) = (0, 0);
         Ok(())
     }

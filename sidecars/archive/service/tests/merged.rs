@@ -60,13 +60,16 @@ async fn merged(files: &[PathBuf], root: &Path, order: &[usize]) -> Vec<(i64, u1
     let ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     let archive = Archive { segments, catalogue, store, tail: ingest.tail() };
     let plan = Plan::make(&archive, Retrieval::all(Unit::Frames)).await.unwrap();
-    let mut rows = plan.rows();
-    let mut found = Vec::new();
-    while let Some(next) = rows.next().await.unwrap() {
-        let link = next.row.number(plan.columns.link) as u16;
-        found.push((next.row.number(plan.columns.rx), link));
-    }
-    found
+    let runtime = tokio::runtime::Handle::current();
+    let read = move || {
+        let (mut rows, mut found) = (plan.rows(&runtime), Vec::new());
+        while let Some(next) = rows.next().unwrap() {
+            let link = next.row.number(plan.columns.link) as u16;
+            found.push((next.row.number(plan.columns.rx), link));
+        }
+        found
+    };
+    tokio::task::spawn_blocking(read).await.unwrap()
 }
 
 proptest! {

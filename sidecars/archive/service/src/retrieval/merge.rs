@@ -35,7 +35,7 @@ struct Lane {
     rows: std::vec::IntoIter<Row>,
 }
 
-/// Rows of several sources in one order.
+/// Rows of several sources in one order. Blocking, as its sources are.
 pub struct Merge {
     columns: Columns,
     lanes: Vec<Lane>,
@@ -76,14 +76,14 @@ impl Merge {
     ///
     /// # Errors
     /// Of a source.
-    pub async fn next(&mut self) -> Result<Option<Found>, Error> {
-        let Some(mut once) = self.once.take() else { return self.in_order().await };
-        let result = self.next_once(&mut once).await;
+    pub fn next(&mut self) -> Result<Option<Found>, Error> {
+        let Some(mut once) = self.once.take() else { return self.in_order() };
+        let result = self.next_once(&mut once);
         self.once = Some(once);
         result
     }
 
-    async fn next_once(&mut self, once: &mut Once) -> Result<Option<Found>, Error> {
+    fn next_once(&mut self, once: &mut Once) -> Result<Option<Found>, Error> {
         loop {
             if let Some(entry) = once.waiting.first_entry() {
                 let front = self.heap.peek().map(|Reverse(((rx, ..), _))| *rx);
@@ -99,7 +99,7 @@ impl Merge {
             } else if once.ended {
                 return Ok(None);
             }
-            match self.in_order().await? {
+            match self.in_order()? {
                 None => once.ended = true,
                 Some(found) => self.admit(once, found),
             }
@@ -133,24 +133,24 @@ impl Merge {
         once.waiting.insert(order, (found, key));
     }
 
-    async fn in_order(&mut self) -> Result<Option<Found>, Error> {
+    fn in_order(&mut self) -> Result<Option<Found>, Error> {
         if !self.started {
             self.started = true;
             for lane in 0..self.lanes.len() {
-                self.advance(lane).await?;
+                self.advance(lane)?;
             }
         }
         let Some(Reverse((_, lane))) = self.heap.pop() else { return Ok(None) };
         let Some(row) = self.fronts[lane].take() else { return Ok(None) };
-        self.advance(lane).await?;
+        self.advance(lane)?;
         Ok(Some(Found { row, source: lane }))
     }
 
-    async fn advance(&mut self, lane: usize) -> Result<(), Error> {
+    fn advance(&mut self, lane: usize) -> Result<(), Error> {
         let reading = &mut self.lanes[lane];
         let mut next = reading.rows.next();
         if next.is_none()
-            && let Some(rows) = reading.source.next_rows().await?
+            && let Some(rows) = reading.source.next_rows()?
         {
             reading.rows = rows.into_iter();
             next = reading.rows.next();

@@ -6,7 +6,6 @@
 //! ring and one block of a segment for each that is open.
 
 mod filter;
-mod index_file;
 mod merge;
 mod octets;
 mod plan;

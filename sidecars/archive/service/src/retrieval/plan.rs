@@ -132,24 +132,24 @@ impl Plan {
         &self.tag
     }
 
-    /// Begins to read the rows.
+    /// Begins to read the rows; for a blocking thread.
     #[must_use]
-    pub fn rows(&self) -> Merge {
+    pub fn rows(&self, runtime: &Handle) -> Merge {
         let selection = &self.retrieval.selection;
         let filter = RowFilter::new(selection, &self.columns);
         let open = |spec: &SourceSpec| {
-            Source::new(self.archive.store.clone(), &self.columns, &filter, spec.clone())
+            Source::new(self.archive.store.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
     }
 
     /// As [`Plan::rows`], from a later time of reception on.
     #[must_use]
-    pub fn rows_from(&self, rx_tai_ns: i64) -> Merge {
+    pub fn rows_from(&self, rx_tai_ns: i64, runtime: &Handle) -> Merge {
         let mut later = self.clone();
         let from = &mut later.retrieval.selection.from_tai_ns;
         *from = Some(from.map_or(rx_tai_ns, |from| from.max(rx_tai_ns)));
-        later.rows()
+        later.rows(runtime)
     }
 
     /// Begins to read octets; for a blocking thread.

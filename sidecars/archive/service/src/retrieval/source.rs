@@ -1,20 +1,22 @@
 //! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
 
 use std::collections::VecDeque;
+use std::fs::File;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use fep_catalogue::{Colour, IndexFile, Store};
-use futures::StreamExt;
 use object_store::path::Path;
-use parquet::arrow::arrow_reader::{ArrowPredicateFn, RowFilter as ParquetFilter};
-use parquet::arrow::async_reader::ParquetRecordBatchStream;
-use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter as ParquetFilter,
+};
 use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::ChunkReader;
 use parquet::file::statistics::Statistics;
+use tokio::runtime::Handle;
 
 use super::Error;
-use super::index_file::IndexReader;
 use super::filter::RowFilter;
 use super::row::{Columns, Row};
 
@@ -34,26 +36,28 @@ pub struct SourceSpec {
     pub tail: Vec<RecordBatch>,
 }
 
-/// Rows of one ring that a selection takes.
+/// Rows of one ring that a selection takes. Blocking: for a thread outside of the runtime.
 pub struct Source {
     store: Store,
+    runtime: Handle,
     columns: Columns,
     filter: RowFilter,
     files: VecDeque<IndexFile>,
     tail: VecDeque<RecordBatch>,
-    stream: Option<ParquetRecordBatchStream<IndexReader>>,
+    reader: Option<ParquetRecordBatchReader>,
 }
 
 impl Source {
     /// Begins to read; nothing is read yet.
-    pub fn new(store: Store, columns: &Columns, filter: &RowFilter, spec: SourceSpec) -> Source {
+    pub fn new(store: Store, runtime: Handle, columns: &Columns, filter: &RowFilter, spec: SourceSpec) -> Source {
         Source {
             store,
+            runtime,
             columns: columns.clone(),
             filter: filter.clone(),
             files: spec.files.into(),
             tail: spec.tail.into(),
-            stream: None,
+            reader: None,
         }
     }
 
@@ -61,18 +65,18 @@ impl Source {
     ///
     /// # Errors
     /// An index file that cannot be read.
-    pub async fn next_rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
+    pub fn next_rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
         loop {
-            let rows = if let Some(stream) = &mut self.stream {
-                match stream.next().await {
+            let rows = if let Some(reader) = &mut self.reader {
+                match reader.next() {
                     Some(batch) => self.columns.rows(&batch?)?,
                     None => {
-                        self.stream = None;
+                        self.reader = None;
                         continue;
                     }
                 }
             } else if let Some(file) = self.files.pop_front() {
-                self.stream = self.open(&file).await?;
+                self.reader = self.open(&file)?;
                 continue;
             } else if let Some(batch) = self.tail.pop_front() {
                 self.columns.rows(&filter_record_batch(&batch, &self.filter.mask(&batch)?)?)?
@@ -85,9 +89,17 @@ impl Source {
         }
     }
 
-    async fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchStream<IndexReader>>, Error> {
-        let reader = IndexReader::new(self.store.clone(), file.clone());
-        let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
+    /// A file of a directory is read where it lies, page by page; an object of a server is fetched whole, because it is
+    /// small (a few per cent of its segment) and a request costs more than its octets.
+    fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchReader>, Error> {
+        match self.store.file(&file.key) {
+            Some(path) => self.read(File::open(&path).map_err(|source| Error::Io { path, source })?),
+            None => self.read(self.runtime.block_on(self.store.get(&file.key))?),
+        }
+    }
+
+    fn read(&self, octets: impl ChunkReader + 'static) -> Result<Option<ParquetRecordBatchReader>, Error> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(octets)?;
         let groups: Vec<usize> = builder
             .metadata()
             .row_groups()
