@@ -17,7 +17,7 @@ NIGHTLY ?= nightly
 FUZZ_SECONDS ?= 600
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help run build test fmt clippy unit models bench fuzz book deny cc
+.PHONY: help run build test fmt clippy unit models bench fuzz book deny cc tools
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -27,9 +27,28 @@ cc:
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install Rust from https://rustup.rs"; exit 1; }
 	@command -v cc >/dev/null || { echo "installing a C linker (build-essential)"; $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy build-essential; }
 
+# Other people's programs that tests hold the archive against: tshark, and in a virtual environment of Python DuckDB,
+# pyarrow and spacepackets; Yamcs, which feeds are held against; PostgreSQL and the S3 server moto, which keep the catalogue
+# and segments of tests.
+TOOLS := target/tools
+tools:
+	@command -v tshark >/dev/null || { echo "installing tshark"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends tshark; }
+	@$(TOOLS)/venv/bin/python -c 'import duckdb, pyarrow, spacepackets' 2>/dev/null || { \
+		echo "installing duckdb, pyarrow and spacepackets into $(TOOLS)/venv"; \
+		python3 -c 'import ensurepip' 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy python3-venv; }; \
+		python3 -m venv $(TOOLS)/venv && $(TOOLS)/venv/bin/pip install -q --disable-pip-version-check duckdb==2.0.1 pyarrow==26.0.1 spacepackets==0.32.0; }
+	@$(TOOLS)/venv/bin/python -c 'import moto.server' 2>/dev/null || { \
+		echo "installing moto into $(TOOLS)/venv"; \
+		$(TOOLS)/venv/bin/pip install -q --disable-pip-version-check 'moto[server]==5.1.22'; }
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "installing PostgreSQL"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql; }
+	@command -v java >/dev/null || { echo "installing a Java runtime for Yamcs"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends openjdk-17-jre-headless; }
+	@$(TOOLS)/venv/bin/python -c 'import fprime_yamcs_bundle' 2>/dev/null || { \
+		echo "installing Yamcs into $(TOOLS)/venv"; \
+		$(TOOLS)/venv/bin/pip install -q --disable-pip-version-check --no-deps fprime-yamcs-bundle==5.12.8.0; }
+
 build: cc
-	@echo "building fepd and fepctl (release)"
-	$(CARGO) build --release -p fepd -p fepctl
+	@echo "building fepd, fepctl and the archive's processes (release)"
+	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-archive -p fep-feeds
 
 run: build
 	@echo "fetching the captures of real satellites (fixtures of the ccsds package)"
@@ -44,7 +63,7 @@ clippy: cc
 
 # The whole-system tests start the real programs, so these are built first. Those tests pin threads and measure
 # ledgers of several processes on few cores: one test at a time within each program keeps them meaningful.
-unit: cc
+unit: cc tools
 	$(CARGO) build --workspace --bins
 	$(CARGO) test --workspace
 

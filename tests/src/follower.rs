@@ -1,5 +1,8 @@
-//! The test's own consumer process, `fep-test-consumer`, and its journal.
+//! The tests' own consumer processes, of a ring (`fep-test-consumer`) and of a feed (`fep-test-feed-client`), and their
+//! journals.
 
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -9,9 +12,8 @@ use crate::programs::{program, wait_until};
 /// A consumer process that may be killed and started again. Dropping it kills it.
 #[derive(Debug)]
 pub struct Follower {
-    rings: PathBuf,
-    ring: String,
-    name: String,
+    program: &'static str,
+    arguments: Vec<OsString>,
     journal: PathBuf,
     child: Option<Child>,
 }
@@ -23,9 +25,23 @@ impl Follower {
     /// If it cannot be executed.
     #[must_use]
     pub fn start(rings: &Path, ring: &str, name: &str, directory: &Path) -> Follower {
-        let journal = directory.join(format!("{ring}.{name}.journal"));
-        let (rings, ring, name) = (rings.to_owned(), ring.to_owned(), name.to_owned());
-        let mut follower = Follower { rings, ring, name, journal, child: None };
+        let arguments = vec![rings.into(), ring.into(), name.into()];
+        Follower::run("fep-test-consumer", arguments, directory.join(format!("{ring}.{name}.journal")))
+    }
+
+    /// Starts client `name` of the framed feed at `address`; `filter` is its own, as JSON. Its journal lies in
+    /// `directory`. It acknowledges what it has written down.
+    ///
+    /// # Panics
+    /// If it cannot be executed.
+    #[must_use]
+    pub fn of_feed(address: SocketAddr, name: &str, filter: &str, directory: &Path) -> Follower {
+        let arguments = vec![address.to_string().into(), name.into(), filter.into()];
+        Follower::run("fep-test-feed-client", arguments, directory.join(format!("feed.{name}.journal")))
+    }
+
+    fn run(program: &'static str, arguments: Vec<OsString>, journal: PathBuf) -> Follower {
+        let mut follower = Follower { program, arguments, journal, child: None };
         follower.restart();
         follower
     }
@@ -36,13 +52,12 @@ impl Follower {
     /// If it runs, or cannot be executed.
     pub fn restart(&mut self) {
         assert!(self.child.is_none(), "it runs");
-        let child = Command::new(program("fep-test-consumer"))
-            .arg(&self.rings)
-            .args([&self.ring, &self.name])
+        let child = Command::new(program(self.program))
+            .args(&self.arguments)
             .arg(&self.journal)
             .stdin(Stdio::null())
             .spawn()
-            .expect("fep-test-consumer can be executed");
+            .unwrap_or_else(|error| panic!("{} cannot be executed: {error}", self.program));
         self.child = Some(child);
     }
 

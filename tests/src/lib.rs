@@ -10,8 +10,12 @@ mod daemon;
 mod follower;
 pub mod journal;
 mod programs;
+mod recorder;
+mod sidecar;
 
-pub use control::get;
+pub use control::{get, request};
 pub use daemon::{Daemon, RunDirectory, tcp_link};
 pub use follower::Follower;
 pub use programs::{program, wait_until};
+pub use recorder::Recorder;
+pub use sidecar::Sidecar;

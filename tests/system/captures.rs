@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use fep_sim::{SourceSpec, Station, StationSpec, TransportSpec, captures};
-use fep_tests::{Daemon, RunDirectory, program, tcp_link, wait_until};
+use fep_tests::{Daemon, RunDirectory, Sidecar, program, tcp_link, wait_until};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
 /// Mission, and the name of recording and expected results.
 const RECORDINGS: [(&str, &str); 6] = [
@@ -206,6 +207,124 @@ fn live_from_a_station_through_fepd_and_its_rings_to_another_process_the_recordi
         assert_eq!(number(&packets_read["ledger"]["consumed"]), link.ledger.counts.packets, "{name}");
     }
     assert!(daemon.stop().success());
+}
+
+// REQ: FEP-SYS-020
+#[test]
+fn live_from_a_station_into_the_archive_and_out_again_the_packets_are_those_of_independent_programs() {
+    let played = [("npp", "npp.20241206T173815"), ("aqua", "aqua.20241206T175646")];
+    let directory = RunDirectory::new();
+    let archive = tempfile::tempdir().expect("a directory on disk");
+    let stations: Vec<Station> =
+        played.iter().map(|(_, name)| Station::start(&station(name)).expect("it starts")).collect();
+    let links = played.iter().zip(&stations).map(|((mission, _), station)| {
+        let channel = format!("{mission}/{}", channel_of(mission));
+        tcp_link(mission, &channel, station.address().expect("it listens"))
+    });
+    let config = directory.configure(&links.collect::<String>());
+    let (config, sidecars) = (config, archive_config(&directory, archive.path()));
+    // The recorder first: it is to see every record from the first on.
+    let recorder = Sidecar::start("fep-recorder", &sidecars);
+    let daemon = Daemon::start(&directory, &config);
+    let service = Sidecar::start("fep-archive", &sidecars);
+    let address = format!("unix:{}", directory.path().join("archive.sock").display());
+    for (mission, name) in played {
+        let expected = read_json(&golden(&format!("{name}.json")));
+        let want = expected_figures(&expected);
+        let wanted_packets = expected_packets(name, &expected);
+        let count: u64 = wanted_packets.values().map(|(packets, ..)| packets).sum();
+        let get = |unit: &str, format: &str, quality: &str, out: &Path| {
+            let ring = format!("{mission}.{unit}");
+            let arguments = [
+                "archive",
+                "get",
+                unit,
+                "--archive",
+                &address,
+                "--ring",
+                &ring,
+                "--session",
+                "test",
+                "--quality",
+                quality,
+                "--format",
+                format,
+                "--force",
+                "--out",
+                out.to_str().expect("a path of ours"),
+            ];
+            let done = Command::new(program("fepctl")).args(arguments).output().expect("fepctl runs");
+            if !done.status.success() {
+                return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+            }
+            Ok(read_json(Path::new(&format!("{}.manifest.json", out.display()))))
+        };
+        let file = archive.path().join(format!("{mission}.pkt"));
+        wait_until("every packet is in the archive", || {
+            let manifest = get("packets", "packets", "good", &file)?;
+            if number(&manifest["units"]) >= count {
+                Ok(())
+            } else {
+                Err(format!("{} packets", manifest["units"]))
+            }
+        });
+        // APIDs are told apart by the packets themselves; channels by the manifest.
+        let exported = std::fs::read(&file).expect("it was written");
+        let mut by_apid: BTreeMap<u16, (u64, u64, Sha256)> = BTreeMap::new();
+        let mut rest = exported.as_slice();
+        while !rest.is_empty() {
+            let len = usize::from(u16::from_be_bytes([rest[4], rest[5]])) + 7;
+            let apid = u16::from_be_bytes([rest[0], rest[1]]) & 0x7FF;
+            let counts = by_apid.entry(apid).or_insert_with(|| (0, 0, Sha256::new()));
+            counts.0 += 1;
+            counts.1 += len as u64;
+            counts.2.update(&rest[..len]);
+            rest = &rest[len..];
+        }
+        let found: BTreeMap<u16, (u64, u64, String)> = by_apid
+            .into_iter()
+            .map(|(apid, (packets, octets, hash))| (apid, (packets, octets, hexadecimal(&hash.finalize()))))
+            .collect();
+        let apid_of =
+            |key: &String| key.rsplit('/').next().and_then(|apid| apid.parse().ok()).expect("an APID");
+        let wanted: BTreeMap<u16, (u64, u64, String)> =
+            wanted_packets.iter().map(|(key, figures)| (apid_of(key), figures.clone())).collect();
+        assert_eq!(wanted.len(), wanted_packets.len(), "no APID comes by two channels in {name}");
+        assert_eq!(found, wanted, "{name}");
+        let frames =
+            get("frames", "frames", "any", &archive.path().join(format!("{mission}.tf"))).expect("frames");
+        assert_eq!(number(&frames["units"]), want.received, "{name}");
+    }
+    assert!(daemon.stop().success());
+    assert!(recorder.stop().success());
+    assert!(service.stop().success());
+    let verified = run_fepctl(&[
+        "archive",
+        "verify",
+        "--json",
+        archive.path().join("segments").to_str().expect("a path"),
+    ]);
+    assert_eq!(verified["sound"], true, "{verified}");
+}
+
+fn hexadecimal(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+/// Recorder and archive below `archive`, for the rings of a daemon.
+fn archive_config(directory: &RunDirectory, archive: &Path) -> PathBuf {
+    std::fs::create_dir_all(archive.join("segments")).expect("a directory of ours");
+    let text = format!(
+        "[archive]\nsegments = \"{archive}/segments\"\nrings = \"{rings}\"\ndatabase = \"sqlite://{archive}/catalogue.sqlite3\"\n\
+         [store]\nurl = \"file://{archive}/store\"\n[http]\nlisten = [\"unix:{run}/archive.sock\"]\n\
+         [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = \"{archive}/root.key\"\n",
+        archive = archive.display(),
+        rings = directory.rings().display(),
+        run = directory.path().display(),
+    );
+    let path = directory.path().join("archive.toml");
+    std::fs::write(&path, text).expect("the directory is writable");
+    path
 }
 
 /// A station that plays a recording once, as recorded, as fast as it is taken.

@@ -24,6 +24,15 @@ pub enum Resume {
     /// Where the cursor file says, with its ledger; what was overwritten meanwhile is reported as a gap.
     /// As `Oldest` when there is no usable cursor.
     Cursor,
+    /// At a place of one's own, in the ring file `instance` or in one whose numbers continue it; what was overwritten
+    /// meanwhile is reported as a gap. The ledger starts anew. As `Oldest` when the place is not of this ring's
+    /// numbering: [`Consumer::has_continued`] tells.
+    At {
+        /// Random number of the ring file in which the place was reached.
+        instance: u64,
+        /// The next record wanted.
+        position: Position,
+    },
 }
 
 /// What a consumer found. `T` is the record, or what was made of it.
@@ -92,6 +101,10 @@ pub struct Consumer {
     cursor: CursorState,
     /// Index in the gate table, when the ring's specification names us.
     gate: Option<usize>,
+    /// Whether it goes on where the place it was attached with says.
+    continued: bool,
+    /// What the cursor file says instead of where reading stands, once [`Consumer::set_durable`] was called.
+    durable: Option<(Position, Ledger)>,
     peeked: Option<Record>,
     epoch: u64,
     silent_after_ns: i64,
@@ -114,14 +127,19 @@ impl Consumer {
         let stored = stored.unwrap_or_default();
         let previous = match resume {
             Resume::Cursor => Some(stored),
+            Resume::At { instance, position } => {
+                Some(CursorState { instance, next: position, ..CursorState::default() })
+            }
             Resume::Oldest | Resume::Latest => None,
         };
-        let reader = match resume {
+        let (reader, continued) = match resume {
             Resume::Latest => {
                 let next = reader::newest(&memory, &fixed_page.shape);
-                Reader::new(memory, fixed_page.shape, next, Ledger::default())
+                (Reader::new(memory, fixed_page.shape, next, Ledger::default()), false)
             }
-            Resume::Oldest | Resume::Cursor => start(memory, &fixed_page, previous.as_ref()),
+            Resume::Oldest | Resume::Cursor | Resume::At { .. } => {
+                start(memory, &fixed_page, previous.as_ref())
+            }
         };
         let mut consumer = Consumer {
             gate: gate_index(reader.memory(), &fixed_page, consumer),
@@ -132,6 +150,8 @@ impl Consumer {
             fixed_page,
             cursor_file,
             cursor: stored,
+            continued,
+            durable: None,
             peeked: None,
             silent_after_ns: SILENT_AFTER_NS,
             silent: false,
@@ -275,8 +295,8 @@ impl Consumer {
     pub fn store_cursor(&mut self) -> Result<(), BusError> {
         self.cursor.generation = self.cursor.generation.wrapping_add(1);
         self.cursor.instance = self.fixed_page.instance;
-        self.cursor.next = self.reader.next();
-        self.cursor.ledger = self.reader.ledger();
+        (self.cursor.next, self.cursor.ledger) =
+            self.durable.unwrap_or((self.reader.next(), self.reader.ledger()));
         cursor::write_state(&self.cursor_file, self.cursor)
             .map_err(BusError::io(&self.ring_dir.join("cursors").join(&self.name), "write the cursor"))
     }
@@ -304,7 +324,8 @@ impl Consumer {
             ledger: self.reader.ledger(),
             ..self.cursor
         };
-        self.reader = start(memory, &fixed_page, Some(&old));
+        (self.reader, self.continued) = start(memory, &fixed_page, Some(&old));
+        self.durable = None;
         self.gate = gate_index(self.reader.memory(), &fixed_page, &self.name);
         self.epoch = self.reader.epoch();
         self.cursor.durable_pos = self.reader.next().pos;
@@ -325,6 +346,20 @@ impl Consumer {
     /// Everything before this log position is on stable storage; kept in the cursor file for others to see.
     pub fn set_durable_pos(&mut self, pos: u64) {
         self.cursor.durable_pos = pos;
+    }
+
+    /// From now on the cursor file says that everything before `position` is done with, and no more, however far
+    /// reading has come: for consumers that must not lose what they have read and not yet put away. `ledger` is
+    /// what [`Consumer::ledger`] said when reading stood there. [`Consumer::reattach`] forgets it.
+    pub fn set_durable(&mut self, position: Position, ledger: Ledger) {
+        self.durable = Some((position, ledger));
+        self.cursor.durable_pos = position.pos;
+    }
+
+    /// Whether it goes on where [`Resume::Cursor`], [`Resume::At`] or the ring before a [`Consumer::reattach`] left
+    /// off (perhaps after a gap that is yet to be reported); otherwise it has begun at the oldest record of another numbering.
+    pub fn has_continued(&self) -> bool {
+        self.continued
     }
 
     /// After how many nanoseconds without a heartbeat the producer counts as silent; [`SILENT_AFTER_NS`] at first.
@@ -360,6 +395,16 @@ impl Consumer {
     /// Random number of the ring file.
     pub fn instance(&self) -> u64 {
         self.fixed_page.instance
+    }
+
+    /// When the ring file was laid out, nanoseconds since 1970 (UTC).
+    pub fn created_unix_ns(&self) -> u64 {
+        self.fixed_page.created_unix_ns
+    }
+
+    /// The first place ever of the ring file.
+    pub fn first(&self) -> Position {
+        self.fixed_page.shape.start()
     }
 
     /// Asks to be watched (again), with the next store of the cursor.
@@ -424,17 +469,17 @@ fn map_ring(ring_dir: &Path) -> Result<(StaticPage, Arc<MappedRing>), BusError> 
     Ok((fixed_page, Arc::new(ring)))
 }
 
-/// A reader that goes on where `previous` stood, if this ring can be the continuation of what it read.
+/// A reader that goes on where `previous` stood, if this ring can be the continuation of what it read (and whether).
 fn start(
     memory: Arc<MappedRing>,
     fixed_page: &StaticPage,
     previous: Option<&CursorState>,
-) -> Reader<Arc<MappedRing>> {
+) -> (Reader<Arc<MappedRing>>, bool) {
     let shape = fixed_page.shape;
     let newest = reader::newest(&memory, &shape);
     match previous {
         Some(stored) if stored.instance == fixed_page.instance && stored.next.seq <= newest.seq => {
-            Reader::new(memory, shape, stored.next, stored.ledger)
+            (Reader::new(memory, shape, stored.next, stored.ledger), true)
         }
         // Numbers before this ring's first: the ring of before, whose numbers it continues.
         Some(stored)
@@ -442,11 +487,11 @@ fn start(
                 && stored.instance != fixed_page.instance
                 && stored.next.seq <= shape.seq0 =>
         {
-            Reader::after_recreation(memory, shape, stored.next, stored.ledger)
+            (Reader::after_recreation(memory, shape, stored.next, stored.ledger), true)
         }
         _ => {
             let next = reader::oldest(&memory, &shape);
-            Reader::new(memory, shape, next, Ledger::default())
+            (Reader::new(memory, shape, next, Ledger::default()), false)
         }
     }
 }

@@ -68,6 +68,24 @@ impl Record {
         }
     }
 
+    /// The 64-octet header as it stands before the payload in the log, and so in every copy of a span of it.
+    pub fn to_header(&self) -> [u8; LINE as usize] {
+        let mut header = [0; LINE as usize];
+        for (octets, word) in header.chunks_exact_mut(8).zip(self.to_words()) {
+            octets.copy_from_slice(&word.to_le_bytes());
+        }
+        header
+    }
+
+    /// Reads the 64-octet header of a copy. Nothing of it is checked: fillers have kind 0xFFFF.
+    pub fn from_header(header: &[u8; LINE as usize]) -> Record {
+        let mut words = [0; LINE as usize / 8];
+        for (word, octets) in words.iter_mut().zip(header.as_chunks::<8>().0) {
+            *word = u64::from_le_bytes(*octets);
+        }
+        Record::from_words(words)
+    }
+
     /// Whether its payload lies wholly inside the log of `shape`: nothing else of a record is needed to be safe.
     pub(crate) fn fits(&self, shape: &Shape) -> bool {
         let within = self.pos & (shape.extent_len - 1);

@@ -145,6 +145,51 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Name in messages: `OPS`, `TEST`, `REPLAY`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Session::Ops => "OPS",
+            Session::Test => "TEST",
+            Session::Replay => "REPLAY",
+        }
+    }
+
+    /// The session that a record of this kind carries in its words. `None` for a kind or a number of another version:
+    /// such a record belongs to no session and must not be taken for one of any.
+    #[must_use]
+    pub const fn of_record(kind: u16, words: [u64; 2]) -> Option<Session> {
+        match session_place(kind) {
+            Some((word, shift)) => Session::from_u8((words[word] >> shift) as u8),
+            None => None,
+        }
+    }
+
+    /// The words of a record of this kind, marked as of this session instead of its own; all else stays. `None` for a kind
+    /// of another version.
+    #[must_use]
+    pub const fn mark_record(self, kind: u16, words: [u64; 2]) -> Option<[u64; 2]> {
+        let Some((word, shift)) = session_place(kind) else { return None };
+        let mut marked = words;
+        marked[word] = (words[word] & !(0xFF << shift)) | (self as u64) << shift;
+        Some(marked)
+    }
+}
+
+/// Which word of a record holds the session, and at which bit.
+const fn session_place(kind: u16) -> Option<(usize, u32)> {
+    match kind {
+        KIND_FRAME | KIND_PACKET => Some((1, 16)),
+        KIND_EVENT => Some((0, 24)),
+        _ => None,
+    }
+}
+
+/// Names of rings with replayed data begin so, and no others do. A consumer of live data refuses such a ring by its name
+/// as it refuses each of its records by its session.
+pub const REPLAY_RING_PREFIX: &str = "replay.";
+
 macro_rules! bad_reasons {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
         /// Why a frame is bad. `None` for a good one.

@@ -1,7 +1,10 @@
 //! The words of a ring descriptor: their layout is an agreement between processes and never changes silently.
 
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{BadReason, EventRecord, FrameFlags, FrameRecord, PacketRecord, Session};
+use fep_ccsds::record::{
+    BadReason, EventRecord, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
+    Session,
+};
 
 // REQ: FEP-FRAME-013
 #[test]
@@ -53,4 +56,42 @@ fn flags_say_their_names() {
     let flags = FrameFlags::UNCORRECTABLE | FrameFlags::SIMULATED;
     assert_eq!(flags.names().collect::<Vec<_>>(), ["uncorrectable", "simulated"]);
     assert_eq!(FrameFlags(0x7FFF).names().count(), 15);
+}
+
+// REQ: FEP-REPLAY-003
+#[test]
+fn a_record_of_any_kind_tells_its_session_and_is_marked_without_another_bit_changed() {
+    let gvcid = Gvcid { tfvn: 1, scid: 77, vcid: 5 };
+    let frame = FrameRecord {
+        gvcid,
+        session: Session::Ops,
+        link_id: 0xFFFF,
+        symbols_corrected: 9,
+        ..FrameRecord::default()
+    };
+    let packet = PacketRecord {
+        gvcid,
+        session: Session::Test,
+        pvn: 7,
+        frame_seq: u32::MAX,
+        ..PacketRecord::default()
+    };
+    let event = EventRecord { code: 0xFFFF, severity: 4, link_id: 0xFFFF, session: Session::Ops };
+    for session in [Session::Ops, Session::Test, Session::Replay] {
+        let (flags, words) = frame.to_words();
+        let marked = session.mark_record(KIND_FRAME, words).expect("a known kind");
+        assert_eq!(FrameRecord::from_words(flags, marked), Some(FrameRecord { session, ..frame }));
+        assert_eq!(Session::of_record(KIND_FRAME, marked), Some(session));
+        let (flags, words) = packet.to_words();
+        let marked = session.mark_record(KIND_PACKET, words).expect("a known kind");
+        assert_eq!(PacketRecord::from_words(flags, marked), Some(PacketRecord { session, ..packet }));
+        assert_eq!(Session::of_record(KIND_PACKET, marked), Some(session));
+        let (_, words) = event.to_words();
+        let marked = session.mark_record(KIND_EVENT, words).expect("a known kind");
+        assert_eq!(EventRecord::from_words(marked), Some(EventRecord { session, ..event }));
+        assert_eq!(Session::of_record(KIND_EVENT, marked), Some(session));
+    }
+    assert_eq!(Session::of_record(99, [0; 2]), None, "a kind of another version is of no session");
+    assert_eq!(Session::Replay.mark_record(99, [0; 2]), None);
+    assert_eq!(Session::of_record(KIND_FRAME, [0, 3 << 16]), None, "there is no session 3");
 }

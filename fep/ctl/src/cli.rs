@@ -27,6 +27,7 @@ pub(crate) struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "parsed once")]
 pub(crate) enum Command {
     /// Start the daemon and the simulated stations on this workstation, and watch them
     #[command(after_help = "Examples:
@@ -34,7 +35,9 @@ pub(crate) enum Command {
   fepctl up --config site.toml --no-sim    your own configuration and your own stations
   fepctl up --no-monitor | tee fep.log     log lines instead of the terminal view
 
-Ctrl-C (or q in the view) stops the stations, then the daemon, in that order. Needs the `fepd` program beside `fepctl`.")]
+Ctrl-C (or q in the view) stops the stations, then the daemon, then the archive, in that order. Needs the `fepd` program
+beside `fepctl`; starts `fep-recorder`, `fep-archive` and (where feeds are configured) `fep-feeds` as well where they are
+there. Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
     Up(UpArgs),
 
     /// Watch the running daemon: links, lock, rates, virtual channels, losses, consumers, core use
@@ -127,6 +130,10 @@ Example:
     /// List the real satellite captures found on this machine
     Captures(JsonArgs),
 
+    /// The archive: query, fetch, replay, gaps, verify, SQL, keeping
+    #[command(subcommand)]
+    Archive(crate::archive::args::ArchiveCommand),
+
     /// Print a completion script for a shell
     #[command(after_help = "Example:
   fepctl completions bash > ~/.local/share/bash-completion/completions/fepctl")]
@@ -174,6 +181,15 @@ pub(crate) struct UpArgs {
     /// Start no simulated station
     #[arg(long, conflicts_with = "stations")]
     pub(crate) no_sim: bool,
+    /// Start no recorder, archive service or feeds
+    #[arg(long)]
+    pub(crate) no_archive: bool,
+    /// Where the archive is kept [default: ~/.local/state/fep/archive]
+    #[arg(long, value_name = "DIR", conflicts_with = "no_archive")]
+    pub(crate) archive_dir: Option<PathBuf>,
+    /// Configuration of recorder, archive and feeds [default: made for this workstation]
+    #[arg(long, value_name = "FILE", env = "FEP_ARCHIVE_CONFIG", conflicts_with_all = ["no_archive", "archive_dir"])]
+    pub(crate) archive_config: Option<PathBuf>,
     /// Show the terminal view even if standard output does not look like a terminal
     #[arg(long, overrides_with = "no_monitor")]
     pub(crate) monitor: bool,

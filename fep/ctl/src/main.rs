@@ -3,6 +3,7 @@
 //! Each command is a module; this file only parses, dispatches and turns a failure into a message and an exit code. It
 //! decodes nothing and receives nothing itself: that is the daemon's library.
 
+mod archive;
 mod ber;
 mod captures;
 mod cli;
@@ -19,8 +20,10 @@ mod keys;
 mod monitor;
 mod pages;
 mod places;
+mod programs;
 mod report;
 mod ring;
+mod sidecars;
 mod signals;
 mod sim;
 mod stations;
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Command::Sim(args) => sim::run(args),
         Command::Metrics(args) => client::metrics(args),
         Command::Captures(args) => captures::run(args.json),
+        Command::Archive(command) => archive::run(command),
         Command::Completions { shell } => completions(*shell),
     };
     match done {

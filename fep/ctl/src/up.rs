@@ -18,6 +18,8 @@ use crate::cli::UpArgs;
 use crate::daemon::Daemon;
 use crate::failure::{Failure, output};
 use crate::places::load_config;
+use crate::programs::find_program;
+use crate::sidecars::Sidecars;
 use crate::signals::Ending;
 use crate::stations::{self, Stations};
 use crate::{figures, monitor};
@@ -41,7 +43,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     let simulation =
         if args.no_sim { None } else { Some(playable(stations::load(args.stations.as_deref())?)?) };
     let show_view = args.monitor || (!args.no_monitor && io::stdout().is_terminal());
-    let program = find_fepd()?;
+    let program = find_program("fepd")?;
     let socket = config.control_socket();
     if let Ok(running) = Daemon::at(socket.clone())?.get::<Status>("/status") {
         return Err(Failure::new(format!(
@@ -61,11 +63,13 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         eprintln!("{} simulated stations are on the air", stations.count());
     }
     let mut fepd = Fepd::start(&program, args, !show_view)?;
+    let mut sidecars = None;
     let outcome = (|| {
         let status = fepd.wait_healthy(&Daemon::at(socket.clone())?, &ending)?;
         let Some(status) = status else { return Ok(()) };
         eprintln!("fepd {} runs as pid {}, control socket {}", status.version, status.pid, socket.display());
         status.warnings.iter().for_each(|warning| eprintln!("fepd warns: {warning}"));
+        let sidecars = sidecars.insert(Sidecars::start(&config, args, !show_view)?);
         let until = args.run_for.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let daemon = Daemon::at(socket.clone())?;
         if show_view {
@@ -73,6 +77,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
                 if until.is_some_and(|until| Instant::now() >= until) {
                     return Some(Failure::PipeClosed);
                 }
+                sidecars.tell_deaths();
                 fepd.death()
             };
             match monitor::watch(daemon, VIEW_INTERVAL, &ending, over) {
@@ -81,12 +86,15 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
                 done => done,
             }
         } else {
-            print_figures(&daemon, &mut fepd, &ending, until)
+            print_figures(&daemon, &mut fepd, sidecars, &ending, until)
         }
     })();
-    // In order, whatever happened: first the stations, then the daemon.
+    // In order, whatever happened: first the stations, then the daemon, then those who record what it received.
     let reports = stations.map(Stations::stop).unwrap_or_default();
     let stopped = fepd.stop(&socket);
+    if let Some(sidecars) = sidecars {
+        sidecars.stop();
+    }
     for report in &reports {
         eprintln!("{}", stations::line(report));
     }
@@ -112,24 +120,6 @@ fn playable(mut simulation: Simulation) -> Result<Simulation, Failure> {
         eprintln!("fepctl: running the synthetic stations only: {}", names.join(", "));
     }
     Ok(simulation)
-}
-
-/// The daemon's program: beside this one, or on the search path.
-fn find_fepd() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe()
-        .and_then(|path| path.canonicalize())
-        .map_err(|error| Failure::new(format!("cannot find out where this program lies: {error}")))?;
-    let beside = own.with_file_name("fepd");
-    if beside.is_file() {
-        return Ok(beside);
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|dir| dir.join("fepd")).find(|candidate| candidate.is_file()).ok_or_else(
-        || {
-            Failure::new(format!("the daemon's program is not there: {} does not exist", beside.display()))
-                .hint("build it beside this one: cargo build --release -p fepd -p fepctl")
-        },
-    )
 }
 
 /// The daemon as a child process.
@@ -244,6 +234,7 @@ impl Fepd {
 fn print_figures(
     daemon: &Daemon,
     fepd: &mut Fepd,
+    sidecars: &mut Sidecars,
     ending: &Ending,
     until: Option<Instant>,
 ) -> Result<(), Failure> {
@@ -278,6 +269,7 @@ fn print_figures(
         if over {
             return Ok(());
         }
+        sidecars.tell_deaths();
         if let Some(death) = fepd.death() {
             return Err(death);
         }

@@ -1,0 +1,199 @@
+//! The recorder beside a writer of a ring: what reaches the disk, what is lost, how long a record takes until it is
+//! durable. Peer: the raw sequential write speed of the same disk, by the same queue, measured in the same run.
+//!
+//! Segments are written below `FEP_BENCH_DISK` (the system's directory for temporary files if not set), rings to the
+//! memory file system.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use fep_bus::{Colour, Producer, RingSpec, Tag};
+use fep_recorder::{BlockBuffer, Disk, StreamOptions, StreamRecorder};
+use fep_segments::{Stream, clock::tai_now_ns};
+
+use crate::{Case, Measured};
+
+/// The issue's rate and frame.
+const RATE_BPS: f64 = 2e9;
+const FRAME: usize = 1115;
+const RING: &str = "bench.frames";
+/// Records published at a stretch between two looks at the clock.
+const BURST: u64 = 32;
+
+/// `recorder/2gbit` and `recorder/durable-latency/200mbit`.
+pub fn cases() -> Vec<Case> {
+    let case = |name: &str, unit, run: fn(f64) -> Result<Measured, String>| Case {
+        name: name.into(),
+        unit,
+        peer_name: "raw sequential write",
+        run: Box::new(move |budget_s| {
+            run(budget_s).unwrap_or_else(|reason| Measured {
+                note: format!("not measured: {reason}"),
+                ..Measured::default()
+            })
+        }),
+    };
+    vec![
+        case("recorder/2gbit", "Gbit/s", |budget_s| record(budget_s, RATE_BPS).map(|told| told.rate())),
+        case("recorder/durable-latency/200mbit", "ms p99 (less is better)", |budget_s| {
+            record(budget_s, 200e6).map(|told| told.latency())
+        }),
+    ]
+}
+
+struct Told {
+    seconds: f64,
+    published: u64,
+    records: u64,
+    lost: u64,
+    p50_ms: f64,
+    p99_ms: f64,
+    max_ms: f64,
+    raw_gigabits_per_s: f64,
+}
+
+impl Told {
+    fn note(&self) -> String {
+        let Told { published, records, lost, p50_ms, p99_ms, max_ms, raw_gigabits_per_s, seconds } = self;
+        format!(
+            "{published} published in {seconds:.1} s, {records} on disk, {lost} lost and counted; durable after p50 \
+             {p50_ms:.1} p99 {p99_ms:.1} max {max_ms:.1} ms; raw disk {raw_gigabits_per_s:.2} Gbit/s"
+        )
+    }
+
+    fn rate(&self) -> Measured {
+        let ours = 8.0 * self.records as f64 * FRAME as f64 / self.seconds / 1e9;
+        Measured { ours, peer: Some(self.raw_gigabits_per_s), note: self.note() }
+    }
+
+    fn latency(&self) -> Measured {
+        Measured { ours: self.p99_ms, peer: None, note: self.note() }
+    }
+}
+
+fn disk_directory() -> Result<tempfile::TempDir, String> {
+    let parent = std::env::var_os("FEP_BENCH_DISK").map_or_else(std::env::temp_dir, PathBuf::from);
+    tempfile::Builder::new().prefix("fep-bench-").tempdir_in(parent).map_err(|error| error.to_string())
+}
+
+fn record(budget_s: f64, rate_bps: f64) -> Result<Told, String> {
+    let memory = tempfile::Builder::new()
+        .prefix("fep-bench-")
+        .tempdir_in("/dev/shm")
+        .map_err(|error| error.to_string())?;
+    let disk_directory = disk_directory()?;
+    let raw_gigabits_per_s = raw(disk_directory.path(), budget_s.clamp(0.5, 3.0))?;
+    let spec = RingSpec {
+        desc_log2: 17,
+        gates: vec!["recorder".to_owned()],
+        ..RingSpec::new(RING, "ccsds.frame.v1")
+    };
+    let mut producer = Producer::create_or_attach(memory.path(), &spec).map_err(|error| error.to_string())?;
+    let options = StreamOptions {
+        archive: disk_directory.path().join("segments"),
+        rings: memory.path().to_owned(),
+        consumer: "recorder".to_owned(),
+        segment_len: 256 << 20,
+        seal_after: Duration::from_secs(600),
+        block_len: 1 << 20,
+        blocks_waiting: 16,
+        commit_interval: Duration::from_millis(20),
+        commit_len: 32 << 20,
+        direct: true,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopping = Arc::clone(&stop);
+    let recorder = std::thread::spawn(move || run_recorder(options, &stopping));
+    let frame = [0x1A; FRAME];
+    let started = Instant::now();
+    let mut published = 0;
+    while started.elapsed().as_secs_f64() < budget_s.clamp(1.0, 60.0) {
+        let due = (started.elapsed().as_secs_f64() * rate_bps / 8.0 / FRAME as f64) as u64;
+        if due < published + BURST {
+            std::thread::sleep(Duration::from_micros(100));
+            continue;
+        }
+        let now = tai_now_ns();
+        for _ in 0..BURST {
+            let tag = Tag { kind: 1, rx_tai_ns: now, pub_tai_ns: now, ..Tag::default() };
+            producer.publish(tag, &frame).map_err(|error| error.to_string())?;
+            published += 1;
+        }
+        producer.housekeep(now);
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    stop.store(true, Ordering::Release);
+    let recorder = recorder.join().map_err(|_| "the recorder's thread failed".to_owned())??;
+    let figures = recorder.figures();
+    let ms = |quantile: f64| figures.durable_latency_ns.value_at_quantile(quantile) as f64 / 1e6;
+    Ok(Told {
+        seconds,
+        published,
+        records: figures.records,
+        lost: recorder.lost().0,
+        p50_ms: ms(0.5),
+        p99_ms: ms(0.99),
+        max_ms: ms(1.0),
+        raw_gigabits_per_s,
+    })
+}
+
+/// Records until told to stop and everything is on disk.
+fn run_recorder(options: StreamOptions, stop: &AtomicBool) -> Result<StreamRecorder, String> {
+    let (mut disk, _) = Disk::new(true);
+    let stream = Stream::new(Colour::Black, RING);
+    let mut recorder = StreamRecorder::open(options, stream, 0).map_err(|error| error.to_string())?;
+    loop {
+        let mut moved = false;
+        while let Some(done) = disk.next_done() {
+            recorder.done(done);
+            moved = true;
+        }
+        moved |= recorder.turn(Instant::now(), &mut disk, true).map_err(|error| error.to_string())?;
+        if moved {
+            continue;
+        }
+        if stop.load(Ordering::Acquire) && recorder.is_settled() {
+            return Ok(recorder);
+        }
+        if disk.in_flight() > 0 {
+            disk.wait(Duration::from_millis(1));
+        } else {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Sequential writes of one mebibyte, eight in flight, into a file allocated ahead; a commit at the end.
+fn raw(directory: &Path, seconds: f64) -> Result<f64, String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let path = directory.join("raw");
+    let said = |error: std::io::Error| error.to_string();
+    let open = |flags| {
+        std::fs::File::options().create(true).write(true).truncate(false).custom_flags(flags).open(&path)
+    };
+    let file = Arc::new(open(libc::O_DIRECT).or_else(|_| open(0)).map_err(said)?);
+    let (mut disk, _) = Disk::new(true);
+    let (mut offset, mut written) = (0_u64, 0_u64);
+    let mut spare: Vec<BlockBuffer> = (0..8).map(|_| BlockBuffer::new(1 << 20)).collect();
+    let started = Instant::now();
+    while started.elapsed().as_secs_f64() < seconds {
+        while let Some(buffer) = spare.pop() {
+            disk.write(1, &file, buffer, 1 << 20, offset % (1 << 30));
+            offset += 1 << 20;
+        }
+        disk.wait(Duration::from_millis(10));
+        while let Some(done) = disk.next_done() {
+            done.result.map_err(said)?;
+            spare.extend(done.buffer);
+            written += 1 << 20;
+        }
+    }
+    file.sync_data().map_err(said)?;
+    let rate = 8.0 * written as f64 / started.elapsed().as_secs_f64() / 1e9;
+    drop(disk);
+    std::fs::remove_file(&path).map_err(said)?;
+    Ok(rate)
+}

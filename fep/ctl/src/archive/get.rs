@@ -1,0 +1,164 @@
+//! `fepctl archive get`: a file and its manifest, resumed where it broke off, checked at the end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_LENGTH, ETAG, HeaderMap, IF_RANGE, RANGE};
+use indicatif::{ProgressBar, ProgressStyle};
+use sha2::{Digest, Sha256};
+
+use super::args::GetArgs;
+use super::client::Client;
+use super::select::{length_is_known, retrieval};
+use crate::failure::{Failure, output};
+use crate::figures;
+
+/// Runs the command.
+pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
+    let wanted = retrieval(args.unit, &args.selection, Some(&args.format), args.octets, args.limit)?;
+    let unit = wanted.unit;
+    let (path, manifest_path) = (format!("/v1/{unit}?{wanted}"), format!("/v1/{unit}/manifest?{wanted}"));
+    if args.out.exists() && !args.force {
+        return Err(Failure::usage(format!("{} exists", args.out.display())).hint("--force writes over it"));
+    }
+    let client = Client::of(&args.target)?;
+    let part = Part::of(&args.out);
+    let length = if length_is_known(wanted.format) {
+        let head = client.head(&path)?;
+        head.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
+    } else {
+        None
+    };
+    let bar = bar(length);
+    fetch(&client, &path, &part, &bar)?;
+    bar.set_message("checking");
+    let manifest: serde_json::Value = client.get(&manifest_path)?;
+    let found = sha256_of(&part.file)?;
+    bar.finish_and_clear();
+    let told = manifest["sha256"].as_str().unwrap_or_default();
+    if found != told {
+        return Err(Failure::new(format!("{} is not what the manifest says: its SHA-256 is {found}, {told} is told", part.file.display()))
+            .hint("what matches the query may have grown meanwhile (give --to), or it was damaged on the way: fetch it again"));
+    }
+    part.finish(&args.out)?;
+    let beside = with_end(&args.out, ".manifest.json");
+    let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
+    fs::write(&beside, text).map_err(|error| Failure::file("write", &beside, &error))?;
+    let mut out = io::stdout().lock();
+    let units = manifest["units"].as_u64().unwrap_or_default();
+    writeln!(
+        out,
+        "{} {unit}, {} to {}\nsha256 {found}, manifest {}",
+        figures::grouped(units),
+        figures::octets(manifest["octets"].as_u64().unwrap_or_default()),
+        args.out.display(),
+        beside.display()
+    )
+    .map_err(output)?;
+    if let Some(missing) = manifest["quarantined_segments"].as_array().filter(|missing| !missing.is_empty()) {
+        eprintln!(
+            "fepctl: {} segments that match are in quarantine: what they hold is missing here",
+            missing.len()
+        );
+    }
+    if units == 0 {
+        super::hint_of_nothing(&client, &wanted);
+    }
+    Ok(())
+}
+
+/// A file that is being fetched, and the entity tag of what it is a part of.
+struct Part {
+    file: PathBuf,
+    tag: PathBuf,
+}
+
+impl Part {
+    fn of(out: &Path) -> Part {
+        Part { file: with_end(out, ".part"), tag: with_end(out, ".part.etag") }
+    }
+
+    /// Octets that are here, and of which answer.
+    fn here(&self) -> Option<(u64, String)> {
+        let octets = fs::metadata(&self.file).ok()?.len();
+        let tag = fs::read_to_string(&self.tag).ok()?;
+        (octets > 0 && !tag.is_empty()).then_some((octets, tag))
+    }
+
+    fn finish(&self, out: &Path) -> Result<(), Failure> {
+        fs::rename(&self.file, out).map_err(|error| Failure::file("write", out, &error))?;
+        // Of no more use; one that stays does no harm.
+        let _ = fs::remove_file(&self.tag);
+        Ok(())
+    }
+}
+
+fn fetch(client: &Client, path: &str, part: &Part, bar: &ProgressBar) -> Result<(), Failure> {
+    let here = part.here();
+    let mut headers = Vec::new();
+    if let Some((octets, tag)) = &here {
+        headers.push((RANGE, format!("bytes={octets}-")));
+        headers.push((IF_RANGE, tag.clone()));
+    }
+    let file: std::cell::RefCell<Option<File>> = std::cell::RefCell::new(None);
+    let begun = |status: StatusCode, head: &HeaderMap| {
+        let resumed = status == StatusCode::PARTIAL_CONTENT;
+        let mut options = OpenOptions::new();
+        options.create(true).append(resumed).write(true).truncate(!resumed);
+        *file.borrow_mut() =
+            Some(options.open(&part.file).map_err(|error| Failure::file("write", &part.file, &error))?);
+        if let Some(tag) = head.get(ETAG).and_then(|tag| tag.to_str().ok()) {
+            fs::write(&part.tag, tag).map_err(|error| Failure::file("write", &part.tag, &error))?;
+        }
+        bar.set_position(if resumed { here.as_ref().map_or(0, |(octets, _)| *octets) } else { 0 });
+        Ok(())
+    };
+    let done = client.stream(path, &headers, begun, |octets| {
+        if let Some(file) = file.borrow_mut().as_mut() {
+            file.write_all(octets).map_err(|error| Failure::file("write", &part.file, &error))?;
+        }
+        bar.inc(octets.len() as u64);
+        Ok(())
+    });
+    match done {
+        // Everything was here already: there is no octet after the last.
+        Err(failure) if here.is_some() && failure.to_string().contains("the answer has") => Ok(()),
+        done => done,
+    }
+}
+
+fn bar(length: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let template = match length {
+        Some(_) => "{bar:40} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} {msg}",
+        None => "{spinner} {bytes} {binary_bytes_per_sec} {msg}",
+    };
+    let bar = length.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn sha256_of(path: &Path) -> Result<String, Failure> {
+    let failed = |error: io::Error| Failure::file("read", path, &error);
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut digest, mut buffer) = (Sha256::new(), vec![0; 1 << 20]);
+    loop {
+        let read = file.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            return Ok(digest.finalize().iter().map(|octet| format!("{octet:02x}")).collect());
+        }
+        digest.update(&buffer[..read]);
+    }
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}

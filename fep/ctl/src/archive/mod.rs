@@ -1,0 +1,257 @@
+//! `fepctl archive`: what the archive holds, fetched, queried, replayed and verified.
+
+pub(crate) mod args;
+mod client;
+mod get;
+mod keeping;
+mod replay;
+mod select;
+mod sql;
+mod verify;
+
+use std::io::{self, Write};
+
+use fep_archive_query::Retrieval;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::daemon::path_segment;
+use crate::failure::{Failure, output};
+use crate::{figures, times};
+use args::{ArchiveCommand, GapListArgs, GapsCommand, PlainArgs, QueryArgs};
+use client::Client;
+
+/// Runs a command.
+pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
+    match command {
+        ArchiveCommand::Status(args) => status(args),
+        ArchiveCommand::Query(args) => query(args),
+        ArchiveCommand::Get(args) => get::run(args),
+        ArchiveCommand::Replay(command) => replay::run(command),
+        ArchiveCommand::Gaps(command) => gaps(command),
+        ArchiveCommand::Verify(args) => verify::run(args),
+        ArchiveCommand::Scrub(args) => keeping::scrub(args),
+        ArchiveCommand::Sql(args) => sql::run(args),
+        ArchiveCommand::Backup(args) => keeping::backup(args),
+        ArchiveCommand::Restore(args) => keeping::restore(args),
+    }
+}
+
+/// As JSON or as text.
+fn print<T: Serialize + ?Sized>(
+    as_json: bool,
+    answer: &T,
+    text: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let written = if as_json {
+        serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        text(&mut out)
+    };
+    written.and_then(|()| out.flush()).map_err(output)
+}
+
+fn status(args: &PlainArgs) -> Result<(), Failure> {
+    let status: Value = Client::of(&args.target)?.get("/v1/status")?;
+    print(args.json, &status, |out| {
+        let totals = &status["totals"];
+        let number = |of: &Value| figures::grouped(of.as_u64().unwrap_or_default());
+        writeln!(out, "fep-archive {}", status["version"].as_str().unwrap_or_default())?;
+        writeln!(
+            out,
+            "segments     {} ({} in quarantine)",
+            number(&totals["segments"]),
+            number(&totals["quarantined"])
+        )?;
+        writeln!(out, "on disk      {}", figures::octets(totals["octets"].as_u64().unwrap_or_default()))?;
+        writeln!(out, "frames       {}", number(&totals["frames"]))?;
+        writeln!(out, "packets      {}", number(&totals["packets"]))?;
+        writeln!(out, "not sealed   {} rows", number(&status["tail_rows"]))?;
+        writeln!(out, "lost on disk {} records", number(&totals["lost_records"]))?;
+        writeln!(out, "open gaps    {}", number(&totals["open_gaps"]))
+    })
+}
+
+fn query(args: &QueryArgs) -> Result<(), Failure> {
+    let wanted = select::retrieval(args.unit, &args.selection, Some("jsonl"), false, Some(args.limit))?;
+    let client = Client::of(&args.target)?;
+    let mut pending = Vec::new();
+    let mut lines = 0_u64;
+    let mut out = io::stdout().lock();
+    client.stream(
+        &format!("/v1/{}?{wanted}", wanted.unit),
+        &[],
+        |_, _| Ok(()),
+        |octets| {
+            pending.extend_from_slice(octets);
+            let Some(end) = pending.iter().rposition(|octet| *octet == b'\n') else { return Ok(()) };
+            for line in pending[..end].split(|octet| *octet == b'\n') {
+                lines += 1;
+                if args.json {
+                    out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(output)?;
+                } else {
+                    let row: Value = serde_json::from_slice(line).map_err(|error| {
+                        Failure::new(format!("the archive sent a line that is no JSON: {error}"))
+                    })?;
+                    if lines == 1 {
+                        writeln!(out, "{}", heading(&row)).map_err(output)?;
+                    }
+                    writeln!(out, "{}", line_of(&row)).map_err(output)?;
+                }
+            }
+            pending.drain(..=end);
+            Ok(())
+        },
+    )?;
+    out.flush().map_err(output)?;
+    drop(out);
+    if lines == 0 {
+        eprintln!("fepctl: nothing matches");
+        hint_of_nothing(&client, &wanted);
+    } else if lines == args.limit && !args.json {
+        eprintln!("fepctl: the first {lines}; --limit gives more");
+    }
+    Ok(())
+}
+
+fn heading(row: &Value) -> String {
+    let unit = if row["apid"].is_null() { "FRAME COUNT" } else { "APID  SEQUENCE  TYPE" };
+    format!(
+        "{:<30} {:<7} {:<20} {:>9} {:<10} {:>7}  {unit}",
+        "RECEIVED (UTC)", "SESSION", "RING", "SCID/VCID", "QUALITY", "OCTETS"
+    )
+}
+
+fn line_of(row: &Value) -> String {
+    let text = |key: &str| row[key].as_str().unwrap_or_default();
+    let unit = if row["apid"].is_null() {
+        row["frame_count"].to_string()
+    } else {
+        let of_type = match (row["service"].as_i64(), row["subtype"].as_i64()) {
+            (Some(service), Some(subtype)) => format!("{service}/{subtype}"),
+            _ => String::new(),
+        };
+        format!("{:>4} {:>9}  {of_type}", row["apid"].to_string(), row["sequence_count"].to_string())
+    };
+    format!(
+        "{:<30} {:<7} {:<20} {:>9} {:<10} {:>7}  {unit}",
+        text("rx_utc"),
+        text("session"),
+        text("ring"),
+        format!("{}/{}", row["scid"], row["vcid"]),
+        text("quality"),
+        row["len"].to_string()
+    )
+}
+
+/// Nothing matched: says so when the same in another session would have.
+fn hint_of_nothing(client: &Client, wanted: &Retrieval) {
+    use fep_ccsds::record::Session;
+    let mut wider = wanted.clone().in_format(fep_archive_query::Format::JsonLines);
+    wider.selection.session = vec![Session::Ops, Session::Test, Session::Replay];
+    wider.limit = Some(1);
+    if wider.selection.session == wanted.selection.session {
+        return;
+    }
+    let mut line = Vec::new();
+    let asked = client.stream(
+        &format!("/v1/{}?{wider}", wider.unit),
+        &[],
+        |_, _| Ok(()),
+        |octets| {
+            line.extend_from_slice(octets);
+            Ok(())
+        },
+    );
+    if asked.is_ok()
+        && let Ok(row) = serde_json::from_slice::<Value>(&line)
+    {
+        let session = row["session"].as_str().unwrap_or_default();
+        eprintln!("fepctl: in session {session} there is something: --session {}", session.to_lowercase());
+    }
+}
+
+fn gaps(command: &GapsCommand) -> Result<(), Failure> {
+    match command {
+        GapsCommand::List(args) => {
+            let gaps: Vec<Value> =
+                Client::of(&args.plain.target)?.get(&format!("/v1/gaps{}", gap_query(args)))?;
+            print(args.plain.json, &gaps, |out| gap_table(out, &gaps))
+        }
+        GapsCommand::Show { id, plain } => {
+            let gap: Value = Client::of(&plain.target)?.get(&format!("/v1/gaps/{}", path_segment(id)))?;
+            print(plain.json, &gap, |out| {
+                gap_table(out, std::slice::from_ref(&gap))?;
+                for step in gap["steps"].as_array().into_iter().flatten() {
+                    let text = |key: &str| step[key].as_str().unwrap_or_default();
+                    let at = times::utc(step["at_tai_ns"].as_i64().unwrap_or_default(), 0);
+                    writeln!(
+                        out,
+                        "{at} {}: {} -> {} {}",
+                        text("person"),
+                        text("from"),
+                        text("to"),
+                        text("note")
+                    )?;
+                }
+                Ok(())
+            })
+        }
+        GapsCommand::Set { id, state, note, plain } => {
+            let path = format!("/v1/gaps/{}/state", path_segment(id));
+            let gap: Value =
+                Client::of(&plain.target)?.post(&path, &json!({"state": state, "note": note}))?;
+            print(plain.json, &gap, |out| gap_table(out, std::slice::from_ref(&gap)))
+        }
+    }
+}
+
+fn gap_query(args: &GapListArgs) -> String {
+    let number = |value: Option<u32>| value.map(|value| value.to_string());
+    let given = [
+        ("from", args.from.clone()),
+        ("to", args.to.clone()),
+        ("scid", number(args.scid.map(u32::from))),
+        ("vcid", number(args.vcid.map(u32::from))),
+        ("apid", number(args.apid.map(u32::from))),
+        ("link", number(args.link.map(u32::from))),
+        ("session", args.session.clone()),
+        ("state", args.state.clone()),
+        ("limit", number(args.limit)),
+    ];
+    let pairs: Vec<String> = given
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name}={}", path_segment(&value))))
+        .collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}
+
+fn gap_table(out: &mut impl Write, gaps: &[Value]) -> io::Result<()> {
+    if gaps.is_empty() {
+        return writeln!(out, "no gap");
+    }
+    writeln!(
+        out,
+        "{:<34} {:<24} {:<14} {:>5} {:>10} {:<6} {:<13} GAP",
+        "RING", "AFTER (UTC)", "CHANNEL", "LINK", "LOST", "CAUSE", "STATE"
+    )?;
+    for gap in gaps {
+        let channel = &gap["channel"];
+        let apid = channel["apid"].as_u64().map(|apid| format!("/{apid}")).unwrap_or_default();
+        let text = |key: &str| gap[key].as_str().unwrap_or_default();
+        writeln!(
+            out,
+            "{:<34} {:<24} {:<14} {:>5} {:>10} {:<6} {:<13} {}",
+            text("ring"),
+            times::utc(gap["start_tai_ns"].as_i64().unwrap_or_default(), 3),
+            format!("{}/{}{apid}", channel["scid"], channel["vcid"]),
+            channel["link"].to_string(),
+            gap["lost"].to_string(),
+            text("cause"),
+            text("state"),
+            text("id"),
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What can go wrong. Damaged data are no errors: they are findings, states and reports.
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A name that is none of an enumeration.
+    #[error("{what}: \"{given}\" is none of {allowed}")]
+    Name {
+        /// Of what.
+        what: &'static str,
+        /// What was given.
+        given: String,
+        /// What is allowed.
+        allowed: String,
+    },
+    /// A configuration or argument that cannot be.
+    #[error("{what}: {problem}")]
+    Invalid {
+        /// Which value.
+        what: &'static str,
+        /// What is wrong and what is allowed.
+        problem: String,
+    },
+    /// Nothing of that name.
+    #[error("there is no {what} \"{id}\"")]
+    NotFound {
+        /// Of what kind.
+        what: &'static str,
+        /// The name.
+        id: String,
+    },
+    /// The rules do not allow it.
+    #[error("{what}: {why}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// The rule.
+        why: String,
+    },
+    /// The database.
+    #[error("catalogue, while {action}: {source}")]
+    Sql {
+        /// What was attempted.
+        action: &'static str,
+        /// Its reason.
+        source: sqlx::Error,
+    },
+    /// The database is of another version.
+    #[error("catalogue: the tables cannot be brought to this version: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A row of the catalogue cannot be.
+    #[error("catalogue: {column} holds {problem}")]
+    Row {
+        /// Table and column.
+        column: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The object store.
+    #[error("object store, while {action} {key}: {source}")]
+    Store {
+        /// What was attempted.
+        action: &'static str,
+        /// Key of the object.
+        key: String,
+        /// Its reason.
+        source: object_store::Error,
+    },
+    /// What was read back from the object store is not what was put there.
+    #[error("object {key} is not what was stored: SHA-256 is {found}, {expected} was expected")]
+    ObjectDiffers {
+        /// Key of the object.
+        key: String,
+        /// SHA-256 expected.
+        expected: String,
+        /// SHA-256 found.
+        found: String,
+    },
+    /// A segment file or ring.
+    #[error(transparent)]
+    Segment(#[from] fep_segments::SegmentError),
+    /// Parquet.
+    #[error("index {key}: {source}")]
+    Parquet {
+        /// Its key.
+        key: String,
+        /// The library's reason.
+        source: parquet::errors::ParquetError,
+    },
+    /// A file.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// What was attempted.
+        action: &'static str,
+        /// File or directory.
+        path: std::path::PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A task of this program did not come back.
+    #[error("a background task ended early: {0}")]
+    Task(#[from] tokio::task::JoinError),
+}
+
+impl Error {
+    pub(crate) fn sql(action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+        move |source| Error::Sql { action, source }
+    }
+
+    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    }
+
+    pub(crate) fn store(action: &'static str, key: &str) -> impl FnOnce(object_store::Error) -> Error {
+        let key = key.to_owned();
+        move |source| Error::Store { action, key, source }
+    }
+
+    /// Whether another try may succeed: the store was busy, slow or gave back something broken.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Error::Store { source, .. } => !matches!(
+                source,
+                object_store::Error::NotFound { .. }
+                    | object_store::Error::InvalidPath { .. }
+                    | object_store::Error::NotSupported { .. }
+                    | object_store::Error::NotImplemented { .. }
+                    | object_store::Error::PermissionDenied { .. }
+                    | object_store::Error::Unauthenticated { .. }
+            ),
+            Error::ObjectDiffers { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn parquet(key: &str) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
+        let key = key.to_owned();
+        move |source| Error::Parquet { key, source }
+    }
+
+    pub(crate) fn not_found(what: &'static str, id: &str) -> Error {
+        Error::NotFound { what, id: id.to_owned() }
+    }
+
+    pub(crate) fn refused(what: impl Into<String>, why: impl Into<String>) -> Error {
+        Error::Refused { what: what.into(), why: why.into() }
+    }
+}

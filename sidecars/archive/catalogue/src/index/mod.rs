@@ -1,0 +1,27 @@
+//! The index: one Parquet file of frames and one of packets a segment.
+//!
+//! ```text
+//! index/v1/frames/colour=black/ring=cso-1.frames/date=2026-11-26/<series>-<base position>.parquet
+//! index/v1/packets/colour=black/ring=cso-1.packets/date=2026-11-26/<series>-<base position>.parquet
+//! ```
+//!
+//! The partition names are read by DuckDB (`hive_partitioning`), Spark and Trino as columns `colour`, `ring` and `date`,
+//! the UTC day of the segment's first reception. [`FrameRow`] and [`PacketRow`] say what the columns mean.
+
+mod builder;
+mod columns;
+mod parquet_file;
+mod summary;
+mod tail;
+
+pub use builder::Record;
+pub use columns::{FrameRow, PacketRow, UtcUs};
+pub use parquet_file::ParquetBytes;
+pub use summary::Summary;
+pub use tail::{NOT_IN_A_SEGMENT, Tail, TailSnapshot};
+
+pub(crate) use builder::{BuiltIndex, IndexBuilder};
+pub(crate) use tail::TailRows;
+
+/// Version of the columns; part of the path, so that two versions can lie side by side.
+pub const INDEX_VERSION: u32 = 1;

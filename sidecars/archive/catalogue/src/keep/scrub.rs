@@ -1,0 +1,186 @@
+//! Looking whether everything is still what was recorded, and putting right what a good copy allows.
+
+use serde::{Deserialize, Serialize};
+
+use super::Keeper;
+use crate::Error;
+use crate::ingest::index_again;
+use crate::model::{IndexFile, Segment, SegmentId, SegmentState, StoredObject, Tier};
+use crate::sql::SegmentFilter;
+
+/// One thing that was not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubFinding {
+    /// Segment concerned.
+    pub segment: SegmentId,
+    /// Its file, its copy in the object store, or the key of an index file.
+    pub place: String,
+    /// What is wrong.
+    pub problem: String,
+    /// Whether it is right again, from a good copy.
+    pub repaired: bool,
+}
+
+/// What a scrub found.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ScrubReport {
+    /// Segments looked at.
+    pub segments: u64,
+    /// Octets read of files and objects.
+    pub octets: u64,
+    /// What was wrong.
+    pub findings: Vec<ScrubFinding>,
+    /// Segments that went into quarantine: no good copy is left.
+    pub quarantined: Vec<SegmentId>,
+    /// Segments that came out of it.
+    pub released: Vec<SegmentId>,
+}
+
+impl Keeper {
+    /// Reads segments (those of `filter`), their copies and their index files again, compares every hash, repairs from good
+    /// copies, and puts what cannot be repaired into quarantine. `progress` is told after each segment.
+    ///
+    /// # Errors
+    /// The database; the store when it does not answer at all. What is damaged is no error.
+    pub async fn scrub(
+        &self,
+        filter: &SegmentFilter,
+        now_tai_ns: i64,
+        mut progress: impl FnMut(&ScrubReport),
+    ) -> Result<ScrubReport, Error> {
+        let mut report = ScrubReport::default();
+        for segment in self.catalogue.segments(filter).await? {
+            if segment.state == SegmentState::Deleted {
+                continue;
+            }
+            self.scrub_segment(&segment, &mut report).await?;
+            report.segments += 1;
+            progress(&report);
+        }
+        let detail = format!(
+            "{} segments, {} octets, {} findings, {} put into quarantine",
+            report.segments,
+            report.octets,
+            report.findings.len(),
+            report.quarantined.len()
+        );
+        self.catalogue.note(now_tai_ns, "catalogue", "scrub", "archive", &detail).await?;
+        Ok(report)
+    }
+
+    async fn scrub_segment(&self, segment: &Segment, report: &mut ScrubReport) -> Result<(), Error> {
+        let id = segment.facts.id();
+        let wants_file = segment.tier != Tier::Warm;
+        let mut file_problem = None;
+        if wants_file {
+            file_problem = match self.verified_file(segment).await {
+                Err(Error::Segment(error)) => Some(error.to_string()),
+                result => result?,
+            };
+            report.octets += segment.facts.file_octets;
+        }
+        let mut object_problem = None;
+        if let Some(object) = &segment.object {
+            object_problem = self.object_problem(object).await?;
+            report.octets += object.octets;
+        }
+        let good_file = wants_file && file_problem.is_none();
+        let good_object = segment.object.is_some() && object_problem.is_none();
+        let path = self.file(&id);
+        if let Some(problem) = &file_problem {
+            let mut repaired = false;
+            if let (true, Some(object)) = (good_object, &segment.object) {
+                self.set_aside(&id).await?;
+                self.store.get_file(object, &path).await?;
+                repaired = self.verified_file(segment).await?.is_none();
+            }
+            let place = path.display().to_string();
+            report.findings.push(ScrubFinding {
+                segment: id.clone(),
+                place,
+                problem: problem.clone(),
+                repaired,
+            });
+        }
+        if let (Some(problem), Some(object)) = (&object_problem, &segment.object) {
+            let mut repaired = false;
+            if good_file {
+                let again = self.store.put_file(&object.key, &path).await?;
+                self.catalogue.set_segment_place(&id, segment.tier, Some(&again)).await?;
+                repaired = true;
+            }
+            let place = object.key.clone();
+            report.findings.push(ScrubFinding {
+                segment: id.clone(),
+                place,
+                problem: problem.clone(),
+                repaired,
+            });
+        }
+        let usable = good_file || good_object;
+        match (usable, segment.state) {
+            (false, SegmentState::Ok) => {
+                let problems =
+                    [file_problem, object_problem].into_iter().flatten().collect::<Vec<_>>().join("; ");
+                self.catalogue.set_segment_state(&id, SegmentState::Quarantined, &problems).await?;
+                report.quarantined.push(id.clone());
+            }
+            (true, SegmentState::Quarantined) => {
+                self.catalogue.set_segment_state(&id, SegmentState::Ok, "").await?;
+                report.released.push(id.clone());
+            }
+            _ => {}
+        }
+        let index = [&segment.frames_index, &segment.packets_index].into_iter().flatten();
+        for file in index {
+            self.scrub_index(segment, file, usable, report).await?;
+        }
+        Ok(())
+    }
+
+    async fn scrub_index(
+        &self,
+        segment: &Segment,
+        file: &IndexFile,
+        usable: bool,
+        report: &mut ScrubReport,
+    ) -> Result<(), Error> {
+        let expected = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
+        report.octets += file.octets;
+        let Some(problem) = self.object_problem(&expected).await? else { return Ok(()) };
+        if usable {
+            index_again(&self.archive, &self.store, &self.layouts, segment).await?;
+        }
+        let repaired = usable && self.object_problem(&expected).await?.is_none();
+        report.findings.push(ScrubFinding {
+            segment: segment.facts.id(),
+            place: file.key.clone(),
+            problem,
+            repaired,
+        });
+        Ok(())
+    }
+
+    /// What is wrong with an object; `None` when nothing is.
+    async fn object_problem(&self, expected: &StoredObject) -> Result<Option<String>, Error> {
+        if self.store.size(&expected.key).await?.is_none() {
+            return Ok(Some("it is missing".to_owned()));
+        }
+        let found = self.store.look_at(&expected.key).await?;
+        Ok((found != *expected).then(|| "its SHA-256 is not the one that was stored".to_owned()))
+    }
+
+    /// Keeps a damaged file beside the archive's tree, for whoever wants to look into it.
+    async fn set_aside(&self, id: &SegmentId) -> Result<(), Error> {
+        let (from, to) = (self.file(id), self.archive.join("quarantine").join(format!("{id}.seg")));
+        tokio::task::spawn_blocking(move || {
+            if !from.exists() {
+                return Ok(());
+            }
+            let directory = to.parent().unwrap_or(&to);
+            std::fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
+            std::fs::rename(&from, &to).map_err(Error::io("set aside", &from))
+        })
+        .await?
+    }
+}

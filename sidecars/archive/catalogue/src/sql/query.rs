@@ -1,0 +1,321 @@
+//! Asking the catalogue: segments, contacts, channels, totals.
+
+use sqlx::any::AnyRow;
+
+use super::Catalogue;
+use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
+use crate::model::{Channel, Colour, Contact, Segment, SegmentId, SegmentState, StoredObject, Tier};
+use crate::{CONTACT_SILENCE_NS, Error, hex};
+
+/// Which segments. A field that is `None` takes all.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SegmentFilter {
+    /// Segments with data received at or after this time.
+    pub from_tai_ns: Option<i64>,
+    /// Segments with data received before this time.
+    pub to_tai_ns: Option<i64>,
+    /// Ring.
+    pub ring: Option<String>,
+    /// Colour.
+    pub colour: Option<Colour>,
+    /// State.
+    pub state: Option<SegmentState>,
+    /// With frames or packets of this spacecraft.
+    pub scid: Option<u16>,
+    /// With frames or packets by this link.
+    pub link: Option<u16>,
+    /// With units of this virtual channel that have a count (`scid` narrows it down).
+    pub vcid: Option<u8>,
+    /// With units of this application process (`scid` narrows it down).
+    pub apid: Option<u16>,
+    /// At most so many; `None` for all.
+    pub limit: Option<u32>,
+}
+
+/// Which contacts. A field that is `None` takes all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ContactFilter {
+    /// Contacts that end at or after this time.
+    pub from_tai_ns: Option<i64>,
+    /// Contacts that begin before this time.
+    pub to_tai_ns: Option<i64>,
+    /// Session number.
+    pub session: Option<u8>,
+    /// Spacecraft.
+    pub scid: Option<u16>,
+    /// Station link.
+    pub link: Option<u16>,
+    /// As told by packets instead of frames.
+    pub by_packets: bool,
+}
+
+/// What the archive holds, in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Totals {
+    /// Segments, deleted ones not counted.
+    pub segments: u64,
+    /// Segments in quarantine.
+    pub quarantined: u64,
+    /// Octets of their files.
+    pub octets: u64,
+    /// Frames.
+    pub frames: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Records that the recorder lost, by its own account.
+    pub lost_records: u64,
+    /// Gaps that are open.
+    pub open_gaps: u64,
+}
+
+impl Catalogue {
+    /// Segments in order of stream and position.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn segments(&self, filter: &SegmentFilter) -> Result<Vec<Segment>, Error> {
+        let sql = format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segments s WHERE \
+             ($1 = {min} OR last_rx >= $1) AND ($2 = {max} OR first_rx < $2) AND \
+             ($3 = '' OR ring = $3) AND ($4 = '' OR colour = $4) AND ($5 = '' OR state = $5) AND \
+             (($6 = -1 AND $7 = -1) OR EXISTS (SELECT 1 FROM presences p WHERE p.segment_id = s.id AND \
+              ($6 = -1 OR p.scid = $6) AND ($7 = -1 OR p.link = $7))) AND \
+             (($8 = -1 AND $9 = -1) OR EXISTS (SELECT 1 FROM runs r WHERE r.segment_id = s.id AND \
+              ($6 = -1 OR r.scid = $6) AND ($7 = -1 OR r.link = $7) AND ($8 = -1 OR r.vcid = $8) AND \
+              ($9 = -1 OR r.apid = $9))) \
+             ORDER BY colour, ring, series, first_seq LIMIT $10",
+            min = TIME_MIN,
+            max = TIME_MAX,
+        );
+        let found = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(filter.from_tai_ns.unwrap_or(TIME_MIN))
+            .bind(filter.to_tai_ns.unwrap_or(TIME_MAX))
+            .bind(filter.ring.as_deref().unwrap_or("").to_owned())
+            .bind(filter.colour.map_or("", Colour::name))
+            .bind(filter.state.map_or("", SegmentState::name))
+            .bind(filter.scid.map_or(-1, i64::from))
+            .bind(filter.link.map_or(-1, i64::from))
+            .bind(filter.vcid.map_or(-1, i64::from))
+            .bind(filter.apid.map_or(-1, i64::from))
+            .bind(filter.limit.map_or(i64::MAX, i64::from))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(Error::sql("listing segments"))?;
+        found.iter().map(rows::segment).collect()
+    }
+
+    /// One segment; `None` when the catalogue has none of that name.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn segment(&self, id: &SegmentId) -> Result<Option<Segment>, Error> {
+        let sql = format!("SELECT {SEGMENT_COLUMNS} FROM segments WHERE id = $1");
+        let found = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(&id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(Error::sql("looking for a segment"))?;
+        found.map(|row| rows::segment(&row)).transpose()
+    }
+
+    /// Says that a segment can or cannot be used.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn set_segment_state(
+        &self,
+        id: &SegmentId,
+        state: SegmentState,
+        reason: &str,
+    ) -> Result<(), Error> {
+        sqlx::query("UPDATE segments SET state = $2, state_reason = $3 WHERE id = $1")
+            .bind(&id.0)
+            .bind(state.name())
+            .bind(reason)
+            .execute(&self.pool)
+            .await
+            .map_err(Error::sql("setting a segment's state"))?;
+        Ok(())
+    }
+
+    /// Says where a segment's octets are.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn set_segment_place(
+        &self,
+        id: &SegmentId,
+        tier: Tier,
+        object: Option<&StoredObject>,
+    ) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE segments SET tier = $2, object_key = $3, object_octets = $4, object_sha256 = $5 WHERE id = $1",
+        )
+        .bind(&id.0)
+        .bind(tier.name())
+        .bind(object.map(|object| object.key.clone()))
+        .bind(object.map(|object| object.octets as i64))
+        .bind(object.map(|object| hex::text(&object.sha256)))
+        .execute(&self.pool)
+        .await
+        .map_err(Error::sql("setting a segment's place"))?;
+        Ok(())
+    }
+
+    /// Every segment that is not deleted is a file of the recorder's and nothing else: after a restore.
+    pub(crate) async fn forget_objects(&self) -> Result<(), Error> {
+        sqlx::query(
+            "UPDATE segments SET tier = 'hot', object_key = NULL, object_octets = NULL, object_sha256 = NULL \
+             WHERE state <> 'deleted'",
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(Error::sql("forgetting the copies of segments"))?;
+        Ok(())
+    }
+
+    /// Contacts in order of time: what each link received of each spacecraft without a silence of more than
+    /// [`CONTACT_SILENCE_NS`], whatever segments it lies in.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn contacts(&self, filter: &ContactFilter) -> Result<Vec<Contact>, Error> {
+        let (mut from, mut to) =
+            (filter.from_tai_ns.unwrap_or(TIME_MIN), filter.to_tai_ns.unwrap_or(TIME_MAX));
+        // A contact may begin before the span and end after it: look further until it does not grow.
+        loop {
+            let found = self.presences(filter, from, to).await?;
+            let joined = join(found.iter().map(rows::contact).collect::<Result<_, _>>()?);
+            let overlaps = |contact: &&Contact| {
+                filter.from_tai_ns.is_none_or(|from| contact.presence.last_rx_tai_ns >= from)
+                    && filter.to_tai_ns.is_none_or(|to| contact.presence.first_rx_tai_ns < to)
+            };
+            let wanted: Vec<&Contact> = joined.iter().filter(overlaps).collect();
+            let first = wanted.iter().map(|contact| contact.presence.first_rx_tai_ns).min().unwrap_or(from);
+            let last = wanted.iter().map(|contact| contact.presence.last_rx_tai_ns).max().unwrap_or(to);
+            let (wider_from, wider_to) = (
+                from.min(first.saturating_sub(CONTACT_SILENCE_NS)),
+                to.max(last.saturating_add(CONTACT_SILENCE_NS)),
+            );
+            if (wider_from, wider_to) == (from, to) {
+                let mut contacts: Vec<Contact> = wanted.into_iter().cloned().collect();
+                contacts.sort_by_key(|contact| (contact.presence.first_rx_tai_ns, contact.presence.link));
+                return Ok(contacts);
+            }
+            (from, to) = (wider_from, wider_to);
+        }
+    }
+
+    async fn presences(&self, filter: &ContactFilter, from: i64, to: i64) -> Result<Vec<AnyRow>, Error> {
+        sqlx::query(
+            "SELECT s.ring, s.colour, p.* FROM presences p JOIN segments s ON s.id = p.segment_id WHERE \
+             p.last_rx >= $1 AND p.first_rx <= $2 AND ($3 = -1 OR p.session = $3) AND ($4 = -1 OR p.scid = $4) AND \
+             ($5 = -1 OR p.link = $5) AND p.by_packets = $6 \
+             ORDER BY s.colour, s.ring, p.link, p.session, p.scid, p.first_rx, p.segment_id, p.part",
+        )
+        .bind(from)
+        .bind(to)
+        .bind(filter.session.map_or(-1, i64::from))
+        .bind(filter.scid.map_or(-1, i64::from))
+        .bind(filter.link.map_or(-1, i64::from))
+        .bind(i64::from(filter.by_packets))
+        .fetch_all(&self.pool)
+        .await
+        .map_err(Error::sql("listing contacts"))
+    }
+
+    /// Every channel that was ever received.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn channels(&self) -> Result<Vec<Channel>, Error> {
+        let found = sqlx::query(
+            "SELECT DISTINCT link, session, tfvn, scid, vcid, expedited, apid FROM runs \
+             ORDER BY link, session, scid, vcid, apid, tfvn, expedited",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(Error::sql("listing channels"))?;
+        found.iter().map(rows::channel).collect()
+    }
+
+    /// What the archive holds, in all.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn totals(&self) -> Result<Totals, Error> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS segments, CAST(COALESCE(SUM(CASE WHEN state = 'quarantined' THEN 1 ELSE 0 END), 0) \
+             AS BIGINT) AS quarantined, CAST(COALESCE(SUM(file_octets), 0) AS BIGINT) AS octets, \
+             CAST(COALESCE(SUM(frames), 0) AS BIGINT) AS frames, CAST(COALESCE(SUM(packets), 0) AS BIGINT) AS \
+             packets, CAST(COALESCE(SUM(lost_records), 0) AS BIGINT) AS lost_records, \
+             (SELECT COUNT(*) FROM gaps WHERE state = 'open') AS open_gaps FROM segments WHERE state <> 'deleted'",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(Error::sql("counting the archive"))?;
+        Ok(Totals {
+            segments: number(&row, "segments")?,
+            quarantined: number(&row, "quarantined")?,
+            octets: number(&row, "octets")?,
+            frames: number(&row, "frames")?,
+            packets: number(&row, "packets")?,
+            lost_records: number(&row, "lost_records")?,
+            open_gaps: number(&row, "open_gaps")?,
+        })
+    }
+
+    /// Keeps the signed root of a day (`2026-11-26`); a second one of the same day takes its place.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn keep_root(&self, day: &str, document: &str, now_tai_ns: i64) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO roots (day, document, at) VALUES ($1, $2, $3) \
+             ON CONFLICT (day) DO UPDATE SET document = excluded.document, at = excluded.at",
+        )
+        .bind(day)
+        .bind(document)
+        .bind(now_tai_ns)
+        .execute(&self.pool)
+        .await
+        .map_err(Error::sql("keeping a root"))?;
+        Ok(())
+    }
+
+    /// Days that have a root, with their documents and when they were made.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn roots(&self) -> Result<Vec<(String, String, i64)>, Error> {
+        let found = sqlx::query("SELECT * FROM roots ORDER BY day")
+            .fetch_all(&self.pool)
+            .await
+            .map_err(Error::sql("listing roots"))?;
+        found.iter().map(|row| Ok((text(row, "day")?, text(row, "document")?, int(row, "at")?))).collect()
+    }
+}
+
+/// Joins presences that no silence separates; they come in order of stream, link, session, spacecraft and time.
+fn join(presences: Vec<Contact>) -> Vec<Contact> {
+    let mut contacts: Vec<Contact> = Vec::new();
+    for next in presences {
+        if let Some(last) = contacts.last_mut() {
+            let key = |contact: &Contact| {
+                let presence = &contact.presence;
+                (contact.colour, contact.ring.clone(), presence.link, presence.session, presence.scid)
+            };
+            let silence = next.presence.first_rx_tai_ns.saturating_sub(last.presence.last_rx_tai_ns);
+            if key(last) == key(&next) && silence <= CONTACT_SILENCE_NS {
+                last.presence.last_rx_tai_ns = last.presence.last_rx_tai_ns.max(next.presence.last_rx_tai_ns);
+                last.presence.counts += next.presence.counts;
+                continue;
+            }
+        }
+        contacts.push(next);
+    }
+    contacts
+}
+
+const TIME_MIN: i64 = i64::MIN + 1;
+const TIME_MAX: i64 = i64::MAX;

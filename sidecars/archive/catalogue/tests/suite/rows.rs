@@ -1,0 +1,188 @@
+//! What the rows of the index say: packets with their secondary headers, and the open tail.
+
+use crate::support::{self, MS, Recorder, SCID, START, archive, catalogue_at, layouts, tm_frame};
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
+use fep_bus::{Producer, RingSpec, Tag};
+use fep_catalogue::{
+    Colour, FrameRow, Ingest, IngestConfig, PacketRow, SegmentFilter, Store, StoreConfig, TailSnapshot,
+};
+use fep_ccsds::Gvcid;
+use fep_ccsds::record::{FrameFlags, KIND_FRAME, PacketRecord, Session};
+use fep_ccsds::time::{LeapSeconds, Tai};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+fn read(path: &std::path::Path) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(path).unwrap()).unwrap();
+    let batches: Vec<_> = reader.build().unwrap().map(Result::unwrap).collect();
+    arrow::compute::concat_batches(&batches[0].schema(), &batches).unwrap()
+}
+
+fn i32s(batch: &RecordBatch, name: &str) -> Vec<Option<i32>> {
+    batch.column_by_name(name).unwrap().as_primitive::<Int32Type>().iter().collect()
+}
+
+fn i64s(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    batch.column_by_name(name).unwrap().as_primitive::<Int64Type>().iter().collect()
+}
+
+/// A telemetry packet with these octets in its data field.
+fn packet(scid: u16, apid: u16, count: u16, data_field: &[u8]) -> (PacketRecord, i64, Vec<u8>) {
+    let record = PacketRecord {
+        gvcid: Gvcid { tfvn: 1, scid, vcid: 5 },
+        apid,
+        sequence: 3 << 14 | count,
+        link_id: 9,
+        session: Session::Test,
+        pvn: 0,
+        frame_seq: 4_000_000_000,
+        flags: FrameFlags::CODED | FrameFlags::CORRECTED,
+    };
+    let mut octets = Vec::new();
+    octets.extend_from_slice(&(0x0800 | apid).to_be_bytes());
+    octets.extend_from_slice(&record.sequence.to_be_bytes());
+    octets.extend_from_slice(&(data_field.len() as u16 - 1).to_be_bytes());
+    octets.extend_from_slice(data_field);
+    (record, START + i64::from(count) * MS, octets)
+}
+
+// REQ: FEP-ARC-061
+#[tokio::test]
+async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let packets = serde_json::from_str(
+        r#"{"673": {"all": {"kind": "pus_c", "time": {"code": "cuc", "coarse_octets": 4, "fine_octets": 3}},
+                    "apids": {"8": {"kind": "none"}}},
+            "157": {"all": {"kind": "time", "time": {"code": "cds", "sub_millisecond_octets": 2}}}}"#,
+    )
+    .unwrap();
+    let config = IngestConfig { archive: directory.path().to_owned(), bus: None, tail: false, packets };
+    let catalogue = catalogue_at(directory.path()).await;
+    let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
+    let mut ingest = Ingest::open(config, catalogue.clone(), store).await.unwrap();
+    // PUS version 2, service 3, subtype 25, then 0x12345678.25 s of TAI.
+    let pus = [0x20, 3, 25, 0, 1, 0, 0, 0x12, 0x34, 0x56, 0x78, 0x40, 0, 0, 0xAA];
+    // Day 24000 since 1958, 43 200 000 ms, 500 µs.
+    let cds = [0x5D, 0xC0, 0x02, 0x93, 0x2E, 0x00, 0x01, 0xF4, 0xBB];
+    let recorded = [
+        packet(SCID, 7, 0, &pus),
+        packet(SCID, 8, 1, &pus),
+        packet(157, 7, 2, &cds),
+        packet(1, 7, 3, &pus),
+        // Too short for what its mission says: the time stays open.
+        packet(157, 7, 4, &[0x5D]),
+    ];
+    Recorder::new(directory.path(), "one.packets").packets(&recorded);
+    let step = ingest.step().await.unwrap();
+    assert_eq!(step.refused, []);
+    let segment = catalogue.segments(&SegmentFilter::default()).await.unwrap().remove(0);
+    let batch = read(&directory.path().join(&segment.packets_index.unwrap().key));
+    assert_eq!(batch.schema(), PacketRow::schema());
+    assert_eq!(i32s(&batch, "service"), [Some(3), None, None, None, None]);
+    assert_eq!(i32s(&batch, "subtype"), [Some(25), None, None, None, None]);
+    let cuc_ns = 0x1234_5678 * 1_000_000_000 + 250_000_000;
+    let utc = fep_ccsds::time::Utc::from_day_and_ns(24_000, 43_200_000 * MS + 500_000).unwrap();
+    let cds_ns = LeapSeconds::builtin().tai(utc).unwrap().0;
+    assert_eq!(i64s(&batch, "onboard_tai_ns"), [Some(cuc_ns), None, Some(cds_ns), None, None]);
+    assert_eq!(i32s(&batch, "apid"), [Some(7), Some(8), Some(7), Some(7), Some(7)]);
+    assert_eq!(i32s(&batch, "sequence_count"), [Some(0), Some(1), Some(2), Some(3), Some(4)]);
+    assert_eq!(i32s(&batch, "sequence_flags"), [Some(3); 5]);
+    assert_eq!(i32s(&batch, "quality"), [Some(2); 5]);
+    assert_eq!(i32s(&batch, "session"), [Some(1); 5]);
+    assert_eq!(i64s(&batch, "frame_seq"), [Some(4_000_000_000); 5]);
+    let utc_us = batch.column_by_name("rx_utc").unwrap().as_primitive::<TimestampMicrosecondType>().value(0);
+    let expected = LeapSeconds::builtin().utc(Tai(START)).unwrap();
+    assert_eq!(
+        utc_us,
+        (i64::from(expected.day_since_1958()) - 4383) * 86_400_000_000 + expected.ns_of_day() / 1000
+    );
+}
+
+// REQ: FEP-ARC-061
+#[test]
+fn a_time_field_that_the_code_does_not_have_is_refused_with_its_spacecraft() {
+    let bad: fep_catalogue::PacketLayouts = serde_json::from_str(
+        r#"{"42": {"all": {"kind": "time", "time": {"code": "cds", "sub_millisecond_octets": 3}}}}"#,
+    )
+    .unwrap();
+    let error = bad.validate().unwrap_err().to_string();
+    assert!(error.contains("spacecraft 42") && error.contains("0, 2 or 4"), "{error}");
+}
+
+fn tail_counts(snapshot: &TailSnapshot) -> Vec<i64> {
+    snapshot.frames().flat_map(|(_, _, batch)| i64s(batch, "seq")).flatten().collect()
+}
+
+// REQ: FEP-ARC-060
+#[tokio::test]
+async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is_catalogued() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = tempfile::tempdir_in("/dev/shm").unwrap();
+    let spec = RingSpec {
+        desc_log2: 10,
+        data_len: 1 << 20,
+        extent_len: 64 << 10,
+        payload_max: 2000,
+        ..RingSpec::new("one.frames", "ccsds.v1")
+    };
+    let mut producer = Producer::create_or_attach(bus.path(), &spec).unwrap();
+    let frames: Vec<_> =
+        (0..100).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect();
+    for frame in &frames {
+        let (flags, words) = frame.record.to_words();
+        let tag =
+            Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
+        producer.publish(tag, &frame.octets).unwrap();
+    }
+    // The stream's directory is what the recorder makes first.
+    std::fs::create_dir_all(directory.path().join("black/one.frames")).unwrap();
+    let config = IngestConfig {
+        archive: directory.path().to_owned(),
+        bus: Some(bus.path().to_owned()),
+        tail: true,
+        packets: layouts(),
+    };
+    let catalogue = catalogue_at(directory.path()).await;
+    let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
+    let mut ingest = Ingest::open(config, catalogue.clone(), store).await.unwrap();
+    let tail = ingest.tail();
+    let step = ingest.step().await.unwrap();
+    assert_eq!(step.tail_records, 100);
+    let snapshot = tail.snapshot();
+    assert_eq!(tail_counts(&snapshot), (1..=100).collect::<Vec<_>>());
+    for (colour, ring, batch) in snapshot.frames() {
+        assert_eq!((colour, ring), (Colour::Black, "one.frames"));
+        assert_eq!(batch.schema(), FrameRow::schema());
+        // They have no place in a file yet.
+        assert!(i64s(batch, "offset").iter().all(|offset| *offset == Some(-1)));
+    }
+    // A reader that took the snapshot first and finds a segment in the catalogue drops what that one has.
+    let mut snapshot = snapshot;
+    let series = snapshot.frames().flat_map(|(_, _, batch)| i64s(batch, "series")).flatten().next().unwrap();
+    snapshot.drop_before(Colour::Black, "one.frames", series as u64, 61);
+    assert_eq!(tail_counts(&snapshot), (61..=100).collect::<Vec<_>>());
+    assert_eq!(tail.rows(), 100);
+}
+
+// REQ: FEP-ARC-060
+#[tokio::test]
+async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone() {
+    let mut archive = archive().await;
+    let config = IngestConfig { tail: true, ..support::ingest_config(archive.root()) };
+    archive.ingest = Ingest::open(config, archive.catalogue.clone(), archive.store.clone()).await.unwrap();
+    let mut recorder = Recorder::new(archive.root(), "one.frames");
+    let frames = |from: u64, to: u64| -> Vec<_> {
+        (from..to).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect()
+    };
+    recorder.frames(&frames(0, 50));
+    let growing = recorder.growing(&frames(50, 80));
+    let tail = archive.ingest.tail();
+    let step = archive.ingest.step().await.unwrap();
+    assert_eq!((step.segments.len(), step.tail_records), (1, 30));
+    assert_eq!(tail_counts(&tail.snapshot()), (51..=80).collect::<Vec<_>>());
+    recorder.seal(growing);
+    let step = archive.ingest.step().await.unwrap();
+    assert_eq!(step.segments.len(), 1);
+    assert_eq!(tail.rows(), 0);
+    assert_eq!(archive.catalogue.totals().await.unwrap().frames, 80);
+}

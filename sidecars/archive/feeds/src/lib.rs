@@ -1,0 +1,28 @@
+//! Frames and packets to other systems over TCP and UDP, each client with its own filter and its own lossless cursor.
+//!
+//! A feed follows rings, live where it can and from the archive's segments where it is behind, and tells its client
+//! which. A slow client harms nobody: it has a thread, a buffer and a cursor of its own. `docs/feeds.md` is the normative
+//! description of what goes over the wire; [`wire`] and [`control`] are both ends of it.
+
+pub mod control;
+pub mod filter;
+pub mod ledger;
+pub mod spec;
+pub mod status;
+pub mod wire;
+
+mod cursor;
+mod datagrams;
+mod delivery;
+mod feed;
+mod http;
+mod outq;
+mod pipe;
+mod process;
+mod sources;
+mod stream;
+mod window;
+
+pub use filter::Filter;
+pub use process::run;
+pub use spec::{FeedSpec, FeedsConfig};

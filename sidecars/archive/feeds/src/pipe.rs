@@ -1,0 +1,107 @@
+//! One client's way from its sources to octets: sources, delivery, cursor.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use fep_segments::SegmentError;
+
+use crate::control::FromFeed;
+use crate::cursor::{CursorFile, Stand};
+use crate::delivery::Delivery;
+use crate::sources::{Event, Sources};
+use crate::status::ClientState;
+
+/// How often a cursor is stored while records go out.
+const STORE_EVERY: Duration = Duration::from_millis(200);
+
+/// Why a client's delivery cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PipeError {
+    #[error("its cursor cannot be stored: {0}")]
+    Cursor(io::Error),
+    #[error(transparent)]
+    Source(#[from] SegmentError),
+}
+
+/// One client's way.
+pub(crate) struct Pipe {
+    sources: Sources,
+    pub(crate) delivery: Delivery,
+    cursor: CursorFile,
+    rings: Vec<String>,
+    stored_at: Instant,
+}
+
+impl Pipe {
+    pub(crate) fn new(sources: Sources, delivery: Delivery, cursor: CursorFile, rings: Vec<String>) -> Pipe {
+        Pipe { sources, delivery, cursor, rings, stored_at: Instant::now() }
+    }
+
+    /// Names of the sources, in order.
+    pub(crate) fn rings(&self) -> &[String] {
+        &self.rings
+    }
+
+    /// Takes the next thing from the sources and appends what of it is to be sent. `false`: there is nothing now.
+    pub(crate) fn take(&mut self, out: &mut Vec<u8>) -> Result<bool, PipeError> {
+        if !self.delivery.has_room() {
+            return Ok(false);
+        }
+        // Before a source counts anew, everything sent must have arrived.
+        let settled = self.delivery.on_the_way() == 0;
+        match self.sources.next_event(settled)? {
+            Event::Nothing => return Ok(false),
+            Event::State { source, live, place } => self.delivery.state(source, live, place, out),
+            Event::Lost { source, from_seq, after, reason } => {
+                self.delivery.lost(source, from_seq, after.position.seq, reason, after, out);
+            }
+            Event::Record { source, live, record, payload, after } => {
+                if self.delivery.must_store_before(source, record.seq) {
+                    let stands = self.delivery.stands();
+                    keep(&mut self.cursor, &self.rings, stands)?;
+                }
+                self.delivery.record(source, live, &record, payload, after, out);
+            }
+        }
+        Ok(true)
+    }
+
+    /// To be called at least some times a second: stores the cursor and shows where the client is.
+    pub(crate) fn attend(&mut self, client: &ClientState) -> Result<(), PipeError> {
+        if self.stored_at.elapsed() < STORE_EVERY {
+            return Ok(());
+        }
+        self.stored_at = Instant::now();
+        self.store()?;
+        self.show(client);
+        Ok(())
+    }
+
+    /// Stores the cursor.
+    fn store(&mut self) -> Result<(), PipeError> {
+        keep(&mut self.cursor, &self.rings, self.delivery.stands())
+    }
+
+    /// Nothing more will be sent: stores the cursor for good.
+    pub(crate) fn finish(mut self, client: &ClientState) -> Result<(), PipeError> {
+        self.show(client);
+        keep(&mut self.cursor, &self.rings, self.delivery.final_stands())
+    }
+
+    /// Shows where the client is.
+    pub(crate) fn show(&self, client: &ClientState) {
+        let places = self.delivery.stands();
+        client.show(self.sources.places(&self.rings, &places), self.delivery.on_the_way());
+    }
+
+    /// Appends a sign of life.
+    pub(crate) fn alive(&mut self, out: &mut Vec<u8>) {
+        self.delivery.say(&FromFeed::Alive, out);
+    }
+}
+
+/// Stores where the client stands, but for sources of which nothing is known yet: going on from there would mean to begin.
+fn keep(cursor: &mut CursorFile, rings: &[String], stands: Vec<Stand>) -> Result<(), PipeError> {
+    let known = rings.iter().map(String::as_str).zip(stands).filter(|(_, stand)| stand.series != 0);
+    cursor.store(known).map_err(PipeError::Cursor)
+}

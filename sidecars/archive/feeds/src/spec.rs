@@ -1,0 +1,305 @@
+//! Feeds as configured: `[feeds.NAME]` of `config/archive.toml`, which explains every key.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fep_ccsds::record::{REPLAY_RING_PREFIX, Session};
+use fep_kit::{ConfigErrors, Document};
+use serde::Deserialize;
+
+use crate::control::Start;
+use crate::filter::Filter;
+
+/// What of section `[archive]` concerns the feeds; the archive service judges its other keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Archive {
+    /// Directory of the segments: what a client that is behind is served from.
+    pub segments: PathBuf,
+    /// Directory of the rings.
+    pub rings: PathBuf,
+    /// Least severity of log lines.
+    pub log: String,
+}
+
+impl Default for Archive {
+    fn default() -> Archive {
+        Archive {
+            segments: PathBuf::from("/var/lib/fep/archive/segments"),
+            rings: PathBuf::from("/dev/shm/fep/bus"),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Section `[feeding]`: the process.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Feeding {
+    /// Directory of the clients' cursors.
+    pub cursors: PathBuf,
+    /// Where status and orders are served: `IP:PORT` or `unix:PATH`; "" serves nowhere.
+    pub listen: String,
+    /// Permissions of a Unix socket, octal.
+    pub listen_mode: String,
+    /// How long records that a ring has overwritten may take to turn up in the segments while no recorder lives.
+    pub patience_ms: u64,
+}
+
+impl Default for Feeding {
+    fn default() -> Feeding {
+        Feeding {
+            cursors: PathBuf::from("/var/lib/fep/feeds"),
+            listen: "unix:/dev/shm/fep/feeds.sock".to_owned(),
+            listen_mode: "0660".to_owned(),
+            patience_ms: 10_000,
+        }
+    }
+}
+
+/// How records lie on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// The payloads alone: frames of one length, or packets, one after the other; over UDP one a datagram.
+    Raw,
+    /// Messages with length and metadata ([`crate::wire`]).
+    Framed,
+}
+
+/// Session as configured: written as operators write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum SessionName {
+    /// Live operations.
+    Ops,
+    /// A rehearsal or a simulator.
+    Test,
+    /// Played again from the archive.
+    Replay,
+}
+
+impl From<SessionName> for Session {
+    fn from(name: SessionName) -> Session {
+        match name {
+            SessionName::Ops => Session::Ops,
+            SessionName::Test => Session::Test,
+            SessionName::Replay => Session::Replay,
+        }
+    }
+}
+
+/// Where a feed goes.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Transport {
+    /// Clients connect to us.
+    TcpServer {
+        /// Address to listen at.
+        bind: SocketAddr,
+        /// Most clients at a time (framed feeds; a raw feed has one).
+        #[serde(default = "clients_max")]
+        clients_max: usize,
+    },
+    /// We connect to the client.
+    TcpClient {
+        /// Its address.
+        address: SocketAddr,
+        /// Whether it acknowledges (framed feeds).
+        #[serde(default)]
+        acknowledge: bool,
+    },
+    /// Datagrams to the client, or to a group.
+    Udp {
+        /// Its address.
+        to: SocketAddr,
+        /// Address to send from, which chooses the interface of a group.
+        #[serde(default)]
+        bind: Option<SocketAddr>,
+        /// Most bits a second, counted without headers; as fast as the system takes them without.
+        #[serde(default)]
+        pace_bps: Option<u64>,
+        /// Longest datagram; longer ones are not sent and counted as lost.
+        #[serde(default = "datagram_max")]
+        datagram_max: usize,
+    },
+}
+
+const fn clients_max() -> usize {
+    32
+}
+
+const fn datagram_max() -> usize {
+    65_507
+}
+
+/// Section `[feeds.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeedSpec {
+    /// Rings to follow, by whole name: `cso-1.frames`, `red/cso-1.packets`.
+    pub sources: Vec<String>,
+    /// Session of the records sent: others never are.
+    pub session: SessionName,
+    /// How records lie on the wire.
+    pub form: Form,
+    /// Where they go.
+    pub transport: Transport,
+    /// Octets of every frame of a raw feed over TCP, where nothing else tells where a frame ends; not needed for packets.
+    #[serde(default)]
+    pub frame_len: Option<u32>,
+    /// Where a client starts that has no cursor.
+    #[serde(default)]
+    pub start: Start,
+    /// Which records are sent.
+    #[serde(default)]
+    pub filter: Filter,
+    /// Whether it runs from the start, or waits for the order to.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+    /// A client over TCP that takes nothing for so long, though there is something, is disconnected; its cursor stays.
+    #[serde(default = "stalled_after_ms")]
+    pub stalled_after_ms: u64,
+    /// After so long without anything to send, a framed feed says that it is alive.
+    #[serde(default = "alive_every_ms")]
+    pub alive_every_ms: u64,
+}
+
+const fn enabled() -> bool {
+    true
+}
+
+const fn stalled_after_ms() -> u64 {
+    600_000
+}
+
+const fn alive_every_ms() -> u64 {
+    1_000
+}
+
+impl FeedSpec {
+    /// [`FeedSpec::stalled_after_ms`] as a duration.
+    #[must_use]
+    pub fn stalled_after(&self) -> Duration {
+        Duration::from_millis(self.stalled_after_ms)
+    }
+
+    /// [`FeedSpec::alive_every_ms`] as a duration.
+    #[must_use]
+    pub fn alive_every(&self) -> Duration {
+        Duration::from_millis(self.alive_every_ms)
+    }
+
+    /// What does not go together: the key, what is wrong with it, what is allowed.
+    fn problem(&self) -> Option<(&'static str, String, &'static str)> {
+        if self.sources.is_empty() {
+            return Some(("sources", "no ring is named".to_owned(), "one name or more"));
+        }
+        for (index, source) in self.sources.iter().enumerate() {
+            if self.sources[..index].contains(source) {
+                return Some(("sources", format!("\"{source}\" is named twice"), "each ring once"));
+            }
+            let name = source.strip_prefix("red/").unwrap_or(source);
+            if name.starts_with(REPLAY_RING_PREFIX) && self.session != SessionName::Replay {
+                return Some((
+                    "sources",
+                    format!(
+                        "\"{source}\" holds replayed data, which never goes to a feed of another session"
+                    ),
+                    "rings of live data, or session = \"REPLAY\"",
+                ));
+            }
+        }
+        let packets = |source: &String| source.ends_with(".packets");
+        let raw_tcp = self.form == Form::Raw && !matches!(self.transport, Transport::Udp { .. });
+        if raw_tcp && self.frame_len.is_none() && !self.sources.iter().all(packets) {
+            return Some((
+                "frame_len",
+                "a stream of raw frames needs their length".to_owned(),
+                "octets of a frame, or form = \"framed\"",
+            ));
+        }
+        if raw_tcp && self.sources.iter().any(packets) && !self.sources.iter().all(packets) {
+            return Some((
+                "sources",
+                "frames and packets in one raw stream cannot be told apart".to_owned(),
+                "only frames, only packets, or form = \"framed\"",
+            ));
+        }
+        if self.frame_len.is_some() && !raw_tcp {
+            return Some(("frame_len", "only raw feeds over TCP have one".to_owned(), "nothing"));
+        }
+        if !self.filter.apids.is_empty() && !self.sources.iter().all(packets) {
+            return Some((
+                "filter.apids",
+                "frames have no application process".to_owned(),
+                "sources that are all rings of packets",
+            ));
+        }
+        match &self.transport {
+            Transport::TcpServer { clients_max: 0, .. } => {
+                Some(("transport", "clients_max = 0: nobody could connect".to_owned(), "1 or more"))
+            }
+            Transport::TcpClient { acknowledge: true, .. } if self.form == Form::Raw => Some((
+                "transport",
+                "a client of a raw feed cannot acknowledge".to_owned(),
+                "acknowledge = false, or form = \"framed\"",
+            )),
+            Transport::Udp { pace_bps: Some(0), .. } => {
+                Some(("transport", "pace_bps = 0: nothing would ever be sent".to_owned(), "1 or more"))
+            }
+            Transport::Udp { datagram_max, .. } if *datagram_max == 0 || *datagram_max > 65_507 => Some((
+                "transport",
+                format!("datagram_max = {datagram_max}: no datagram is so long"),
+                "1 to 65507",
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The whole configuration of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeedsConfig {
+    /// What is ours of section `[archive]`.
+    pub archive: Archive,
+    /// Section `[feeding]`.
+    pub feeding: Feeding,
+    /// Sections `[feeds.NAME]`.
+    pub feeds: BTreeMap<String, FeedSpec>,
+}
+
+impl FeedsConfig {
+    /// Reads the sections and checks what no single key can tell.
+    ///
+    /// # Errors
+    /// With file, line, key and what is allowed.
+    pub fn read(document: &Document) -> Result<FeedsConfig, ConfigErrors> {
+        let archive: Archive = document.section("archive")?;
+        let feeding: Feeding = document.section("feeding")?;
+        let feeds: BTreeMap<String, FeedSpec> = document.section("feeds")?;
+        for (name, feed) in &feeds {
+            if let Err(allowed) = check_name(name) {
+                return Err(document.mistake(&format!("feeds.{name}"), "no name of a feed", allowed));
+            }
+            if let Some((key, message, allowed)) = feed.problem() {
+                return Err(document.mistake(&format!("feeds.{name}.{key}"), &message, allowed));
+            }
+        }
+        Ok(FeedsConfig { archive, feeding, feeds })
+    }
+}
+
+/// Names of feeds and clients become file names.
+///
+/// # Errors
+/// What a name may be.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let legal = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_.".contains(&octet);
+    if name.is_empty() || name.len() > 31 || name.starts_with('.') || !name.bytes().all(legal) {
+        return Err("1 to 31 of a-z 0-9 - _ . and no dot first");
+    }
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! The process: finds rings, goes round them, watches the disk, tells, stops in order.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use fep_bus::RingInfo;
+use fep_kit::Stop;
+use fep_segments::{SegmentError, Stream};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::disk::Disk;
+use crate::event::{Event, EventCode, EventSink};
+use crate::figures::Figures;
+use crate::opening::Seed;
+use crate::sealer::Sealer;
+use crate::space::{Space, SpaceLevel};
+use crate::stream::{StreamOptions, StreamRecorder};
+
+/// How long it sleeps when nothing is new: well under the time a ring holds at any rate.
+const IDLE: Duration = Duration::from_millis(1);
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+/// How long an orderly stop may take before what is left is left to the next life.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long until a ring that could not be recorded is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Recording of all chosen rings.
+pub struct Recorder {
+    config: Config,
+    disk: Disk,
+    streams: Vec<StreamRecorder>,
+    /// To be opened again after an error.
+    seeds: Vec<(Instant, Seed)>,
+    /// Rings that were refused, and when they are tried again.
+    refused: BTreeMap<Stream, Instant>,
+    sealer: Sealer,
+    events: EventSink,
+    figures: Option<Figures>,
+    laid_out_for: usize,
+    space: Option<Space>,
+    level: SpaceLevel,
+    next_index: u16,
+    next_scan: Instant,
+    next_housekeeping: Instant,
+}
+
+impl Recorder {
+    /// Prepares everything; rings are attached to in [`Recorder::turn`].
+    ///
+    /// # Errors
+    /// The archive's directory cannot be made, or there is no thread to be had.
+    pub fn new(config: Config) -> Result<Recorder, SegmentError> {
+        let archive = &config.places.segments;
+        std::fs::create_dir_all(archive).map_err(SegmentError::io(archive, "create"))?;
+        let (disk, refusal) = Disk::new(config.recorder.io_uring);
+        if let Some(reason) = refusal {
+            tracing::warn!("{reason}: blocks are written with plain calls");
+        }
+        let key = &config.recorder.root_key;
+        let root_key = (!key.as_os_str().is_empty()).then(|| key.clone());
+        let sealer = Sealer::start(archive.clone(), root_key)
+            .map_err(SegmentError::io(archive, "start a thread for"))?;
+        let now = Instant::now();
+        Ok(Recorder {
+            config,
+            disk,
+            streams: Vec::new(),
+            seeds: Vec::new(),
+            refused: BTreeMap::new(),
+            sealer,
+            events: EventSink::without_ring(),
+            figures: None,
+            laid_out_for: usize::MAX,
+            space: None,
+            level: SpaceLevel::Good,
+            next_index: 0,
+            next_scan: now,
+            next_housekeeping: now,
+        })
+    }
+
+    /// The recordings under way.
+    pub fn streams(&self) -> &[StreamRecorder] {
+        &self.streams
+    }
+
+    /// One round over everything; sleeps a little when there is nothing to do.
+    pub fn turn(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_scan {
+            self.next_scan = now + Duration::from_millis(self.config.recorder.scan_interval_ms);
+            self.scan(now);
+        }
+        if now >= self.next_housekeeping {
+            self.next_housekeeping = now + HOUSEKEEPING;
+            self.keep_house();
+        }
+        let moved = self.go_round(now);
+        if moved {
+            return;
+        }
+        if self.disk.in_flight() > 0 {
+            self.disk.wait(IDLE);
+        } else {
+            std::thread::sleep(IDLE);
+        }
+    }
+
+    fn go_round(&mut self, now: Instant) -> bool {
+        let mut moved = false;
+        while let Some(done) = self.disk.next_done() {
+            moved = true;
+            if let Some(stream) = self.streams.iter_mut().find(|stream| stream.owns(done.token)) {
+                stream.done(done);
+            }
+        }
+        let may_begin = self.level < SpaceLevel::Critical;
+        let mut ended = Vec::new();
+        for (index, stream) in self.streams.iter_mut().enumerate() {
+            match stream.turn(now, &mut self.disk, may_begin) {
+                Ok(more) => moved |= more,
+                Err(error) => {
+                    tracing::warn!("{error}: opened again");
+                    ended.push(index);
+                }
+            }
+            for job in stream.take_jobs() {
+                self.sealer.add(job);
+            }
+            for event in stream.take_events() {
+                self.events.tell(event);
+            }
+        }
+        for index in ended.into_iter().rev() {
+            let mut seed = self.streams.remove(index).into_seed();
+            seed.jobs.drain(..).for_each(|job| self.sealer.add(job));
+            seed.events.drain(..).for_each(|event| self.events.tell(event));
+            self.seeds.push((now, seed));
+        }
+        moved | self.open_again(now)
+    }
+
+    fn open_again(&mut self, now: Instant) -> bool {
+        let mut opened = false;
+        let mut index = 0;
+        while index < self.seeds.len() {
+            if self.seeds[index].0 > now {
+                index += 1;
+                continue;
+            }
+            match self.seeds[index].1.open() {
+                Ok(stream) => {
+                    self.seeds.remove(index);
+                    self.streams.push(stream);
+                    self.laid_out_for = usize::MAX;
+                    opened = true;
+                }
+                Err(error) => {
+                    tracing::warn!("{}: {error}", self.seeds[index].1.stream);
+                    self.seeds[index].0 = now + RETRY;
+                    index += 1;
+                }
+            }
+        }
+        opened
+    }
+
+    /// Takes up rings that are new.
+    fn scan(&mut self, now: Instant) {
+        let rings = match fep_bus::list(&self.config.places.rings) {
+            Ok(rings) => rings,
+            Err(error) => {
+                tracing::warn!("{error}");
+                return;
+            }
+        };
+        // A ring that cannot be read is told by its producer's tools; here it is one that is not there yet.
+        for RingInfo { name, colour, .. } in rings.into_iter().flatten() {
+            let stream = Stream::new(colour, name);
+            let known = self.streams.iter().any(|known| *known.stream() == stream)
+                || self.seeds.iter().any(|(_, seed)| seed.stream == stream);
+            let waits = self.refused.get(&stream).is_some_and(|until| now < *until);
+            if known || waits || !self.config.recorder.records(&stream.ring) {
+                continue;
+            }
+            self.begin(stream, now);
+        }
+    }
+
+    fn begin(&mut self, stream: Stream, now: Instant) {
+        let settings = &self.config.recorder;
+        let options = StreamOptions {
+            archive: self.config.places.segments.clone(),
+            rings: self.config.places.rings.clone(),
+            consumer: settings.consumer.clone(),
+            segment_len: settings.segment_mib << 20,
+            seal_after: Duration::from_secs(settings.seal_after_s),
+            block_len: (settings.block_kib << 10) as usize,
+            blocks_waiting: settings.blocks_waiting,
+            commit_interval: settings.commit_interval(),
+            commit_len: settings.commit_mib << 20,
+            direct: settings.direct,
+        };
+        let index = self.next_index;
+        match StreamRecorder::open(options, stream.clone(), index) {
+            Ok(recording) => {
+                self.next_index = index.wrapping_add(1);
+                self.refused.remove(&stream);
+                self.streams.push(recording);
+                self.laid_out_for = usize::MAX;
+            }
+            Err(error) => {
+                // Told at first, then quietly tried again.
+                if self.refused.insert(stream.clone(), now + RETRY).is_none() {
+                    let detail = json!({"stream": stream.to_string(), "reason": error.to_string()});
+                    self.events.tell(Event::new(EventCode::RingRefused, detail));
+                }
+            }
+        }
+    }
+
+    fn keep_house(&mut self) {
+        self.watch_space();
+        for stream in &mut self.streams {
+            if let Err(error) = stream.heartbeat() {
+                tracing::warn!("{}: {error}", stream.stream());
+            }
+        }
+        while let Some(event) = self.sealer.next_event() {
+            self.events.tell(event);
+        }
+        self.events.housekeep();
+        self.lay_out_figures();
+        if let Some(figures) = &mut self.figures {
+            figures.update(&mut self.streams, self.space, self.level);
+        }
+    }
+
+    /// The events ring and the metric page, once the directory of the rings is there.
+    fn lay_out_figures(&mut self) {
+        let rings = self.config.places.rings.clone();
+        if self.laid_out_for == self.streams.len() || self.streams.is_empty() {
+            return;
+        }
+        if self.figures.is_none() {
+            match EventSink::open(&rings) {
+                Ok(sink) => self.events = sink,
+                Err(error) => tracing::warn!("{error}: events are log lines only"),
+            }
+        }
+        match Figures::create(&rings, &self.streams) {
+            Ok(figures) => self.figures = Some(figures),
+            Err(error) => tracing::warn!("{error}: no metric page"),
+        }
+        self.laid_out_for = self.streams.len();
+    }
+
+    fn watch_space(&mut self) {
+        let space = match Space::of(&self.config.places.segments) {
+            Ok(space) => space,
+            Err(error) => {
+                tracing::warn!("{}: {error}", self.config.places.segments.display());
+                return;
+            }
+        };
+        let settings = &self.config.recorder;
+        let level = space.level(settings.warning_free_percent, settings.critical_free_percent, self.level);
+        if level != self.level {
+            let code = match level {
+                SpaceLevel::Good => EventCode::DiskRecovered,
+                SpaceLevel::Warning if self.level == SpaceLevel::Critical => EventCode::DiskRecovered,
+                SpaceLevel::Warning => EventCode::DiskWarning,
+                SpaceLevel::Critical => EventCode::DiskFull,
+            };
+            let detail = json!({"free_octets": space.free_octets, "free_percent": space.free_percent()});
+            self.events.tell(Event::new(code, detail));
+        }
+        self.level = level;
+        self.space = Some(space);
+    }
+
+    /// Takes what is in the rings, commits it, seals every segment, lets go of the rings.
+    pub fn stop(mut self) {
+        let started = Instant::now();
+        // What was published before the signal.
+        self.go_round(started);
+        self.streams.iter_mut().for_each(StreamRecorder::finish);
+        while started.elapsed() < STOP_LIMIT
+            && self.streams.iter().any(|stream| !stream.is_finished() && !stream.is_full())
+        {
+            self.go_round(Instant::now());
+            self.streams.iter_mut().for_each(StreamRecorder::finish);
+            self.disk.wait(IDLE);
+        }
+        for mut stream in std::mem::take(&mut self.streams) {
+            stream.take_jobs().into_iter().for_each(|job| self.sealer.add(job));
+            let told = json!({"stream": stream.stream().to_string(), "records": stream.figures().records});
+            if let Err(error) = stream.detach() {
+                tracing::warn!("{error}");
+            }
+            self.events.tell(Event::new(EventCode::RecordingStopped, told));
+        }
+        self.sealer.stop(STOP_LIMIT);
+        while let Some(event) = self.sealer.next_event() {
+            self.events.tell(event);
+        }
+    }
+}
+
+/// Records until told to stop.
+///
+/// # Errors
+/// As [`Recorder::new`].
+pub fn run(config: Config, stop: &Stop) -> Result<(), SegmentError> {
+    tracing::info!(
+        segments = %config.places.segments.display(), rings = %config.places.rings.display(), "recording"
+    );
+    let mut recorder = Recorder::new(config)?;
+    while !stop.is_stopping() {
+        recorder.turn();
+    }
+    recorder.stop();
+    Ok(())
+}

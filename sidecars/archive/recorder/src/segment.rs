@@ -1,0 +1,127 @@
+//! The segment that is being written: its file, how far it has come, its hash.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use fep_bus::Position;
+use fep_segments::{BlockHeader, PAGE_LEN, SegmentHeader};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use sha2::{Digest, Sha256};
+
+use crate::disk::BlockBuffer;
+
+/// A segment file that grows.
+pub(crate) struct OpenSegment {
+    pub(crate) file: Arc<File>,
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+    pub(crate) blocks: Vec<BlockHeader>,
+    /// Where the next block goes.
+    pub(crate) offset: u64,
+    pub(crate) begun: Instant,
+    hash: Sha256,
+}
+
+/// How the file of a new segment came out.
+pub(crate) struct FileKind {
+    /// It is written past the page cache.
+    pub(crate) direct: bool,
+    /// Its room is its own.
+    pub(crate) allocated: bool,
+}
+
+impl OpenSegment {
+    /// Makes the file of a new segment, `len` octets long, header page written. It has its name only when all that has been
+    /// done; what was left of it in an earlier life is gone.
+    pub(crate) fn create(
+        directory: &Path,
+        header: SegmentHeader,
+        len: u64,
+        direct: bool,
+    ) -> io::Result<(OpenSegment, FileKind)> {
+        let path = directory.join(header.name().open_file());
+        let building = path.with_extension("building");
+        let _ = std::fs::remove_file(&building);
+        let made = prepare(&building, &header, len, direct).and_then(|made| {
+            std::fs::rename(&building, &path)?;
+            File::open(directory)?.sync_all()?;
+            Ok(made)
+        });
+        let (file, kind) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                let _ = std::fs::remove_file(&building);
+                return Err(error);
+            }
+        };
+        let mut hash = Sha256::new();
+        hash.update(header.to_page());
+        let segment = OpenSegment {
+            file: Arc::new(file),
+            path,
+            header,
+            blocks: Vec::new(),
+            offset: PAGE_LEN as u64,
+            begun: Instant::now(),
+            hash,
+        };
+        Ok((segment, kind))
+    }
+
+    /// Takes a completed block, which `octets` hold whole and which starts where the segment ends.
+    pub(crate) fn add(&mut self, block: BlockHeader, octets: &[u8]) {
+        debug_assert_eq!(block.offset, self.offset);
+        self.hash.update(octets);
+        self.offset += octets.len() as u64;
+        self.blocks.push(block);
+    }
+
+    /// Where the stream stands after its last block.
+    pub(crate) fn end(&self) -> Position {
+        self.blocks.last().map_or(self.header.base, |block| block.end)
+    }
+
+    /// SHA-256 of all that was added.
+    pub(crate) fn content_hash(&self) -> [u8; 32] {
+        self.hash.clone().finalize().into()
+    }
+}
+
+fn prepare(building: &Path, header: &SegmentHeader, len: u64, direct: bool) -> io::Result<(File, FileKind)> {
+    let mut page = BlockBuffer::new(PAGE_LEN);
+    page.as_mut_slice().copy_from_slice(&header.to_page());
+    let open = |direct: bool| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        if direct {
+            options.custom_flags(OFlags::DIRECT.bits().cast_signed());
+        }
+        let file = options.open(building)?;
+        // Some file systems take the flag and refuse the first write.
+        file.write_all_at(page.as_slice(), 0)?;
+        Ok::<File, io::Error>(file)
+    };
+    let (file, direct) = match direct.then(|| open(true)) {
+        Some(Ok(file)) => (file, true),
+        Some(Err(error)) if error.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => {
+            return Err(error);
+        }
+        Some(Err(_)) | None => (open(false)?, false),
+    };
+    let allocated = match fallocate(&file, FallocateFlags::empty(), 0, len) {
+        Ok(()) => true,
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => false,
+        Err(error) => return Err(error.into()),
+    };
+    file.sync_all()?;
+    Ok((file, FileKind { direct, allocated }))
+}
+
+/// Whether the system means that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

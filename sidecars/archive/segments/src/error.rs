@@ -1,0 +1,43 @@
+//! What can go wrong outside the contents: files, and files that are no segments. Damage inside a segment is no
+//! error; it is a finding, a hole, a [`crate::Loss`].
+
+use std::path::{Path, PathBuf};
+
+/// Failure to open, read or write something of the archive.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// File or directory concerned.
+        path: PathBuf,
+        /// What was attempted, as a verb phrase.
+        action: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The file is not a segment (or root, or key) that this build understands.
+    #[error("{path} is not usable: {problem}")]
+    Format {
+        /// File concerned.
+        path: PathBuf,
+        /// First thing found wrong, and what was expected.
+        problem: String,
+    },
+    /// The ring beside the segments cannot be used.
+    #[error(transparent)]
+    Bus(#[from] fep_bus::BusError),
+}
+
+impl SegmentError {
+    /// Turns the system's reason into an error that says what was attempted on which file.
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> SegmentError {
+        let path = path.to_owned();
+        move |source| SegmentError::Io { path, action, source }
+    }
+
+    /// The file at `path` is not what it should be.
+    pub fn format(path: &Path, problem: impl Into<String>) -> SegmentError {
+        SegmentError::Format { path: path.to_owned(), problem: problem.into() }
+    }
+}

@@ -1,0 +1,645 @@
+//! Segments and ring as one stream of records: each once, in order, and every gap once.
+//!
+//! A follower reads the ring while it keeps up, and the segments when it is behind, or was away. Where the ring has
+//! overwritten what it wants, it looks for that in the segments, and waits for it as long as a recorder lives that may
+//! still bring it there. A gap is only told when the records are in neither.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use fep_bus::{BusError, Consumer, Poll, Position, Record, Resume};
+
+use crate::clock::tai_now_ns;
+use crate::error::SegmentError;
+use crate::lock::is_recorded;
+use crate::loss::{Loss, LossCause};
+use crate::name::{Place, SegmentName, Stream};
+use crate::reader::{Piece, SegmentReader};
+use crate::seal::footer_of;
+use crate::tree::{SegmentEntry, SegmentState, list};
+
+/// What to follow.
+#[derive(Debug, Clone)]
+pub struct FollowSpec {
+    /// The archive's directory; `None` follows the ring alone.
+    pub archive: Option<PathBuf>,
+    /// The directory of the rings; `None` follows the segments alone.
+    pub bus: Option<PathBuf>,
+    /// Which ring.
+    pub stream: Stream,
+    /// Name of the cursor in the ring; only one process at a time may use it.
+    pub consumer: String,
+    /// How long records that the ring has overwritten may take to turn up in the segments when no recorder lives
+    /// (it may just be starting again). With one that lives there is no limit but the records themselves.
+    pub patience: Duration,
+}
+
+/// Where a follower starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest record there is.
+    Oldest,
+    /// At the next record to come.
+    Latest,
+    /// Where [`Follow::place`] once said: nothing is missed and nothing seen twice.
+    At(Place),
+    /// At the first record received at this time or later, nanoseconds of TAI since 1958.
+    Time(i64),
+}
+
+/// Where a record was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In shared memory: it is live.
+    Ring,
+    /// On disk: the follower is behind.
+    Segments,
+}
+
+/// What a follower found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Item {
+    /// A record; its payload is in the caller's buffer.
+    Record(Record),
+    /// Records that are neither in the ring nor in the segments. Told once; the next item comes after it.
+    Gap(Loss),
+    /// The numbering starts anew at this place: the ring was lost (a reboot), and with it an unknown number of records
+    /// that no recorder had taken. Told once.
+    Series(Place),
+    /// Nothing new now.
+    Empty,
+}
+
+/// Follows one ring over segments and shared memory.
+pub struct Follow {
+    spec: FollowSpec,
+    place: Place,
+    /// The ring, once attached; kept while segments are read.
+    ring: Option<Ring>,
+    segment: Option<Segment>,
+    source: Source,
+    /// What the ring has overwritten and the segments have not shown yet.
+    wanted: Option<Wanted>,
+    /// Records received before this are passed over until the first that is not.
+    not_before: Option<i64>,
+    /// Set until the first place is known.
+    undecided: Option<Start>,
+    attach_after: Instant,
+    heartbeat_after: Instant,
+}
+
+struct Ring {
+    consumer: Consumer,
+    series: u64,
+}
+
+/// The ring as it was found.
+struct Probe {
+    instance: u64,
+    first: Position,
+    series: u64,
+}
+
+struct Segment {
+    name: SegmentName,
+    reader: SegmentReader,
+    /// Number of its file: a recorder that lives again may put another file in the place of one without whole blocks.
+    inode: u64,
+}
+
+impl Segment {
+    /// Opens a segment that may be growing; `None` when it was sealed or removed in this very moment.
+    fn open(entry: &SegmentEntry) -> Result<Option<Segment>, SegmentError> {
+        let reader = match SegmentReader::open_growing(&entry.path) {
+            Ok(reader) => reader,
+            Err(SegmentError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let inode = reader.inode()?;
+        Ok(Some(Segment { name: entry.name, reader, inode }))
+    }
+
+    /// Whether the file that has its name now is another one.
+    fn is_replaced(&self, entry: &SegmentEntry) -> bool {
+        std::fs::metadata(&entry.path).is_ok_and(|metadata| metadata.ino() != self.inode)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Wanted {
+    cause: LossCause,
+    since: Instant,
+}
+
+/// How often a ring that is not there is looked for, and how often the cursor is kept.
+const HOUSEKEEPING: Duration = Duration::from_millis(100);
+
+impl Follow {
+    /// Begins to follow. Neither segments nor ring need be there yet.
+    pub fn open(spec: FollowSpec, start: Start) -> Result<Follow, SegmentError> {
+        let now = Instant::now();
+        let mut follow = Follow {
+            spec,
+            place: Place::default(),
+            ring: None,
+            segment: None,
+            source: Source::Segments,
+            wanted: None,
+            not_before: None,
+            undecided: Some(start),
+            attach_after: now,
+            heartbeat_after: now + HOUSEKEEPING,
+        };
+        follow.decide()?;
+        Ok(follow)
+    }
+
+    /// Everything before it has been yielded: where a later [`Start::At`] goes on.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Where the last record came from.
+    pub fn source(&self) -> Source {
+        self.source
+    }
+
+    /// The stream.
+    pub fn stream(&self) -> &Stream {
+        &self.spec.stream
+    }
+
+    /// What the records are, once something was found.
+    pub fn schema(&self) -> Option<&str> {
+        match (&self.ring, &self.segment) {
+            (Some(ring), _) => Some(ring.consumer.schema()),
+            (None, Some(segment)) => Some(&segment.reader.header().schema),
+            (None, None) => None,
+        }
+    }
+
+    /// Records published after [`Follow::place`], as far as the ring tells; `None` without a ring.
+    pub fn lag_records(&self) -> Option<u64> {
+        let ring = self.ring.as_ref().filter(|ring| ring.series == self.place.series)?;
+        let head = ring.consumer.position().seq.saturating_add(ring.consumer.lag_records());
+        Some(head.saturating_sub(self.place.position.seq))
+    }
+
+    /// The next item; a record's payload is put into `payload`, which then holds exactly it.
+    pub fn next(&mut self, payload: &mut Vec<u8>) -> Result<Item, SegmentError> {
+        if self.undecided.is_some() && !self.decide()? {
+            return Ok(Item::Empty);
+        }
+        // Each turn moves between ring and segments or ends; the bound only guards against files that change under us.
+        for _ in 0..64 {
+            let step = match self.source {
+                Source::Ring => self.step_ring(payload)?,
+                Source::Segments => self.step_segments(payload)?,
+            };
+            if let Some(item) = step {
+                if let (Item::Record(record), Some(from)) = (&item, self.not_before) {
+                    if record.tag.rx_tai_ns < from {
+                        continue;
+                    }
+                    self.not_before = None;
+                }
+                if item == Item::Empty {
+                    self.keep_house()?;
+                }
+                return Ok(item);
+            }
+        }
+        Ok(Item::Empty)
+    }
+
+    fn keep_house(&mut self) -> Result<(), SegmentError> {
+        let now = Instant::now();
+        if now >= self.heartbeat_after {
+            self.heartbeat_after = now + HOUSEKEEPING;
+            if let Some(ring) = &mut self.ring {
+                ring.consumer.heartbeat(tai_now_ns())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the first place; `false` when there is nothing yet to start at.
+    fn decide(&mut self) -> Result<bool, SegmentError> {
+        let Some(start) = self.undecided else { return Ok(true) };
+        let segments = self.segments()?;
+        match start {
+            Start::At(place) => {
+                self.place = place;
+                // The ring first: who was away for a moment goes on at once.
+                self.source = if self.attach()? { Source::Ring } else { Source::Segments };
+            }
+            Start::Oldest | Start::Time(_) => {
+                let mut first = segments.iter().find(|entry| entry.state != SegmentState::Removed);
+                if let Start::Time(from) = start {
+                    self.not_before = Some(from);
+                    first = self.first_received_from(&segments, from)?;
+                }
+                if let Some(entry) = first {
+                    let Some(segment) = Segment::open(entry)? else { return Ok(false) };
+                    self.place = Place { series: entry.name.series, position: segment.reader.header().base };
+                    self.segment = Some(segment);
+                    if let (Start::Time(from), Some(segment)) = (start, &mut self.segment) {
+                        segment.reader.seek_time(from)?;
+                        self.place.position = segment.reader.position();
+                    }
+                } else if !self.attach_at(Resume::Oldest, &segments)? {
+                    return Ok(false);
+                }
+            }
+            Start::Latest => {
+                if !self.attach_at(Resume::Latest, &segments)? {
+                    let Some(entry) = segments.iter().rfind(|entry| entry.state != SegmentState::Removed)
+                    else {
+                        return Ok(false);
+                    };
+                    let Some(mut segment) = Segment::open(entry)? else { return Ok(false) };
+                    let end = segment.reader.end();
+                    segment.reader.seek(end.seq)?;
+                    self.place = Place { series: entry.name.series, position: end };
+                    self.segment = Some(segment);
+                }
+            }
+        }
+        self.undecided = None;
+        Ok(true)
+    }
+
+    /// The first segment that may hold a record received at `from` or later; the last one there is when none does.
+    fn first_received_from<'e>(
+        &self,
+        segments: &'e [SegmentEntry],
+        from: i64,
+    ) -> Result<Option<&'e SegmentEntry>, SegmentError> {
+        for entry in segments {
+            let late_enough = match entry.state {
+                SegmentState::Removed => false,
+                SegmentState::Open => true,
+                SegmentState::Sealed => {
+                    footer_of(entry)?.is_none_or(|footer| footer.records > 0 && footer.rx_max_tai_ns >= from)
+                }
+            };
+            if late_enough {
+                return Ok(Some(entry));
+            }
+        }
+        Ok(segments.iter().rfind(|entry| entry.state != SegmentState::Removed))
+    }
+
+    fn segments(&self) -> Result<Vec<SegmentEntry>, SegmentError> {
+        match &self.spec.archive {
+            Some(archive) => list(archive, &self.spec.stream),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn ring_name(&self) -> String {
+        self.spec.stream.to_string()
+    }
+
+    /// Attaches without knowing a place: the ring says where.
+    fn attach_at(&mut self, resume: Resume, segments: &[SegmentEntry]) -> Result<bool, SegmentError> {
+        let Some(probe) = self.probe(segments)? else { return Ok(false) };
+        let Some(consumer) = self.consumer(resume)? else { return Ok(false) };
+        if consumer.instance() != probe.instance {
+            return Ok(false);
+        }
+        self.place = Place { series: probe.series, position: consumer.position() };
+        self.ring = Some(Ring { consumer, series: probe.series });
+        self.source = Source::Ring;
+        Ok(true)
+    }
+
+    /// Which ring there is, and of which series. Nothing stays attached: a name has one consumer at a time.
+    fn probe(&self, segments: &[SegmentEntry]) -> Result<Option<Probe>, SegmentError> {
+        let Some(consumer) = self.consumer(Resume::Latest)? else { return Ok(None) };
+        let (instance, first) = (consumer.instance(), consumer.first());
+        let created_unix_ns = consumer.created_unix_ns();
+        drop(consumer);
+        let last = segments.iter().rfind(|entry| entry.state != SegmentState::Removed);
+        let series = match last {
+            None => series_after(None, created_unix_ns),
+            Some(entry) => {
+                let reader = SegmentReader::open_growing(&entry.path)?;
+                let header = reader.header();
+                let resume = Resume::At { instance: header.instance, position: reader.end() };
+                let continues = header.instance == instance
+                    || self.consumer(resume)?.is_some_and(|consumer| consumer.has_continued());
+                if continues { header.series } else { series_after(Some(header.series), created_unix_ns) }
+            }
+        };
+        Ok(Some(Probe { instance, first, series }))
+    }
+
+    fn consumer(&self, resume: Resume) -> Result<Option<Consumer>, SegmentError> {
+        let Some(bus) = &self.spec.bus else { return Ok(None) };
+        match Consumer::attach(bus, &self.ring_name(), &self.spec.consumer, resume) {
+            Ok(consumer) => Ok(Some(consumer)),
+            Err(BusError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Attaches to the ring, if it is there, so that it stands at or after the place. `true`: the ring is of the
+    /// place's series.
+    fn attach(&mut self) -> Result<bool, SegmentError> {
+        let now = Instant::now();
+        if now < self.attach_after {
+            return Ok(false);
+        }
+        self.attach_after = now + HOUSEKEEPING;
+        let segments = self.segments()?;
+        let Some(probe) = self.probe(&segments)? else { return Ok(false) };
+        let position = self.place.position;
+        let resume = if probe.series != self.place.series {
+            Resume::Oldest
+        } else if position.seq >= probe.first.seq && position.pos >= probe.first.pos {
+            Resume::At { instance: probe.instance, position }
+        } else {
+            // A ring before this one: its numbers go on in this one.
+            Resume::At { instance: !probe.instance, position }
+        };
+        let Some(consumer) = self.consumer(resume)? else { return Ok(false) };
+        if consumer.instance() != probe.instance {
+            return Ok(false);
+        }
+        self.ring = Some(Ring { consumer, series: probe.series });
+        Ok(probe.series == self.place.series)
+    }
+
+    fn step_ring(&mut self, payload: &mut Vec<u8>) -> Result<Option<Item>, SegmentError> {
+        let Some(ring) = &mut self.ring else {
+            self.source = Source::Segments;
+            return Ok(None);
+        };
+        loop {
+            match ring.consumer.peek() {
+                Poll::Record(record) if record.seq < self.place.position.seq => ring.consumer.skip(),
+                Poll::Record(record) if record.seq == self.place.position.seq => {
+                    if let Poll::Record(record) = ring.consumer.poll(payload) {
+                        self.place.position = ring.consumer.position();
+                        self.wanted = None;
+                        return Ok(Some(Item::Record(record)));
+                    }
+                    // Torn under our hands: the next look says what is missing.
+                }
+                Poll::Record(_) => {
+                    self.want(LossCause::Lapped);
+                    return Ok(None);
+                }
+                Poll::Gap(gap) => {
+                    if gap.to_seq > self.place.position.seq {
+                        self.want(gap.cause.into());
+                        return Ok(None);
+                    }
+                }
+                Poll::Restarted { .. } => {}
+                Poll::Recreated => {
+                    ring.consumer.reattach()?;
+                    if !ring.consumer.has_continued() {
+                        let series = series_after(Some(ring.series), ring.consumer.created_unix_ns());
+                        ring.series = series;
+                        // What the old ring still held may be in the segments.
+                        self.source = Source::Segments;
+                        return Ok(None);
+                    }
+                }
+                Poll::Empty | Poll::Closed => return Ok(Some(Item::Empty)),
+            }
+        }
+    }
+
+    fn want(&mut self, cause: LossCause) {
+        self.wanted.get_or_insert(Wanted { cause, since: Instant::now() });
+        self.source = Source::Segments;
+    }
+
+    fn step_segments(&mut self, payload: &mut Vec<u8>) -> Result<Option<Item>, SegmentError> {
+        if self.segment.is_none() && !self.open_segment()? {
+            return self.beyond_segments();
+        }
+        let Some(segment) = &mut self.segment else { return Ok(None) };
+        loop {
+            match segment.reader.next()? {
+                Some(Piece::Record(view)) => {
+                    let record = view.record;
+                    if record.seq < self.place.position.seq {
+                        continue;
+                    }
+                    payload.clear();
+                    payload.extend_from_slice(view.payload);
+                    self.place.position = segment.reader.position();
+                    self.wanted = None;
+                    return Ok(Some(Item::Record(record)));
+                }
+                Some(Piece::Loss(loss)) => {
+                    if loss.to.seq <= self.place.position.seq {
+                        continue;
+                    }
+                    let from = self.place.position;
+                    self.place.position = loss.to;
+                    self.wanted = None;
+                    return Ok(Some(Item::Gap(Loss { from, ..loss })));
+                }
+                None => return self.after_segment(),
+            }
+        }
+    }
+
+    /// The segment has no more to say for now: another one follows, or the ring.
+    fn after_segment(&mut self) -> Result<Option<Item>, SegmentError> {
+        let Some(segment) = &mut self.segment else { return Ok(None) };
+        let name = segment.name;
+        let segments = match &self.spec.archive {
+            Some(archive) => list(archive, &self.spec.stream)?,
+            None => Vec::new(),
+        };
+        let replaced = segments.iter().any(|entry| entry.name == name && segment.is_replaced(entry));
+        if replaced {
+            self.segment = None;
+            return Ok(None);
+        }
+        let Some(newer) = segments.iter().find(|entry| entry.name > name).cloned() else {
+            return self.beyond_segments();
+        };
+        // Whoever began the newer one had ended this one: what does not hold in it by now never will.
+        if !segment.reader.is_sealed() {
+            segment.reader.settle()?;
+            if segment.reader.position().seq < segment.reader.end().seq {
+                return Ok(None);
+            }
+        }
+        self.segment = None;
+        if newer.name.series != self.place.series {
+            return self.enter_series(&newer);
+        }
+        self.enter(&newer)
+    }
+
+    /// Goes into a segment that begins where we are, or before, or after a hole.
+    fn enter(&mut self, entry: &SegmentEntry) -> Result<Option<Item>, SegmentError> {
+        if entry.state == SegmentState::Removed {
+            let end = footer_of(entry)?.map_or(self.place.position, |footer| footer.end);
+            // Later segments are looked for after it, by name.
+            let next = self.segments()?.into_iter().find(|later| later.name > entry.name);
+            let from = self.place.position;
+            if end.seq > from.seq {
+                self.place.position = end;
+                return Ok(Some(Item::Gap(Loss { from, to: end, cause: LossCause::Removed })));
+            }
+            return match next {
+                Some(next) if next.name.series == self.place.series => self.enter(&next),
+                Some(next) => self.enter_series(&next),
+                None => self.beyond_segments(),
+            };
+        }
+        let Some(mut segment) = Segment::open(entry)? else { return Ok(None) };
+        let base = segment.reader.header().base;
+        let from = self.place.position;
+        let hole = base.seq > from.seq;
+        if !hole {
+            segment.reader.seek(from.seq)?;
+        }
+        self.segment = Some(segment);
+        if hole {
+            self.place.position = base;
+            self.wanted = None;
+            return Ok(Some(Item::Gap(Loss { from, to: base, cause: LossCause::MissingSegment })));
+        }
+        Ok(None)
+    }
+
+    fn enter_series(&mut self, entry: &SegmentEntry) -> Result<Option<Item>, SegmentError> {
+        let base = match entry.state {
+            SegmentState::Removed => footer_of(entry)?.map(|footer| footer.base),
+            SegmentState::Open | SegmentState::Sealed => {
+                Some(SegmentReader::open_growing(&entry.path)?.header().base)
+            }
+        };
+        self.place = Place { series: entry.name.series, position: base.unwrap_or_default() };
+        self.wanted = None;
+        Ok(Some(Item::Series(self.place)))
+    }
+
+    /// Opens the segment that holds the place; `false` when there is none (yet).
+    fn open_segment(&mut self) -> Result<bool, SegmentError> {
+        let segments = self.segments()?;
+        let here = segments
+            .iter()
+            .rfind(|entry| {
+                entry.name.series == self.place.series && entry.name.base_pos <= self.place.position.pos
+            })
+            .cloned();
+        let Some(entry) = here else { return Ok(false) };
+        if entry.state == SegmentState::Removed {
+            return Ok(false);
+        }
+        self.enter(&entry)?;
+        Ok(self.segment.is_some())
+    }
+
+    /// No segment has what we want: the ring, a later segment, a gap, or nothing yet.
+    fn beyond_segments(&mut self) -> Result<Option<Item>, SegmentError> {
+        if self.segment.is_none() {
+            // A removed segment here, or a hole before the next one, that the ring cannot fill either.
+            let segments = self.segments()?;
+            let here = segments.iter().rfind(|entry| {
+                entry.name.series == self.place.series && entry.name.base_pos <= self.place.position.pos
+            });
+            if let Some(entry) = here.filter(|entry| entry.state == SegmentState::Removed) {
+                let end = footer_of(entry)?.map_or(self.place.position, |footer| footer.end);
+                if end.seq > self.place.position.seq {
+                    return self.enter(&entry.clone());
+                }
+            }
+            let place = self.place;
+            let later = segments.iter().find(|entry| {
+                entry.name.series > place.series
+                    || (entry.name.series == place.series && entry.name.base_pos > place.position.pos)
+            });
+            if let Some(entry) = later.cloned() {
+                return if entry.name.series == place.series {
+                    self.enter(&entry)
+                } else {
+                    self.enter_series(&entry)
+                };
+            }
+        }
+        if self.ring.is_none() && !self.attach()? && self.ring.is_none() {
+            return Ok(Some(Item::Empty));
+        }
+        let Some(ring) = &mut self.ring else { return Ok(Some(Item::Empty)) };
+        if ring.series != self.place.series {
+            // The place's ring is gone; once no recorder can bring the rest of it any more, the new one begins.
+            if ring.series > self.place.series && self.give_up_waiting() {
+                let Some(ring) = &self.ring else { return Ok(Some(Item::Empty)) };
+                self.place = Place { series: ring.series, position: ring.consumer.position() };
+                self.segment = None;
+                self.wanted = None;
+                self.source = Source::Ring;
+                return Ok(Some(Item::Series(self.place)));
+            }
+            return Ok(Some(Item::Empty));
+        }
+        // Lets a consumer that was lapped while segments were read notice it.
+        let mut lapped = None;
+        while ring.consumer.position().seq < self.place.position.seq {
+            match ring.consumer.peek() {
+                Poll::Record(_) => ring.consumer.skip(),
+                Poll::Gap(gap) => lapped = Some(gap.cause),
+                _ => break,
+            }
+        }
+        if ring.consumer.position().seq <= self.place.position.seq {
+            match ring.consumer.peek() {
+                Poll::Gap(gap) => lapped = Some(gap.cause),
+                _ => {
+                    self.source = Source::Ring;
+                    return Ok(None);
+                }
+            }
+        }
+        let to = ring.consumer.position();
+        if to.seq <= self.place.position.seq {
+            self.source = Source::Ring;
+            return Ok(None);
+        }
+        let cause = lapped.map(LossCause::from);
+        let wanted = *self
+            .wanted
+            .get_or_insert(Wanted { cause: cause.unwrap_or(LossCause::Lapped), since: Instant::now() });
+        if !self.give_up_waiting() {
+            return Ok(Some(Item::Empty));
+        }
+        let from = self.place.position;
+        self.place.position = to;
+        self.wanted = None;
+        self.segment = None;
+        self.source = Source::Ring;
+        Ok(Some(Item::Gap(Loss { from, to, cause: wanted.cause })))
+    }
+
+    /// Whether what is neither in the ring nor in the segments will not come any more.
+    fn give_up_waiting(&mut self) -> bool {
+        let wanted =
+            *self.wanted.get_or_insert(Wanted { cause: LossCause::Recreated, since: Instant::now() });
+        match &self.spec.archive {
+            None => true,
+            Some(archive) => {
+                !is_recorded(archive, &self.spec.stream) && wanted.since.elapsed() >= self.spec.patience
+            }
+        }
+    }
+}
+
+/// The series of a numbering that begins anew in a ring laid out at `created_unix_ns`, after series `last`.
+pub fn series_after(last: Option<u64>, created_unix_ns: u64) -> u64 {
+    last.map_or(created_unix_ns, |last| created_unix_ns.max(last.saturating_add(1)))
+}

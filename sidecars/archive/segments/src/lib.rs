@@ -1,0 +1,48 @@
+//! Segment files of the archive: their format, reading, recovery, verification, and segments and ring as one stream.
+//!
+//! `docs/segments.md` is the normative description, byte by byte. A segment holds spans of a ring's byte log as they lay
+//! in memory, so every record keeps its 64-octet header; around them stand blocks with checksums, loss records, and,
+//! once the segment is sealed, a footer with the hash of all and of the chain. This crate knows nothing of CCSDS.
+//!
+//! The way through it:
+//! * [`streams`] and [`list`] say what an archive directory holds; [`SegmentReader`] reads one segment, sealed or
+//!   still growing, from a file, from memory, or from anything that is [`ReadAt`];
+//! * [`Follow`] yields every record of one ring once, from segments and ring as if they were one;
+//! * [`recover`] finds what a killed recorder left, [`verify`] and [`verify_tree`] say what is wrong with a segment or
+//!   an archive, [`roots`] signs a day;
+//! * [`SegmentWriter`] writes segments record by record where no ring is at hand: imports, back-fill, tests. The
+//!   recorder uses [`BlockBuilder`], the same format without the files.
+
+pub use block::{BlockBuilder, BlockContent, BlockError, BlockHeader, BlockKind, RecordView, Records};
+pub use error::SegmentError;
+pub use follow::{Follow, FollowSpec, Item, Source, Start, series_after};
+pub use footer::Footer;
+pub use header::SegmentHeader;
+pub use layout::{BLOCK_HEADER_LEN, FORMAT_VERSION, PAGE_LEN};
+pub use lock::{RecorderLock, is_recorded};
+pub use loss::{Loss, LossCause};
+pub use name::{Place, SegmentName, Stream};
+pub use reader::{Piece, ReadAt, RecordAt, SegmentReader};
+pub use recover::{Recovered, recover};
+pub use seal::{Chain, remove_sealed, seal};
+pub use tree::{SegmentEntry, SegmentState, list, streams};
+pub use verify::{Finding, SegmentReport, TreeReport, verify, verify_source, verify_tree};
+pub use writer::SegmentWriter;
+
+mod block;
+pub mod clock;
+mod error;
+mod follow;
+mod footer;
+mod header;
+mod layout;
+mod lock;
+mod loss;
+mod name;
+mod reader;
+mod recover;
+pub mod roots;
+mod seal;
+mod tree;
+mod verify;
+mod writer;

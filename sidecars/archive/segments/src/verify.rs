@@ -1,0 +1,314 @@
+//! What is wrong with a segment or an archive. Findings are data: a damaged archive verifies to its end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use fep_bus::Position;
+
+use crate::block::{BlockContent, BlockError};
+use crate::error::SegmentError;
+use crate::footer::Footer;
+use crate::header::SegmentHeader;
+use crate::name::{SegmentName, Stream};
+use crate::reader::{ReadAt, SegmentReader};
+use crate::roots::{self, RootVerdict};
+use crate::seal::{footer_of, hash_content};
+use crate::tree::{SegmentEntry, SegmentState, list, streams};
+
+/// One thing found wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// The file cannot be read as a segment at all.
+    Unreadable(String),
+    /// Its name says something else than its header.
+    Misnamed {
+        /// What its header says.
+        name: SegmentName,
+    },
+    /// The footer page or the block table is damaged or missing.
+    Footer(String),
+    /// A block does not hold.
+    Block {
+        /// Where it starts in the file.
+        offset: u64,
+        /// Its first record.
+        from_seq: u64,
+        /// The first record after it.
+        to_seq: u64,
+        /// What is wrong.
+        error: BlockError,
+    },
+    /// Records are missing between two blocks and no loss record says so.
+    Hole {
+        /// First missing record.
+        from_seq: u64,
+        /// First record after.
+        to_seq: u64,
+    },
+    /// SHA-256 of the content is not what the footer says.
+    ContentHash,
+    /// Totals of the footer are not those of the blocks.
+    Totals,
+    /// The chain hash is not that of the footer.
+    ChainHash,
+    /// The chain does not continue the segment before.
+    ChainBroken {
+        /// The segment before.
+        previous: SegmentName,
+    },
+    /// Records between this segment and the one before are in neither.
+    Missing {
+        /// First missing record.
+        from_seq: u64,
+        /// First record of this segment.
+        to_seq: u64,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Finding::Unreadable(problem) => out.write_str(problem),
+            Finding::Misnamed { name } => write!(out, "its header says that it is segment {name}"),
+            Finding::Footer(problem) => write!(out, "footer: {problem}"),
+            Finding::Block { offset, from_seq, to_seq, error } => {
+                write!(out, "block at octet {offset} (records {from_seq} up to {to_seq}): {error}")
+            }
+            Finding::Hole { from_seq, to_seq } => {
+                write!(out, "records {from_seq} up to {to_seq} are missing and no loss is recorded")
+            }
+            Finding::ContentHash => out.write_str("SHA-256 of the content is not what the footer says"),
+            Finding::Totals => out.write_str("the totals of the footer are not those of the blocks"),
+            Finding::ChainHash => out.write_str("the chain hash is not that of the footer"),
+            Finding::ChainBroken { previous } => {
+                write!(out, "the chain does not continue segment {previous}")
+            }
+            Finding::Missing { from_seq, to_seq } => {
+                write!(out, "records {from_seq} up to {to_seq} before it are in no segment")
+            }
+        }
+    }
+}
+
+/// What verifying one segment found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentReport {
+    /// The file.
+    pub path: PathBuf,
+    /// Its header, if it can be read.
+    pub header: Option<SegmentHeader>,
+    /// Its footer, if it is sealed.
+    pub footer: Option<Footer>,
+    /// Where the stream stands after its whole blocks.
+    pub end: Position,
+    /// Whole blocks.
+    pub blocks: u64,
+    /// Records in whole blocks.
+    pub records: u64,
+    /// Their payload octets.
+    pub octets: u64,
+    /// Records that loss records say are missing.
+    pub lost_records: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+impl SegmentReport {
+    /// Whether nothing was found wrong.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Verifies one segment: header, every block, every record header, totals, hash and chain hash.
+pub fn verify(path: &Path) -> Result<SegmentReport, SegmentError> {
+    let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
+    verify_source(file, path)
+}
+
+/// As [`verify`], from any source; `path` is for the report.
+pub fn verify_source<S: ReadAt>(source: S, path: &Path) -> Result<SegmentReport, SegmentError> {
+    let mut report = SegmentReport {
+        path: path.to_owned(),
+        header: None,
+        footer: None,
+        end: Position::default(),
+        blocks: 0,
+        records: 0,
+        octets: 0,
+        lost_records: 0,
+        findings: Vec::new(),
+    };
+    let reader = match SegmentReader::of(&source, path) {
+        Ok(reader) => reader,
+        Err(SegmentError::Format { problem, .. }) => {
+            report.findings.push(Finding::Unreadable(problem));
+            return Ok(report);
+        }
+        Err(error) => return Err(error),
+    };
+    let header = reader.header().clone();
+    let mut end = header.base;
+    let mut content = BlockContent::default();
+    for block in reader.blocks() {
+        if block.begin.seq != end.seq {
+            report.findings.push(Finding::Hole { from_seq: end.seq, to_seq: block.begin.seq });
+        }
+        end = block.end;
+        if let Err(error) = reader.read_block(block, &mut content)? {
+            report.findings.push(Finding::Block {
+                offset: block.offset,
+                from_seq: block.begin.seq,
+                to_seq: block.end.seq,
+                error,
+            });
+            continue;
+        }
+        report.blocks += 1;
+        match block.loss() {
+            Some(loss) => report.lost_records += loss.records(),
+            None => {
+                report.records += block.records();
+                report.octets += block.end.payload.saturating_sub(block.begin.payload);
+            }
+        }
+    }
+    report.end = end;
+    if let Some(footer) = reader.footer() {
+        let hash = hash_content(&source, footer.content_end).map_err(SegmentError::io(path, "read"))?;
+        if hash != footer.content_sha256 {
+            report.findings.push(Finding::ContentHash);
+        }
+        let told = Footer::of_blocks(
+            &header,
+            reader.blocks(),
+            footer.content_end,
+            footer.content_sha256,
+            footer.previous_chain,
+            footer.sealed_unix_ns,
+        );
+        if footer.chain != footer.chain_hash() {
+            report.findings.push(Finding::ChainHash);
+        }
+        if (Footer { chain: footer.chain, ..told }) != *footer {
+            report.findings.push(Finding::Totals);
+        }
+        report.footer = Some(footer.clone());
+    }
+    report.header = Some(header);
+    Ok(report)
+}
+
+/// What verifying an archive found.
+#[derive(Debug, Clone, Default)]
+pub struct TreeReport {
+    /// Every segment, by stream.
+    pub streams: BTreeMap<Stream, Vec<SegmentReport>>,
+    /// Every daily root, in order.
+    pub roots: Vec<RootVerdict>,
+}
+
+impl TreeReport {
+    /// Whether nothing was found wrong, segments and roots.
+    pub fn is_sound(&self) -> bool {
+        self.streams.values().flatten().all(SegmentReport::is_sound)
+            && self.roots.iter().all(|root| root.problems.is_empty())
+    }
+}
+
+/// Verifies a whole archive offline: every segment, the chain over the segments of each stream, and the signed roots
+/// (against `public_key`, or against the key that each names when none is given). `progress` is told every segment.
+pub fn verify_tree(
+    archive: &Path,
+    public_key: Option<&[u8; 32]>,
+    mut progress: impl FnMut(&Stream, &SegmentReport),
+) -> Result<TreeReport, SegmentError> {
+    let mut report = TreeReport::default();
+    for stream in streams(archive)? {
+        let mut previous: Option<(SegmentName, Option<[u8; 32]>, Position)> = None;
+        let mut segments = Vec::new();
+        for entry in list(archive, &stream)? {
+            let mut segment = verify_entry(&entry)?;
+            judge_order(&entry, previous.as_ref(), &mut segment);
+            let chain = segment.footer.as_ref().map(|footer| footer.chain);
+            previous =
+                Some((entry.name, chain, segment.footer.as_ref().map_or(segment.end, |footer| footer.end)));
+            progress(&stream, &segment);
+            segments.push(segment);
+        }
+        report.streams.insert(stream, segments);
+    }
+    report.roots = roots::verify_roots(archive, public_key)?;
+    Ok(report)
+}
+
+fn verify_entry(entry: &SegmentEntry) -> Result<SegmentReport, SegmentError> {
+    if entry.state != SegmentState::Removed {
+        let mut report = verify(&entry.path)?;
+        if let Some(header) = &report.header
+            && header.name() != entry.name
+        {
+            report.findings.push(Finding::Misnamed { name: header.name() });
+        }
+        if entry.state == SegmentState::Sealed && report.footer.is_none() && report.header.is_some() {
+            report.findings.push(Finding::Footer("it is damaged or missing".to_owned()));
+        }
+        return Ok(report);
+    }
+    let mut report = SegmentReport {
+        path: entry.path.clone(),
+        header: None,
+        footer: None,
+        end: Position::default(),
+        blocks: 0,
+        records: 0,
+        octets: 0,
+        lost_records: 0,
+        findings: Vec::new(),
+    };
+    match footer_of(entry) {
+        Ok(footer) => {
+            if footer.as_ref().is_some_and(|footer| footer.chain != footer.chain_hash()) {
+                report.findings.push(Finding::ChainHash);
+            }
+            report.footer = footer;
+        }
+        Err(SegmentError::Format { problem, .. }) => report.findings.push(Finding::Footer(problem)),
+        Err(error) => return Err(error),
+    }
+    Ok(report)
+}
+
+fn judge_order(
+    entry: &SegmentEntry,
+    previous: Option<&(SegmentName, Option<[u8; 32]>, Position)>,
+    segment: &mut SegmentReport,
+) {
+    let base = match (&segment.footer, &segment.header) {
+        (Some(footer), _) => footer.base,
+        (None, Some(header)) => header.base,
+        (None, None) => return,
+    };
+    match previous {
+        Some((name, chain, end)) => {
+            if let (Some(chain), Some(footer)) = (chain, &segment.footer)
+                && footer.previous_chain != *chain
+            {
+                segment.findings.push(Finding::ChainBroken { previous: *name });
+            }
+            if name.series == entry.name.series && base.seq > end.seq {
+                segment.findings.push(Finding::Missing { from_seq: end.seq, to_seq: base.seq });
+            }
+        }
+        None => {
+            // The first segment of a stream continues nothing, or what was removed without a trace.
+            let continues = segment.footer.as_ref().is_some_and(|footer| footer.previous_chain != [0; 32]);
+            let named = segment.header.as_ref().and_then(|header| header.previous);
+            if let (true, Some(previous)) = (continues, named) {
+                segment.findings.push(Finding::ChainBroken { previous });
+            }
+        }
+    }
+}

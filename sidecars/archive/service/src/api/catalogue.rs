@@ -1,0 +1,225 @@
+//! What the catalogue knows: status, segments, contacts, channels, gaps, completeness.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, RawQuery, State};
+use fep_catalogue::{
+    Channel, Completeness, CompletenessQuery, Contact, ContactFilter, Gap, GapFilter, GapState, GapStep,
+    Segment, SegmentFilter, SegmentState, Totals,
+};
+use fep_ccsds::record::Session;
+use fep_kit::Problem;
+use fep_kit::access::{Caller, Role};
+use serde::{Deserialize, Serialize};
+
+use super::params::Params;
+use super::{Body, catalogue_problem};
+use crate::service::{Service, now_tai_ns};
+
+const LIST_MAX: u32 = 100_000;
+const LIST_DEFAULT: u32 = 1000;
+
+/// The service at a glance.
+#[derive(Serialize)]
+pub(crate) struct Status {
+    version: &'static str,
+    now_tai_ns: i64,
+    totals: Totals,
+    /// Rows that are not in a sealed segment yet.
+    tail_rows: usize,
+    sql: bool,
+}
+
+/// What the archive holds, in all.
+#[utoipa::path(get, path = "/v1/status", tag = "catalogue", responses((status = 200, description = "totals")))]
+pub(crate) async fn status(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Status>, Problem> {
+    Params::parse(query.as_deref(), &[])?;
+    let totals =
+        service.archive.catalogue.totals().await.map_err(catalogue_problem("counting the archive"))?;
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        now_tai_ns: now_tai_ns(),
+        totals,
+        tail_rows: service.archive.tail.rows(),
+        sql: cfg!(feature = "sql"),
+    }))
+}
+
+/// Segments, by what is in them.
+#[utoipa::path(get, path = "/v1/segments", tag = "catalogue",
+    params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("ring" = Option<String>, Query),
+        ("colour" = Option<String>, Query), ("state" = Option<String>, Query, description = "ok, quarantined, deleted"),
+        ("scid" = Option<u16>, Query), ("vcid" = Option<u8>, Query), ("apid" = Option<u16>, Query),
+        ("link" = Option<u16>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, description = "segments in the order of their rings")))]
+pub(crate) async fn segments(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Segment>>, Problem> {
+    let known = ["from", "to", "ring", "colour", "state", "scid", "vcid", "apid", "link", "limit"];
+    let params = Params::parse(query.as_deref(), &known)?;
+    let filter = SegmentFilter {
+        from_tai_ns: params.time("from")?,
+        to_tai_ns: params.time("to")?,
+        ring: params.text("ring").map(str::to_owned),
+        colour: params.colour()?,
+        state: params.one_of("state", SegmentState::ALL, SegmentState::name)?,
+        scid: params.number("scid", u16::MAX)?,
+        link: params.number("link", u16::MAX)?,
+        vcid: params.number("vcid", 63)?.map(|vcid| vcid as u8),
+        apid: params.number("apid", 2047)?,
+        limit: Some(params.limit(LIST_DEFAULT, LIST_MAX)?),
+    };
+    service.archive.catalogue.segments(&filter).await.map(Json).map_err(catalogue_problem("listing segments"))
+}
+
+/// Receptions: which link received which spacecraft, and when.
+#[utoipa::path(get, path = "/v1/contacts", tag = "catalogue",
+    params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("scid" = Option<u16>, Query),
+        ("link" = Option<u16>, Query), ("session" = Option<String>, Query)),
+    responses((status = 200, description = "contacts")))]
+pub(crate) async fn contacts(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Contact>>, Problem> {
+    let params = Params::parse(query.as_deref(), &["from", "to", "scid", "link", "session"])?;
+    let filter = ContactFilter {
+        from_tai_ns: params.time("from")?,
+        to_tai_ns: params.time("to")?,
+        session: params.session()?.map(|session| session as u8),
+        scid: params.number("scid", u16::MAX)?,
+        link: params.number("link", u16::MAX)?,
+        by_packets: false,
+    };
+    service.archive.catalogue.contacts(&filter).await.map(Json).map_err(catalogue_problem("listing contacts"))
+}
+
+/// Channels that were ever received.
+#[utoipa::path(get, path = "/v1/channels", tag = "catalogue", responses((status = 200, description = "channels")))]
+pub(crate) async fn channels(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Channel>>, Problem> {
+    Params::parse(query.as_deref(), &[])?;
+    service.archive.catalogue.channels().await.map(Json).map_err(catalogue_problem("listing channels"))
+}
+
+/// What is missing, and what is done about it.
+#[utoipa::path(get, path = "/v1/gaps", tag = "gaps",
+    params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("scid" = Option<u16>, Query),
+        ("vcid" = Option<u8>, Query), ("apid" = Option<u16>, Query), ("link" = Option<u16>, Query),
+        ("session" = Option<String>, Query),
+        ("state" = Option<String>, Query, description = "open, requested, filled, unrecoverable, accepted"),
+        ("limit" = Option<u32>, Query)),
+    responses((status = 200, description = "gaps in the order of time")))]
+pub(crate) async fn gaps(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Gap>>, Problem> {
+    let known = ["from", "to", "scid", "vcid", "apid", "link", "session", "state", "limit"];
+    let params = Params::parse(query.as_deref(), &known)?;
+    let filter = GapFilter {
+        from_tai_ns: params.time("from")?,
+        to_tai_ns: params.time("to")?,
+        link: params.number("link", u16::MAX)?,
+        session: params.session()?.map(|session| session as u8),
+        scid: params.number("scid", u16::MAX)?,
+        vcid: params.number("vcid", 63)?.map(|vcid| vcid as u8),
+        apid: params.number("apid", 2047)?.map(Some),
+        state: params.one_of("state", GapState::ALL, GapState::name)?,
+        limit: Some(params.limit(LIST_DEFAULT, LIST_MAX)?),
+    };
+    service.archive.catalogue.gaps(&filter).await.map(Json).map_err(catalogue_problem("listing gaps"))
+}
+
+/// A gap and its history.
+#[derive(Serialize)]
+pub(crate) struct GapAndSteps {
+    #[serde(flatten)]
+    gap: Gap,
+    steps: Vec<GapStep>,
+}
+
+/// One gap, with what was done about it.
+#[utoipa::path(get, path = "/v1/gaps/{id}", tag = "gaps", params(("id" = String, Path)),
+    responses((status = 200, description = "the gap"), (status = 404, description = "no such gap")))]
+pub(crate) async fn gap(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+) -> Result<Json<GapAndSteps>, Problem> {
+    let catalogue = &service.archive.catalogue;
+    let gap = catalogue.gap(&id).await.map_err(catalogue_problem("looking for a gap"))?;
+    let steps = catalogue.gap_steps(&id).await.map_err(catalogue_problem("looking for a gap"))?;
+    Ok(Json(GapAndSteps { gap, steps }))
+}
+
+/// A new state of a gap.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewState {
+    state: GapState,
+    #[serde(default)]
+    note: String,
+}
+
+/// Says what is done about a gap: `{"state": "requested", "note": "order 12"}`. Needs the role operate.
+#[utoipa::path(post, path = "/v1/gaps/{id}/state", tag = "gaps", params(("id" = String, Path)),
+    responses((status = 200, description = "the gap"), (status = 409, description = "not from its state")))]
+pub(crate) async fn set_gap(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    caller: Caller,
+    Body(new): Body<NewState>,
+) -> Result<Json<Gap>, Problem> {
+    caller.may(Role::Operate)?;
+    service
+        .archive
+        .catalogue
+        .set_gap_state(&id, new.state, caller.name(), &new.note, now_tai_ns())
+        .await
+        .map(Json)
+        .map_err(catalogue_problem("changing a gap"))
+}
+
+/// How much of one channel came.
+#[derive(Serialize)]
+pub(crate) struct Share {
+    #[serde(flatten)]
+    completeness: Completeness,
+    share: f64,
+}
+
+/// How much of each channel of a spacecraft came in a span of time, by link and over all links.
+#[utoipa::path(get, path = "/v1/completeness", tag = "gaps",
+    params(("from" = String, Query), ("to" = String, Query), ("scid" = u16, Query),
+        ("session" = Option<String>, Query, description = "ops (default), test, replay"), ("link" = Option<u16>, Query),
+        ("unit" = Option<String>, Query, description = "frames (default) or packets")),
+    responses((status = 200, description = "channels")))]
+pub(crate) async fn completeness(
+    State(service): State<Arc<Service>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Vec<Share>>, Problem> {
+    let params = Params::parse(query.as_deref(), &["from", "to", "scid", "session", "link", "unit"])?;
+    let needed = |name: &str, allowed: &str| Problem::bad_parameter(name, "is needed", allowed);
+    let query = CompletenessQuery {
+        from_tai_ns: params.time("from")?.ok_or_else(|| needed("from", "a time in UTC"))?,
+        to_tai_ns: params.time("to")?.ok_or_else(|| needed("to", "a time in UTC"))?,
+        session: params.session()?.unwrap_or(Session::Ops) as u8,
+        scid: params.number("scid", u16::MAX)?.ok_or_else(|| needed("scid", "one number"))?,
+        link: params.number("link", u16::MAX)?,
+        packets: params.one_of(
+            "unit",
+            &[false, true],
+            |packets| if packets { "packets" } else { "frames" },
+        )? == Some(true),
+    };
+    let found = service.archive.catalogue.completeness(&query).await;
+    let found = found.map_err(catalogue_problem("counting what came"))?;
+    let shares =
+        found.into_iter().map(|completeness| Share { share: completeness.share(), completeness }).collect();
+    Ok(Json(shares))
+}

@@ -1,0 +1,98 @@
+//! Replays: made, listed, and told what to do.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use fep_kit::Problem;
+use fep_kit::access::{Caller, Role};
+use fep_replay::{Order, ReplayStatus, StartError};
+use tokio::runtime::Handle;
+
+use super::{Body, params};
+use crate::replays::{NewReplay, selection};
+use crate::retrieval::Plan;
+use crate::service::{Service, now_tai_ns};
+
+/// Replays, those that are over included (the last 32).
+#[utoipa::path(get, path = "/v1/replays", tag = "replay", responses((status = 200, description = "replays")))]
+pub(crate) async fn replays(State(service): State<Arc<Service>>) -> Json<Vec<ReplayStatus>> {
+    Json(service.replays.list())
+}
+
+/// One replay.
+#[utoipa::path(get, path = "/v1/replays/{name}", tag = "replay", params(("name" = String, Path)),
+    responses((status = 200, description = "the replay"), (status = 404, description = "no such replay")))]
+pub(crate) async fn replay(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<Json<ReplayStatus>, Problem> {
+    service.replays.status(&name).map(Json).ok_or_else(|| no_such(&name))
+}
+
+/// Starts a replay: `{"name": "pass-7", "unit": "frames", "query": "from=…&to=…&scid=157", "target": {"kind":
+/// "tcp_client", "address": "127.0.0.1:10015", "form": "raw"}, "speed": 10, "loop": false, "paused": false}`. Everything
+/// that is played is marked REPLAY. Needs the role operate.
+#[utoipa::path(post, path = "/v1/replays", tag = "replay",
+    responses((status = 200, description = "it plays"), (status = 403, description = "it may not go there"),
+        (status = 409, description = "one of this name plays")))]
+pub(crate) async fn start(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Body(new): Body<NewReplay>,
+) -> Result<Json<ReplayStatus>, Problem> {
+    caller.may(Role::Operate)?;
+    let retrieval = selection(&new).map_err(|mut bad| {
+        bad.name = format!("query: {}", bad.name);
+        params::problem(bad)
+    })?;
+    service.may_serve(retrieval.selection.colour)?;
+    let query = retrieval.to_string();
+    let plan = Plan::make(&service.archive, retrieval).await;
+    let plan = plan.map_err(|error| Problem::fault("planning the replay", &error))?;
+    let (replays, runtime, spec) = (service.replays.clone(), Handle::current(), new.spec);
+    let (name, target) = (spec.name.clone(), format!("{:?}", spec.target));
+    let started = tokio::task::spawn_blocking(move || replays.start(spec, plan, runtime))
+        .await
+        .map_err(|error| Problem::fault("starting the replay", &error))?
+        .map_err(|error| match &error {
+            StartError::Name { allowed, .. } => Problem::bad_parameter("name", error.to_string(), *allowed),
+            StartError::NotAllowed(refused) => {
+                Problem::new(StatusCode::FORBIDDEN, "not-permitted", refused.what.clone())
+                    .at("target")
+                    .allowed(refused.allowed.clone())
+                    .hint("the section [replay] of the configuration names receivers on other machines")
+            }
+            StartError::Receiver(_) => Problem::conflict(error.to_string()).at("target"),
+            StartError::Ring(_) => Problem::fault("making the replay ring", &error),
+        })?;
+    let status = started.ok_or_else(|| {
+        Problem::conflict(format!("a replay called {name} plays already"))
+            .at("name")
+            .hint("stop it, or take another name")
+    })?;
+    let detail = format!("{query} to {target}");
+    let noted = service.archive.catalogue.note(now_tai_ns(), caller.name(), "replay", &name, &detail).await;
+    noted.map_err(super::catalogue_problem("noting the replay"))?;
+    Ok(Json(status))
+}
+
+/// Tells a replay what to do: `{"order": "pause"}`, `resume`, `step` with `records`, `speed` with `speed`, `seek` with
+/// `rx_tai_ns`, `loop` with `looping`, `stop`. Needs the role operate.
+#[utoipa::path(post, path = "/v1/replays/{name}/orders", tag = "replay", params(("name" = String, Path)),
+    responses((status = 200, description = "told"), (status = 409, description = "it is over")))]
+pub(crate) async fn order(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+    caller: Caller,
+    Body(order): Body<Order>,
+) -> Result<Json<ReplayStatus>, Problem> {
+    caller.may(Role::Operate)?;
+    let told = service.replays.order(&name, order).ok_or_else(|| no_such(&name))?;
+    told.map(Json).map_err(|over| Problem::conflict(format!("{name}: {over}")))
+}
+
+fn no_such(name: &str) -> Problem {
+    Problem::not_found(format!("there is no replay called {name:?}")).hint("GET /v1/replays lists them")
+}

@@ -1,0 +1,287 @@
+//! The sections of `config/archive.toml` that this process reads; the file explains every key.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use fep_catalogue::{PacketLayouts, RetentionRule, StoreConfig};
+use fep_kit::config::ARCHIVE_SECTIONS;
+use fep_kit::listen::Address;
+use fep_kit::{ConfigErrors, Document};
+use serde::Deserialize;
+
+/// The built-in configuration, with every key explained.
+pub const DEFAULT_TOML: &str = include_str!("../../../../config/archive.toml");
+
+/// Section `[archive]`: where everything is.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ArchiveConfig {
+    /// Directory of the recorder's segments.
+    pub segments: PathBuf,
+    /// Directory of the rings, for what is not on disk yet.
+    pub rings: PathBuf,
+    /// Database of the catalogue: `sqlite://PATH` or `postgres://…`.
+    pub database: String,
+    /// Least severity of log lines.
+    pub log: String,
+}
+
+impl Default for ArchiveConfig {
+    fn default() -> ArchiveConfig {
+        ArchiveConfig {
+            segments: PathBuf::from("/var/lib/fep/archive/segments"),
+            rings: PathBuf::from("/dev/shm/fep/bus"),
+            database: "sqlite:///var/lib/fep/archive/catalogue.sqlite3".to_owned(),
+            log: "info".to_owned(),
+        }
+    }
+}
+
+/// Section `[http]`: the interface.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Addresses: `IP:PORT` or `unix:PATH`.
+    pub listen: Vec<String>,
+    /// Permissions of Unix sockets, octal.
+    pub socket_mode: String,
+    /// Retrievals at a time; more are refused.
+    pub retrievals_max: usize,
+    /// Live tails at a time; more are refused.
+    pub tails_max: usize,
+    /// Whether red data is given out.
+    pub serve_red: bool,
+    /// How long a stop waits for answers that are being sent.
+    pub stop_grace_s: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> HttpConfig {
+        HttpConfig {
+            listen: vec!["unix:/dev/shm/fep/archive.sock".to_owned(), "127.0.0.1:8480".to_owned()],
+            socket_mode: "0660".to_owned(),
+            retrievals_max: 8,
+            tails_max: 64,
+            serve_red: false,
+            stop_grace_s: 10,
+        }
+    }
+}
+
+/// Section `[sql]`: limits of queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SqlConfig {
+    /// Rows of one answer.
+    pub rows_max: u64,
+    /// Seconds of one query.
+    pub timeout_s: u64,
+    /// Memory of all queries together.
+    pub memory_mib: usize,
+    /// Queries at a time; more are refused.
+    pub queries_max: usize,
+    /// Threads of one query.
+    pub threads: usize,
+}
+
+impl Default for SqlConfig {
+    fn default() -> SqlConfig {
+        SqlConfig { rows_max: 100_000, timeout_s: 30, memory_mib: 1024, queries_max: 4, threads: 2 }
+    }
+}
+
+/// Section `[store]`; its keys are those of the catalogue's store.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct StoreSection(StoreConfig);
+
+impl Default for StoreSection {
+    fn default() -> StoreSection {
+        StoreSection(StoreConfig::new("file:///var/lib/fep/archive/store"))
+    }
+}
+
+/// Section `[retention]`: what is kept for how long, where, and where copies go.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetentionConfig {
+    /// Classes of segments; the first that fits holds.
+    pub rules: Vec<RetentionRule>,
+    /// Percent of the disk free, below which a warning is given.
+    pub low_percent: f64,
+    /// Percent free, below which it is an alarm.
+    pub critical_percent: f64,
+    /// Seconds between two rounds of keeping.
+    pub round_s: u64,
+    /// Places that backups may be made to.
+    pub backups: Vec<String>,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> RetentionConfig {
+        RetentionConfig {
+            rules: Vec::new(),
+            low_percent: 10.0,
+            critical_percent: 3.0,
+            round_s: 60,
+            backups: Vec::new(),
+        }
+    }
+}
+
+/// Section `[replay]`: where replays may go.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReplayConfig {
+    /// Machines other than this one that replays may be sent to.
+    pub receivers: Vec<IpAddr>,
+    /// Addresses that take live data: no replay goes there. Those of the feeds are known without being named here.
+    pub operational: Vec<SocketAddr>,
+    /// Whether replays may make rings beside the live ones (`replay.NAME…`).
+    pub rings: bool,
+    /// Whether red data may be replayed over a network.
+    pub red_over_network: bool,
+}
+
+/// Everything that this process is told.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where everything is.
+    pub archive: ArchiveConfig,
+    /// The interface.
+    pub http: HttpConfig,
+    /// Index files and moved segments.
+    pub store: StoreConfig,
+    /// Limits of SQL.
+    pub sql: SqlConfig,
+    /// Where replays may go.
+    pub replay: ReplayConfig,
+    /// Keeping.
+    pub retention: RetentionConfig,
+    /// Secondary headers of packets, by spacecraft: `[packets.SCID]`.
+    pub packets: PacketLayouts,
+    /// Addresses, read.
+    pub addresses: Vec<Address>,
+    /// Permissions of Unix sockets, read.
+    pub socket_mode: u32,
+}
+
+impl Config {
+    /// Reads and checks the sections.
+    ///
+    /// # Errors
+    /// The first mistake, with its place.
+    pub fn read(document: &Document) -> Result<Config, ConfigErrors> {
+        document.only(&ARCHIVE_SECTIONS)?;
+        let http: HttpConfig = document.section("http")?;
+        let mut addresses = Vec::new();
+        for text in &http.listen {
+            let address = text
+                .parse()
+                .map_err(|detail: String| document.mistake("http.listen", &detail, "IP:PORT or unix:PATH"))?;
+            addresses.push(address);
+        }
+        if addresses.is_empty() {
+            return Err(document.mistake("http.listen", "no address", "IP:PORT or unix:PATH, one or more"));
+        }
+        let socket_mode = u32::from_str_radix(&http.socket_mode, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o777)
+            .ok_or_else(|| document.mistake("http.socket_mode", "no permissions", "octal, as \"0660\""))?;
+        let sql: SqlConfig = document.section("sql")?;
+        let positive: [(&str, usize); 7] = [
+            ("http.retrievals_max", http.retrievals_max),
+            ("http.tails_max", http.tails_max),
+            ("sql.rows_max", sql.rows_max as usize),
+            ("sql.memory_mib", sql.memory_mib),
+            ("sql.queries_max", sql.queries_max),
+            ("sql.threads", sql.threads),
+            ("retention.round_s", document.section::<RetentionConfig>("retention")?.round_s as usize),
+        ];
+        if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
+            return Err(document.mistake(key, "0", "1 or more"));
+        }
+        let packets: PacketLayouts = document.section("packets")?;
+        packets
+            .validate()
+            .map_err(|error| document.mistake("packets", &error.to_string(), "see config/archive.toml"))?;
+        let StoreSection(store) = document.section("store")?;
+        let replay = document.section("replay")?;
+        let archive = document.section("archive")?;
+        let retention: RetentionConfig = document.section("retention")?;
+        let marks = 0.0..=100.0;
+        if !marks.contains(&retention.low_percent) || !marks.contains(&retention.critical_percent) {
+            return Err(document.mistake("retention.low_percent", "no part of a disk", "0 to 100"));
+        }
+        Ok(Config { archive, http, store, sql, replay, retention, packets, addresses, socket_mode })
+    }
+
+    /// How long a query may take.
+    #[must_use]
+    pub fn sql_timeout(&self) -> Duration {
+        Duration::from_secs(self.sql.timeout_s)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigErrors> {
+        Config::read(&Document::from_text("archive.toml", text)?)
+    }
+
+    // REQ: FEP-ARCS-014
+    #[test]
+    fn the_documented_defaults_are_the_defaults() {
+        let documented = read(DEFAULT_TOML).expect("the file that explains every key is right");
+        let plain = read("").expect("nothing said is nothing wrong");
+        assert_eq!(documented.archive, plain.archive);
+        assert_eq!(documented.http, plain.http);
+        assert_eq!(documented.store, plain.store);
+        assert_eq!(documented.sql, plain.sql);
+        assert_eq!(documented.replay, plain.replay);
+        assert_eq!(documented.retention, plain.retention);
+        assert_eq!(documented.packets, plain.packets);
+    }
+
+    #[test]
+    fn the_documented_file_names_every_key_of_the_service() {
+        for (section, keys) in [
+            ("archive", &["segments", "rings", "database", "log"][..]),
+            ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
+            ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
+            ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
+            ("replay", &["receivers", "operational", "rings", "red_over_network"]),
+            ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups"]),
+        ] {
+            let table: toml::Table = DEFAULT_TOML.parse().expect("TOML");
+            let told: Vec<&String> = table[section].as_table().expect("a section").keys().collect();
+            for key in keys {
+                assert!(told.iter().any(|told| told == key), "{section}.{key} is not explained");
+            }
+            assert_eq!(told.len(), keys.len(), "{section}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_at_its_key() {
+        for (text, told) in [
+            (
+                "[http]\nlisten = [\"localhost:80\"]\n",
+                "archive.toml:2:1: http.listen: \"localhost:80\" is neither",
+            ),
+            ("[http]\nsocket_mode = \"rw\"\n", "archive.toml:2:1: http.socket_mode: no permissions"),
+            ("[sql]\nthreads = 0\n", "archive.toml:2:1: sql.threads: 0 (allowed: 1 or more)"),
+            (
+                "[retention]\nlow_percent = 120.0\n",
+                "archive.toml:2:1: retention.low_percent: no part of a disk",
+            ),
+            ("[sequel]\n", "archive.toml:1:2: sequel: unknown section"),
+        ] {
+            let refused = read(text).expect_err(text).to_string();
+            assert!(refused.starts_with(told), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The process: opens everything, takes in what is recorded, serves until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fep_catalogue::{
+    Catalogue, DeletionState, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Store,
+    StoreConfig, Tail, Watermarks,
+};
+use fep_feeds::FeedsConfig;
+use fep_kit::access::Access;
+use fep_kit::health::Health;
+use fep_kit::listen::serve;
+use fep_kit::metrics::Metrics;
+use fep_kit::{Document, Stop};
+use fep_replay::Policy;
+use prometheus::{IntCounterVec, IntGaugeVec};
+
+use crate::api;
+use crate::config::Config;
+use crate::replays::Replays;
+use crate::retrieval::Archive;
+use crate::service::{Service, now_tai_ns};
+
+/// Pause between two rounds of taking in when there was nothing to do.
+const ROUND_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a round that failed: the database or the store is away.
+const FAILED_PAUSE: Duration = Duration::from_secs(2);
+
+/// Runs the archive until `stop`.
+///
+/// # Errors
+/// What keeps it from starting or serving, in words for the operator.
+pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(), String> {
+    let access = Access::from_document(document, &config.addresses).map_err(|errors| errors.to_string())?;
+    if let Some(directory) = config.store.url.strip_prefix("file://") {
+        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
+    }
+    let text = |error: fep_catalogue::Error| error.to_string();
+    let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
+    let store = Store::open(&config.store).map_err(text)?;
+    let health = Health::new(concat!("fep-archive ", env!("CARGO_PKG_VERSION")));
+    let metrics = Metrics::new("fep_archive");
+    let ingest = IngestConfig {
+        archive: config.archive.segments.clone(),
+        bus: Some(config.archive.rings.clone()),
+        tail: true,
+        packets: config.packets.clone(),
+    };
+    let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
+    let archive =
+        Archive { segments: config.archive.segments.clone(), catalogue, store, tail: ingest.tail() };
+    let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
+    let replays = Replays::new(policy(document, &config)?);
+    let mut listeners = Vec::new();
+    for address in &config.addresses {
+        let listener = address.bind(config.socket_mode).await;
+        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let address = listener.address().map_err(|error| error.to_string())?;
+        tracing::info!("listening on {address}");
+        listeners.push(listener);
+    }
+    let grace = Duration::from_secs(config.http.stop_grace_s);
+    let service = Service::new(config, archive, access, health, metrics, replays.clone())?;
+    let service = Arc::new(service);
+    let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
+    let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
+    let served = serve(listeners, api::router(service), stop.clone(), grace).await;
+    stop.now();
+    let _ = tokio::join!(taking_in, keeping);
+    // Replays end in order on their threads.
+    let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
+    served.map_err(|error| format!("serving ended: {error}"))
+}
+
+/// Puts an archive together again from a backup: into the directory, store and database of the configuration, all empty.
+///
+/// # Errors
+/// What keeps it from being put together, in words for the operator.
+pub async fn restore(
+    config: &Config,
+    from: &str,
+    mut progress: impl FnMut(&RestoreReport),
+) -> Result<RestoreReport, String> {
+    let text = |error: fep_catalogue::Error| error.to_string();
+    let source = StoreConfig { url: from.to_owned(), ..config.store.clone() };
+    let source = Store::open(&source).map_err(text)?;
+    for directory in
+        [config.store.url.strip_prefix("file://"), config.archive.segments.to_str()].into_iter().flatten()
+    {
+        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
+    }
+    let store = Store::open(&config.store).map_err(text)?;
+    let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
+    Keeper::restore(&source, &config.archive.segments, &store, &catalogue, |report| progress(report))
+        .await
+        .map_err(text)
+}
+
+/// Rounds of keeping: deletions that two persons decided, segments whose time on the disk is over, the disk itself.
+async fn keep(service: Arc<Service>, stop: Stop) {
+    let retention = &service.config.retention;
+    let marks =
+        Watermarks { low_percent: retention.low_percent, critical_percent: retention.critical_percent };
+    let every = Duration::from_secs(retention.round_s);
+    while !stop.is_stopping() {
+        if let Err(error) = keep_once(&service, &marks).await {
+            service.health.warning("keeping", error.to_string());
+        } else {
+            service.health.well("keeping");
+        }
+        tokio::select! {
+            () = stop.wait() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+    }
+}
+
+async fn keep_once(service: &Service, marks: &Watermarks) -> Result<(), fep_catalogue::Error> {
+    let keeper = &service.keeper;
+    if let Ok(disk) = keeper.disk(marks) {
+        let free = format!("{} of {} octets are free", disk.free_octets, disk.octets);
+        match disk.level {
+            DiskLevel::Critical => service.health.ill("disk", format!("{free}: recording stops soon")),
+            DiskLevel::Low => service.health.warning("disk", free),
+            DiskLevel::Ok => service.health.well("disk"),
+        }
+    }
+    for deletion in service.archive.catalogue.deletions().await? {
+        if deletion.state == DeletionState::Approved {
+            let gone = keeper.carry_out(&deletion.id, now_tai_ns()).await?;
+            tracing::info!("deletion {}: {gone} segments are gone", deletion.id);
+        }
+    }
+    let moved = keeper.move_to_store(&service.config.retention.rules, now_tai_ns()).await?;
+    if !moved.is_empty() {
+        tracing::info!("{} segments were moved to the object store", moved.len());
+    }
+    Ok(())
+}
+
+/// Where replays may go: nowhere that live data goes, as far as this file tells.
+fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
+    let feeds = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
+    let mut policy = Policy {
+        rings: config.replay.rings.then(|| config.archive.rings.clone()),
+        receivers: config.replay.receivers.clone(),
+        operational: config.replay.operational.clone(),
+        red_over_network: config.replay.red_over_network,
+    };
+    policy.refuse_feeds(&feeds);
+    Ok(policy)
+}
+
+/// Taking in what the recorder wrote.
+struct Intake {
+    health: Health,
+    tail: Tail,
+    taken: IntCounterVec,
+    tail_rows: IntGaugeVec,
+}
+
+impl Intake {
+    fn new(health: Health, metrics: &Metrics, tail: Tail) -> Result<Intake, prometheus::Error> {
+        let taken = metrics.counters("segments", "Segments taken in, by what became of them.", &["what"])?;
+        let tail_rows = metrics.gauges("tail_rows", "Rows that are in no sealed segment yet.", &[])?;
+        Ok(Intake { health, tail, taken, tail_rows })
+    }
+
+    async fn run(self, mut ingest: Ingest, stop: Stop) {
+        while !stop.is_stopping() {
+            let pause = match ingest.step().await {
+                Ok(step) => {
+                    self.note(&step);
+                    if step.is_idle() { ROUND_PAUSE } else { Duration::ZERO }
+                }
+                Err(error) => {
+                    self.health.ill("intake", error.to_string());
+                    FAILED_PAUSE
+                }
+            };
+            tokio::select! {
+                () = stop.wait() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    fn note(&self, step: &IngestStep) {
+        let count = |what: &str, number: usize| self.taken.with_label_values(&[what]).inc_by(number as u64);
+        count("taken_in", step.segments.len());
+        count("repaired", step.repaired.len());
+        count("refused", step.refused.len());
+        self.tail_rows.with_label_values::<&str>(&[]).set(self.tail.rows() as i64);
+        match step.refused.first() {
+            // Stays until somebody has looked: the next start tries again.
+            Some((id, why)) => self.health.warning("refused segments", format!("{id}: {why}")),
+            None => self.health.well("intake"),
+        }
+    }
+}

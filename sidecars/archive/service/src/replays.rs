@@ -1,0 +1,202 @@
+//! Replays that run: made from a query, kept by name.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use fep_archive_query::{Retrieval, Unit};
+use fep_replay::{
+    Order, Over, Played, Policy, Reel, ReelError, Replay, ReplaySpec, ReplayStatus, StartError,
+};
+use fep_segments::Stream;
+use tokio::runtime::Handle;
+
+use crate::retrieval::{Merge, Octets, Payload, Plan, bus_colour};
+
+/// Replays that are over are kept to be looked at, the last so many.
+const OVER_KEPT: usize = 32;
+
+/// The rows of a plan with their octets, as a replay plays them. Every key of the query language works, and what was moved
+/// to the object store is read from there.
+pub struct PlanReel {
+    plan: Plan,
+    runtime: Handle,
+    streams: Vec<Stream>,
+    rows: Merge,
+    octets: Octets,
+    taken: u64,
+    missing: u64,
+}
+
+impl PlanReel {
+    /// Of a plan. To be read on threads outside of the runtime only.
+    #[must_use]
+    pub fn new(plan: Plan, runtime: Handle) -> PlanReel {
+        let stream = |source: &crate::retrieval::SourceSpec| {
+            Stream::new(bus_colour(source.colour), source.ring.clone())
+        };
+        let streams = plan.sources.iter().map(stream).collect();
+        let (rows, octets) = (plan.rows(&runtime), plan.octets(runtime.clone()));
+        PlanReel { plan, runtime, streams, rows, octets, taken: 0, missing: 0 }
+    }
+}
+
+impl Reel for PlanReel {
+    fn streams(&self) -> &[Stream] {
+        &self.streams
+    }
+
+    fn next_record(&mut self, payload: &mut Vec<u8>) -> Result<Option<Played>, ReelError> {
+        let broken = |error: crate::retrieval::Error| {
+            ReelError::from(Box::<dyn std::error::Error + Send + Sync>::from(error))
+        };
+        while self.taken < self.plan.retrieval.limit.unwrap_or(u64::MAX) {
+            let Some(found) = self.rows.next().map_err(broken)? else { return Ok(None) };
+            let source = &self.plan.sources[found.source];
+            self.taken += 1;
+            match self.octets.of(source.colour, &source.ring, &self.plan.columns, &found.row) {
+                Ok(Payload::Octets(octets, record)) => {
+                    payload.clear();
+                    payload.extend_from_slice(octets);
+                    return Ok(Some(Played { stream: found.source as u16, record }));
+                }
+                // A replay goes on over what is damaged, and says how much it left out.
+                Ok(Payload::NotYet) | Err(crate::retrieval::Error::Damaged { .. }) => self.missing += 1,
+                Err(error) => return Err(broken(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn wind(&mut self, rx_tai_ns: i64) -> Result<(), ReelError> {
+        self.rows = self.plan.rows_from(rx_tai_ns, &self.runtime);
+        (self.taken, self.missing) = (0, 0);
+        Ok(())
+    }
+
+    fn missing_records(&self) -> u64 {
+        self.missing
+    }
+}
+
+/// What a replay is asked for with.
+#[derive(Debug, Clone, serde::Deserialize)]
+pub struct NewReplay {
+    /// `frames` or `packets`.
+    pub unit: String,
+    /// What is played, in the query language, without a form.
+    pub query: String,
+    /// Name, target, speed, …: see `docs/replay.md`.
+    #[serde(flatten)]
+    pub spec: ReplaySpec,
+}
+
+/// All replays of the service.
+#[derive(Clone, Default)]
+pub struct Replays {
+    policy: Arc<Policy>,
+    running: Arc<Mutex<BTreeMap<String, Arc<Replay>>>>,
+}
+
+impl Replays {
+    /// None yet; they go where `policy` lets them.
+    #[must_use]
+    pub fn new(policy: Policy) -> Replays {
+        Replays { policy: Arc::new(policy), running: Arc::default() }
+    }
+
+    /// Starts one. Blocking: a receiver may have to be reached.
+    ///
+    /// # Errors
+    /// See [`StartError`]; `None` when one of this name runs.
+    pub fn start(
+        &self,
+        spec: ReplaySpec,
+        plan: Plan,
+        runtime: Handle,
+    ) -> Result<Option<ReplayStatus>, StartError> {
+        let name = spec.name.clone();
+        let is_free = |running: &BTreeMap<String, Arc<Replay>>| {
+            running.get(&name).is_none_or(|replay| replay.status().phase.is_over())
+        };
+        if !is_free(&self.lock()) {
+            return Ok(None);
+        }
+        let replay = Arc::new(Replay::start(spec, Box::new(PlanReel::new(plan, runtime)), &self.policy)?);
+        let status = replay.status();
+        let mut running = self.lock();
+        if !is_free(&running) {
+            return Ok(None);
+        }
+        let over: Vec<String> = running
+            .iter()
+            .filter(|(_, replay)| replay.status().phase.is_over())
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in over.iter().take(over.len().saturating_sub(OVER_KEPT)) {
+            running.remove(name);
+        }
+        running.insert(name.clone(), replay);
+        Ok(Some(status))
+    }
+
+    /// All of them, by name.
+    #[must_use]
+    pub fn list(&self) -> Vec<ReplayStatus> {
+        self.lock().values().map(|replay| replay.status()).collect()
+    }
+
+    /// One of them.
+    #[must_use]
+    pub fn status(&self, name: &str) -> Option<ReplayStatus> {
+        self.lock().get(name).map(|replay| replay.status())
+    }
+
+    /// Gives an order to one of them; `None` when there is none of this name.
+    ///
+    /// # Errors
+    /// It is over.
+    pub fn order(&self, name: &str, order: Order) -> Option<Result<ReplayStatus, Over>> {
+        let replay = self.lock().get(name).cloned()?;
+        Some(replay.order(order).map(|()| replay.status()))
+    }
+
+    /// How many are not over.
+    #[must_use]
+    pub fn playing(&self) -> usize {
+        self.lock().values().filter(|replay| !replay.status().phase.is_over()).count()
+    }
+
+    /// Stops all. Blocking.
+    pub fn stop(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Replay>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is played, as a retrieval.
+///
+/// # Errors
+/// The parameter that is refused.
+pub fn selection(new: &NewReplay) -> Result<Retrieval, fep_archive_query::BadParameter> {
+    let unit = match new.unit.as_str() {
+        "frames" => Unit::Frames,
+        "packets" => Unit::Packets,
+        other => {
+            return Err(fep_archive_query::BadParameter {
+                name: "unit".to_owned(),
+                detail: format!("unknown value {other:?}"),
+                allowed: "frames, packets".to_owned(),
+            });
+        }
+    };
+    let retrieval = Retrieval::parse(unit, &new.query)?;
+    let form = match unit {
+        Unit::Frames => fep_archive_query::Format::Frames,
+        Unit::Packets => fep_archive_query::Format::Packets,
+    };
+    // A plan for octets: what is not on disk yet is not played.
+    Ok(retrieval.in_format(form))
+}

@@ -1,0 +1,219 @@
+//! What a query yields, fixed at one moment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
+use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail};
+use fep_segments::{SegmentReader, Stream};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use super::Error;
+use super::filter::RowFilter;
+use super::merge::Merge;
+use super::octets::{Octets, bus_colour};
+use super::row::Columns;
+use super::source::{Source, SourceSpec};
+
+/// Changes when the octets of any form change for the same rows.
+const FORMS_VERSION: u32 = 1;
+/// The virtual channel of idle frames, whose count means nothing and is in no run (732.0-B-4 4.1.2.3, 732.1-B-2 4.1.2.2.5).
+const IDLE_VCID: u16 = 63;
+/// The application process of idle packets (133.0-B-2 4.1.3.3.4.4).
+const IDLE_APID: u16 = 2047;
+/// Protocol identifiers of encapsulation packets are below; they have no sequence count and are in no run.
+const ENCAPSULATION_MAX: u16 = 7;
+
+/// Where everything is. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Directory of the recorder's segments.
+    pub segments: PathBuf,
+    /// What was recorded.
+    pub catalogue: Catalogue,
+    /// Index files, and segments that were moved.
+    pub store: Store,
+    /// What is not in a sealed segment yet.
+    pub tail: Tail,
+}
+
+/// What a query yields.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    archive: Archive,
+    /// The query.
+    pub retrieval: Retrieval,
+    /// Columns of its rows.
+    pub columns: Columns,
+    /// Rings that are read.
+    pub sources: Vec<SourceSpec>,
+    /// Segments that would have been read and cannot be: quarantined.
+    pub missing: Vec<SegmentId>,
+    segments: Vec<Segment>,
+    tag: String,
+}
+
+impl Plan {
+    /// Makes a plan: asks the catalogue, takes a snapshot of the tail. Reads no index file.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn make(archive: &Archive, retrieval: Retrieval) -> Result<Plan, Error> {
+        // The snapshot first: what is sealed in between is then in both, and dropped from the snapshot below.
+        let mut tail = archive.tail.snapshot();
+        let selection = &retrieval.selection;
+        let colour = match selection.colour {
+            QueryColour::Black => Colour::Black,
+            QueryColour::Red => Colour::Red,
+        };
+        let single = |numbers: &Option<Numbers>| numbers.as_ref().and_then(Numbers::single);
+        let filter = SegmentFilter {
+            from_tai_ns: selection.from_tai_ns,
+            to_tai_ns: selection.to_tai_ns,
+            ring: match selection.ring.as_slice() {
+                [ring] => Some(ring.clone()),
+                _ => None,
+            },
+            colour: Some(colour),
+            scid: single(&selection.scid),
+            link: single(&selection.link),
+            vcid: single(&selection.vcid).filter(|vcid| *vcid != IDLE_VCID).map(|vcid| vcid as u8),
+            apid: single(&selection.apid).filter(|apid| *apid != IDLE_APID && *apid > ENCAPSULATION_MAX),
+            ..SegmentFilter::default()
+        };
+        let wanted_ring =
+            |ring: &str| selection.ring.is_empty() || selection.ring.iter().any(|name| name == ring);
+        let mut segments = archive.catalogue.segments(&filter).await?;
+        segments.retain(|segment| wanted_ring(&segment.facts.ring) && segment.state != SegmentState::Deleted);
+        let mut rings: BTreeMap<String, SourceSpec> = BTreeMap::new();
+        let source =
+            |ring: &str| SourceSpec { colour, ring: ring.to_owned(), files: Vec::new(), tail: Vec::new() };
+        let mut missing = Vec::new();
+        for segment in &segments {
+            let facts = &segment.facts;
+            tail.drop_before(colour, &facts.ring, facts.series, facts.end_seq);
+            let index = match retrieval.unit {
+                Unit::Frames => &segment.frames_index,
+                Unit::Packets => &segment.packets_index,
+            };
+            let Some(index) = index else { continue };
+            if segment.state == SegmentState::Quarantined {
+                missing.push(facts.id());
+                continue;
+            }
+            rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(index.clone());
+        }
+        let batches: Vec<(Colour, &str, &RecordBatch)> = match retrieval.unit {
+            Unit::Frames => tail.frames().collect(),
+            Unit::Packets => tail.packets().collect(),
+        };
+        for (of, ring, batch) in batches {
+            if of == colour && wanted_ring(ring) {
+                rings.entry(ring.to_owned()).or_insert_with(|| source(ring)).tail.push(batch.clone());
+            }
+        }
+        let mut sources: Vec<SourceSpec> = rings.into_values().collect();
+        let octets = !matches!(retrieval.format, Format::JsonLines | Format::Csv) || retrieval.octets;
+        if octets && sources.iter().any(|source| !source.tail.is_empty()) {
+            let segments = archive.segments.clone();
+            sources = tokio::task::spawn_blocking(move || on_disk(&segments, sources))
+                .await
+                .map_err(fep_catalogue::Error::from)??;
+        }
+        let tag = tag(&retrieval, &sources);
+        let columns = Columns::of(retrieval.unit);
+        Ok(Plan { archive: archive.clone(), retrieval, columns, sources, missing, segments, tag })
+    }
+
+    /// A name of exactly what this plan yields (an entity tag without its quotes): equal tags, equal octets.
+    #[must_use]
+    pub fn tag(&self) -> &str {
+        &self.tag
+    }
+
+    /// Begins to read the rows; for a blocking thread.
+    #[must_use]
+    pub fn rows(&self, runtime: &Handle) -> Merge {
+        let selection = &self.retrieval.selection;
+        let filter = RowFilter::new(selection, &self.columns);
+        let open = |spec: &SourceSpec| {
+            Source::new(self.archive.store.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
+        };
+        Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
+    }
+
+    /// As [`Plan::rows`], from a later time of reception on.
+    #[must_use]
+    pub fn rows_from(&self, rx_tai_ns: i64, runtime: &Handle) -> Merge {
+        let mut later = self.clone();
+        let from = &mut later.retrieval.selection.from_tai_ns;
+        *from = Some(from.map_or(rx_tai_ns, |from| from.max(rx_tai_ns)));
+        later.rows(runtime)
+    }
+
+    /// Begins to read octets; for a blocking thread.
+    #[must_use]
+    pub fn octets(&self, runtime: Handle) -> Octets {
+        let Archive { segments, store, .. } = self.archive.clone();
+        Octets::new(segments, store, runtime, self.segments.clone())
+    }
+}
+
+/// Leaves of each open tail what the recorder has written already: octets can be had of nothing else.
+fn on_disk(archive: &Path, mut sources: Vec<SourceSpec>) -> Result<Vec<SourceSpec>, Error> {
+    for source in &mut sources {
+        let number = |batch: &RecordBatch, name: &str, row: usize| {
+            let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+            column.values().get(row).copied()
+        };
+        let mut ends: BTreeMap<i64, u64> = BTreeMap::new();
+        let stream = Stream::new(bus_colour(source.colour), source.ring.clone());
+        for entry in fep_segments::list(archive, &stream)?.into_iter().rev() {
+            let series = entry.name.series as i64;
+            if source.tail.iter().all(|batch| number(batch, "series", 0) != Some(series)) {
+                continue;
+            }
+            // The last segment of a series that can be opened ends it.
+            if let std::collections::btree_map::Entry::Vacant(end) = ends.entry(series)
+                && let Ok(reader) = SegmentReader::open_growing(&entry.path)
+            {
+                end.insert(reader.end().seq);
+            }
+        }
+        source.tail = std::mem::take(&mut source.tail)
+            .into_iter()
+            .filter_map(|batch| {
+                let end = *ends.get(&number(&batch, "series", 0)?)?;
+                let rows = (0..batch.num_rows())
+                    .take_while(|row| number(&batch, "seq", *row).is_some_and(|seq| (seq as u64) < end))
+                    .count();
+                (rows > 0).then(|| batch.slice(0, rows))
+            })
+            .collect();
+    }
+    Ok(sources)
+}
+
+fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(format!("{FORMS_VERSION} {} {retrieval}\n", retrieval.unit));
+    for source in sources {
+        digest.update(format!("{}/{}\n", source.colour, source.ring));
+        for file in &source.files {
+            digest.update(file.key.as_bytes());
+            digest.update(file.sha256);
+        }
+        for batch in &source.tail {
+            let end = |name: &str| {
+                let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
+                column.values().last().copied()
+            };
+            digest.update(format!("{:?} {:?} {}\n", end("series"), end("seq"), batch.num_rows()));
+        }
+    }
+    let digest = digest.finalize();
+    digest.iter().take(16).map(|octet| format!("{octet:02x}")).collect()
+}

@@ -1,0 +1,154 @@
+//! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
+
+use std::collections::VecDeque;
+use std::fs::File;
+
+use arrow::array::RecordBatch;
+use arrow::compute::filter_record_batch;
+use fep_catalogue::{Colour, IndexFile, Store};
+use object_store::path::Path;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{
+    ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter as ParquetFilter,
+};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::reader::ChunkReader;
+use parquet::file::statistics::Statistics;
+use tokio::runtime::Handle;
+
+use super::Error;
+use super::filter::RowFilter;
+use super::row::{Columns, Row};
+
+/// Rows decoded at a time: what a source holds in memory.
+const BATCH_ROWS: usize = 8192;
+
+/// What a source reads, decided before it begins.
+#[derive(Debug, Clone)]
+pub struct SourceSpec {
+    /// Red or black.
+    pub colour: Colour,
+    /// Name of the ring.
+    pub ring: String,
+    /// Index files in the order of the ring.
+    pub files: Vec<IndexFile>,
+    /// Batches of the open tail, after the files.
+    pub tail: Vec<RecordBatch>,
+}
+
+/// Rows of one ring that a selection takes. Blocking: for a thread outside of the runtime.
+pub struct Source {
+    store: Store,
+    runtime: Handle,
+    columns: Columns,
+    filter: RowFilter,
+    files: VecDeque<IndexFile>,
+    tail: VecDeque<RecordBatch>,
+    reader: Option<ParquetRecordBatchReader>,
+}
+
+impl Source {
+    /// Begins to read; nothing is read yet.
+    pub fn new(
+        store: Store,
+        runtime: Handle,
+        columns: &Columns,
+        filter: &RowFilter,
+        spec: SourceSpec,
+    ) -> Source {
+        Source {
+            store,
+            runtime,
+            columns: columns.clone(),
+            filter: filter.clone(),
+            files: spec.files.into(),
+            tail: spec.tail.into(),
+            reader: None,
+        }
+    }
+
+    /// The next rows, never none; `None` at the end.
+    ///
+    /// # Errors
+    /// An index file that cannot be read.
+    pub fn next_rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
+        loop {
+            let rows = if let Some(reader) = &mut self.reader {
+                match reader.next() {
+                    Some(batch) => self.columns.rows(&batch?)?,
+                    None => {
+                        self.reader = None;
+                        continue;
+                    }
+                }
+            } else if let Some(file) = self.files.pop_front() {
+                self.reader = self.open(&file)?;
+                continue;
+            } else if let Some(batch) = self.tail.pop_front() {
+                self.columns.rows(&filter_record_batch(&batch, &self.filter.mask(&batch)?)?)?
+            } else {
+                return Ok(None);
+            };
+            if !rows.is_empty() {
+                return Ok(Some(rows));
+            }
+        }
+    }
+
+    /// A file of a directory is read where it lies, page by page; an object of a server is fetched whole, because it is
+    /// small (a few per cent of its segment) and a request costs more than its octets.
+    fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchReader>, Error> {
+        match self.store.file(&file.key) {
+            Some(path) => self.read(File::open(&path).map_err(|source| Error::Io { path, source })?),
+            None => self.read(self.runtime.block_on(self.store.get(&file.key))?),
+        }
+    }
+
+    fn read(&self, octets: impl ChunkReader + 'static) -> Result<Option<ParquetRecordBatchReader>, Error> {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(octets)?;
+        let groups: Vec<usize> = builder
+            .metadata()
+            .row_groups()
+            .iter()
+            .enumerate()
+            .filter(|(_, group)| self.may_hold(group))
+            .map(|(number, _)| number)
+            .collect();
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let looked_at = ProjectionMask::columns(builder.parquet_schema(), self.filter.looks_at());
+        let filter = self.filter.clone();
+        let predicate = ArrowPredicateFn::new(looked_at, move |batch: RecordBatch| {
+            filter.mask(&batch).map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error)))
+        });
+        Ok(Some(
+            builder
+                .with_row_groups(groups)
+                .with_row_filter(ParquetFilter::new(vec![Box::new(predicate)]))
+                .with_batch_size(BATCH_ROWS)
+                .build()?,
+        ))
+    }
+
+    fn may_hold(&self, group: &RowGroupMetaData) -> bool {
+        group.columns().iter().all(|chunk| {
+            let range = match chunk.statistics() {
+                Some(Statistics::Int32(values)) => {
+                    values.min_opt().copied().map(i64::from).zip(values.max_opt().copied().map(i64::from))
+                }
+                Some(Statistics::Int64(values)) => values.min_opt().copied().zip(values.max_opt().copied()),
+                _ => None,
+            };
+            range.is_none_or(|(least, greatest)| {
+                self.filter.may_be_in(&chunk.column_path().string(), least, greatest)
+            })
+        })
+    }
+}
+
+/// Where a key of the catalogue is in the object store.
+#[must_use]
+pub fn object_path(store: &Store, key: &str) -> Path {
+    store.prefix().parts().chain(Path::from(key).parts()).collect()
+}

@@ -1,0 +1,217 @@
+//! What changes something: who may, two persons, replays, SQL limits, the description of the interface.
+
+mod served;
+#[path = "../../catalogue/tests/support/mod.rs"]
+mod support;
+
+use std::io::Read;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use served::{Answer, Served};
+use support::{MS, Recorder, START, TestFrame, tm_frame};
+
+/// SHA-256 of "alpha" and "beta" as coreutils compute them.
+const USERS: &str = "[users.anna]
+token_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"
+roles = [\"read\", \"operate\", \"approve\"]
+[users.bert]
+token_sha256 = \"f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753\"
+roles = [\"read\", \"approve\"]
+";
+
+fn frames(count: u64) -> Vec<TestFrame> {
+    (0..count).map(|count| tm_frame(1, (count % 2) as u8, count, START + count as i64 * MS)).collect()
+}
+
+async fn one_ring(frames: &[TestFrame], more: &str) -> Served {
+    let directory = tempfile::tempdir().unwrap();
+    Recorder::new(&directory.path().join("segments"), "one.frames").frames(frames);
+    Served::start(directory, more, 1).await
+}
+
+async fn as_user(served: &Served, token: &str, method: Method, path: &str, body: &Value) -> Answer {
+    let header = format!("Bearer {token}");
+    served.ask(method, path, &[("authorization", &header)], &body.to_string()).await
+}
+
+// REQ: FEP-ARCS-010
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_needs_two_different_persons_with_their_roles() {
+    let served = one_ring(&frames(10), USERS).await;
+    assert_eq!(served.get("/v1/segments").await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(served.get("/health").await.status, StatusCode::OK);
+    let segments = loop {
+        let listed = as_user(&served, "beta", Method::GET, "/v1/segments", &Value::Null).await.json();
+        if listed.as_array().is_some_and(|segments| !segments.is_empty()) {
+            break listed;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    };
+    let facts = &segments[0];
+    let id = format!(
+        "{}/{}/{:016x}-{:016x}",
+        facts["colour"].as_str().unwrap(),
+        facts["ring"].as_str().unwrap(),
+        facts["series"].as_u64().unwrap(),
+        facts["base_pos"].as_u64().unwrap()
+    );
+    let asked = json!({"segments": [id], "reason": "test data"});
+    let refused = as_user(&served, "beta", Method::POST, "/v1/deletions", &asked).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not operate");
+    let deletion = as_user(&served, "alpha", Method::POST, "/v1/deletions", &asked).await;
+    assert_eq!(deletion.status, StatusCode::OK, "{}", deletion.text());
+    let approve = format!("/v1/deletions/{}/approve", deletion.json()["id"].as_str().unwrap());
+    let own = as_user(&served, "alpha", Method::POST, &approve, &Value::Null).await;
+    assert_eq!(
+        (own.status, own.json()["type"].as_str()),
+        (StatusCode::FORBIDDEN, Some("/problems/second-person-needed"))
+    );
+    let approved = as_user(&served, "beta", Method::POST, &approve, &Value::Null).await;
+    assert_eq!(approved.json()["state"], "approved", "{}", approved.text());
+    let again = as_user(&served, "beta", Method::POST, &approve, &Value::Null).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "it is decided");
+}
+
+// REQ: FEP-ARCS-011
+#[tokio::test(flavor = "multi_thread")]
+async fn without_users_tcp_callers_only_read_and_the_services_own_user_operates() {
+    let served = one_ring(&frames(10), "").await;
+    let hold = json!({"scope": {"scid": 673}, "reason": "inquiry"});
+    let over_tcp = served.ask(Method::POST, "/v1/holds", &[], &hold.to_string()).await;
+    assert_eq!(over_tcp.status, StatusCode::FORBIDDEN);
+    let local = served.post_local("/v1/holds", hold).await;
+    assert_eq!(local.status, StatusCode::OK, "{}", local.text());
+    let release = format!("/v1/holds/{}/release", local.json()["id"].as_str().unwrap());
+    let released = served.post_local(&release, json!({})).await;
+    assert_eq!(released.status, StatusCode::FORBIDDEN, "that needs a person with a token");
+    assert_eq!(served.get("/v1/holds").await.json().as_array().map(Vec::len), Some(1));
+}
+
+// REQ: FEP-ARCS-012
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_plays_what_the_query_selects_to_where_it_may_go() {
+    let recorded = frames(40);
+    let served = one_ring(&recorded, "").await;
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = json!({"kind": "tcp_client", "address": receiver.local_addr().unwrap(), "form": "raw"});
+    let new =
+        json!({"name": "pass-7", "unit": "frames", "query": "vcid=1", "target": target, "speed": "fastest"});
+    let over_tcp = served.ask(Method::POST, "/v1/replays", &[], &new.to_string()).await;
+    assert_eq!(over_tcp.status, StatusCode::FORBIDDEN);
+    let started = served.post_local("/v1/replays", new).await;
+    assert_eq!(started.status, StatusCode::OK, "{}", started.text());
+    let received = tokio::task::spawn_blocking(move || {
+        let mut octets = Vec::new();
+        receiver.accept().unwrap().0.read_to_end(&mut octets).unwrap();
+        octets
+    })
+    .await
+    .unwrap();
+    let expected: Vec<u8> = recorded
+        .iter()
+        .filter(|frame| frame.record.gvcid.vcid == 1)
+        .flat_map(|frame| frame.octets.clone())
+        .collect();
+    assert_eq!(received, expected);
+    let order = served.post_local("/v1/replays/pass-7/orders", json!({"order": "pause"})).await;
+    assert_eq!(order.status, StatusCode::CONFLICT, "it is over");
+    let elsewhere = json!({"kind": "udp", "to": "192.0.2.7:5000"});
+    let new = json!({"name": "away", "unit": "frames", "query": "", "target": elsewhere});
+    let refused = served.post_local("/v1/replays", new).await;
+    assert_eq!((refused.status, refused.json()["where"].as_str()), (StatusCode::FORBIDDEN, Some("target")));
+    let new = json!({"name": "bad", "unit": "frames", "query": "vc=1", "target": {"kind": "udp", "to": "127.0.0.1:9"}});
+    let refused = served.post_local("/v1/replays", new).await;
+    assert_eq!(
+        (refused.status, refused.json()["where"].as_str()),
+        (StatusCode::BAD_REQUEST, Some("query: vc"))
+    );
+}
+
+// REQ: FEP-ARCS-013
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_of_the_interface_has_every_path_that_answers() {
+    let served = one_ring(&frames(2), "").await;
+    let document = served.get("/openapi.json").await.json();
+    let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
+    assert!(paths.len() >= 22, "{paths:?}");
+    for path in paths {
+        let concrete = path.replace("{id}", "none").replace("{name}", "none");
+        let methods = document["paths"][path.as_str()].as_object().unwrap();
+        for method in methods.keys() {
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            if path == "/v1/tail" {
+                continue; // It does not end.
+            }
+            let answer = served.ask(method, &concrete, &[], "{}").await;
+            assert_ne!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            assert!(!answer.text().contains("there is nothing at"), "{path}");
+        }
+    }
+}
+
+#[cfg(feature = "sql")]
+mod sql {
+    use super::*;
+
+    async fn run(served: &Served, body: Value) -> Answer {
+        served.ask(Method::POST, "/v1/sql", &[], &body.to_string()).await
+    }
+
+    // REQ: FEP-ARCS-020
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sql_sees_every_row_of_the_index_and_where_it_came_from() {
+        let served = one_ring(&frames(301), "").await;
+        let sql =
+            "SELECT colour, ring, vcid, count(*) AS n FROM frames GROUP BY colour, ring, vcid ORDER BY vcid";
+        let answer = run(&served, json!({"sql": sql})).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
+        assert_eq!(
+            answer.json()["rows"],
+            json!([
+                {"colour": "black", "ring": "one.frames", "vcid": 0, "n": 151},
+                {"colour": "black", "ring": "one.frames", "vcid": 1, "n": 150},
+            ])
+        );
+        let sql =
+            format!("SELECT count(*) AS n FROM frames WHERE rx_tai_ns >= {} AND vcid = 1", START + 200 * MS);
+        assert_eq!(run(&served, json!({"sql": sql})).await.json()["rows"], json!([{"n": 50}]));
+        let csv = run(&served, json!({"sql": "SELECT count(*) AS n FROM packets", "format": "csv"})).await;
+        assert_eq!(csv.text(), "n\n0\n");
+    }
+
+    // REQ: FEP-ARCS-021
+    #[tokio::test(flavor = "multi_thread")]
+    async fn sql_changes_nothing_and_keeps_to_its_limits() {
+        let served = one_ring(&frames(301), "[sql]\nrows_max = 100\ntimeout_s = 2\nmemory_mib = 64\n").await;
+        let all = run(&served, json!({"sql": "SELECT * FROM frames"})).await.json();
+        assert_eq!(
+            (all["rows"].as_array().map(Vec::len), all["truncated"].as_bool()),
+            (Some(100), Some(true))
+        );
+        let few = run(&served, json!({"sql": "SELECT * FROM frames", "rows_max": 7})).await.json();
+        assert_eq!(few["rows"].as_array().map(Vec::len), Some(7));
+        let more = run(&served, json!({"sql": "SELECT 1", "rows_max": 101})).await;
+        assert_eq!((more.status, more.json()["where"].as_str()), (StatusCode::BAD_REQUEST, Some("rows_max")));
+        for sql in [
+            "CREATE TABLE x (y INT)",
+            "DROP TABLE frames",
+            "INSERT INTO frames SELECT * FROM frames",
+            "COPY (SELECT 1) TO '/tmp/fep-sql-must-not-write.csv'",
+            "CREATE EXTERNAL TABLE passwd STORED AS CSV LOCATION '/etc/passwd'",
+            "SET datafusion.execution.batch_size = 1",
+        ] {
+            let answer = run(&served, json!({"sql": sql})).await;
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{sql}: {}", answer.text());
+        }
+        assert!(!std::path::Path::new("/tmp/fep-sql-must-not-write.csv").exists());
+        let wrong = run(&served, json!({"sql": "SELECT nothing FROM frames"})).await;
+        assert_eq!(wrong.json()["type"], "/problems/bad-query", "{}", wrong.text());
+        let endless =
+            "SELECT sum(a.seq * b.seq + c.seq * d.seq % 7) FROM frames a, frames b, frames c, frames d";
+        let cancelled = run(&served, json!({"sql": endless, "timeout_s": 1})).await;
+        assert_eq!(cancelled.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", cancelled.text());
+        assert_eq!(cancelled.json()["type"], "/problems/query-timed-out");
+        assert_eq!(run(&served, json!({"sql": "SELECT 1 AS one"})).await.json()["rows"], json!([{"one": 1}]));
+    }
+}

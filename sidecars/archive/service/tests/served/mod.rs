@@ -1,0 +1,192 @@
+//! The service as a real process over an archive that the test made, and a client.
+
+#![allow(dead_code, reason = "every test program uses its own part")]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::header::HeaderMap;
+use hyper::{Method, Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+
+/// How long a service may take to start or to take in what it finds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `fep-archive`. Dropping it kills it.
+pub(crate) struct Served {
+    child: Child,
+    address: String,
+    pub(crate) socket: PathBuf,
+    pub(crate) directory: tempfile::TempDir,
+}
+
+/// An answer.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    /// Whether the connection broke before the end of the body.
+    pub(crate) broken: bool,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    pub(crate) fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+    }
+}
+
+impl Served {
+    /// Starts the service over the segments in `directory/segments`, with more configuration, and waits until it has
+    /// taken in so many segments.
+    pub(crate) async fn start(directory: tempfile::TempDir, more: &str, segments: u64) -> Served {
+        let root = directory.path();
+        std::fs::create_dir_all(root.join("segments")).unwrap();
+        let socket = root.join("archive.sock");
+        let config = root.join("archive.toml");
+        let text = format!(
+            "[archive]\nsegments = \"{0}/segments\"\nrings = \"{0}/bus\"\ndatabase = \"sqlite://{0}/catalogue.sqlite3\"\n\
+             [store]\nurl = \"file://{0}/store\"\n[http]\nlisten = [\"127.0.0.1:0\", \"unix:{1}\"]\nstop_grace_s = 1\n{more}",
+            root.display(),
+            socket.display()
+        );
+        std::fs::write(&config, text).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_fep-archive"))
+            .arg("--config")
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        let address = loop {
+            let Some(Ok(line)) = lines.next() else { panic!("fep-archive ended: {}", said.join("\n")) };
+            if let Some((_, address)) = line.split_once("listening on 127.0.0.1:") {
+                break format!("127.0.0.1:{}", address.trim());
+            }
+            said.push(line);
+        };
+        // Nobody may wait for a full pipe.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("  | {line}")));
+        let served = Served { child, address, socket, directory };
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let health = served.get("/health").await;
+            let taken = served.taken().await;
+            if health.status == StatusCode::OK && taken >= segments {
+                return served;
+            }
+            assert!(
+                Instant::now() < until,
+                "{taken} of {segments} segments were taken in; {}",
+                health.text()
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Over the Unix socket. With users the status needs a token on every door: then nobody waits for segments.
+    async fn taken(&self) -> u64 {
+        let answer = self.ask_local(Method::GET, "/v1/status", "").await;
+        match answer.status {
+            StatusCode::UNAUTHORIZED => u64::MAX,
+            StatusCode::OK => answer.json()["totals"]["segments"].as_u64().unwrap_or_default(),
+            _ => 0,
+        }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn tcp(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks over TCP.
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
+        exchange(TokioIo::new(stream), method, path, headers, body).await
+    }
+
+    /// Asks over the Unix socket, where the caller is the service's own user.
+    pub(crate) async fn ask_local(&self, method: Method, path: &str, body: &str) -> Answer {
+        let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
+        exchange(TokioIo::new(stream), method, path, &[], body).await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.ask(Method::GET, path, &[], "").await
+    }
+
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.ask(Method::GET, path, headers, "").await
+    }
+
+    pub(crate) async fn post_local(&self, path: &str, body: Value) -> Answer {
+        self.ask_local(Method::POST, path, &body.to_string()).await
+    }
+}
+
+async fn exchange<S>(
+    stream: TokioIo<S>,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut request = Request::builder().method(method).uri(path).header("host", "archive");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    let (status, headers) = (response.status(), response.headers().clone());
+    let (mut body, mut octets, mut broken) = (response.into_body(), Vec::new(), false);
+    while let Some(frame) = body.frame().await {
+        match frame {
+            Ok(frame) => octets.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            Err(_) => {
+                broken = true;
+                break;
+            }
+        }
+    }
+    Answer { status, headers, body: octets.into(), broken }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

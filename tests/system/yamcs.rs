@@ -1,0 +1,279 @@
+//! Real Yamcs as the receiver of a feed: a simulated station, `fepd`, `fep-feeds` over UDP, and a Java process that knows
+//! nothing of us. It must count the frames that were sent and hold the very packets that our own ring had.
+//!
+//! `make tools` installs Yamcs (a Python package holds its jars) below `target/tools`; `FEP_TOOLS` names another place.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use fep_bus::{Consumer, Poll, Resume};
+use fep_ccsds::SpacePacketHeader;
+use fep_ccsds::record::PacketRecord;
+use fep_feeds::status::FeedStatus;
+use fep_sim::{DEFAULT_SIMULATION, Simulation, SourceSpec, Station, StationSpec, TransportSpec, Unconnected};
+use fep_tests::{Daemon, RunDirectory, Sidecar, get, tcp_link, wait_until};
+use sha2::{Digest, Sha256};
+
+const FRAMES: u64 = 2_000;
+
+/// Packets by APID, each by its hash: the same packets are the same map, in whatever order.
+type Packets = BTreeMap<u16, Vec<[u8; 32]>>;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ lies in the repository").to_owned()
+}
+
+/// The directory of Yamcs's jars.
+fn jars() -> PathBuf {
+    let tools = std::env::var_os("FEP_TOOLS").map_or_else(|| root().join("target/tools"), PathBuf::from);
+    let lib = tools.join("venv/lib");
+    let versions = std::fs::read_dir(&lib).into_iter().flatten().flatten();
+    let found = versions
+        .map(|python| python.path().join("site-packages/fprime_yamcs_bundle/lib"))
+        .find(|jars| jars.is_dir());
+    found.unwrap_or_else(|| panic!("Yamcs is not installed in {}: `make tools` does that", lib.display()))
+}
+
+/// A Yamcs server of the test's own. Dropping it kills it.
+struct Yamcs {
+    child: Child,
+    http: SocketAddr,
+}
+
+impl Yamcs {
+    /// Starts the instance of `tests/yamcs` with ports of the test's own, and waits until it runs.
+    fn start(directory: &Path, http: SocketAddr, frames: SocketAddr) -> Yamcs {
+        for part in ["etc", "mdb"] {
+            let into = directory.join(part);
+            std::fs::create_dir_all(&into).expect("the directory is writable");
+            for entry in
+                std::fs::read_dir(root().join("tests/yamcs").join(part)).expect("it is there").flatten()
+            {
+                let text = std::fs::read_to_string(entry.path()).expect("text");
+                let text = text
+                    .replace("port: 8090", &format!("port: {}", http.port()))
+                    .replace("port: 10017", &format!("port: {}", frames.port()));
+                std::fs::write(into.join(entry.file_name()), text).expect("the directory is writable");
+            }
+        }
+        let log = std::fs::File::create(directory.join("log")).expect("the directory is writable");
+        let child = Command::new("java")
+            .args(["-Xmx512m", "-cp"])
+            .arg(jars().join("*"))
+            .args(["org.yamcs.YamcsServer", "--etc-dir", "etc", "--data-dir", "data", "--no-color"])
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a file"))
+            .stderr(log)
+            .spawn()
+            .unwrap_or_else(|error| panic!("no Java runtime ({error}): `make tools` installs one"));
+        let mut yamcs = Yamcs { child, http };
+        wait_until("Yamcs runs", || {
+            if let Ok(Some(status)) = yamcs.child.try_wait() {
+                let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
+                panic!("Yamcs ended at once: {status}\n{log}");
+            }
+            let instance = yamcs.get_json("/api/instances/cso-1")?;
+            if instance["state"] == "RUNNING" { Ok(()) } else { Err(instance.to_string()) }
+        });
+        yamcs
+    }
+
+    fn get(&self, path: &str) -> Result<Vec<u8>, String> {
+        let failed = |error: std::io::Error| format!("Yamcs: {error}");
+        let mut stream = TcpStream::connect(self.http).map_err(failed)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60))).map_err(failed)?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: yamcs\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).map_err(failed)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).map_err(failed)?;
+        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no HTTP answer")?;
+        let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+        let body = &answer[end + 4..];
+        if !head.starts_with("http/1.1 200") {
+            return Err(format!("{path}: {head}"));
+        }
+        if head.contains("transfer-encoding: chunked") { unchunked(body) } else { Ok(body.to_vec()) }
+    }
+
+    fn get_json(&self, path: &str) -> Result<serde_json::Value, String> {
+        serde_json::from_slice(&self.get(path)?).map_err(|error| error.to_string())
+    }
+
+    /// Frames it took for valid and for invalid, and packets of each virtual channel.
+    fn counts(&self) -> Result<(u64, u64, BTreeMap<String, u64>), String> {
+        let answer = self.get_json("/api/links/cso-1")?;
+        let number =
+            |value: &serde_json::Value| value.as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut frames = (0, 0);
+        let mut packets = BTreeMap::new();
+        for link in answer["links"].as_array().ok_or("no links")? {
+            match link["name"].as_str() {
+                Some("fep") => {
+                    frames =
+                        (number(&link["extra"]["Valid frames"]), number(&link["extra"]["Invalid frames"]));
+                }
+                Some(name) => {
+                    packets.insert(name.to_owned(), number(&link["dataInCount"]));
+                }
+                None => return Err("a link without a name".to_owned()),
+            }
+        }
+        Ok((frames.0, frames.1, packets))
+    }
+}
+
+impl Drop for Yamcs {
+    fn drop(&mut self) {
+        // Fails only when it is dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn unchunked(mut body: &[u8]) -> Result<Vec<u8>, String> {
+    let mut octets = Vec::new();
+    loop {
+        let line = body.windows(2).position(|window| window == b"\r\n").ok_or("a chunk is cut off")?;
+        let size = String::from_utf8_lossy(&body[..line]);
+        let size = usize::from_str_radix(size.trim(), 16).map_err(|error| error.to_string())?;
+        if size == 0 {
+            return Ok(octets);
+        }
+        let chunk = body.get(line + 2..line + 2 + size).ok_or("a chunk is cut off")?;
+        octets.extend_from_slice(chunk);
+        body = body.get(line + 4 + size..).ok_or("a chunk is cut off")?;
+    }
+}
+
+/// The packets in what Yamcs exports: one after the other, each as long as its header says.
+fn exported(mut octets: &[u8]) -> Packets {
+    let mut packets = Packets::new();
+    while !octets.is_empty() {
+        let header = SpacePacketHeader::parse(octets).expect("a space packet");
+        let (packet, rest) = octets.split_at_checked(header.packet_len()).expect("a whole packet");
+        packets.entry(header.apid).or_default().push(Sha256::digest(packet).into());
+        octets = rest;
+    }
+    packets.values_mut().for_each(|hashes| hashes.sort_unstable());
+    packets
+}
+
+/// cso-1 over a clear channel at 4 Mbit/s.
+fn station() -> StationSpec {
+    let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
+    let mut spec =
+        simulation.station.into_iter().find(|spec| spec.name == "cso-1").expect("a built-in station");
+    spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
+    spec.rate_bps = Some(4_000_000);
+    spec.unconnected = Unconnected::Hold;
+    spec.channel = fep_sim::ChannelSpec::default();
+    let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("cso-1 is a spacecraft") };
+    downlink.frames = Some(FRAMES);
+    spec
+}
+
+/// What the packets ring holds, by APID, and how many of each virtual channel. Idle packets do not count: Yamcs drops them.
+fn follow_packets(directory: &RunDirectory, stop: &AtomicBool) -> (Packets, BTreeMap<String, u64>) {
+    let mut consumer = wait_until("the packets ring exists", || {
+        Consumer::attach(&directory.rings(), "cso-1.packets", "yamcs-test", Resume::Oldest)
+            .map_err(|error| error.to_string())
+    });
+    let mut packets = Packets::new();
+    let mut channels = BTreeMap::new();
+    let mut octets = Vec::new();
+    loop {
+        match consumer.poll(&mut octets) {
+            Poll::Record(record) => {
+                let packet = PacketRecord::from_words(record.tag.flags, record.tag.words).expect("a packet");
+                if packet.apid != 0x7FF {
+                    packets.entry(packet.apid).or_default().push(Sha256::digest(&octets).into());
+                    *channels.entry(format!("fep.vc{}", packet.gvcid.vcid)).or_default() += 1;
+                }
+            }
+            Poll::Empty | Poll::Closed if stop.load(Ordering::Relaxed) => break,
+            Poll::Empty | Poll::Closed => std::thread::sleep(Duration::from_millis(1)),
+            Poll::Gap(gap) => panic!("the test itself lost packets: {gap:?}"),
+            Poll::Restarted { .. } | Poll::Recreated => {}
+        }
+    }
+    packets.values_mut().for_each(|hashes| hashes.sort_unstable());
+    (packets, channels)
+}
+
+fn free_tcp() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+}
+
+fn free_udp() -> SocketAddr {
+    UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
+}
+
+// REQ: FEP-FEED-013
+#[test]
+fn yamcs_counts_the_frames_that_the_feed_sent_and_holds_the_packets_of_our_ring_octet_for_octet() {
+    let disk = tempfile::tempdir().expect("a directory");
+    let (http, frames) = (free_tcp(), free_udp());
+    let yamcs = Yamcs::start(&disk.path().join("yamcs"), http, frames);
+    let directory = RunDirectory::new();
+    let archive = disk.path().join("archive.toml");
+    let text = format!(
+        "[archive]\nrings = {:?}\nsegments = {:?}\nlog = \"warn\"\n\n[feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\n\n\
+         [feeds.yamcs]\nsources = [\"cso-1.frames\"]\nsession = \"TEST\"\nform = \"raw\"\nstart = \"oldest\"\n\
+         transport = {{ kind = \"udp\", to = \"{frames}\", pace_bps = 8_000_000 }}\n\
+         filter = {{ spacecraft = [673], vcs = [0, 1, 2, 7] }}\n",
+        directory.rings(),
+        disk.path().join("segments"),
+        disk.path().join("cursors"),
+        directory.path().join("feeds.sock").display(),
+    );
+    std::fs::write(&archive, text).expect("the directory is writable");
+    let feeds = Sidecar::start("fep-feeds", &archive);
+    let station = Station::start(&station()).expect("it starts");
+    let link = tcp_link("cso-1", "cso/cso-1", station.address().expect("it listens"));
+    let config = directory.configure(&link);
+    let stop = AtomicBool::new(false);
+    let (sent, (packets, channels)) = std::thread::scope(|scope| {
+        let daemon = Daemon::start(&directory, &config);
+        let follower = scope.spawn(|| follow_packets(&directory, &stop));
+        let sent = wait_until("the feed has sent every frame", || {
+            let status: FeedStatus =
+                serde_json::from_str(&get(&directory.path().join("feeds.sock"), "/feeds/yamcs")?)
+                    .map_err(|error| error.to_string())?;
+            let counts = status.clients.first().map(|client| client.counts.clone()).ok_or("no client yet")?;
+            if counts.followed == FRAMES { Ok(counts) } else { Err(format!("{counts:?}")) }
+        });
+        assert!(daemon.stop().success());
+        stop.store(true, Ordering::Relaxed);
+        (sent, follower.join().expect("the follower ends"))
+    });
+    assert_eq!(sent.sent, FRAMES, "a clear channel: nothing is filtered");
+    let counted = wait_until("Yamcs has taken every frame", || {
+        let counts = yamcs.counts()?;
+        if counts.0 + counts.1 >= FRAMES { Ok(counts) } else { Err(format!("{counts:?}")) }
+    });
+    assert_eq!((counted.0, counted.1), (FRAMES, 0), "valid and invalid frames");
+    let nothing = BTreeMap::from([("fep.vc7".to_owned(), 0)]);
+    let expected: BTreeMap<String, u64> = channels.into_iter().chain(nothing).collect();
+    assert_eq!(counted.2, expected, "packets of each virtual channel");
+    let archived = wait_until("Yamcs has archived every packet", || {
+        let archived = exported(&yamcs.get("/api/archive/cso-1:exportPackets")?);
+        let count = |packets: &Packets| packets.values().map(Vec::len).sum::<usize>();
+        if count(&archived) >= count(&packets) {
+            Ok(archived)
+        } else {
+            Err(format!("{} of {} packets", count(&archived), count(&packets)))
+        }
+    });
+    let lengths =
+        |packets: &Packets| packets.iter().map(|(apid, hashes)| (*apid, hashes.len())).collect::<Vec<_>>();
+    assert_eq!(lengths(&archived), lengths(&packets), "packets of each APID");
+    assert!(archived == packets, "the same packets octet for octet");
+    println!("{:?}", lengths(&archived));
+    assert!(feeds.stop().success());
+}
