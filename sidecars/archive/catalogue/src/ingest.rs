@@ -342,7 +342,10 @@ pub(crate) fn colour_of(stream: &Stream) -> Colour {
     }
 }
 
-fn entries(archive: &Path) -> Result<(Vec<Stream>, Vec<(Stream, SegmentEntry)>), Error> {
+type Entries = (Vec<Stream>, Vec<(Stream, SegmentEntry)>);
+
+/// Streams, and the segments of each.
+fn entries(archive: &Path) -> Result<Entries, Error> {
     let streams = fep_segments::streams(archive)?;
     let mut entries = Vec::new();
     for stream in &streams {

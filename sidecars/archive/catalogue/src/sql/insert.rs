@@ -236,7 +236,7 @@ async fn join_neighbours(
         let after = neighbour(transaction, segment, &channel, Side::After, last).await?;
         let series = facts.series;
         let own_first = own().next().map(|run| (series, run.clone()));
-        let own_last = own().last().map(|run| (series, run.clone()));
+        let own_last = own().next_back().map(|run| (series, run.clone()));
         match (own_first, own_last) {
             (Some(own_first), Some(own_last)) => {
                 join(transaction, segment, before.as_ref(), Some(&own_first)).await?;
