@@ -354,7 +354,8 @@ impl TableProvider for IndexTable {
         if self.tail.is_empty() {
             return Ok(sealed);
         }
-        UnionExec::try_new(vec![sealed, memory()?])
+        let open: Arc<dyn ExecutionPlan> = memory()?;
+        UnionExec::try_new(vec![sealed, open])
     }
 }
 
