@@ -40,7 +40,10 @@ fn follow(address: &str, name: &str, filter: &str, journal: &Path) -> Result<(),
         match connection(address, name, filter, &mut writer, &stop) {
             Ok(()) => return Ok(()),
             // The feed was killed, or is not there yet.
-            Err(Failure::Connection(_)) => std::thread::sleep(Duration::from_millis(20)),
+            Err(Failure::Connection(error)) => {
+                eprintln!("fep-test-feed-client {name} connects again: {error}");
+                std::thread::sleep(Duration::from_millis(100));
+            }
             Err(Failure::Feed(problem)) => return Err(problem.into()),
         }
     }

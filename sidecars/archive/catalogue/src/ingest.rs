@@ -342,9 +342,9 @@ pub(crate) fn colour_of(stream: &Stream) -> Colour {
     }
 }
 
-/// Streams of an archive, and their segments in order.
 type Entries = (Vec<Stream>, Vec<(Stream, SegmentEntry)>);
 
+/// Streams, and the segments of each.
 fn entries(archive: &Path) -> Result<Entries, Error> {
     let streams = fep_segments::streams(archive)?;
     let mut entries = Vec::new();

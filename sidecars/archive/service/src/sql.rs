@@ -379,6 +379,7 @@ impl TableProvider for IndexTable {
         if self.tail.is_empty() {
             return Ok(sealed);
         }
-        UnionExec::try_new(vec![sealed, memory()?])
+        let open: Arc<dyn ExecutionPlan> = memory()?;
+        UnionExec::try_new(vec![sealed, open])
     }
 }

@@ -51,14 +51,15 @@ struct LinkState {
     contact: u32,
 }
 
-/// By link, session, kind of record and spacecraft: the contact, and where its presence stands.
-type Presences = HashMap<(u16, u8, bool, Option<u16>), (u32, usize)>;
+/// Link, session, and whether it is told by packets.
+type LinkKey = (u16, u8, bool);
 
 #[derive(Default)]
 pub(super) struct Summariser {
     done: Summary,
-    links: HashMap<(u16, u8, bool), LinkState>,
-    presences: Presences,
+    links: HashMap<LinkKey, LinkState>,
+    /// By link and spacecraft: the contact of the last one, and its place among the presences.
+    presences: HashMap<(LinkKey, Option<u16>), (u32, usize)>,
     channels: HashMap<Channel, ChannelState>,
 }
 
@@ -103,7 +104,7 @@ impl Summariser {
             idle: u64::from(seen.idle),
             octets: seen.len as u64,
         };
-        let key = (seen.link, seen.session as u8, seen.by_packet, scid);
+        let key = ((seen.link, seen.session as u8, seen.by_packet), scid);
         if let Some((of, at)) = self.presences.get(&key)
             && *of == contact
         {

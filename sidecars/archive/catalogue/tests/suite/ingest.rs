@@ -1,7 +1,7 @@
 //! Segments into catalogue and index: once, twice, in any order, after deletions, from nothing.
 
 use crate::support::{
-    Archive, MS, Recorder, START, archive, bad_frame, catalogue_at, ingest_config, tm_frame,
+    self, Archive, MS, Recorder, START, archive, bad_frame, catalogue_at, ingest_config, tm_frame,
 };
 use fep_catalogue::{
     Cause, ContactFilter, FrameRow, GapFilter, GapState, Ingest, SegmentFilter, SegmentState, Store,
