@@ -345,7 +345,7 @@ fn a_reel_over_segments_gives_a_span_of_time_of_several_streams_merged_and_winds
     let open = |streams: &[Stream], from, until| {
         SegmentReel::open(archive.path(), streams.to_vec(), from, until).expect("readable")
     };
-    let mut reel = open(&[a.clone()], 2000, 4000);
+    let mut reel = open(std::slice::from_ref(&a), 2000, 4000);
     let expected: Vec<_> = (200..400).map(|number| (0, number + 1, number as i64 * 10)).collect();
     assert_eq!(all(&mut reel), expected, "over the end of one segment into one that still grows");
     reel.wind(3505).expect("readable");

@@ -168,7 +168,7 @@ impl Engine {
         ] {
             let table = IndexTable {
                 url: self.url.clone(),
-                schema: TableSchema::new(schema, origin_fields()),
+                schema: TableSchema::builder(schema).with_table_partition_cols(origin_fields()).build(),
                 files,
                 tail,
             };

@@ -13,6 +13,9 @@ use served::Served;
 use sha2::{Digest, Sha256};
 use support::{MS, Recorder, SCID, SERIES, START, TestFrame, bad_frame, tm_frame};
 
+/// A packet of the archive under test: its record, when it was received, its octets.
+type SentPacket = (PacketRecord, i64, Vec<u8>);
+
 /// A PUS packet with a CUC time, as the layouts of the tests have it.
 fn packet(
     apid: u16,
@@ -147,7 +150,7 @@ async fn every_key_selects_what_a_plain_look_at_what_was_recorded_selects() {
         assert_eq!(seqs(&served, &format!("/v1/frames?{query}")).await, expected, "{query}");
     }
     assert_eq!(seqs(&served, "/v1/frames?scid=1").await, []);
-    let of_packets = |wanted: &dyn Fn(usize, &(PacketRecord, i64, Vec<u8>)) -> bool| -> Vec<(String, i64)> {
+    let of_packets = |wanted: &dyn Fn(usize, &SentPacket) -> bool| -> Vec<(String, i64)> {
         let numbered = recorded.packets.iter().enumerate();
         numbered
             .filter(|(n, packet)| wanted(*n, packet))

@@ -76,6 +76,7 @@ impl Merge {
     ///
     /// # Errors
     /// Of a source.
+    #[expect(clippy::should_implement_trait, reason = "as the readers of segments, whose pieces it follows")]
     pub fn next(&mut self) -> Result<Option<Found>, Error> {
         let Some(mut once) = self.once.take() else { return self.in_order() };
         let result = self.next_once(&mut once);
