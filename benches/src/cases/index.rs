@@ -54,6 +54,8 @@ fn segment(lose_every: Option<u64>) -> Result<Vec<u8>, String> {
         for (at, octet) in octets.iter_mut().enumerate() {
             *octet = (number as usize * 31 + at) as u8;
         }
+        // The signalling field of the AOS header: no frame count cycle.
+        octets[5] = 0;
         let record = FrameRecord {
             gvcid: Gvcid { tfvn: 1, scid: 162, vcid },
             frame_count: (*count & 0xFF_FFFF) as u32,

@@ -42,6 +42,14 @@ pub(crate) fn serve(
     let mut octets = 0;
     while (target.goes_on)() {
         pipe.attend(client)?;
+        // The pace first: a record that was taken is sent at once, so that an end finds none between the two.
+        let now = Instant::now();
+        let due = pace.due(now);
+        if due > now {
+            // Pauses are short pieces, so that an end is heard of soon even at a few bits a second.
+            std::thread::sleep((due - now).min(Duration::from_millis(50)));
+            continue;
+        }
         if datagram.is_empty() && !pipe.take(&mut datagram)? {
             if target.form == Form::Framed && spoke.elapsed() > target.alive_every {
                 pipe.alive(&mut datagram);
@@ -55,13 +63,6 @@ pub(crate) fn serve(
             continue;
         }
         idle = Duration::from_micros(250);
-        let now = Instant::now();
-        let due = pace.due(now);
-        if due > now {
-            // Pauses are short pieces, so that an end is heard of soon even at a few bits a second.
-            std::thread::sleep((due - now).min(Duration::from_millis(50)));
-            continue;
-        }
         match target.socket.send_to(&datagram, target.to) {
             Ok(_) => feed.set_problem(None),
             // No way there at the moment, or no room: what waits is not lost.
@@ -81,7 +82,7 @@ pub(crate) fn serve(
         pipe.delivery.arrived(octets);
         datagram.clear();
     }
-    // A record that was taken and not sent any more stays unconfirmed and comes again.
+    // A record that found no way out before the end stays unconfirmed and comes again.
     Ok(())
 }
 

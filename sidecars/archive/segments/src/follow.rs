@@ -411,6 +411,12 @@ impl Follow {
                         return Ok(None);
                     }
                 }
+                // A ring laid out anew tells of what its predecessor held only with its first record; the segments
+                // may have that by now.
+                Poll::Empty | Poll::Closed if self.place.position.seq < ring.consumer.first().seq => {
+                    self.source = Source::Segments;
+                    return Ok(None);
+                }
                 Poll::Empty | Poll::Closed => return Ok(Some(Item::Empty)),
             }
         }
@@ -600,6 +606,9 @@ impl Follow {
         if ring.consumer.position().seq <= self.place.position.seq {
             match ring.consumer.peek() {
                 Poll::Gap(gap) => lapped = Some(gap.cause),
+                Poll::Empty | Poll::Closed if self.place.position.seq < ring.consumer.first().seq => {
+                    return Ok(Some(Item::Empty));
+                }
                 _ => {
                     self.source = Source::Ring;
                     return Ok(None);
