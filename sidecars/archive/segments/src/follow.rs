@@ -244,8 +244,7 @@ impl Follow {
                 }
                 if let Some(entry) = first {
                     let Some(segment) = Segment::open(entry)? else { return Ok(false) };
-                    self.place =
-                        Place { series: entry.name.series, position: segment.reader.header().base };
+                    self.place = Place { series: entry.name.series, position: segment.reader.header().base };
                     self.segment = Some(segment);
                     if let (Start::Time(from), Some(segment)) = (start, &mut self.segment) {
                         segment.reader.seek_time(from)?;
@@ -468,8 +467,7 @@ impl Follow {
             Some(archive) => list(archive, &self.spec.stream)?,
             None => Vec::new(),
         };
-        let replaced =
-            segments.iter().any(|entry| entry.name == name && segment.is_replaced(entry));
+        let replaced = segments.iter().any(|entry| entry.name == name && segment.is_replaced(entry));
         if replaced {
             self.segment = None;
             return Ok(None);

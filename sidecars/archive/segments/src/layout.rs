@@ -245,8 +245,8 @@ mod tests {
     // REQ: FEP-SEG-009
     #[test]
     fn the_normative_page_lists_every_field_at_its_offset_and_width() {
-        let page =
-            std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/segments.md")).unwrap();
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/segments.md"))
+            .unwrap();
         let rows: Vec<Vec<&str>> = page
             .lines()
             .filter(|line| line.starts_with("| ") && line.matches('|').count() >= 5)
