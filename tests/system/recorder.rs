@@ -12,9 +12,7 @@ use fep_bus::Colour;
 use fep_segments::{
     LossCause, Piece, SegmentReader, SegmentState, Stream, TreeReport, list, recover, verify_tree,
 };
-use fep_sim::{
-    DEFAULT_SIMULATION, Simulation, Station, StationSpec, TransportSpec, Unconnected, frame_hash,
-};
+use fep_sim::{DEFAULT_SIMULATION, Simulation, Station, StationSpec, TransportSpec, Unconnected, frame_hash};
 use fep_tests::journal::{self, Line};
 use fep_tests::{Daemon, Follower, Recorder, RunDirectory, program, tcp_link, wait_until};
 
@@ -73,7 +71,8 @@ fn recorded(archive: &Path, stream: &Stream) -> (BTreeMap<u64, Line>, Vec<fep_se
         while let Some(piece) = reader.next().expect("it can be read") {
             match piece {
                 Piece::Record(view) => {
-                    let (kind, flags, words) = (view.record.tag.kind, view.record.tag.flags, view.record.tag.words);
+                    let (kind, flags, words) =
+                        (view.record.tag.kind, view.record.tag.flags, view.record.tag.words);
                     let (seq, len, hash) = (view.record.seq, view.record.len, frame_hash(view.payload));
                     let line = Line::Record { seq, kind, flags, len, words, hash };
                     if let Some(before) = records.insert(seq, line) {
@@ -123,7 +122,11 @@ fn caught_up(daemon: &Daemon, recorder: &Recorder, link: &str, ring: &str) -> u6
         let published = daemon.link(link)?.ledger.counts.published;
         let recorded = recorder.figure(&format!("{ring}.records"))?;
         let lag = recorder.figure(&format!("{ring}.lag"))?;
-        if recorded >= published && lag == 0 { Ok(recorded) } else { Err(format!("{recorded} of {published}, lag {lag}")) }
+        if recorded >= published && lag == 0 {
+            Ok(recorded)
+        } else {
+            Err(format!("{recorded} of {published}, lag {lag}"))
+        }
     })
 }
 
@@ -135,10 +138,12 @@ fn every_frame_of_the_synthetic_mission_is_on_disk_octet_for_octet() {
     let disk = disk_directory();
     let (archive, rings) = (disk.path().join("segments"), directory.rings());
     let synthetic = Station::start(&station(40_000_000)).expect("it starts");
-    let config = directory.configure(&tcp_link("cso-2", "cso/cso-2", synthetic.address().expect("it listens")));
+    let config =
+        directory.configure(&tcp_link("cso-2", "cso/cso-2", synthetic.address().expect("it listens")));
     let daemon = Daemon::start(&directory, &config);
     let follower = Follower::start(&rings, RING, "witness", directory.path());
-    let settings = Recorder::configure(directory.path(), &rings, &archive, "segment_mib = 4\nblock_kib = 256\n");
+    let settings =
+        Recorder::configure(directory.path(), &rings, &archive, "segment_mib = 4\nblock_kib = 256\n");
     let recorder = Recorder::start(&settings, &rings);
     wait_until("some frames are on disk", || {
         let records = recorder.figure(&format!("black/{RING}.records"))?;
@@ -193,10 +198,12 @@ fn killed_at_any_moment_with_torn_segments_nothing_that_reached_the_ring_is_lost
     let (archive, rings) = (disk.path().join("segments"), directory.rings());
     let stream = Stream::new(Colour::Black, RING);
     let synthetic = Station::start(&station(40_000_000)).expect("it starts");
-    let config = directory.configure(&tcp_link("cso-2", "cso/cso-2", synthetic.address().expect("it listens")));
+    let config =
+        directory.configure(&tcp_link("cso-2", "cso/cso-2", synthetic.address().expect("it listens")));
     let mut daemon = Daemon::start(&directory, &config);
     let follower = Follower::start(&rings, RING, "witness", directory.path());
-    let settings = Recorder::configure(directory.path(), &rings, &archive, "segment_mib = 2\nblock_kib = 64\n");
+    let settings =
+        Recorder::configure(directory.path(), &rings, &archive, "segment_mib = 2\nblock_kib = 64\n");
     let mut recorder = Some(Recorder::start(&settings, &rings));
     wait_until("it records", || recorder.as_ref().expect("it runs").figure(&format!("black/{RING}.records")));
     let mut torn = 0;
@@ -226,7 +233,10 @@ fn killed_at_any_moment_with_torn_segments_nothing_that_reached_the_ring_is_lost
         if link.state == "connected" { Err(link.state) } else { Ok(()) }
     });
     wait_until("the recorder has everything", || {
-        match (recorder.figure(&format!("black/{RING}.lag")), recorder.figure(&format!("black/{RING}.records"))) {
+        match (
+            recorder.figure(&format!("black/{RING}.lag")),
+            recorder.figure(&format!("black/{RING}.records")),
+        ) {
             (Ok(0), Ok(1..)) => Ok(()),
             other => Err(format!("{other:?}")),
         }
@@ -310,7 +320,8 @@ fn at_a_full_disk_fepd_goes_on_and_every_refused_frame_is_counted_and_recorded_w
     command.arg(program("fep-recorder"));
     let recorder = Recorder::start_by(command, &settings, &rings);
     let lost = wait_until("the disk is full and frames are refused", || {
-        let (full, lost) = (recorder.figure(&format!("black/{RING}.full"))?, recorder.figure("lost_records")?);
+        let (full, lost) =
+            (recorder.figure(&format!("black/{RING}.full"))?, recorder.figure("lost_records")?);
         if full == 1 && lost > 2000 { Ok(lost) } else { Err(format!("full {full}, lost {lost}")) }
     });
     let outside = small.see(&archive);

@@ -171,7 +171,9 @@ fn raw(directory: &Path, seconds: f64) -> Result<f64, String> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = directory.join("raw");
     let said = |error: std::io::Error| error.to_string();
-    let open = |flags| std::fs::File::options().create(true).write(true).truncate(false).custom_flags(flags).open(&path);
+    let open = |flags| {
+        std::fs::File::options().create(true).write(true).truncate(false).custom_flags(flags).open(&path)
+    };
     let file = Arc::new(open(libc::O_DIRECT).or_else(|_| open(0)).map_err(said)?);
     let (mut disk, _) = Disk::new(true);
     let (mut offset, mut written) = (0_u64, 0_u64);
