@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 
 use arbitrary::Arbitrary;
 use fep_bus::{Colour, Position, Tag};
-use fep_segments::{Chain, Piece, SegmentHeader, SegmentReader, SegmentWriter, Stream, recover, verify_source};
+use fep_segments::{
+    Chain, Piece, SegmentHeader, SegmentReader, SegmentWriter, Stream, recover, verify_source,
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

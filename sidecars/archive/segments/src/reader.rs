@@ -395,7 +395,10 @@ impl<S: ReadAt> SegmentReader<S> {
 
     /// The next piece in order; `None` at the end of what is there (call again after more was written, unless
     /// [`SegmentReader::is_sealed`]).
-    #[expect(clippy::should_implement_trait, reason = "no Iterator: a piece borrows from the reader")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a piece borrows from the reader, which no Iterator allows"
+    )]
     pub fn next(&mut self) -> Result<Option<Piece<'_>>, SegmentError> {
         Ok(match self.advance()? {
             None => None,
