@@ -61,10 +61,10 @@ fmt: cc
 clippy: cc
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
-# The whole-system tests start the real programs, so these are built first. Those tests pin threads and measure
-# ledgers of several processes on few cores: one test at a time within each program keeps them meaningful.
+# The whole-system tests start the real programs, so everything is built first: cargo builds the programs of every package
+# that has tests beside them.
 unit: cc tools
-	$(CARGO) build --workspace --bins
+	$(CARGO) test --workspace --no-run
 	$(CARGO) test --workspace
 
 # Memory-model checks of the ring: exhaustive interleavings (loom), and undefined behaviour (Miri, where nightly has it).
