@@ -68,7 +68,7 @@ pub struct RecorderConfig {
 impl Default for RecorderConfig {
     fn default() -> RecorderConfig {
         RecorderConfig {
-            record: vec!["*.frames".to_owned()],
+            record: vec!["*.frames".to_owned(), "*.packets".to_owned()],
             consumer: "recorder".to_owned(),
             segment_mib: 256,
             seal_after_s: 600,
