@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fep_ccsds::record::REPLAY_RING_PREFIX;
 use fep_kit::{ConfigErrors, Document};
 use serde::Deserialize;
 
@@ -87,9 +88,9 @@ impl Default for RecorderConfig {
 }
 
 impl RecorderConfig {
-    /// Whether a ring of this name is recorded.
+    /// Whether a ring of this name is recorded. What is played again is not: it is in the archive already.
     pub fn records(&self, ring: &str) -> bool {
-        self.record.iter().any(|pattern| matches(pattern, ring))
+        !ring.starts_with(REPLAY_RING_PREFIX) && self.record.iter().any(|pattern| matches(pattern, ring))
     }
 
     /// Longest time until a commit.
@@ -208,6 +209,14 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), chosen, "{pattern} {name}");
         }
+    }
+
+    // REQ: FEP-REPLAY-008
+    #[test]
+    fn what_is_played_again_is_never_recorded_again() {
+        let config = RecorderConfig { record: vec!["*".to_owned()], ..RecorderConfig::default() };
+        assert!(config.records("pass.frames"));
+        assert!(!config.records("replay.pass.frames"));
     }
 
     // REQ: FEP-REC-010
