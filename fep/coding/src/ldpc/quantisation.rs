@@ -5,8 +5,6 @@ use super::{Ar4jaRate, LdpcSpec};
 
 /// What the decoder believes of a bit that it knows.
 const CERTAIN: i8 = 127;
-/// Largest belief that the channel alone gives.
-const CHANNEL_MAX: i16 = 127;
 
 /// The mean magnitude that the symbols of a block are brought to: large enough for fine steps, small enough that beliefs
 /// have room to grow to 127. Measured, with [`Correction::of_degree`].
@@ -21,6 +19,9 @@ const fn mean_magnitude(spec: LdpcSpec) -> u32 {
 /// The largest message. A bit takes part in four checks (six, where nothing is received), so that taking its messages
 /// back one after the other from a saturated belief does not turn its sign.
 pub(super) const MESSAGE_MAX: u8 = 31;
+/// Largest belief that the channel alone gives: less than one message. Half of the parity that AR4JA sends takes part in
+/// one check only, and a wrong symbol that outweighs that check stays wrong however many iterations follow.
+const CHANNEL_MAX: i16 = MESSAGE_MAX as i16 - 1;
 
 /// By how much the least magnitude overstates what a check knows.
 ///

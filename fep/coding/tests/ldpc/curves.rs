@@ -5,24 +5,29 @@ use fep_coding::ldpc::{LdpcDecoder, LdpcSpec};
 use crate::channel::{Noise, bit, codeword, quantised, received, sigma};
 use crate::reference::SumProduct;
 
+/// Whether trial number `trial` at `eb_n0_db` comes out as it was sent.
+fn decodes(decoder: &mut LdpcDecoder, trial: u64, eb_n0_db: f64) -> bool {
+    let spec = decoder.spec();
+    let information = Noise(trial).octets(spec.information_len());
+    let spread = sigma(spec, eb_n0_db) as f32;
+    let received = received(&codeword(spec, &information), spread, &mut Noise(1_000_000 + trial));
+    let mut decoded = vec![0; information.len()];
+    decoder.decode(&quantised(&received, 32.0), &mut decoded).converged && decoded == information
+}
+
 /// Blocks of `trials` that were not decoded to what was sent: by us at `eb_n0_db` + 0.1 dB, and by the reference at
 /// `eb_n0_db`.
 fn failures(spec: LdpcSpec, reference: &SumProduct, trials: usize, eb_n0_db: f64) -> (usize, usize) {
     let mut decoder = LdpcDecoder::new(spec, 100);
     let (mut ours, mut theirs) = (0, 0);
     for trial in 0..trials as u64 {
-        let information = Noise(trial).octets(spec.information_len());
-        let sent = codeword(spec, &information);
-        let noise = || Noise(1_000_000 + trial);
-        let better = received(&sent, sigma(spec, eb_n0_db + 0.1) as f32, &mut noise());
-        let mut decoded = vec![0; information.len()];
-        let verdict = decoder.decode(&quantised(&better, 32.0), &mut decoded);
-        ours += usize::from(!verdict.converged || decoded != information);
+        ours += usize::from(!decodes(&mut decoder, trial, eb_n0_db + 0.1));
 
+        let sent = codeword(spec, &Noise(trial).octets(spec.information_len()));
         let spread = sigma(spec, eb_n0_db) as f32;
-        let word = reference.decode(&received(&sent, spread, &mut noise()), spread, 100);
+        let received = received(&sent, spread, &mut Noise(1_000_000 + trial));
         let right = |word: Vec<u8>| (0..spec.information_bits()).all(|i| word[i] == bit(&sent, i));
-        theirs += usize::from(!word.is_some_and(right));
+        theirs += usize::from(!reference.decode(&received, spread, 100).is_some_and(right));
     }
     (ours, theirs)
 }
@@ -79,4 +84,27 @@ within_a_tenth_of_a_decibel! {
         16384, "2/3", [(1.4, 12), (1.45, 12), (1.5, 12)];
     rate_4_5_of_16384_bits_is_within_a_tenth_of_a_decibel_of_sum_product:
         16384, "4/5", [(2.3, 12), (2.35, 12), (2.4, 12)];
+}
+
+// REQ: FEP-LDPC-013
+#[test]
+fn no_code_has_an_error_floor_a_few_tenths_of_a_decibel_above_its_waterfall() {
+    for (k, rate, eb_n0_db, trials) in [
+        (7136, "7/8", 4.0, 300),
+        (1024, "1/2", 2.2, 1000),
+        (1024, "2/3", 3.0, 1000),
+        (1024, "4/5", 4.0, 1000),
+        (4096, "1/2", 1.4, 400),
+        (4096, "2/3", 2.2, 400),
+        (4096, "4/5", 3.1, 400),
+        (16384, "1/2", 1.1, 100),
+        (16384, "2/3", 1.9, 100),
+        (16384, "4/5", 2.8, 100),
+    ] {
+        let spec = LdpcSpec::new(k, rate).expect("a code");
+        let mut decoder = LdpcDecoder::new(spec, 50);
+        let failures = (0..trials).filter(|trial| !decodes(&mut decoder, *trial, eb_n0_db)).count();
+        println!("{spec} at {eb_n0_db} dB: {failures} of {trials}");
+        assert!(failures <= 1, "{spec} at {eb_n0_db} dB: {failures} of {trials} blocks fail");
+    }
 }

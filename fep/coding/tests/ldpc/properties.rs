@@ -125,6 +125,28 @@ fn a_tenth_of_the_symbols_erased_is_recovered_and_not_counted_as_corrected() {
     }
 }
 
+// REQ: FEP-LDPC-012
+#[test]
+fn a_single_symbol_is_corrected_wherever_it_lies_and_however_strongly_it_is_wrong() {
+    for spec in LdpcSpec::all() {
+        let sent = codeword(spec, &Noise(5).octets(spec.information_len()));
+        let right = symbols(&sent, 20);
+        let mut decoder = LdpcDecoder::new(spec, 20);
+        // C2's two fill bits behind the code say nothing.
+        for place in (0..spec.codeword_bits() - 2).step_by(spec.codeword_bits() / 61) {
+            let mut symbols = right.clone();
+            symbols[place] = -127 * right[place].signum();
+            let mut decoded = vec![0; spec.information_len()];
+            let verdict = decoder.decode(&symbols, &mut decoded);
+            assert!(
+                verdict.converged && verdict.symbols_corrected == 1,
+                "{spec}, symbol {place}: {verdict:?}"
+            );
+            assert!(decoded == sent[..spec.information_len()], "{spec}, symbol {place}");
+        }
+    }
+}
+
 // REQ: FEP-LDPC-003
 #[test]
 fn the_two_fill_bits_of_c2_may_be_anything() {
