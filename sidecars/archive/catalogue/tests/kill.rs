@@ -63,8 +63,9 @@ async fn an_ingest_killed_at_any_moment_ends_as_if_it_had_been_left_alone(rounds
     let whole = started.elapsed();
     let expected = state(undisturbed.path()).await;
 
-    let mut kills = 0;
-    for round in 0..rounds {
+    // How many rounds it takes depends on the machine: a quick one is done before the moment has come.
+    let (mut kills, mut round) = (0, 0);
+    while round < rounds || (kills < rounds && round < 20 * rounds) {
         let directory = tempfile::tempdir().unwrap();
         copy(original.path(), directory.path());
         for turn in 0.. {
@@ -95,6 +96,7 @@ async fn an_ingest_killed_at_any_moment_ends_as_if_it_had_been_left_alone(rounds
             kills += 1;
         }
         assert_eq!(state(directory.path()).await, expected, "round {round}");
+        round += 1;
     }
     assert!(kills >= rounds, "{kills} kills in {rounds} rounds test nothing");
 }
