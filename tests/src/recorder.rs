@@ -23,7 +23,7 @@ impl Recorder {
     pub fn configure(directory: &Path, rings: &Path, segments: &Path, keys: &str) -> PathBuf {
         let text = format!(
             "[archive]\nrings = {rings:?}\nsegments = {segments:?}\nlog = \"warn\"\n\n\
-             [recorder]\nscan_interval_ms = 20\nroot_key = {:?}\n{keys}",
+             [recorder]\nrecord = [\"*.frames\"]\nscan_interval_ms = 20\nroot_key = {:?}\n{keys}",
             directory.join("root.key")
         );
         let path = directory.join("archive.toml");
