@@ -121,7 +121,8 @@ fn a_producer_killed_at_any_moment_continues_its_sequence(rounds: u32) {
         let mut victim = start("producer", dir.path());
         let end = Instant::now() + moments.next();
         while Instant::now() < end {
-            consume(&mut consumer, &mut found, &mut expected);
+            let poll = consume(&mut consumer, &mut found, &mut expected);
+            restarts += u32::from(matches!(poll, Poll::Restarted { .. }));
         }
         kill(&mut victim);
         loop {
