@@ -14,6 +14,9 @@ impl From<UnitName> for Unit {
     }
 }
 
+/// By then what was received is in the index or the open tail.
+const SETTLED_AFTER_NS: i64 = 2_000_000_000;
+
 /// The retrieval that is asked for.
 pub(crate) fn retrieval(
     unit: UnitName,
@@ -46,8 +49,12 @@ pub(crate) fn retrieval(
         }
     }
     if let Some(last) = &selection.last {
-        let from = fepd::clock::tai_now_ns().saturating_sub(duration_ns(last)?);
-        pairs.push(("from", time_text(from)));
+        let (now, last) = (fepd::clock::tai_now_ns(), duration_ns(last)?);
+        pairs.push(("from", time_text(now.saturating_sub(last))));
+        if selection.to.is_none() && last > SETTLED_AFTER_NS {
+            // An end, so that the answer stays what it is while it is fetched.
+            pairs.push(("to", time_text(now.saturating_sub(SETTLED_AFTER_NS))));
+        }
     }
     if selection.every_copy {
         pairs.push(("merged", "no".to_owned()));
