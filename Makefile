@@ -2,6 +2,7 @@
 # than Debian 12 (or a like system) with rustup.
 #
 #   make run     build, start the whole system with simulated stations, show it live
+#   make sql     the archive service again, with SQL over what it holds
 #   make test    everything that must hold: format, lints, tests, models, licences
 #   make bench   ours, the peer's and the ratio, case by case
 #   make fuzz    every fuzz target for FUZZ_SECONDS (default 600) each
@@ -17,7 +18,7 @@ NIGHTLY ?= nightly
 FUZZ_SECONDS ?= 600
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help run build test fmt clippy unit models bench fuzz book deny cc tools
+.PHONY: help run build test fmt clippy unit models bench fuzz book deny cc tools sql
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,9 +47,15 @@ tools:
 		echo "installing Yamcs into $(TOOLS)/venv"; \
 		$(TOOLS)/venv/bin/pip install -q --disable-pip-version-check --no-deps fprime-yamcs-bundle==5.12.8.0; }
 
+# DataFusion, which only SQL over the archive needs, takes longer to compile than all the rest: `make sql` builds it in.
 build: cc
 	@echo "building fepd, fepctl and the archive's processes (release)"
-	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-archive -p fep-feeds
+	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-feeds
+	$(CARGO) build --release -p fep-archive --no-default-features
+
+sql: cc
+	@echo "building the archive service with SQL (release): DataFusion takes a while"
+	$(CARGO) build --release -p fep-archive
 
 run: build
 	@echo "fetching the captures of real satellites (fixtures of the ccsds package)"
