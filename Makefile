@@ -86,7 +86,7 @@ models: cc
 test: fmt clippy unit models
 	@echo "all tests passed"
 
-bench: build
+bench: build sql
 	@dpkg -s libfec-dev >/dev/null 2>&1 || { echo "installing libfec, the peer for Reed-Solomon"; $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy libfec-dev; } || echo "libfec is not to be had: those cases print ours alone"
 	$(CARGO) build --release -p fep-benches --bins
 	$(CARGO) run --release -p fep-benches --bin versus

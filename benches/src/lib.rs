@@ -4,6 +4,7 @@
 
 pub mod cases;
 pub mod peers;
+pub mod processes;
 pub mod timing;
 
 /// One benchmark: what it is called and how to run it.

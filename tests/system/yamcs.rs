@@ -20,7 +20,12 @@ use fep_sim::{DEFAULT_SIMULATION, Simulation, SourceSpec, Station, StationSpec, 
 use fep_tests::{Daemon, RunDirectory, Sidecar, request, tcp_link, wait_until};
 use sha2::{Digest, Sha256};
 
+/// Frames of the run in windows.
 const FRAMES: u64 = 800;
+
+/// Frames of the run in which nobody waits for Yamcs, and their pace: that of docs/yamcs.md.
+const UNATTENDED_FRAMES: u64 = 6000;
+const UNATTENDED_BPS: u64 = 20_000_000;
 
 /// Frames sent before Yamcs must have taken all so far: its socket buffer holds some ninety, and a busy machine may keep it
 /// from reading for any time. The test disables the feed until it has caught up, which must cost no frame and send none twice.
@@ -188,17 +193,17 @@ fn exported(mut octets: &[u8]) -> Packets {
     packets
 }
 
-/// cso-1 over a clear channel at 4 Mbit/s.
-fn station() -> StationSpec {
+/// cso-1 over a clear channel.
+fn station(frames: u64, rate_bps: u64) -> StationSpec {
     let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
     let mut spec =
         simulation.station.into_iter().find(|spec| spec.name == "cso-1").expect("a built-in station");
     spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
-    spec.rate_bps = Some(4_000_000);
+    spec.rate_bps = Some(rate_bps);
     spec.unconnected = Unconnected::Hold;
     spec.channel = fep_sim::ChannelSpec::default();
     let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("cso-1 is a spacecraft") };
-    downlink.frames = Some(FRAMES);
+    downlink.frames = Some(frames);
     spec
 }
 
@@ -270,38 +275,85 @@ fn free_udp() -> SocketAddr {
     UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
 }
 
+/// Datagrams that the kernel threw away because Yamcs's socket was full.
+fn dropped(yamcs: SocketAddr) -> u64 {
+    let port = format!(":{:04X}", yamcs.port());
+    let sockets = ["/proc/net/udp", "/proc/net/udp6"].map(std::fs::read_to_string);
+    let drops = sockets.into_iter().flatten().flat_map(|table| {
+        let of_port =
+            |line: &&str| line.split_whitespace().nth(1).is_some_and(|local| local.ends_with(&port));
+        let lines: Vec<u64> = table
+            .lines()
+            .filter(of_port)
+            .map(|line| line.split_whitespace().last().and_then(|drops| drops.parse().ok()).expect("drops"))
+            .collect();
+        lines
+    });
+    drops.reduce(|one, other| one + other).expect("Yamcs's socket is there")
+}
+
+/// One run of the whole way into a running Yamcs.
+struct Run {
+    _disk: tempfile::TempDir,
+    directory: RunDirectory,
+    feeds: Sidecar,
+    link: String,
+    _station: Station,
+}
+
+impl Run {
+    fn start(frames: u64, rate_bps: u64, pace_bps: u64, to: SocketAddr) -> Run {
+        let disk = tempfile::tempdir().expect("a directory");
+        let directory = RunDirectory::new();
+        let archive = disk.path().join("archive.toml");
+        let text = format!(
+            "[archive]\nrings = {:?}\nsegments = {:?}\nlog = \"warn\"\n\n[feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\n\n\
+             [feeds.yamcs]\nsources = [\"cso-1.frames\"]\nsession = \"TEST\"\nform = \"raw\"\nstart = \"oldest\"\n\
+             transport = {{ kind = \"udp\", to = \"{to}\", pace_bps = {pace_bps} }}\n\
+             filter = {{ spacecraft = [673], vcs = [0, 1, 2, 7] }}\n",
+            directory.rings(),
+            disk.path().join("segments"),
+            disk.path().join("cursors"),
+            directory.path().join("feeds.sock").display(),
+        );
+        std::fs::write(&archive, text).expect("the directory is writable");
+        let feeds = Sidecar::start("fep-feeds", &archive);
+        let station = Station::start(&station(frames, rate_bps)).expect("it starts");
+        let link = tcp_link("cso-1", "cso/cso-1", station.address().expect("it listens"));
+        Run { _disk: disk, directory, feeds, link, _station: station }
+    }
+
+    /// Until the feed has sent everything, watched by `drive`. Returns what was sent, and the packets of our own ring.
+    fn through(&self, drive: impl FnOnce() -> Counts) -> (Counts, Packets, BTreeMap<String, u64>) {
+        let config = self.directory.configure(&self.link);
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let daemon = Daemon::start(&self.directory, &config);
+            let follower = scope.spawn(|| follow_packets(&self.directory, &stop));
+            let sent = drive();
+            assert!(daemon.stop().success());
+            stop.store(true, Ordering::Relaxed);
+            let (packets, channels) = follower.join().expect("the follower ends");
+            (sent, packets, channels)
+        })
+    }
+
+    /// What the feed did for its only client.
+    fn counts(&self) -> Result<Counts, String> {
+        let status = request(&self.directory.path().join("feeds.sock"), "GET", "/feeds/yamcs")?;
+        let status: FeedStatus = serde_json::from_str(&status).map_err(|error| error.to_string())?;
+        status.clients.first().map(|client| client.counts.clone()).ok_or_else(|| "no client yet".to_owned())
+    }
+}
+
 // REQ: FEP-FEED-013
 #[test]
 fn yamcs_counts_the_frames_that_the_feed_sent_and_holds_the_packets_of_our_ring_octet_for_octet() {
     let disk = tempfile::tempdir().expect("a directory");
     let (http, frames) = (free_tcp(), free_udp());
     let yamcs = Yamcs::start(&disk.path().join("yamcs"), http, frames);
-    let directory = RunDirectory::new();
-    let archive = disk.path().join("archive.toml");
-    let text = format!(
-        "[archive]\nrings = {:?}\nsegments = {:?}\nlog = \"warn\"\n\n[feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\n\n\
-         [feeds.yamcs]\nsources = [\"cso-1.frames\"]\nsession = \"TEST\"\nform = \"raw\"\nstart = \"oldest\"\n\
-         transport = {{ kind = \"udp\", to = \"{frames}\", pace_bps = 1_000_000 }}\n\
-         filter = {{ spacecraft = [673], vcs = [0, 1, 2, 7] }}\n",
-        directory.rings(),
-        disk.path().join("segments"),
-        disk.path().join("cursors"),
-        directory.path().join("feeds.sock").display(),
-    );
-    std::fs::write(&archive, text).expect("the directory is writable");
-    let feeds = Sidecar::start("fep-feeds", &archive);
-    let station = Station::start(&station()).expect("it starts");
-    let link = tcp_link("cso-1", "cso/cso-1", station.address().expect("it listens"));
-    let config = directory.configure(&link);
-    let stop = AtomicBool::new(false);
-    let (sent, (packets, channels)) = std::thread::scope(|scope| {
-        let daemon = Daemon::start(&directory, &config);
-        let follower = scope.spawn(|| follow_packets(&directory, &stop));
-        let sent = drive(&directory, &yamcs);
-        assert!(daemon.stop().success());
-        stop.store(true, Ordering::Relaxed);
-        (sent, follower.join().expect("the follower ends"))
-    });
+    let run = Run::start(FRAMES, 4_000_000, 1_000_000, frames);
+    let (sent, packets, channels) = run.through(|| drive(&run.directory, &yamcs));
     assert_eq!(
         (sent.sent, sent.repeated),
         (FRAMES, 0),
@@ -329,5 +381,31 @@ fn yamcs_counts_the_frames_that_the_feed_sent_and_holds_the_packets_of_our_ring_
     assert_eq!(lengths(&archived), lengths(&packets), "packets of each APID");
     assert!(archived == packets, "the same packets octet for octet");
     println!("{:?}", lengths(&archived));
-    assert!(feeds.stop().success());
+    assert!(run.feeds.stop().success());
+    unattended(&yamcs, frames, counted.0);
+}
+
+/// The same Yamcs, with nobody who waits for it: what was sent is what it counted and what its own socket had no room for,
+/// to the frame.
+fn unattended(yamcs: &Yamcs, frames: SocketAddr, before: u64) {
+    let dropped_before = dropped(frames);
+    let run = Run::start(UNATTENDED_FRAMES, UNATTENDED_BPS, UNATTENDED_BPS, frames);
+    let (sent, ..) = run.through(|| {
+        wait_until("the feed has sent every frame", || {
+            let counts = run.counts()?;
+            if counts.followed == UNATTENDED_FRAMES { Ok(counts) } else { Err(format!("{counts:?}")) }
+        })
+    });
+    assert_eq!((sent.sent, sent.repeated), (UNATTENDED_FRAMES, 0));
+    let (taken, invalid, drops) = wait_until("every frame is counted by Yamcs or by its socket", || {
+        let (drops, (valid, invalid, _)) = (dropped(frames) - dropped_before, yamcs.counts()?);
+        let taken = valid + invalid - before;
+        let account = (taken, invalid, drops);
+        if taken + drops >= UNATTENDED_FRAMES { Ok(account) } else { Err(format!("{account:?}")) }
+    });
+    println!(
+        "unattended at {UNATTENDED_BPS} bit/s: {taken} taken, {invalid} invalid, {drops} dropped by the socket"
+    );
+    assert_eq!((taken + drops, invalid), (UNATTENDED_FRAMES, 0));
+    assert!(run.feeds.stop().success());
 }

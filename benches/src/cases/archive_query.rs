@@ -1,18 +1,14 @@
-//! Asking the archive: the first octets of one pass out of a catalogue of a terabyte, and SQL over 10^8 rows beside DuckDB
-//! on the same files.
+//! Asking the real archive service, in a process of its own, over its Unix socket: the first octets of one pass out of a
+//! catalogue of a terabyte, and SQL over 10^8 rows beside DuckDB on the same files.
 //!
 //! The terabyte is synthetic: four thousand segments are in the catalogue, and those of the pass that is asked for are
 //! really there, recorded and indexed as any. The 10^8 rows are a hundred copies of an index of a million.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use fep_archive::answer::deliver;
-use fep_archive::config::SqlConfig;
-use fep_archive::retrieval::{Archive, Plan};
-use fep_archive::sql::Engine;
-use fep_archive_query::{Retrieval, Unit};
 use fep_bus::{Colour, Position, Tag};
 use fep_catalogue::{
     Catalogue, Channel, Ingest, IngestConfig, Presence, PresenceCounts, Run, Segment, SegmentFilter, Store,
@@ -22,6 +18,7 @@ use fep_ccsds::Gvcid;
 use fep_ccsds::record::{FrameFlags, FrameRecord, KIND_FRAME};
 use fep_segments::{Chain, SegmentHeader, SegmentName, SegmentWriter, Stream};
 
+use crate::processes::{Archive, text};
 use crate::{Case, Measured};
 
 const FRAME_LEN: usize = 1115;
@@ -114,17 +111,21 @@ fn recorder(root: &Path) -> Recorder {
     }
 }
 
-/// Takes in what is recorded below `root`.
-async fn taken_in(root: &Path) -> Result<Archive, Fault> {
-    let segments = root.join("segments");
-    std::fs::create_dir_all(root.join("store"))?;
-    let catalogue = Catalogue::open(&format!("sqlite://{}/catalogue.sqlite3", root.display())).await?;
-    let store = Store::open(&StoreConfig::directory(&root.join("store")))?;
-    let config =
-        IngestConfig { archive: segments.clone(), bus: None, tail: false, packets: Default::default() };
-    let mut ingest = Ingest::open(config, catalogue.clone(), store.clone()).await?;
+/// Takes in what is recorded below `root`, where an [`Archive`] will find it; the first segment.
+async fn taken_in(root: &Path) -> Result<(Catalogue, Segment), Fault> {
+    std::fs::create_dir_all(Archive::store(root))?;
+    let catalogue = Catalogue::open(&Archive::database(root)).await?;
+    let store = Store::open(&StoreConfig::directory(&Archive::store(root)))?;
+    let config = IngestConfig {
+        archive: Archive::segments(root),
+        bus: None,
+        tail: false,
+        packets: Default::default(),
+    };
+    let mut ingest = Ingest::open(config, catalogue.clone(), store).await?;
     while !ingest.step().await?.is_idle() {}
-    Ok(Archive { segments, catalogue, store, tail: ingest.tail() })
+    let first = catalogue.segments(&SegmentFilter::default()).await?.into_iter().next();
+    Ok((catalogue, first.ok_or("nothing was taken in")?))
 }
 
 /// A segment as the catalogue would have it, `number` passes of a day before the one that is really there.
@@ -182,97 +183,106 @@ fn synthetic(of: &Segment, number: u64, index: Option<String>) -> (Segment, Summ
     (segment, summary)
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Fault> {
-    Ok(tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?)
-}
-
 fn first_octets(budget_s: f64) -> Result<Measured, Fault> {
-    let (directory, runtime) = (tempfile::tempdir()?, runtime()?);
+    let directory = tempfile::tempdir()?;
     let mut recorder = recorder(directory.path());
     let mut payload = vec![0xA5; FRAME_LEN];
     let interval_ns = 600 * SECOND_NS / PASS_FRAMES as i64;
     for _ in 0..3 {
         recorder.segment(PASS_FRAMES / 3, &mut payload, interval_ns)?;
     }
-    let archive = runtime.block_on(taken_in(directory.path()))?;
-    runtime.block_on(async {
-        let real = archive.catalogue.segments(&SegmentFilter::default()).await?;
-        let real = real.first().ok_or("nothing was taken in")?;
+    let filled = tokio::runtime::Runtime::new()?.block_on(async {
+        let (catalogue, real) = taken_in(directory.path()).await?;
+        let began = Instant::now();
         for number in 0..SEGMENTS {
-            let (segment, summary) = synthetic(real, number, None);
-            archive.catalogue.insert(&segment, &summary, START).await?;
+            let (segment, summary) = synthetic(&real, number, None);
+            catalogue.insert(&segment, &summary, START).await?;
         }
-        Ok::<(), Fault>(())
+        Ok::<_, Fault>(began.elapsed())
     })?;
+    let archive = Archive::start(directory.path(), "")?;
     let query = format!("from=tai:{START}&to=tai:{}&scid=162&vcid=3&format=frames", START + 600 * SECOND_NS);
     let (mut firsts, mut whole) = (Vec::new(), Duration::MAX);
     let (mut octets, until) = (0, Instant::now() + Duration::from_secs_f64(budget_s));
+    let mut buffer = vec![0; 256 << 10];
     while firsts.len() < 5 || Instant::now() < until {
-        let retrieval = Retrieval::parse(Unit::Frames, &query)?;
         let began = Instant::now();
-        let plan = runtime.block_on(Plan::make(&archive, retrieval))?;
-        let mut first = None;
-        let account = deliver(&plan, runtime.handle(), 0, u64::MAX, &mut |_| {
-            first.get_or_insert_with(|| began.elapsed());
-            true
-        })?;
-        firsts.push(first.unwrap_or_else(|| began.elapsed()).as_secs_f64() * 1e3);
-        (octets, whole) = (account.octets, whole.min(began.elapsed()));
+        let mut body = archive.get(&format!("/v1/frames?{query}"))?;
+        octets = body.read(&mut buffer)?;
+        firsts.push(began.elapsed().as_secs_f64() * 1e3);
+        loop {
+            match body.read(&mut buffer)? {
+                0 => break,
+                more => octets += more,
+            }
+        }
+        whole = whole.min(began.elapsed());
     }
     firsts.sort_by(f64::total_cmp);
     Ok(Measured {
         ours: firsts[firsts.len() / 2],
         peer: None,
         note: format!(
-            "median of {}, worst {:.1} ms; the first 256 KiB of {:.1} MB ({:.1} Gbit/s whole), one of {CHANNELS} channels, \
-             out of {} segments; page cache warm; no peer has frames to retrieve",
+            "median of {}, worst {:.1} ms; from connecting to the first of {:.1} MB ({:.1} Gbit/s whole), one of {CHANNELS} \
+             channels, out of {} segments (catalogued in {:.0} ms each); page cache warm; no peer has frames to retrieve",
             firsts.len(),
             firsts.last().copied().unwrap_or_default(),
             octets as f64 / 1e6,
             octets as f64 * 8e-9 / whole.as_secs_f64(),
-            SEGMENTS + 3
+            SEGMENTS + 3,
+            filled.as_secs_f64() * 1e3 / SEGMENTS as f64
         ),
     })
 }
 
 fn count_by_vc() -> Result<Measured, Fault> {
-    let (directory, runtime) = (tempfile::tempdir()?, runtime()?);
+    let directory = tempfile::tempdir()?;
     let mut recorder = recorder(directory.path());
     recorder.segment(INDEX_ROWS, &mut [0; 16], 1_000_000)?;
-    let archive = runtime.block_on(taken_in(directory.path()))?;
-    let pattern = runtime.block_on(async {
-        let real = archive.catalogue.segments(&SegmentFilter::default()).await?;
-        let real = real.first().ok_or("nothing was taken in")?;
+    let pattern = tokio::runtime::Runtime::new()?.block_on(async {
+        let (catalogue, real) = taken_in(directory.path()).await?;
         let index = real.frames_index.as_ref().ok_or("no index")?;
-        let place = |key: &str| directory.path().join("store").join(key);
+        let place = |key: &str| Archive::store(directory.path()).join(key);
         let (folder, _) = index.key.rsplit_once('/').ok_or("no folder")?;
         for number in 1..INDEX_COPIES {
             let key = format!("{folder}/copy-{number}.parquet");
             std::fs::copy(place(&index.key), place(&key))?;
-            let (segment, summary) = synthetic(real, number, Some(key));
-            archive.catalogue.insert(&segment, &summary, START).await?;
+            let (segment, summary) = synthetic(&real, number, Some(key));
+            catalogue.insert(&segment, &summary, START).await?;
         }
         Ok::<_, Fault>(place(folder).join("*.parquet"))
     })?;
-    let engine = Engine::new(archive, &SqlConfig { threads: THREADS, ..SqlConfig::default() }, false)?;
+    let archive = Archive::start(directory.path(), &format!("[sql]\nthreads = {THREADS}\n"))?;
+    let query = serde_json::json!({ "sql": SQL, "timeout_s": 30 }).to_string();
     let mut best = f64::MAX;
     for _ in 0..3 {
         let began = Instant::now();
-        let answer = runtime.block_on(engine.run(SQL, 1000, Duration::from_secs(60)))?;
+        let mut answer = Vec::new();
+        archive.post("/v1/sql", &query)?.read_to_end(&mut answer)?;
         best = best.min(began.elapsed().as_secs_f64());
-        let rows: usize = answer.batches.iter().map(|batch| batch.num_rows()).sum();
-        if rows != CHANNELS as usize {
-            return Err(format!("{rows} channels were counted, not {CHANNELS}").into());
-        }
+        counted(&answer)?;
     }
     let peer = duckdb(&pattern);
     let note = match &peer {
         Ok(_) => format!(
-            "best of 3, {THREADS} threads each, {INDEX_COPIES} files of {INDEX_ROWS} rows, planning included"
+            "best of 3, {THREADS} threads each, {INDEX_COPIES} files of {INDEX_ROWS} rows; ours from connecting to the answer, \
+             planning included"
         ),
         Err(why) => format!("duckdb did not run (make tools): {why}"),
     };
     Ok(Measured { ours: best, peer: peer.ok(), note })
+}
+
+/// Whether the answer counts every row once.
+fn counted(answer: &[u8]) -> Result<(), Fault> {
+    let answer: serde_json::Value = serde_json::from_slice(answer)?;
+    let rows = answer["rows"].as_array().ok_or_else(|| text(&answer))?;
+    let counts: Option<Vec<u64>> = rows.iter().map(|row| row["n"].as_u64()).collect();
+    let counts = counts.ok_or_else(|| text(&answer))?;
+    if counts.len() != CHANNELS as usize || counts.iter().sum::<u64>() != INDEX_ROWS * INDEX_COPIES {
+        return Err(format!("not every row was counted once: {counts:?}").into());
+    }
+    Ok(())
 }
 
 /// The same count by DuckDB, a program of its own, on the same files: seconds, best of three.

@@ -4,26 +4,21 @@
 //! The link's thread has the last core of this machine to itself; this process sends (and reads) on the others. No
 //! peer installs that does the same work: the figure stands alone, and the note says what was lost.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Consumer, Poll, Resume};
 use fepd::api::{Ledgers, Status};
 use fepd::realtime;
 use hdrhistogram::Histogram;
-use serde_json::Value;
 
 use super::chain::{MADE_FRAMES, made};
+use crate::processes::{Daemon, PATIENCE, RING, text, wait_for};
 use crate::{Case, Measured};
 
-const CADU: usize = 1279;
+pub(crate) const CADU: usize = 1279;
 const LATENCY_BPS: f64 = 200e6;
-/// How long anything of the daemon is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// `tcp/ring` and `latency/200mbit`.
 pub fn cases() -> Vec<Case> {
@@ -115,14 +110,13 @@ pub fn flow(seconds: f64, tell: &mut dyn FnMut(&str)) -> Result<Flow, String> {
         }
     }
     let sent = passes * MADE_FRAMES as u64;
-    let (ledgers, elapsed) = daemon.wait_for("the last frame", || {
+    let (ledgers, elapsed) = wait_for("the last frame", || {
         let ledgers: Ledgers = daemon.get("/ledgers").ok()?;
         (ledgers.links.first()?.ledger.counts.received >= sent).then(|| (ledgers, start.elapsed()))
     })?;
     let status: Status = daemon.get("/status")?;
     let counts = ledgers.links.first().ok_or("no link")?.ledger.counts;
-    let published =
-        status.rings.iter().find(|ring| ring.name == "bench.frames").map_or(0, |ring| ring.head_seq - 1);
+    let published = status.rings.iter().find(|ring| ring.name == RING).map_or(0, |ring| ring.head_seq - 1);
     Ok(Flow {
         seconds: elapsed.as_secs_f64(),
         sent,
@@ -142,9 +136,7 @@ fn latency(budget_s: f64) -> Result<Measured, String> {
     let daemon = Daemon::start(&listener, "busy")?;
     let (mut connection, _) = listener.accept().map_err(text)?;
     connection.set_nodelay(true).map_err(text)?;
-    let mut consumer =
-        Consumer::attach(&daemon.dir.path().join("bus"), "bench.frames", "bench", Resume::Oldest)
-            .map_err(text)?;
+    let mut consumer = Consumer::attach(&daemon.rings(), RING, "bench", Resume::Oldest).map_err(text)?;
     let frames_s = LATENCY_BPS / (8.0 * CADU as f64);
     let histogram = std::thread::scope(|scope| {
         let measure = scope.spawn(|| {
@@ -216,91 +208,4 @@ fn measure_latency(
         }
     }
     Ok(histogram)
-}
-
-fn text(error: impl std::fmt::Display) -> String {
-    error.to_string()
-}
-
-/// A daemon with one link and a run directory of its own; killed when dropped.
-struct Daemon {
-    dir: tempfile::TempDir,
-    child: Child,
-}
-
-impl Daemon {
-    fn start(station: &TcpListener, wait: &str) -> Result<Daemon, String> {
-        let dir = tempfile::Builder::new().prefix("fep-bench").tempdir_in("/dev/shm").map_err(text)?;
-        let core = realtime::allowed_cores().last().copied().unwrap_or(0);
-        let config = format!(
-            "[daemon]\nlog = \"error\"\n[rings]\nframes_data_mib = 128\n\
-             [links.bench]\nchannel = \"cso/cso-2-payload\"\ncore = {core}\nwait = \"{wait}\"\nsession = \"TEST\"\n\
-             transport = {{ kind = \"tcp_client\", address = \"{}\" }}\n",
-            station.local_addr().map_err(text)?
-        );
-        let file = dir.path().join("fepd.toml");
-        std::fs::write(&file, config).map_err(text)?;
-        let child = Command::new(program()?)
-            .arg("--config")
-            .arg(&file)
-            .arg("--run-dir")
-            .arg(dir.path())
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(text)?;
-        let daemon = Daemon { dir, child };
-        daemon.wait_for("the control socket", || daemon.get::<Status>("/status").ok())?;
-        Ok(daemon)
-    }
-
-    fn wait_for<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T, String> {
-        let start = Instant::now();
-        loop {
-            if let Some(found) = look() {
-                return Ok(found);
-            }
-            if start.elapsed() > PATIENCE {
-                return Err(format!("waited {} s for {what}", PATIENCE.as_secs()));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, String> {
-        let mut stream = UnixStream::connect(self.dir.path().join("control.sock")).map_err(text)?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: fepd\r\nConnection: close\r\n\r\n").map_err(text)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(text)?;
-        let (_, body) = answer.split_once("\r\n\r\n").ok_or("no answer")?;
-        let value: Value = serde_json::from_str(body).map_err(text)?;
-        serde_json::from_value(value).map_err(text)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// The daemon beside this program; built now if it is not there (`make bench` builds it first).
-fn program() -> Result<PathBuf, String> {
-    let own = std::env::current_exe().map_err(text)?;
-    let path = own.with_file_name("fepd");
-    if !path.exists() {
-        let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--quiet", "-p", "fepd", "--bin", "fepd"]);
-        if own.parent().is_some_and(|dir| dir.ends_with("release")) {
-            cargo.arg("--release");
-        }
-        cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))).stdin(Stdio::null());
-        // Whether it could be built shows in what is there afterwards.
-        let _ = cargo.status();
-    }
-    if path.exists() {
-        Ok(path)
-    } else {
-        Err(format!("{} is not there: cargo build --release -p fepd", path.display()))
-    }
 }

@@ -1,9 +1,12 @@
-//! The recorder beside a writer of a ring: what reaches the disk, what is lost, how long a record takes until it is
-//! durable. Peer: the raw sequential write speed of the same disk, by the same queue, measured in the same run.
+//! The recorder beside a writer of a ring, and beside the real daemon: what reaches the disk, what is lost, how long a
+//! record takes until it is durable. Peer: the raw sequential write speed of the same disk, by the same queue, measured
+//! in the same run.
 //!
 //! Segments are written below `FEP_BENCH_DISK` (the system's directory for temporary files if not set), rings to the
 //! memory file system.
 
+use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,17 +15,20 @@ use std::time::{Duration, Instant};
 use fep_bus::{Colour, Producer, RingSpec, Tag};
 use fep_recorder::{BlockBuffer, Disk, StreamOptions, StreamRecorder};
 use fep_segments::{Stream, clock::tai_now_ns};
+use fepd::api::Ledgers;
 
+use super::chain::{MADE_FRAMES, made};
+use super::engine::CADU;
+use crate::processes::{Daemon, RING, Recorder, text, wait_for};
 use crate::{Case, Measured};
 
 /// The issue's rate and frame.
 const RATE_BPS: f64 = 2e9;
 const FRAME: usize = 1115;
-const RING: &str = "bench.frames";
 /// Records published at a stretch between two looks at the clock.
 const BURST: u64 = 32;
 
-/// `recorder/2gbit` and `recorder/durable-latency/200mbit`.
+/// `recorder/2gbit`, `recorder/beside-fepd/2gbit` and `recorder/durable-latency/200mbit`.
 pub fn cases() -> Vec<Case> {
     let case = |name: &str, unit, run: fn(f64) -> Result<Measured, String>| Case {
         name: name.into(),
@@ -37,6 +43,9 @@ pub fn cases() -> Vec<Case> {
     };
     vec![
         case("recorder/2gbit", "Gbit/s", |budget_s| record(budget_s, RATE_BPS).map(|told| told.rate())),
+        case("recorder/beside-fepd/2gbit", "Gbit/s", |budget_s| {
+            beside_fepd(budget_s.clamp(1.0, 60.0), &mut |_| {}).map(|told| told.measured())
+        }),
         case("recorder/durable-latency/200mbit", "ms p99 (less is better)", |budget_s| {
             record(budget_s, 200e6).map(|told| told.latency())
         }),
@@ -73,16 +82,103 @@ impl Told {
     }
 }
 
+/// What became of frames that were sent to a station link of the real daemon, with the real recorder beside it.
+pub struct Recorded {
+    /// From the first octet sent until the last frame was on disk.
+    pub seconds: f64,
+    /// Frames sent.
+    pub sent: u64,
+    /// Frames that the daemon received.
+    pub received: u64,
+    /// Records on disk, as the recorder says.
+    pub records: u64,
+    /// Records lost, as the recorder says.
+    pub lost: u64,
+    /// From published until on disk, the worst but one in a hundred.
+    pub durable_p99_ms: f64,
+    /// What the disk takes, written to without anything else.
+    pub raw_gigabits_per_s: f64,
+}
+
+impl Recorded {
+    /// Whether every frame sent is on disk.
+    pub fn is_lossless(&self) -> bool {
+        self.sent == self.received && self.sent == self.records && self.lost == 0
+    }
+
+    /// The figures in words.
+    pub fn note(&self) -> String {
+        let Recorded { seconds, sent, received, records, lost, durable_p99_ms, raw_gigabits_per_s } = self;
+        format!(
+            "{sent} frames sent in {seconds:.1} s, {received} received, {records} on disk, {lost} lost and counted{}; durable \
+             after p99 {durable_p99_ms:.1} ms; raw disk {raw_gigabits_per_s:.2} Gbit/s",
+            if self.is_lossless() { "" } else { " (LOSS)" },
+        )
+    }
+
+    fn measured(&self) -> Measured {
+        let ours = 8.0 * self.records as f64 * FRAME as f64 / self.seconds / 1e9;
+        Measured { ours, peer: Some(self.raw_gigabits_per_s), note: self.note() }
+    }
+}
+
+/// Sends frames at 2 Gbit/s to `fepd` for `seconds` while `fep-recorder` records them; `tell` hears of every second.
+///
+/// # Errors
+/// A process does not start, does not answer or does not finish.
+pub fn beside_fepd(seconds: f64, tell: &mut dyn FnMut(&str)) -> Result<Recorded, String> {
+    let stream = made(0)?;
+    let disk = disk_directory()?;
+    let raw_gigabits_per_s = raw(disk.path(), 2.0)?;
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
+    let daemon = Daemon::start(&listener, "adaptive")?;
+    let recorder = Recorder::start(&daemon, disk.path())?;
+    let (mut connection, _) = listener.accept().map_err(text)?;
+    let burst = BURST as usize * CADU;
+    debug_assert_eq!(MADE_FRAMES as u64 % BURST, 0);
+    let started = Instant::now();
+    let (mut sent, mut told) = (0, 0);
+    for cadus in stream.bytes.chunks(burst).cycle() {
+        let due = Duration::from_secs_f64(sent as f64 * 8.0 * FRAME as f64 / RATE_BPS);
+        if let Some(early) = due.checked_sub(started.elapsed()) {
+            std::thread::sleep(early);
+        }
+        let elapsed = started.elapsed();
+        if elapsed.as_secs() > told {
+            told = elapsed.as_secs();
+            let (records, lost) = (recorder.figure("records"), recorder.figure("lost_records"));
+            tell(&format!(
+                "{told:>4} s  {sent} frames sent, {} on disk, {} lost",
+                records.unwrap_or(0),
+                lost.unwrap_or(0)
+            ));
+        }
+        if elapsed.as_secs_f64() >= seconds {
+            break;
+        }
+        connection.write_all(cadus).map_err(text)?;
+        sent += BURST;
+    }
+    let (records, lost) = wait_for("the last frame on disk", || {
+        let (records, lost) = (recorder.figure("records")?, recorder.figure("lost_records")?);
+        (records + lost >= sent).then_some((records, lost))
+    })?;
+    let seconds = started.elapsed().as_secs_f64();
+    let ledgers: Ledgers = daemon.get("/ledgers")?;
+    let received = ledgers.links.first().ok_or("no link")?.ledger.counts.received;
+    let stream = Stream::new(Colour::Black, RING);
+    let p99_us = recorder.figure(&format!("{stream}.p99_us")).ok_or("the recorder tells no latency")?;
+    let durable_p99_ms = p99_us as f64 / 1e3;
+    Ok(Recorded { seconds, sent, received, records, lost, durable_p99_ms, raw_gigabits_per_s })
+}
+
 fn disk_directory() -> Result<tempfile::TempDir, String> {
     let parent = std::env::var_os("FEP_BENCH_DISK").map_or_else(std::env::temp_dir, PathBuf::from);
-    tempfile::Builder::new().prefix("fep-bench-").tempdir_in(parent).map_err(|error| error.to_string())
+    tempfile::Builder::new().prefix("fep-bench-").tempdir_in(parent).map_err(text)
 }
 
 fn record(budget_s: f64, rate_bps: f64) -> Result<Told, String> {
-    let memory = tempfile::Builder::new()
-        .prefix("fep-bench-")
-        .tempdir_in("/dev/shm")
-        .map_err(|error| error.to_string())?;
+    let memory = tempfile::Builder::new().prefix("fep-bench-").tempdir_in("/dev/shm").map_err(text)?;
     let disk_directory = disk_directory()?;
     let raw_gigabits_per_s = raw(disk_directory.path(), budget_s.clamp(0.5, 3.0))?;
     let spec = RingSpec {
@@ -90,7 +186,7 @@ fn record(budget_s: f64, rate_bps: f64) -> Result<Told, String> {
         gates: vec!["recorder".to_owned()],
         ..RingSpec::new(RING, "ccsds.frame.v1")
     };
-    let mut producer = Producer::create_or_attach(memory.path(), &spec).map_err(|error| error.to_string())?;
+    let mut producer = Producer::create_or_attach(memory.path(), &spec).map_err(text)?;
     let options = StreamOptions {
         archive: disk_directory.path().join("segments"),
         rings: memory.path().to_owned(),
@@ -118,7 +214,7 @@ fn record(budget_s: f64, rate_bps: f64) -> Result<Told, String> {
         let now = tai_now_ns();
         for _ in 0..BURST {
             let tag = Tag { kind: 1, rx_tai_ns: now, pub_tai_ns: now, ..Tag::default() };
-            producer.publish(tag, &frame).map_err(|error| error.to_string())?;
+            producer.publish(tag, &frame).map_err(text)?;
             published += 1;
         }
         producer.housekeep(now);
@@ -144,14 +240,14 @@ fn record(budget_s: f64, rate_bps: f64) -> Result<Told, String> {
 fn run_recorder(options: StreamOptions, stop: &AtomicBool) -> Result<StreamRecorder, String> {
     let (mut disk, _) = Disk::new(true);
     let stream = Stream::new(Colour::Black, RING);
-    let mut recorder = StreamRecorder::open(options, stream, 0).map_err(|error| error.to_string())?;
+    let mut recorder = StreamRecorder::open(options, stream, 0).map_err(text)?;
     loop {
         let mut moved = false;
         while let Some(done) = disk.next_done() {
             recorder.done(done);
             moved = true;
         }
-        moved |= recorder.turn(Instant::now(), &mut disk, true).map_err(|error| error.to_string())?;
+        moved |= recorder.turn(Instant::now(), &mut disk, true).map_err(text)?;
         if moved {
             continue;
         }
@@ -170,11 +266,10 @@ fn run_recorder(options: StreamOptions, stop: &AtomicBool) -> Result<StreamRecor
 fn raw(directory: &Path, seconds: f64) -> Result<f64, String> {
     use std::os::unix::fs::OpenOptionsExt;
     let path = directory.join("raw");
-    let said = |error: std::io::Error| error.to_string();
     let open = |flags| {
         std::fs::File::options().create(true).write(true).truncate(false).custom_flags(flags).open(&path)
     };
-    let file = Arc::new(open(libc::O_DIRECT).or_else(|_| open(0)).map_err(said)?);
+    let file = Arc::new(open(libc::O_DIRECT).or_else(|_| open(0)).map_err(text)?);
     let (mut disk, _) = Disk::new(true);
     let (mut offset, mut written) = (0_u64, 0_u64);
     let mut spare: Vec<BlockBuffer> = (0..8).map(|_| BlockBuffer::new(1 << 20)).collect();
@@ -186,14 +281,14 @@ fn raw(directory: &Path, seconds: f64) -> Result<f64, String> {
         }
         disk.wait(Duration::from_millis(10));
         while let Some(done) = disk.next_done() {
-            done.result.map_err(said)?;
+            done.result.map_err(text)?;
             spare.extend(done.buffer);
             written += 1 << 20;
         }
     }
-    file.sync_data().map_err(said)?;
+    file.sync_data().map_err(text)?;
     let rate = 8.0 * written as f64 / started.elapsed().as_secs_f64() / 1e9;
     drop(disk);
-    std::fs::remove_file(&path).map_err(said)?;
+    std::fs::remove_file(&path).map_err(text)?;
     Ok(rate)
 }
