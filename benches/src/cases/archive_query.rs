@@ -128,16 +128,16 @@ async fn taken_in(root: &Path) -> Result<(Catalogue, Segment), Fault> {
     Ok((catalogue, first.ok_or("nothing was taken in")?))
 }
 
-/// A segment as the catalogue would have it, `number` passes of a day before the one that is really there.
+/// A segment as the catalogue would have it, of the `number`-th pass after the one that is really there.
 fn synthetic(of: &Segment, number: u64, index: Option<String>) -> (Segment, Summary) {
     let mut segment = of.clone();
-    segment.facts.series = 0;
+    segment.facts.series = of.facts.series + 1;
     segment.facts.base_pos = number << 28;
     segment.facts.first_seq = number * 240_000 + 1;
     segment.facts.end_seq = segment.facts.first_seq + of.facts.records;
     segment.facts.content_sha256[..8].copy_from_slice(&(number + 1).to_be_bytes());
-    let earlier = (number as i64 + 1) * 7200 * SECOND_NS;
-    let (first, last) = (START - earlier, START - earlier + 200 * SECOND_NS);
+    let first = START + (number as i64 + 1) * 7200 * SECOND_NS;
+    let last = first + 200 * SECOND_NS;
     (segment.first_rx_tai_ns, segment.last_rx_tai_ns) = (Some(first), Some(last));
     if let (Some(file), Some(key)) = (&mut segment.frames_index, index) {
         file.key = key;

@@ -4,13 +4,14 @@
 //! neighbours is derived again from what is there: the gaps between the last run of a channel before it and the first run
 //! after it. So any order of segments ends in the same rows.
 
+use futures::TryStreamExt;
 use sqlx::{Any, Transaction};
 
 use super::Catalogue;
 use super::gaps::CATALOGUE;
 use super::rows::{self, number};
 use crate::continuity::{Rates, Step, judge};
-use crate::model::{Break, Channel, Contact, GapState, Run, Segment};
+use crate::model::{Break, Channel, GapState, Run, Segment};
 use crate::{CONTACT_SILENCE_NS, Error, Summary, hex};
 
 /// What came of an insertion.
@@ -384,8 +385,9 @@ async fn same_contact(
     if to.saturating_sub(from) <= CONTACT_SILENCE_NS {
         return Ok(true);
     }
-    let found = sqlx::query(
-        "SELECT s.ring, s.colour, p.* FROM presences p JOIN segments s ON s.id = p.segment_id WHERE s.ring = $1 AND \
+    // Taken as they come, since the first silence ends the search: between two runs there may be years of presences.
+    let mut found = sqlx::query(
+        "SELECT p.first_rx, p.last_rx FROM presences p JOIN segments s ON s.id = p.segment_id WHERE s.ring = $1 AND \
          s.colour = $2 AND p.link = $3 AND p.session = $4 AND p.first_rx <= $5 AND p.last_rx >= $6 \
          ORDER BY p.first_rx",
     )
@@ -395,16 +397,13 @@ async fn same_contact(
     .bind(i64::from(before.channel.session))
     .bind(to)
     .bind(from)
-    .fetch_all(&mut **transaction)
-    .await
-    .map_err(Error::sql("looking for a silence"))?;
+    .fetch(&mut **transaction);
     let mut reached = from;
-    for row in &found {
-        let Contact { presence, .. } = rows::contact(row)?;
-        if presence.first_rx_tai_ns.saturating_sub(reached) > CONTACT_SILENCE_NS {
+    while let Some(row) = found.try_next().await.map_err(Error::sql("looking for a silence"))? {
+        if rows::int(&row, "first_rx")?.saturating_sub(reached) > CONTACT_SILENCE_NS {
             return Ok(false);
         }
-        reached = reached.max(presence.last_rx_tai_ns);
+        reached = reached.max(rows::int(&row, "last_rx")?);
     }
     Ok(to.saturating_sub(reached) <= CONTACT_SILENCE_NS)
 }
