@@ -69,6 +69,10 @@ macro_rules! lanes {
                 instruction!(adds_epu8(a, b))
             }
             #[inline(always)]
+            fn add_small(self, a: V, b: V) -> V {
+                instruction!(add_epi8(a, b))
+            }
+            #[inline(always)]
             fn sub(self, a: V, b: V) -> V {
                 instruction!(subs_epu8(a, b))
             }
