@@ -19,7 +19,6 @@ use crate::soft::SoftVerdict;
 /// The most iterations a decoder may be given.
 pub const ITERATIONS_MAX: u8 = 50;
 /// From so many codewords on, a batch takes less time than one after the other.
-#[cfg(target_arch = "x86_64")]
 const BATCH_MIN: usize = 6;
 
 /// When the work on a codeword ends before the last iteration.
@@ -98,16 +97,14 @@ impl Kernel {
         })
     }
 
-    /// How many of `waiting` codewords are decoded together next.
-    fn width(&self, waiting: usize) -> usize {
-        let together =
-            |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
+    /// The most codewords that are decoded together.
+    fn lanes(&self) -> usize {
         match self {
             Kernel::Scalar(_) => 1,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 { .. } => together(avx2::Vectors::N, BATCH_MIN),
+            Kernel::Avx2 { .. } => avx2::Vectors::N,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 { .. } => together(avx512::Vectors::N, BATCH_MIN),
+            Kernel::Avx512 { .. } => avx512::Vectors::N,
         }
     }
 }
@@ -181,7 +178,8 @@ impl TurboDecoder {
         );
         let mut next = 0;
         while next < count {
-            let width = self.kernel.width(count - next);
+            let waiting = count - next;
+            let width = if waiting < BATCH_MIN { 1 } else { waiting.min(self.kernel.lanes()) };
             let job = Job {
                 decoding: self.decoding,
                 symbols: &symbols[next * bits..][..width * bits],
