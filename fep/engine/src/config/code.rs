@@ -165,7 +165,7 @@ fn read_ldpc(section: &Section<'_>, found: &mut Diagnostics) -> Option<(LdpcSpec
     let (rate, place) = rate?;
     match LdpcSpec::new(k?, &rate) {
         // Of an AR4JA code and of C2 alike.
-        Ok(ldpc) => Some((ldpc, iterations_max.unwrap_or(LdpcCode::new(ldpc).iterations_max))),
+        Ok(ldpc) => Some((ldpc, iterations_max.unwrap_or(ldpc.iterations_default()))),
         Err(error) => {
             place.report(found, error.to_string(), "");
             None
