@@ -5,35 +5,13 @@
  * of windows of about 50 ms, as our own figures are taken. The work per codeword is what a receiver has to do with a codeblock of
  * interleaving depth 5: take each codeword apart, decode it, put its information symbols back (as ours does in place). */
 #include <fec.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { DEPTH = 5, K = 223, N = 255, BLOCKS = 16, WINDOWS = 4096 };
+#include "timing.h"
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+enum { DEPTH = 5, K = 223, N = 255, BLOCKS = 16 };
 
-static unsigned random_u32(void)
-{
-    static unsigned long long state = 88172645463325252ULL;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (unsigned)(state >> 16);
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
+static int encoding, errors;
 static unsigned char sent[BLOCKS][N * DEPTH], received[BLOCKS][N * DEPTH], work[BLOCKS][N * DEPTH];
 
 static void encode_block(unsigned char *block)
@@ -64,14 +42,33 @@ static int decode_block(unsigned char *block)
     return corrected;
 }
 
+static long do_blocks(void)
+{
+    memcpy(work, encoding ? sent : received, sizeof work);
+    for (int b = 0; b < BLOCKS; b++) {
+        if (encoding)
+            encode_block(work[b]);
+        else if (decode_block(work[b]) != DEPTH * errors) {
+            fprintf(stderr, "libfec counted other errors than were made\n");
+            return -1;
+        }
+    }
+    return 8L * K * DEPTH * BLOCKS;
+}
+
+static int are_restored(void)
+{
+    return memcmp(work, sent, sizeof work) == 0;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4) {
         fprintf(stderr, "usage: libfec_rs encode|decode ERRORS SECONDS\n");
         return 2;
     }
-    int encoding = strcmp(argv[1], "encode") == 0, errors = atoi(argv[2]);
-    double seconds = atof(argv[3]);
+    encoding = strcmp(argv[1], "encode") == 0;
+    errors = atoi(argv[2]);
     for (int b = 0; b < BLOCKS; b++) {
         for (int i = 0; i < K * DEPTH; i++)
             sent[b][i] = (unsigned char)random_u32();
@@ -89,31 +86,5 @@ int main(int argc, char **argv)
             }
         }
     }
-    static double rates[WINDOWS];
-    int windows = 0;
-    double start = seconds_now();
-    do {
-        double begin = seconds_now(), spent;
-        long blocks = 0;
-        do {
-            memcpy(work, encoding ? sent : received, sizeof work);
-            for (int b = 0; b < BLOCKS; b++, blocks++) {
-                if (encoding)
-                    encode_block(work[b]);
-                else if (decode_block(work[b]) != DEPTH * errors) {
-                    fprintf(stderr, "libfec counted other errors than were made\n");
-                    return 1;
-                }
-            }
-            spent = seconds_now() - begin;
-        } while (spent < 0.05);
-        rates[windows++] = 8e-9 * K * DEPTH * (double)blocks / spent;
-        if (memcmp(work, sent, sizeof work) != 0) {
-            fprintf(stderr, "libfec did not restore what was sent\n");
-            return 1;
-        }
-    } while (windows < WINDOWS && (windows < 3 || seconds_now() - start < seconds));
-    qsort(rates, (size_t)windows, sizeof rates[0], ascending);
-    printf("%.6f\n", rates[windows / 2]);
-    return 0;
+    return time_work(do_blocks, are_restored, atof(argv[3]));
 }

@@ -5,36 +5,27 @@
  * Decodes frames of 8192 bits and six bits of tail, with the kernel that the library picks for this processor. Prints one
  * figure: Gbit/s of information bits, the median of windows of about 50 ms, as our own figures are taken. */
 #include <fec.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { BITS = 8192, TAIL = 6, WINDOWS = 4096 };
+#include "timing.h"
 
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static unsigned random_u32(void)
-{
-    static unsigned long long state = 88172645463325252ULL;
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return (unsigned)(state >> 16);
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
+enum { BITS = 8192, TAIL = 6 };
 
 static unsigned char data[BITS / 8], decoded[BITS / 8 + 1], symbols[2 * (BITS + TAIL)];
+static void *decoder;
+
+static long decode_frame(void)
+{
+    init_viterbi27(decoder, 0);
+    update_viterbi27_blk(decoder, symbols, BITS + TAIL);
+    chainback_viterbi27(decoder, decoded, BITS, 0);
+    return BITS;
+}
+
+static int is_restored(void)
+{
+    return memcmp(decoded, data, sizeof data) == 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -42,7 +33,6 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: libfec_viterbi SECONDS\n");
         return 2;
     }
-    double seconds = atof(argv[1]);
     int polynomials[2] = {V27POLYA, V27POLYB};
     unsigned shift = 0;
     for (int i = 0; i < BITS + TAIL; i++) {
@@ -56,31 +46,10 @@ int main(int argc, char **argv)
         }
     }
     set_viterbi27_polynomial(polynomials);
-    void *decoder = create_viterbi27(BITS + TAIL);
+    decoder = create_viterbi27(BITS + TAIL);
     if (!decoder) {
         fprintf(stderr, "libfec makes no decoder\n");
         return 1;
     }
-    static double rates[WINDOWS];
-    int windows = 0;
-    double start = seconds_now();
-    do {
-        double begin = seconds_now(), spent;
-        long frames = 0;
-        do {
-            init_viterbi27(decoder, 0);
-            update_viterbi27_blk(decoder, symbols, BITS + TAIL);
-            chainback_viterbi27(decoder, decoded, BITS, 0);
-            frames++;
-            spent = seconds_now() - begin;
-        } while (spent < 0.05);
-        rates[windows++] = 1e-9 * BITS * (double)frames / spent;
-        if (memcmp(decoded, data, sizeof data) != 0) {
-            fprintf(stderr, "libfec did not restore what was sent\n");
-            return 1;
-        }
-    } while (windows < WINDOWS && (windows < 3 || seconds_now() - start < seconds));
-    qsort(rates, (size_t)windows, sizeof rates[0], ascending);
-    printf("%.6f\n", rates[windows / 2]);
-    return 0;
+    return time_work(decode_frame, is_restored, atof(argv[1]));
 }

@@ -18,12 +18,13 @@ pub fn figure(name: &str, arguments: &[&str], budget_s: f64) -> Result<f64, Stri
 
 /// Compiles the driver beside this program, once a run.
 fn driver(name: &str) -> Result<PathBuf, String> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(name).with_extension("c");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+    let source = folder.join(name).with_extension("c");
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let driver = this.with_file_name(name);
     let newer =
         |a: &Path, b: &Path| Some(a.metadata().ok()?.modified().ok()? > b.metadata().ok()?.modified().ok()?);
-    if newer(&driver, &source) == Some(true) {
+    if [&source, &folder.join("timing.h")].iter().all(|source| newer(&driver, source) == Some(true)) {
         return Ok(driver);
     }
     let output = Command::new("cc")

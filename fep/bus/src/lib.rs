@@ -23,7 +23,7 @@ compile_error!("the shared layout is little-endian and positions are 64 bits wid
 pub use consumer::{Consumer, Poll, Resume, SILENT_AFTER_NS, Span};
 pub use descriptor::{Record, Seq, Tag};
 pub use error::{BusError, ClaimError};
-pub use layout::{ABI_VERSION, KIND_PAD, Position};
+pub use layout::{ABI_VERSION, FIELDS, KIND_PAD, Position};
 pub use list::{RingInfo, list};
 pub use metrics::{
     BUCKETS, Log2Hist, MetricId, MetricKind, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end,

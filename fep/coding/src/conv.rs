@@ -48,6 +48,7 @@
 
 mod decoder;
 mod encoder;
+#[cfg(target_arch = "x86_64")]
 mod lanes;
 mod receiver;
 mod reference;

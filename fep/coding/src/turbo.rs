@@ -24,10 +24,6 @@
 //! ```
 
 #[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "x86_64")]
 mod batch;
 mod decoder;
 mod encoder;
@@ -40,6 +36,8 @@ mod schedule;
 mod single;
 mod siso;
 mod trellis;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use std::fmt;
 

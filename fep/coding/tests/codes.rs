@@ -1,5 +1,7 @@
 //! Randomisers, checksums, header check and code specifications, against vectors and peers made elsewhere.
 
+mod golden;
+
 use fep_coding::conv::{ConvRate, ConvSpec};
 use fep_coding::crc::{Crc16, Crc32, crc16_fecf, crc32_uslp};
 use fep_coding::fhec::{self, FhecVerdict};
@@ -12,18 +14,7 @@ use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer}
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-fn cases(vectors: &str) -> Vec<Value> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden");
-    let vectors = std::fs::read(format!("{folder}/{vectors}")).expect("the vectors");
-    let vectors: Value = serde_json::from_slice(&vectors).expect("JSON");
-    vectors["cases"].as_array().expect("cases").clone()
-}
-
-fn octets(hex: &Value) -> Vec<u8> {
-    let digits = hex.as_str().expect("hexadecimal digits").as_bytes();
-    let nibble = |digit: u8| (digit as char).to_digit(16).expect("a digit") as u8;
-    digits.chunks_exact(2).map(|pair| (nibble(pair[0]) << 4) | nibble(pair[1])).collect()
-}
+use golden::{cases, octets};
 
 // REQ: FEP-CODING-002
 // REQ: FEP-CODING-003
@@ -380,6 +371,19 @@ fn combinations_that_cannot_be_are_refused_with_the_reason() {
     assert_eq!(CodeSpec::None { frame_len: 9 }.build_soft(Isa::Scalar).err(), Some(CodeSpecError::NoSymbols));
     let conv = CodeSpec::Convolutional { frame_len: 9, convolutional: ConvSpec::ccsds(ConvRate::R1_2) };
     assert!(text(conv.check_frame(9, false).unwrap_err()).contains("needs a FECF"));
+}
+
+#[test]
+fn a_large_ldpc_code_of_low_rate_is_given_more_iterations_unless_it_is_told_how_many() {
+    let read = |keys| serde_json::from_value::<LdpcCode>(keys).expect("a code").iterations_max;
+    for (k, rate, default) in
+        [(16_384, "1/2", 100), (4096, "1/2", 100), (1024, "1/2", 50), (16_384, "2/3", 100), (7136, "7/8", 50)]
+    {
+        assert_eq!(read(json!({"k": k, "rate": rate})), default, "k={k} rate={rate}");
+        assert_eq!(read(json!({"k": k, "rate": rate, "iterations_max": 60})), 60);
+    }
+    let stream = json!({"k": 4096, "rate": "1/2", "codewords": 2, "frame_len": 1115});
+    assert_eq!(serde_json::from_value::<LdpcStreamCode>(stream).expect("a stream").iterations_max, 100);
 }
 
 // REQ: FEP-CODING-008

@@ -1,29 +1,13 @@
 //! Reed-Solomon properties: what is sent is restored up to E errors and never falsified beyond, on every instruction set
 //! with the answers of the scalar reference.
 
+mod noise;
+
 use fep_coding::isa::Isa;
 use fep_coding::rs::{Basis, CODEWORD_LEN, ReedSolomon, RsE, RsSpec, RsSpecError, RsVerdict};
 use proptest::prelude::*;
 
-/// A cheap generator for contents, so that proptest shrinks what matters: the parameters.
-struct Noise(u64);
-
-impl Noise {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn octets(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-}
+use noise::Noise;
 
 fn codec(spec: RsSpec, isa: Isa) -> ReedSolomon {
     ReedSolomon::with_isa(spec, isa).unwrap_or_else(|error| panic!("{spec:?} on {isa}: {error}"))

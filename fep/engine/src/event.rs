@@ -77,6 +77,10 @@ codes! {
     LinkEnded = 13, "link_ended", Info;
     /// The chain was reset as told.
     LinkReset = 14, "link_reset", Info;
+    /// A convolutional decoder has found its phase.
+    PhaseFound = 15, "phase_found", Info;
+    /// It has lost it.
+    PhaseLost = 16, "phase_lost", Warning;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.
@@ -174,6 +178,10 @@ impl LinkEvents {
         match event {
             ChainEvent::LockAcquired => self.tell(EventCode::LockAcquired, json!({})),
             ChainEvent::LockLost => self.tell(EventCode::LockLost, json!({})),
+            ChainEvent::PhaseFound { hypothesis, errors } => {
+                self.tell(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
+            }
+            ChainEvent::PhaseLost { errors } => self.tell(EventCode::PhaseLost, json!({"errors": errors})),
             ChainEvent::Gap { gvcid, lost, count } => self.vc(gvcid, count, |news| {
                 news.gaps += 1;
                 news.lost += lost;

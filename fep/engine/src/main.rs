@@ -4,37 +4,32 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
 use fepd::ConfigSource;
 
-const USAGE: &str = "\
-fepd, the front-end processor daemon
-
-Usage: fepd [--config FILE] [--run-dir DIR] [--check]
-
-  --config FILE   configuration laid over the built-in one (see config/default.toml)
-  --run-dir DIR   directory of everything shared with other processes, instead of daemon.run_dir
-  --check         only checks the configuration
-  --version       prints the version
-  --help          prints this
-
+const AFTER_HELP: &str = "\
 It runs until SIGTERM, SIGINT or `fepctl` stops it; SIGHUP reads the configuration again.
 Exit codes: 0 stopped in order, 1 could not run, 2 wrong usage.";
 
+/// fepd, the front-end processor daemon
+#[derive(Parser)]
+#[command(name = "fepd", version, after_help = AFTER_HELP)]
 struct Arguments {
-    source: ConfigSource,
+    /// Configuration laid over the built-in one (see config/default.toml)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory of everything shared with other processes, instead of daemon.run_dir
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Only check the configuration
+    #[arg(long)]
     check: bool,
 }
 
 fn main() -> ExitCode {
-    let arguments = match parse(std::env::args_os().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => return ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("fepd: {message}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
-    let config = match arguments.source.load() {
+    let arguments = Arguments::parse();
+    let source = ConfigSource { file: arguments.config, run_dir: arguments.run_dir };
+    let config = match source.load() {
         Ok(config) => config,
         Err(errors) => {
             eprintln!("fepd: the configuration is refused:\n{errors}");
@@ -59,34 +54,11 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    match fepd::daemon::run(arguments.source, config) {
+    match fepd::daemon::run(source, config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fepd: {error}");
             ExitCode::FAILURE
         }
     }
-}
-
-fn parse(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Option<Arguments>, String> {
-    let mut parsed = Arguments { source: ConfigSource::default(), check: false };
-    let mut arguments = arguments;
-    while let Some(argument) = arguments.next() {
-        let mut path = |name: &str| arguments.next().map(PathBuf::from).ok_or(format!("{name} needs a path"));
-        match argument.to_str() {
-            Some("--config") => parsed.source.file = Some(path("--config")?),
-            Some("--run-dir") => parsed.source.run_dir = Some(path("--run-dir")?),
-            Some("--check") => parsed.check = true,
-            Some("--version" | "-V") => {
-                println!("fepd {}", env!("CARGO_PKG_VERSION"));
-                return Ok(None);
-            }
-            Some("--help" | "-h") => {
-                println!("{USAGE}");
-                return Ok(None);
-            }
-            _ => return Err(format!("{argument:?} is no argument")),
-        }
-    }
-    Ok(Some(parsed))
 }

@@ -22,19 +22,24 @@ pub(crate) const STATE_FAILED: u64 = 5;
 pub(crate) const STATE_DISABLED: u64 = 6;
 /// Names of the states of the synchroniser; the first for links without one.
 const SYNC_STATES: [&str; 5] = ["", "search", "check", "lock", "flywheel"];
-const SYNC_NAMES: [&str; 11] = [
-    "blocks",
-    "flywheel_blocks",
-    "marker_bit_errors",
-    "slips",
-    "lock_acquired",
-    "lock_lost",
-    "inversions",
-    "bits_in",
-    "bits_discarded",
-    "bits_shared",
-    "bits_held",
-];
+
+/// Names the counters of a synchroniser once: for the page, and to read their values in the same order.
+macro_rules! sync_counters {
+    ($($field:ident)*) => {
+        const SYNC_NAMES: &[&str] = &[$(stringify!($field)),*];
+
+        fn sync_values(counters: SyncCounters) -> [u64; SYNC_NAMES.len()] {
+            let SyncCounters { $($field),* } = counters;
+            [$($field),*]
+        }
+    };
+}
+
+sync_counters! {
+    blocks flywheel_blocks marker_bit_errors slips lock_acquired lock_lost inversions bits_in bits_discarded bits_shared
+    bits_held
+}
+
 /// Stages whose latency from the socket is measured.
 const STAGES: [&str; 2] = ["decoded", "published"];
 
@@ -88,7 +93,7 @@ impl LinkMetrics {
         };
         let thread = counters("thread", &ThreadFigures::NAMES);
         let link_counters = counters("link", LinkCounters::NAMES);
-        let sync = counters("sync", &SYNC_NAMES);
+        let sync = counters("sync", SYNC_NAMES);
         let frames = counters("chain", Counts::NAMES);
         let reasons: Vec<&str> = BadReason::ALL.iter().map(|reason| reason.name()).collect();
         let bad = counters("bad", &reasons);
@@ -188,35 +193,6 @@ impl FromIterator<u64> for ReasonCounts {
         array.iter_mut().zip(counts).for_each(|(slot, count)| *slot = count);
         ReasonCounts(array)
     }
-}
-
-fn sync_values(counters: SyncCounters) -> [u64; SYNC_NAMES.len()] {
-    let SyncCounters {
-        blocks,
-        flywheel_blocks,
-        marker_bit_errors,
-        slips,
-        lock_acquired,
-        lock_lost,
-        inversions,
-        bits_in,
-        bits_discarded,
-        bits_shared,
-        bits_held,
-    } = counters;
-    [
-        blocks,
-        flywheel_blocks,
-        marker_bit_errors,
-        slips,
-        lock_acquired,
-        lock_lost,
-        inversions,
-        bits_in,
-        bits_discarded,
-        bits_shared,
-        bits_held,
-    ]
 }
 
 /// Everything a page says at one moment.

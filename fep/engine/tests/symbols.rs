@@ -9,7 +9,7 @@ use fep_coding::spec::ChannelEncoder;
 use fep_sim::{
     Content, Modulation, PacketStreamSpec, Spacecraft, SpacecraftSpec, SymbolChannel, SymbolSpec, VcSpec,
 };
-use fepd::chain::{Chain, ChainOptions};
+use fepd::chain::{Chain, ChainEvent, ChainOptions};
 use fepd::config::{self, ChannelConfig, Decoding};
 use record::Recorder;
 
@@ -297,4 +297,70 @@ fn qpsk_with_any_turn_of_the_phase_is_received_where_the_code_can_tell() {
     assert!(good.iter().all(|frame| sent.iter().any(|sent| sent == frame)));
     assert!(good.len() >= count / 2, "{} of {count}, {}", good.len(), chain.ledger());
     assert!(recorder.frames.iter().any(|frame| frame.record.flags.contains(FrameFlags::INVERTED)));
+}
+
+// REQ: FEP-SYM-007
+#[test]
+fn what_decoding_by_iteration_takes_is_counted_and_is_more_in_more_noise() {
+    for (name, above, below) in LEVELS {
+        let channel = channel(name);
+        let counts = |eb_n0_db| {
+            let (_, octets) = link(&channel, spec(EIGHT, eb_n0_db), 24, 11);
+            let (chain, _) = decode(&channel, options(EIGHT), &octets, 10_000);
+            chain.ledger().counts
+        };
+        let quiet = counts(above);
+        if channel.code.convolutional().is_some() {
+            assert_eq!((quiet.codewords, quiet.iterations), (0, 0), "{name}");
+            continue;
+        }
+        if name != "ldpc-stream" {
+            assert_eq!(quiet.codewords, quiet.received, "{name}: a frame is a codeword");
+        }
+        assert!(quiet.codewords > 0 && quiet.iterations >= quiet.codewords, "{name}: {quiet:?}");
+        let noisy = counts(below);
+        assert!(
+            noisy.iterations * quiet.codewords > 2 * quiet.iterations * noisy.codewords,
+            "{name}: {noisy:?} after {quiet:?}"
+        );
+    }
+}
+
+// REQ: FEP-SYM-008
+#[test]
+fn a_convolutional_phase_is_told_when_it_is_found_when_it_is_lost_and_when_the_connection_ends() {
+    let channel = channel("concatenated");
+    let faults = SymbolSpec {
+        slip_probability: 0.2,
+        slip_symbols: 1,
+        ..SymbolSpec::clear(SoftFormat::new(SymbolBits::Eight))
+    };
+    let (_, octets) = link(&channel, faults, 60, 8);
+    let mut chain = Chain::with_options(&channel, options(EIGHT)).expect("a chain");
+    let mut recorder = Recorder::default();
+    octets.chunks(1000).for_each(|piece| chain.push(piece, 1, &mut recorder));
+    let phases = |recorder: &Recorder| {
+        let told = recorder.events.iter().filter_map(|event| match event {
+            ChainEvent::PhaseFound { errors, .. } => Some((true, errors.compared)),
+            ChainEvent::PhaseLost { errors } => Some((false, errors.compared)),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let told = phases(&recorder);
+    assert!(told.len() >= 7, "a slip of one symbol turns the phase of rate 1/2: {told:?}");
+    assert!(told.iter().enumerate().all(|(i, (found, _))| *found == (i % 2 == 0)), "{told:?}");
+    assert!(told.iter().all(|(_, compared)| *compared > 0), "{told:?}");
+
+    // With a phase in hand the connection ends, and begins again.
+    if told.len() % 2 == 0 {
+        let (_, clear) = link(&channel, SymbolSpec::clear(EIGHT), 4, 1);
+        chain.push(&clear, 2, &mut recorder);
+    }
+    let before = phases(&recorder).len();
+    assert_eq!(before % 2, 1, "a phase in hand");
+    chain.connection_start(3, &mut recorder);
+    assert_eq!(phases(&recorder)[before..], [(false, 0)]);
+    chain.connection_start(4, &mut recorder);
+    assert_eq!(phases(&recorder).len(), before + 1, "what is not there is not lost");
 }

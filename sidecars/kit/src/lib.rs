@@ -2,7 +2,7 @@
 //!
 //! | what | where |
 //! |---|---|
-//! | one TOML file, sections by process, errors with file, line, key and allowed values | [`config`] |
+//! | one TOML file, sections by process, errors with file, line, key and allowed values | [`Document`], [`config`] |
 //! | log lines on standard error | [`trace`] |
 //! | orderly stop on SIGTERM and SIGINT | [`stop`] |
 //! | health of the parts of a process, as data and as `GET /health` | [`health`] |
@@ -27,7 +27,7 @@ pub mod problem;
 pub mod stop;
 pub mod trace;
 
-pub use config::{ConfigError, ConfigErrors, Document};
+pub use fep_config::{ConfigError, ConfigErrors, Document};
 #[cfg(feature = "http")]
 pub use problem::Problem;
 pub use stop::Stop;

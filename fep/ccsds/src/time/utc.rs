@@ -38,9 +38,7 @@ impl Utc {
         nanosecond: u32,
     ) -> Result<Utc, TimeError> {
         let refuse = |field, value| Err(TimeError::Field { field, value });
-        if !(1..=9999).contains(&year) {
-            return refuse("year", u64::from(year));
-        }
+        check_year(year)?;
         if !(1..=12).contains(&month) {
             return refuse("month", u64::from(month));
         }
@@ -63,9 +61,7 @@ impl Utc {
         nanosecond: u32,
     ) -> Result<Utc, TimeError> {
         let refuse = |field, value| Err(TimeError::Field { field, value });
-        if !(1..=9999).contains(&year) {
-            return refuse("year", u64::from(year));
-        }
+        check_year(year)?;
         if !(1..=365 + u16::from(is_leap_year(year))).contains(&day_of_year) {
             return refuse("day of year", u64::from(day_of_year));
         }
@@ -144,6 +140,15 @@ impl Utc {
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_ascii(super::AsciiForm::A, f.precision().unwrap_or(6)))
+    }
+}
+
+/// Years 0001 to 9999: what four digits can write.
+fn check_year(year: u16) -> Result<(), TimeError> {
+    if (1..=9999).contains(&year) {
+        Ok(())
+    } else {
+        Err(TimeError::Field { field: "year", value: u64::from(year) })
     }
 }
 

@@ -7,7 +7,6 @@
 //!   six words of one bit each, and a decision is looked up by a tree of 63 selections.
 
 mod batch;
-#[cfg(target_arch = "x86_64")]
 mod x86;
 
 use super::STATES;
@@ -74,9 +73,7 @@ impl Lanes64 {
     /// See [`super::window::WindowDecoder::decode`].
     pub(super) fn decode(&mut self, pairs: &[i8], stride: usize, words: &mut [u64], tallies: &mut [Tally]) {
         match self.isa {
-            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => x86::avx2::decode(&mut self.batch, pairs, stride, words, tallies),
-            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => x86::avx512::decode(&mut self.batch, pairs, stride, words, tallies),
             _ => unreachable!("the constructor takes no other set"),
         }

@@ -1,5 +1,6 @@
 //! One window: its shape, the quantiser, and who decodes it.
 
+#[cfg(target_arch = "x86_64")]
 use super::lanes::Lanes64;
 use super::reference::Reference;
 use crate::isa::{Isa, IsaUnavailable};
@@ -49,6 +50,7 @@ pub(super) struct WindowDecoder {
 #[derive(Debug)]
 enum Kernel {
     Reference(Reference),
+    #[cfg(target_arch = "x86_64")]
     Lanes(Box<Lanes64>),
 }
 
@@ -58,8 +60,9 @@ impl WindowDecoder {
     pub(super) fn new(shape: Shape, isa: Isa) -> Result<WindowDecoder, IsaUnavailable> {
         assert!(shape.payload.is_multiple_of(64) && shape.overlap.is_multiple_of(16), "{shape:?}");
         let kernel = match isa.require()? {
+            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => Kernel::Lanes(Box::new(Lanes64::new(shape, isa)?)),
-            Isa::Scalar | Isa::Neon => Kernel::Reference(Reference::new(shape)),
+            _ => Kernel::Reference(Reference::new(shape)),
         };
         Ok(WindowDecoder { shape, kernel })
     }
@@ -79,6 +82,7 @@ impl WindowDecoder {
                     *tally = reference.decode(&pairs[k * stride..][..2 * self.shape.span()], words);
                 }
             }
+            #[cfg(target_arch = "x86_64")]
             Kernel::Lanes(lanes) => lanes.decode(pairs, stride, words, tallies),
         }
     }

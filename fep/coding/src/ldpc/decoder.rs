@@ -3,6 +3,7 @@
 use super::LdpcSpec;
 use super::code::ParityChecks;
 use super::gang::{self, Job};
+#[cfg(target_arch = "x86_64")]
 use super::layered::VectorKernel;
 use super::scalar::ScalarKernel;
 use crate::isa::{Isa, IsaUnavailable};
@@ -32,7 +33,19 @@ pub struct LdpcDecoder {
 #[derive(Debug, Clone)]
 enum Set {
     Scalar(ScalarKernel),
+    #[cfg(target_arch = "x86_64")]
     Vector(VectorKernel),
+}
+
+impl Set {
+    fn new(checks: ParityChecks, isa: Isa) -> Result<Set, IsaUnavailable> {
+        isa.require()?;
+        #[cfg(target_arch = "x86_64")]
+        if let Some(kernel) = VectorKernel::new(&checks, isa)? {
+            return Ok(Set::Vector(kernel));
+        }
+        Ok(Set::Scalar(ScalarKernel::new(checks)))
+    }
 }
 
 impl LdpcDecoder {
@@ -52,10 +65,7 @@ impl LdpcDecoder {
     pub fn with_isa(spec: LdpcSpec, iterations_max: u16, isa: Isa) -> Result<LdpcDecoder, IsaUnavailable> {
         let checks = ParityChecks::new(spec);
         let word = vec![0; checks.bits()];
-        let kernel = match VectorKernel::new(&checks, isa)? {
-            Some(kernel) => Set::Vector(kernel),
-            None => Set::Scalar(ScalarKernel::new(checks)),
-        };
+        let kernel = Set::new(checks, isa)?;
         let iterations_max = iterations_max.clamp(1, ITERATIONS_MAX);
         Ok(LdpcDecoder { spec, iterations_max, early_stop: true, kernel, word })
     }
@@ -106,6 +116,7 @@ impl LdpcDecoder {
         };
         match &mut self.kernel {
             Set::Scalar(kernel) => gang::decode(kernel, job),
+            #[cfg(target_arch = "x86_64")]
             Set::Vector(kernel) => kernel.decode(job),
         }
     }

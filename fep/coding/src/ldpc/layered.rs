@@ -6,9 +6,7 @@
 //! twice (a test of `super::code` holds this), so that taking N checks at once is what the scalar reference does one by
 //! one, bit for bit.
 
-#[cfg(target_arch = "x86_64")]
 mod avx2;
-#[cfg(target_arch = "x86_64")]
 mod avx512;
 mod kernel;
 mod lanes;
@@ -24,9 +22,7 @@ pub(super) struct VectorKernel(Set);
 
 #[derive(Debug, Clone)]
 enum Set {
-    #[cfg(target_arch = "x86_64")]
     Avx2(Box<LayeredKernel<avx2::Avx2>>),
-    #[cfg(target_arch = "x86_64")]
     Avx512(Box<LayeredKernel<avx512::Avx512>>),
 }
 
@@ -38,11 +34,9 @@ impl VectorKernel {
     pub(super) fn new(checks: &ParityChecks, isa: Isa) -> Result<Option<VectorKernel>, IsaUnavailable> {
         let set = match isa.require()? {
             // Circulants of 32 do not fill a vector of 64 lanes.
-            #[cfg(target_arch = "x86_64")]
             Isa::Avx512 if checks.circulant >= 64 => {
                 Set::Avx512(Box::new(LayeredKernel::new(avx512::Avx512::new()?, checks)))
             }
-            #[cfg(target_arch = "x86_64")]
             Isa::Avx2 | Isa::Avx512 => Set::Avx2(Box::new(LayeredKernel::new(avx2::Avx2::new()?, checks))),
             _ => return Ok(None),
         };
@@ -52,9 +46,7 @@ impl VectorKernel {
     /// [`super::gang::decode`].
     pub(super) fn decode(&mut self, job: Job<'_>) {
         match &mut self.0 {
-            #[cfg(target_arch = "x86_64")]
             Set::Avx2(kernel) => avx2::decode(kernel, job),
-            #[cfg(target_arch = "x86_64")]
             Set::Avx512(kernel) => avx512::decode(kernel, job),
         }
     }

@@ -195,6 +195,18 @@ impl LdpcSpec {
         std::iter::once(LdpcSpec::C2).chain(ar4ja)
     }
 
+    /// Iterations before a decoder gives up, if nothing else is said: beyond them hardly anything converges. The large
+    /// codes of the lower rates are slow near their thresholds (`docs/coding/ldpc.md` has the figures).
+    pub const fn iterations_default(self) -> u16 {
+        use Ar4jaInformation::{K4096, K16384};
+        use Ar4jaRate::{Half, TwoThirds};
+        match self {
+            LdpcSpec::Ar4ja { information: K4096 | K16384, rate: Half }
+            | LdpcSpec::Ar4ja { information: K16384, rate: TwoThirds } => 100,
+            LdpcSpec::C2 | LdpcSpec::Ar4ja { .. } => 50,
+        }
+    }
+
     /// Bits of a codeword as sent, a multiple of 32.
     pub const fn codeword_bits(self) -> usize {
         match self {

@@ -7,9 +7,6 @@ use crate::ldpc::{self, LdpcSpec, LdpcSpecError};
 use crate::sync::Marker;
 use crate::turbo::{TurboDecoding, TurboRate, TurboSpec, TurboSpecError, TurboStop};
 
-/// Iterations of an LDPC decoder before it gives up, if nothing else is said: beyond it hardly anything converges.
-const LDPC_ITERATIONS: u16 = 50;
-
 /// A turbo code and its decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,7 +92,7 @@ pub struct LdpcStreamCode {
 impl LdpcCode {
     /// This code with the decoder's default.
     pub const fn new(ldpc: LdpcSpec) -> LdpcCode {
-        LdpcCode { ldpc, iterations_max: LDPC_ITERATIONS }
+        LdpcCode { ldpc, iterations_max: ldpc.iterations_default() }
     }
 
     pub(super) fn validate(&self) -> Result<(), CodeSpecError> {
@@ -109,7 +106,7 @@ impl LdpcCode {
 impl LdpcStreamCode {
     /// A stream of one codeword a codeblock with the decoder's default.
     pub const fn new(ldpc: LdpcSpec, frame_len: usize) -> LdpcStreamCode {
-        LdpcStreamCode { frame_len, ldpc, codewords: 1, iterations_max: LDPC_ITERATIONS }
+        LdpcStreamCode { frame_len, ldpc, codewords: 1, iterations_max: ldpc.iterations_default() }
     }
 
     pub(super) fn validate(&self) -> Result<(), CodeSpecError> {
@@ -120,17 +117,13 @@ impl LdpcStreamCode {
     }
 }
 
-fn ldpc_iterations() -> u16 {
-    LDPC_ITERATIONS
-}
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LdpcKeys {
     k: u32,
     rate: String,
-    #[serde(default = "ldpc_iterations")]
-    iterations_max: u16,
+    /// That of the code where it is not said.
+    iterations_max: Option<u16>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -140,22 +133,23 @@ struct LdpcStreamKeys {
     rate: String,
     codewords: u8,
     frame_len: usize,
-    #[serde(default = "ldpc_iterations")]
-    iterations_max: u16,
+    /// That of the code where it is not said.
+    iterations_max: Option<u16>,
 }
 
 impl TryFrom<LdpcKeys> for LdpcCode {
     type Error = LdpcSpecError;
 
     fn try_from(keys: LdpcKeys) -> Result<LdpcCode, LdpcSpecError> {
-        Ok(LdpcCode { ldpc: LdpcSpec::new(keys.k, &keys.rate)?, iterations_max: keys.iterations_max })
+        let code = LdpcCode::new(LdpcSpec::new(keys.k, &keys.rate)?);
+        Ok(LdpcCode { iterations_max: keys.iterations_max.unwrap_or(code.iterations_max), ..code })
     }
 }
 
 impl From<LdpcCode> for LdpcKeys {
     fn from(code: LdpcCode) -> LdpcKeys {
         let (k, rate) = (code.ldpc.information_bits() as u32, code.ldpc.rate_name().to_owned());
-        LdpcKeys { k, rate, iterations_max: code.iterations_max }
+        LdpcKeys { k, rate, iterations_max: Some(code.iterations_max) }
     }
 }
 
@@ -163,12 +157,9 @@ impl TryFrom<LdpcStreamKeys> for LdpcStreamCode {
     type Error = LdpcSpecError;
 
     fn try_from(keys: LdpcStreamKeys) -> Result<LdpcStreamCode, LdpcSpecError> {
-        Ok(LdpcStreamCode {
-            frame_len: keys.frame_len,
-            ldpc: LdpcSpec::new(keys.k, &keys.rate)?,
-            codewords: keys.codewords,
-            iterations_max: keys.iterations_max,
-        })
+        let code = LdpcStreamCode::new(LdpcSpec::new(keys.k, &keys.rate)?, keys.frame_len);
+        let iterations_max = keys.iterations_max.unwrap_or(code.iterations_max);
+        Ok(LdpcStreamCode { codewords: keys.codewords, iterations_max, ..code })
     }
 }
 
@@ -179,7 +170,7 @@ impl From<LdpcStreamCode> for LdpcStreamKeys {
             rate: code.ldpc.rate_name().to_owned(),
             codewords: code.codewords,
             frame_len: code.frame_len,
-            iterations_max: code.iterations_max,
+            iterations_max: Some(code.iterations_max),
         }
     }
 }

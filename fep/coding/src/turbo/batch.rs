@@ -1,9 +1,12 @@
 //! The kernel for many codewords: one in each lane, so that states are whole vectors and the interleaver moves whole rows.
 
 use super::lanes::Codewords;
-use super::schedule::{Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, WINDOW, gain, scaled};
+use super::schedule::{Code, IMPOSSIBLE, MERGED, NORMALISED_EVERY, RUN_UP, SYMBOL_MAX, WINDOW, gain, scaled};
 use super::siso::{Decisions, LANES_MAX, Siso};
-use super::trellis::{BUTTERFLIES, G1, G1_G2_G3, G1_G3, G2_G3, STATES, feedback, label};
+use super::trellis::{G1, G1_G2_G3, G1_G3, G2_G3, STATES, feedback, label};
+
+/// Two states and the two that they lead to.
+const BUTTERFLIES: usize = STATES / 2;
 
 type Metrics<L> = [<L as super::lanes::Lanes>::V; STATES];
 
@@ -21,8 +24,8 @@ pub(super) struct Batch<L: Codewords> {
     entries: [Vec<Metrics<L>>; 2],
     /// For each component, backward metrics at the end of the information.
     ends: [Metrics<L>; 2],
-    /// Backward metrics behind every bit time of the window at work.
-    backward: Vec<Metrics<L>>,
+    /// The bit times of the window at work, from the backward recursion for the forward one.
+    window: Vec<BitTime<L::V>>,
     /// Symbols in scale, codeword by codeword.
     tile: Vec<i8>,
 }
@@ -35,7 +38,26 @@ macro_rules! unrolled {
     ($i:ident in [$($n:literal)*] $body:block) => { $( { let $i: usize = $n; $body } )* };
 }
 
+/// A bit time of a window.
+#[derive(Debug, Clone, Copy)]
+struct BitTime<V> {
+    /// Backward metrics behind it.
+    backward: [V; STATES],
+    /// What is known of its input.
+    known: V,
+    branches: Branches<V>,
+}
+
+impl<V: Copy> BitTime<V> {
+    #[inline(always)]
+    fn new(zero: V) -> BitTime<V> {
+        let branches = Branches { parity: [zero; 8], whole: [[zero; 8]; 2], mean: zero };
+        BitTime { backward: [zero; STATES], known: zero, branches }
+    }
+}
+
 /// What the branches of a bit time cost.
+#[derive(Debug, Clone, Copy)]
 struct Branches<V> {
     /// By the parities.
     parity: [V; 8],
@@ -51,6 +73,8 @@ struct Butterflies<const SET: u8>;
 impl<const SET: u8> Butterflies<SET> {
     const PARITIES: usize = SET.count_ones() as usize;
     const LABELS: usize = 1 << Self::PARITIES;
+    /// Whether no branch ever costs 256: a parity costs as much as a symbol at most, what is known of an input 127.
+    const WHOLE_IS_SMALL: bool = Self::PARITIES * SYMBOL_MAX as usize + 127 + (MERGED as usize) < 256;
     const OF: [(usize, usize); BUTTERFLIES] = {
         let mut of = [(0, 0); BUTTERFLIES];
         let mut b = 0;
@@ -79,7 +103,7 @@ impl<L: Codewords> Batch<L> {
             extrinsic: vec![zero; code.steps()],
             entries: [entries(), entries()],
             ends: [[zero; STATES]; 2],
-            backward: vec![[zero; STATES]; WINDOW],
+            window: vec![BitTime::new(zero); WINDOW],
             tile: vec![0; L::N * TILE],
         }
     }
@@ -91,22 +115,24 @@ impl<L: Codewords> Batch<L> {
         let mut parity = [zero; 8];
         let [zero_costs, one_costs] = l.penalties(self.symbols[place]);
         (parity[0], parity[1]) = (zero_costs, one_costs);
+        // Three parities and their sum stay below 256.
         for p in 1..Butterflies::<SET>::PARITIES {
             let [zero_costs, one_costs] = l.penalties(self.symbols[place + p]);
             unrolled!(label in [0 1 2 3] {
                 if label < 1 << p {
-                    parity[label | 1 << p] = l.add(parity[label], one_costs);
-                    parity[label] = l.add(parity[label], zero_costs);
+                    parity[label | 1 << p] = l.add_small(parity[label], one_costs);
+                    parity[label] = l.add_small(parity[label], zero_costs);
                 }
             });
         }
         let mut whole = [[zero; 8]; 2];
         let merged = l.splat(MERGED);
-        let [zero_costs, one_costs] = l.penalties(known).map(|costs| l.add(costs, merged));
+        let [zero_costs, one_costs] = l.penalties(known).map(|costs| l.add_small(costs, merged));
+        let sum = |a, b| if Butterflies::<SET>::WHOLE_IS_SMALL { l.add_small(a, b) } else { l.add(a, b) };
         unrolled!(label in 8 {
             if label < Butterflies::<SET>::LABELS {
-                whole[0][label] = l.add(parity[label], zero_costs);
-                whole[1][label] = l.add(parity[label], one_costs);
+                whole[0][label] = sum(parity[label], zero_costs);
+                whole[1][label] = sum(parity[label], one_costs);
             }
         });
         let complement = Butterflies::<SET>::complement(0);
@@ -114,22 +140,18 @@ impl<L: Codewords> Batch<L> {
         Branches { parity, whole, mean }
     }
 
+    /// What is known of the input of bit time `t`, and what the branches cost there.
     #[inline(always)]
-    fn known(&self, code: &Code, bit: usize) -> L::V {
-        self.lanes.add_symbols(self.symbols[bit * code.symbols_per_bit()], self.extrinsic[bit])
+    fn bit_time<const SET: u8>(&self, code: &Code, component: usize, t: usize) -> (L::V, Branches<L::V>) {
+        let bit = usize::from(code.orders[component][t]);
+        let systematic = self.symbols[bit * code.symbols_per_bit()];
+        let known = self.lanes.add_symbols(systematic, self.extrinsic[bit]);
+        (known, self.branches::<SET>(code.parity_place(component, t), known))
     }
 
     #[inline(always)]
-    fn backward<const SET: u8>(
-        &self,
-        code: &Code,
-        component: usize,
-        t: usize,
-        after: &Metrics<L>,
-    ) -> Metrics<L> {
+    fn backward<const SET: u8>(&self, branches: &Branches<L::V>, t: usize, after: &Metrics<L>) -> Metrics<L> {
         let l = self.lanes;
-        let bit = usize::from(code.orders[component][t]);
-        let branches = self.branches::<SET>(code.parity_place(component, t), self.known(code, bit));
         let mut metrics = *after;
         unrolled!(b in 8 {
             let (input, label) = Butterflies::<SET>::OF[b];
@@ -194,7 +216,8 @@ impl<L: Codewords> Batch<L> {
         let known_end = from == code.steps();
         let mut metrics = if known_end { self.ends[component] } else { [self.lanes.splat(0); STATES] };
         for t in (end..from).rev() {
-            metrics = self.backward::<SET>(code, component, t, &metrics);
+            let (_, branches) = self.bit_time::<SET>(code, component, t);
+            metrics = self.backward::<SET>(&branches, t, &metrics);
         }
         metrics
     }
@@ -245,18 +268,28 @@ impl<L: Codewords> Batch<L> {
             let window = code.window(w);
             let mut backward = self.entry::<SET>(code, component, w, first);
             for t in window.clone().rev() {
-                self.backward[t - window.start] = backward;
-                backward = self.backward::<SET>(code, component, t, &backward);
+                let (known, branches) = self.bit_time::<SET>(code, component, t);
+                let kept = &mut self.window[t - window.start];
+                kept.backward = backward;
+                kept.known = known;
+                kept.branches.mean = branches.mean;
+                // Only what this set of polynomials has.
+                unrolled!(label in 8 {
+                    if label < Butterflies::<SET>::LABELS {
+                        kept.branches.parity[label] = branches.parity[label];
+                        kept.branches.whole[0][label] = branches.whole[0][label];
+                        kept.branches.whole[1][label] = branches.whole[1][label];
+                    }
+                });
+                backward = self.backward::<SET>(&branches, t, &backward);
             }
             self.entries[component][w] = backward;
             for t in window.clone() {
                 let bit = usize::from(code.orders[component][t]);
-                let known = self.known(code, bit);
-                let branches = self.branches::<SET>(code.parity_place(component, t), known);
+                let kept = &self.window[t - window.start];
                 let said;
-                (said, forward) =
-                    self.forward::<SET>(&branches, t, &forward, &self.backward[t - window.start]);
-                decisions.decide(bit, l.negative(l.add_symbols(known, said)));
+                (said, forward) = self.forward::<SET>(&kept.branches, t, &forward, &kept.backward);
+                decisions.decide(bit, l.negative(l.add_symbols(kept.known, said)));
                 self.extrinsic[bit] = l.three_quarters(said);
             }
         }

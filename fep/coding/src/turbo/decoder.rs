@@ -4,15 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use super::scalar::Scalar;
 use super::schedule::Code;
-use super::siso::{self, Scratch};
+use super::siso::{self, Job, Scratch};
 use super::{TurboSpec, TurboSpecError};
 #[cfg(target_arch = "x86_64")]
 use super::{
-    avx2::{self, Avx2, Avx2Short},
-    avx512::{self, Avx512},
     batch::Batch,
     lanes::Lanes,
     single::Single,
+    x86::{avx2, avx2_single, avx512},
 };
 use crate::isa::{Isa, IsaUnavailable};
 use crate::soft::SoftVerdict;
@@ -20,7 +19,6 @@ use crate::soft::SoftVerdict;
 /// The most iterations a decoder may be given.
 pub const ITERATIONS_MAX: u8 = 50;
 /// From so many codewords on, a batch takes less time than one after the other.
-#[cfg(target_arch = "x86_64")]
 const BATCH_MIN: usize = 6;
 
 /// When the work on a codeword ends before the last iteration.
@@ -72,13 +70,13 @@ enum Kernel {
     Scalar(Box<Scalar>),
     #[cfg(target_arch = "x86_64")]
     Avx2 {
-        single: Box<Single<Avx2Short>>,
-        batch: Box<Batch<Avx2>>,
+        single: Box<Single<avx2_single::Vectors>>,
+        batch: Box<Batch<avx2::Vectors>>,
     },
     #[cfg(target_arch = "x86_64")]
     Avx512 {
-        single: Box<Single<Avx2Short>>,
-        batch: Box<Batch<Avx512>>,
+        single: Box<Single<avx2_single::Vectors>>,
+        batch: Box<Batch<avx512::Vectors>>,
     },
 }
 
@@ -87,28 +85,26 @@ impl Kernel {
         Ok(match isa {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Kernel::Avx2 {
-                single: Box::new(Avx2Short::new()?.single(code)),
-                batch: Box::new(Avx2::new()?.batch(code)),
+                single: Box::new(avx2_single::kernel(code)?),
+                batch: Box::new(avx2::kernel(code)?),
             },
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Kernel::Avx512 {
-                single: Box::new(Avx2Short::new()?.single(code)),
-                batch: Box::new(Avx512::new()?.batch(code)),
+                single: Box::new(avx2_single::kernel(code)?),
+                batch: Box::new(avx512::kernel(code)?),
             },
             _ => Kernel::Scalar(Box::new(Scalar::new(code))),
         })
     }
 
-    /// How many of `waiting` codewords are decoded together next.
-    fn width(&self, waiting: usize) -> usize {
-        let together =
-            |most: usize, worthwhile: usize| if waiting < worthwhile { 1 } else { waiting.min(most) };
+    /// The most codewords that are decoded together.
+    fn lanes(&self) -> usize {
         match self {
             Kernel::Scalar(_) => 1,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx2 { .. } => together(Avx2::N, BATCH_MIN),
+            Kernel::Avx2 { .. } => avx2::Vectors::N,
             #[cfg(target_arch = "x86_64")]
-            Kernel::Avx512 { .. } => together(Avx512::N, BATCH_MIN),
+            Kernel::Avx512 { .. } => avx512::Vectors::N,
         }
     }
 }
@@ -182,27 +178,25 @@ impl TurboDecoder {
         );
         let mut next = 0;
         while next < count {
-            let width = self.kernel.width(count - next);
-            let symbols = &symbols[next * bits..][..width * bits];
-            let frames = &mut frames[next * len..][..width * len];
-            let verdicts = &mut verdicts[next..][..width];
-            let (code, decoding, scratch) = (&self.code, self.decoding, &mut self.scratch);
+            let waiting = count - next;
+            let width = if waiting < BATCH_MIN { 1 } else { waiting.min(self.kernel.lanes()) };
+            let job = Job {
+                decoding: self.decoding,
+                symbols: &symbols[next * bits..][..width * bits],
+                frames: &mut frames[next * len..][..width * len],
+                verdicts: &mut verdicts[next..][..width],
+            };
+            let (code, scratch) = (&self.code, &mut self.scratch);
             match &mut self.kernel {
-                Kernel::Scalar(kernel) => {
-                    siso::decode(&mut **kernel, code, decoding, scratch, symbols, frames, verdicts);
-                }
+                Kernel::Scalar(kernel) => siso::decode(&mut **kernel, code, scratch, job),
                 #[cfg(target_arch = "x86_64")]
                 Kernel::Avx2 { single, .. } | Kernel::Avx512 { single, .. } if width == 1 => {
-                    avx2::decode_single(single, code, decoding, scratch, symbols, frames, verdicts);
+                    avx2_single::decode(single, code, scratch, job);
                 }
                 #[cfg(target_arch = "x86_64")]
-                Kernel::Avx2 { batch, .. } => {
-                    avx2::decode_batch(batch, code, decoding, scratch, symbols, frames, verdicts);
-                }
+                Kernel::Avx2 { batch, .. } => avx2::decode(batch, code, scratch, job),
                 #[cfg(target_arch = "x86_64")]
-                Kernel::Avx512 { batch, .. } => {
-                    avx512::decode(batch, code, decoding, scratch, symbols, frames, verdicts);
-                }
+                Kernel::Avx512 { batch, .. } => avx512::decode(batch, code, scratch, job),
             }
             next += width;
         }

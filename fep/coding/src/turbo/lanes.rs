@@ -18,6 +18,8 @@ pub(super) trait Lanes: Copy + Debug {
     fn splat(self, value: u8) -> Self::V;
     /// Saturating sum of costs.
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    /// Sum of costs that is below 256: twice as fast as a saturating one on some machines.
+    fn add_small(self, a: Self::V, b: Self::V) -> Self::V;
     /// Saturating difference of costs: at least 0.
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     /// The lower cost.

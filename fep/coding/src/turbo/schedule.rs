@@ -34,7 +34,7 @@ const UNITS_PER_NEPER: f64 = 4.4;
 /// See the module: 0.9 nepers, some of which the means lose by rounding up.
 pub(super) const MERGED: u8 = 4;
 /// Largest magnitude of a symbol inside the decoder.
-const SYMBOL_MAX: u16 = 63;
+pub(super) const SYMBOL_MAX: u16 = 63;
 
 /// A code as the kernels see it.
 #[derive(Debug, Clone)]

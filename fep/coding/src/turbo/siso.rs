@@ -59,17 +59,19 @@ impl Scratch {
     }
 }
 
-/// Decodes `verdicts.len()` codewords; the lengths have been checked.
+/// What is to be done: as many codewords as there are verdicts, at most as many as the kernel has room for.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) decoding: TurboDecoding,
+    pub(super) symbols: &'a [i8],
+    pub(super) frames: &'a mut [u8],
+    pub(super) verdicts: &'a mut [SoftVerdict],
+}
+
+/// Decodes the codewords of `job`; the lengths have been checked.
 #[inline(always)]
-pub(super) fn decode<S: Siso>(
-    siso: &mut S,
-    code: &Code,
-    decoding: TurboDecoding,
-    scratch: &mut Scratch,
-    symbols: &[i8],
-    frames: &mut [u8],
-    verdicts: &mut [SoftVerdict],
-) {
+pub(super) fn decode(siso: &mut impl Siso, code: &Code, scratch: &mut Scratch, job: Job<'_>) {
+    let Job { decoding, symbols, frames, verdicts } = job;
     let count = verdicts.len();
     let all = u64::MAX >> (LANES_MAX - count);
     siso.load(code, symbols, count);

@@ -7,7 +7,6 @@
 use super::TurboRate;
 
 pub(super) const STATES: usize = 16;
-pub(super) const BUTTERFLIES: usize = 8;
 
 /// Forward polynomials 11011, 10101, 11111, left to right `a D1 D2 D3 D4`.
 pub(super) const FORWARD: [u8; 3] = [0b11011, 0b10101, 0b11111];

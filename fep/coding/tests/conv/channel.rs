@@ -3,30 +3,7 @@
 use fep_coding::Isa;
 use fep_coding::conv::{ConvEncoder, ConvRate, ConvSpec, ViterbiDecoder};
 
-/// A cheap generator, so that proptest shrinks what matters: the parameters.
-pub(crate) struct Noise(pub(crate) u64);
-
-impl Noise {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-
-    fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    /// Normal, of variance 1.
-    pub(crate) fn gauss(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-}
+pub(crate) use crate::noise::Noise;
 
 /// Standard deviation of the noise on symbols of amplitude 1 at `eb_n0_db`.
 pub(crate) fn sigma(rate: ConvRate, eb_n0_db: f64) -> f64 {

@@ -2,6 +2,10 @@
 
 mod channel;
 mod curves;
+#[path = "../golden/mod.rs"]
+mod golden;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod properties;
 mod receiver;
 mod vectors;

@@ -3,24 +3,9 @@
 use fep_coding::conv::{ConvEncoder, ConvRate, ConvSpec, ViterbiDecoder};
 use fep_coding::rs::{Basis, RsE, RsSpec};
 use fep_coding::{CodeSpec, Derandomizer, FrameSync, Isa, Marker, Randomizer, SyncSpec};
-use serde_json::Value;
 
 use crate::channel::{bit_errors, decoded};
-
-fn vectors(name: &str) -> Value {
-    let path = format!("{}/../../tests/golden/coding/{name}.json", env!("CARGO_MANIFEST_DIR"));
-    serde_json::from_slice(&std::fs::read(path).expect("the vectors")).expect("JSON")
-}
-
-fn octets(hex: &Value) -> Vec<u8> {
-    let digits = hex.as_str().expect("hexadecimal digits").as_bytes();
-    let nibble = |digit: u8| (digit as char).to_digit(16).expect("a digit") as u8;
-    digits.chunks_exact(2).map(|pair| (nibble(pair[0]) << 4) | nibble(pair[1])).collect()
-}
-
-fn cases(name: &str) -> Vec<Value> {
-    vectors(name)["cases"].as_array().expect("cases").clone()
-}
+use crate::golden::{cases, octets};
 
 fn encode(spec: &ConvSpec, data: &[u8], cut: usize) -> (Vec<u8>, u64) {
     let mut encoder = ConvEncoder::new(spec).expect("a valid specification");
@@ -35,7 +20,7 @@ fn encode(spec: &ConvSpec, data: &[u8], cut: usize) -> (Vec<u8>, u64) {
 /// Every stream of the encoding vectors: specification, data, symbols, how many.
 fn streams() -> Vec<(ConvSpec, Vec<u8>, Vec<u8>, u64)> {
     let mut streams = Vec::new();
-    for case in cases("conv_encode") {
+    for case in cases("coding/conv_encode.json") {
         let data = octets(&case["data"]);
         let half = (&case["rate_1_2_G2_inverted"], &case["n_symbols"]);
         let punctured = ConvRate::ALL[1..].iter().map(|rate| {
@@ -91,7 +76,7 @@ fn libcorrects_symbols_decode_to_its_data_at_every_rate_on_every_instruction_set
 fn noisy_vectors_decode_with_no_more_errors_than_libcorrect_made_hard_and_soft() {
     let spec = ConvSpec::ccsds(ConvRate::R1_2);
     let mut soft_cases = 0;
-    for case in cases("conv_decode") {
+    for case in cases("coding/conv_decode.json") {
         let data = octets(&case["data"]);
         let allowed = |key: &str| case[key].as_u64().expect("a number") as u32;
         for isa in Isa::available() {
@@ -124,7 +109,7 @@ fn noisy_vectors_decode_with_no_more_errors_than_libcorrect_made_hard_and_soft()
 #[test]
 fn concatenated_and_punctured_chains_give_every_frame() {
     let mut seen = 0;
-    for case in cases("chains") {
+    for case in cases("coding/chains.json") {
         let config = &case["config"];
         let Some(rate) = config["convolutional_rate"].as_str() else { continue };
         seen += 1;

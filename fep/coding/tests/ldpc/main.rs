@@ -2,7 +2,10 @@
 
 mod channel;
 mod curves;
+#[path = "../golden/mod.rs"]
 mod golden;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod permutations;
 mod properties;
 mod reference;

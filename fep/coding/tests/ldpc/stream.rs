@@ -9,7 +9,7 @@ use crate::channel::{Noise, quantised, received, sigma, symbols};
 use crate::golden::{cases, octets};
 
 fn vector() -> (Value, LdpcStreamSpec) {
-    let case = cases("chains.json").into_iter().find(|case| case["config"]["csm"].is_string());
+    let case = cases("coding/chains.json").into_iter().find(|case| case["config"]["csm"].is_string());
     let case = case.expect("a chain of sliced frames");
     let spec = LdpcStreamSpec {
         ldpc: LdpcSpec::new(1024, "1/2").expect("a code"),

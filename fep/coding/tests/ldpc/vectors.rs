@@ -89,7 +89,7 @@ fn damaged_codewords_of_other_programs_are_corrected_and_their_wrong_bits_counte
 // REQ: FEP-LDPC-003
 #[test]
 fn the_chain_of_one_codeword_a_marker_gives_every_frame() {
-    let case = cases("chains.json").into_iter().find(|case| case["config"]["ldpc"] == "TM2048");
+    let case = cases("coding/chains.json").into_iter().find(|case| case["config"]["ldpc"] == "TM2048");
     let case = case.expect("a chain with LDPC");
     let spec = LdpcSpec::new(1024, "1/2").expect("a code");
     let marker = Marker::new(&octets(&case["config"]["asm"])).expect("a marker");

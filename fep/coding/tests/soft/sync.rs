@@ -5,7 +5,7 @@ use fep_coding::sync::SyncCounters;
 use fep_coding::{Block, FrameSync, Isa, Marker, Polarity, SyncSpec, SyncState};
 use proptest::prelude::*;
 
-use crate::noise::Noise;
+use crate::channel::{Noise, received};
 
 #[derive(Debug, PartialEq)]
 struct Given {
@@ -65,7 +65,7 @@ proptest! {
     ) {
         let marker = MARKERS[which];
         let spec = SyncSpec::ccsds(marker, block_len);
-        let mut noise = Noise::new(seed);
+        let mut noise = Noise(seed);
         let mut bits = telemetry(&marker, 8 * block_len, 12, lead, &mut noise);
         for bit in &mut bits {
             *bit ^= u8::from(noise.next().is_multiple_of(error_1_in));
@@ -118,9 +118,9 @@ proptest! {
     ) {
         let marker = MARKERS[which];
         let spec = SoftSyncSpec::ccsds(marker, 811);
-        let mut noise = Noise::new(seed);
+        let mut noise = Noise(seed);
         let bits = telemetry(&marker, 811, 9, 333, &mut noise);
-        let stream = noise.symbols(&bits, es_n0_db, level);
+        let stream = received(&bits, es_n0_db, level, &mut noise);
         let (given, counters, _) = run_soft(SoftSync::new(spec.clone()).unwrap(), &stream, piece);
         let (whole, ..) = run_soft(SoftSync::new(spec.clone()).unwrap(), &stream, stream.len());
         prop_assert_eq!(&given, &whole);
@@ -146,10 +146,10 @@ const WATERFALLS: [(Marker, usize, f64); 5] = [
 #[test]
 fn blocks_are_found_in_the_noise_in_which_their_codes_still_work() {
     for (marker, block, es_n0_db) in WATERFALLS {
-        let mut noise = Noise::new(1);
+        let mut noise = Noise(1);
         let count = 200;
         let bits = telemetry(&marker, block, count, 1000, &mut noise);
-        let stream = noise.symbols(&bits, es_n0_db, 20.0);
+        let stream = received(&bits, es_n0_db, 20.0, &mut noise);
         let (given, counters, _) =
             run_soft(SoftSync::new(SoftSyncSpec::ccsds(marker, block)).unwrap(), &stream, 10_000);
         let period = u64::from(marker.bits()) + block as u64;
@@ -165,9 +165,9 @@ fn blocks_are_found_in_the_noise_in_which_their_codes_still_work() {
 #[test]
 fn slips_and_inversions_are_found_in_noise() {
     let (marker, block, es_n0_db) = (Marker::CCSDS_192, 10_728, -8.0);
-    let mut noise = Noise::new(7);
+    let mut noise = Noise(7);
     let bits = telemetry(&marker, block, 60, 0, &mut noise);
-    let mut stream = noise.symbols(&bits, es_n0_db, 20.0);
+    let mut stream = received(&bits, es_n0_db, 20.0, &mut noise);
     let period = marker.bits() as usize + block;
     stream[30 * period..].iter_mut().for_each(|symbol| *symbol = -*symbol);
     stream.splice(20 * period + 5000..20 * period + 5000, [0; 3]);
@@ -184,8 +184,8 @@ fn slips_and_inversions_are_found_in_noise() {
 #[test]
 fn noise_alone_gives_next_to_no_block() {
     for (marker, block, _) in WATERFALLS {
-        let mut noise = Noise::new(3);
-        let stream: Vec<i8> = (0..2_000_000).map(|_| (noise.gaussian() * 30.0) as i8).collect();
+        let mut noise = Noise(3);
+        let stream: Vec<i8> = (0..2_000_000).map(|_| (noise.gauss() * 30.0) as i8).collect();
         let (given, counters, _) =
             run_soft(SoftSync::new(SoftSyncSpec::ccsds(marker, block)).unwrap(), &stream, 65_536);
         assert!(counters.lock_acquired <= 1, "{marker}: {counters:?}");

@@ -4,21 +4,10 @@ use fep_coding::rs::{Basis, RsE, RsSpec};
 use fep_coding::{CodeSpec, Derandomizer, Isa, Marker, Randomizer, SyncSpec};
 use serde_json::Value;
 
+use crate::golden::{cases, octets};
 use crate::stream::{assert_every_bit_is_accounted_for, synchronise, synchronise_cut};
 
-const CHAINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/coding/chains.json");
-
-fn cases() -> Vec<Value> {
-    let chains = std::fs::read(CHAINS).expect("the vectors");
-    let chains: Value = serde_json::from_slice(&chains).expect("JSON");
-    chains["cases"].as_array().expect("cases").clone()
-}
-
-fn octets(hex: &Value) -> Vec<u8> {
-    let digits = hex.as_str().expect("hexadecimal digits").as_bytes();
-    let nibble = |digit: u8| (digit as char).to_digit(16).expect("a digit") as u8;
-    digits.chunks_exact(2).map(|pair| (nibble(pair[0]) << 4) | nibble(pair[1])).collect()
-}
+const CHAINS: &str = "coding/chains.json";
 
 fn indexes(values: &Value) -> Vec<usize> {
     values
@@ -33,7 +22,7 @@ fn indexes(values: &Value) -> Vec<usize> {
 // REQ: FEP-SYNC-008
 #[test]
 fn reed_solomon_chains_with_slips_and_inversions_give_every_frame_that_can_be_recovered() {
-    let reed_solomon = cases().into_iter().filter(|case| case["config"]["E"].is_u64());
+    let reed_solomon = cases(CHAINS).into_iter().filter(|case| case["config"]["E"].is_u64());
     let mut seen = 0;
     for case in reed_solomon {
         seen += 1;
@@ -96,7 +85,7 @@ fn reed_solomon_chains_with_slips_and_inversions_give_every_frame_that_can_be_re
 #[test]
 fn long_markers_of_turbo_and_ldpc_chains_are_found_where_they_were_put() {
     let mut seen = 0;
-    for case in cases() {
+    for case in cases(CHAINS) {
         let config = &case["config"];
         let marker = if config["csm"].is_string() { &config["csm"] } else { &config["asm"] };
         if !case["marker_start_bit_of_each_block"].is_array() || config["E"].is_u64() {

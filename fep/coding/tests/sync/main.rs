@@ -3,6 +3,8 @@
 
 mod captures;
 mod chains;
+#[path = "../golden/mod.rs"]
+mod golden;
 mod oracle;
 mod properties;
 mod rules;

@@ -34,7 +34,7 @@ fn by_division(information: [u8; 7]) -> u8 {
 // REQ: FEP-TC-002
 #[test]
 fn codeblocks_are_judged_as_another_program_judges_them() {
-    let vectors = cases("bch_decode.json");
+    let vectors = cases("tc/bch_decode.json");
     assert_eq!(vectors.len(), 16);
     for case in vectors {
         let sent = codeblock(&octets(&case["codeblock_sent"]));

@@ -2,30 +2,7 @@
 
 use fep_coding::tc::{CltuCounters, CltuEvent, CltuStart, EndReason};
 
-/// A cheap generator, so that proptest shrinks what matters: the parameters.
-pub(crate) struct Noise(pub(crate) u64);
-
-impl Noise {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-
-    fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    /// Normal, of variance 1.
-    pub(crate) fn gauss(&mut self) -> f64 {
-        (-2.0 * self.uniform().ln()).sqrt() * (std::f64::consts::TAU * self.uniform()).cos()
-    }
-}
+pub(crate) use crate::noise::Noise;
 
 pub(crate) fn bits(octets: &[u8]) -> Vec<u8> {
     octets.iter().flat_map(|octet| (0..8).map(move |i| octet >> (7 - i) & 1)).collect()

@@ -38,7 +38,7 @@ fn receive(spec: CltuSpec, stream: &[u8], piece: usize) -> (Vec<Said<BchVerdict>
 // REQ: FEP-TC-008
 #[test]
 fn cltus_are_those_of_two_other_programs_in_both_directions() {
-    let vectors = cases("cltu_bch.json");
+    let vectors = cases("tc/cltu_bch.json");
     assert_eq!(vectors.len(), 8);
     for case in vectors {
         let frame = octets(&case["frame"]);

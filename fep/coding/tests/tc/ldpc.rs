@@ -20,7 +20,7 @@ fn codeword(code: TcLdpc, information: &[u8]) -> Vec<u8> {
 #[test]
 fn codewords_are_those_of_two_other_programs_and_their_damaged_ones_are_corrected() {
     let mut seen = 0;
-    for case in cases("ldpc_blocks.json") {
+    for case in cases("tc/ldpc_blocks.json") {
         let code = match case["code"].as_str() {
             Some("(128,64)") => TcLdpc::N128,
             Some("(512,256)") => TcLdpc::N512,

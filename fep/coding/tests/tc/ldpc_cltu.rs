@@ -43,7 +43,7 @@ fn receive(spec: LdpcCltuSpec, stream: &[i8], piece: usize) -> (Vec<Said<LdpcVer
 // REQ: FEP-TC-023
 #[test]
 fn cltus_are_those_of_another_program_in_both_directions() {
-    let vectors = cases("cltu_ldpc.json");
+    let vectors = cases("tc/cltu_ldpc.json");
     assert_eq!(vectors.len(), 6);
     let n128 = LdpcCltuSpec::new(TcLdpc::N128);
     for case in vectors {

@@ -3,7 +3,10 @@
 mod bch;
 mod channel;
 mod cltu;
+#[path = "../golden/mod.rs"]
 mod golden;
 mod ldpc;
 mod ldpc_cltu;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod plop;

@@ -2,31 +2,7 @@
 
 use fep_coding::turbo::{TurboEncoder, TurboSpec};
 
-/// A cheap generator, so that proptest shrinks what matters: the parameters.
-pub(crate) struct Noise(pub(crate) u64);
-
-impl Noise {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ mixed >> 31
-    }
-
-    pub(crate) fn octets(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-
-    fn uniform(&mut self) -> f64 {
-        ((self.next() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
-    }
-
-    /// Two normal values of variance 1.
-    fn gauss(&mut self) -> [f64; 2] {
-        let (radius, angle) = ((-2.0 * self.uniform().ln()).sqrt(), std::f64::consts::TAU * self.uniform());
-        [radius * angle.cos(), radius * angle.sin()]
-    }
-}
+pub(crate) use crate::noise::Noise;
 
 pub(crate) fn codeword(spec: TurboSpec, frame: &[u8]) -> Vec<u8> {
     let mut codeword = vec![0; spec.codeword_len()];
@@ -46,7 +22,7 @@ pub(crate) fn deviation(spec: TurboSpec, eb_n0_db: f64) -> f64 {
 
 /// What is received of a codeword: a 0 as 1, a 1 as -1, with noise.
 pub(crate) fn received(spec: TurboSpec, codeword: &[u8], deviation: f64, noise: &mut Noise) -> Vec<f64> {
-    let mut pairs = std::iter::repeat_with(|| noise.gauss()).flatten();
+    let mut pairs = std::iter::repeat_with(|| noise.gauss_pair()).flatten();
     (0..spec.codeword_bits())
         .map(|i| 1.0 - 2.0 * f64::from(bit(codeword, i)) + deviation * pairs.next().unwrap_or(0.0))
         .collect()

@@ -2,7 +2,10 @@
 
 mod channel;
 mod error_rate;
+#[path = "../golden/mod.rs"]
 mod golden;
+#[path = "../noise/mod.rs"]
+mod noise;
 mod properties;
 mod reference;
 mod vectors;

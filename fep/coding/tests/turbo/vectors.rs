@@ -4,13 +4,20 @@ use fep_coding::turbo::{
     TurboDecoder, TurboDecoding, TurboEncoder, TurboRate, TurboSpec, TurboSpecError, TurboStop, interleaver,
 };
 use fep_coding::{Derandomizer, Isa, Randomizer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::channel::{bit, codeword, hard};
-use crate::golden::{cases, octets, spec};
+use crate::golden::{cases, octets};
+
+/// The code that a case's keys name, read as a configuration would be.
+fn spec(information_bits: &Value, rate: &Value) -> TurboSpec {
+    let table = serde_json::json!({ "information_bits": information_bits, "rate": rate });
+    serde_json::from_value(table).expect("a code of the standard")
+}
 
 fn named(name: &str) -> Vec<serde_json::Value> {
-    cases("turbo.json").into_iter().filter(|case| case["name"] == name).collect()
+    cases("coding/turbo.json").into_iter().filter(|case| case["name"] == name).collect()
 }
 
 // REQ: FEP-TURBO-002
@@ -82,7 +89,7 @@ fn noisy_symbols_that_another_program_decodes_are_decoded() {
 #[test]
 fn a_stream_of_randomised_codewords_behind_long_markers_gives_its_frames() {
     let chains: Vec<_> =
-        cases("chains.json").into_iter().filter(|case| case["config"]["turbo_k"].is_u64()).collect();
+        cases("coding/chains.json").into_iter().filter(|case| case["config"]["turbo_k"].is_u64()).collect();
     assert_eq!(chains.len(), 1);
     for case in chains {
         let spec = spec(&case["config"]["turbo_k"], &case["config"]["turbo_rate"]);

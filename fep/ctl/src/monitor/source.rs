@@ -239,6 +239,8 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
         ("+ idle, dropped", counts.dropped_idle),
         ("idle among them", counts.idle),
         ("symbols corrected", counts.symbols_corrected),
+        ("codewords decoded by iteration", counts.codewords),
+        ("iterations", counts.iterations),
     ] {
         add(name, figures::grouped(frames));
     }

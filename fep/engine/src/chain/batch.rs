@@ -2,6 +2,7 @@
 
 use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, Session};
 use fep_ccsds::{Continuity, Frame, FrameSpec, Gvcid, MasterChannel, Payload};
+use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_coding::{Block, BlockDecoder, CodeSpec, Derandomizer, Isa, Randomizer};
 
@@ -113,6 +114,13 @@ impl Batch {
         sink.batch_decoded(1);
         self.judge.frame(frame, &note, Some(verdict), sink);
         sink.batch_done();
+    }
+
+    /// Counts what decoding by iteration took.
+    pub(crate) fn count_iterations(&mut self, verdicts: &[SoftVerdict]) {
+        let counts = &mut self.judge.ledger.counts;
+        counts.codewords += verdicts.len() as u64;
+        counts.iterations += verdicts.iter().map(|verdict| u64::from(verdict.iterations)).sum::<u64>();
     }
 
     /// Takes a frame that was decoded before it reached us.

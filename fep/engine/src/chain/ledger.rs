@@ -117,6 +117,10 @@ counts! {
         uncorrectable,
         /// Wrong symbols put right, in corrected frames.
         symbols_corrected,
+        /// Codewords decoded by iteration (turbo, LDPC), whatever came of them.
+        codewords,
+        /// Iterations that they took together.
+        iterations,
         /// Frames of idle data, part of the good and corrected.
         idle,
         /// Frames handed to the sink.

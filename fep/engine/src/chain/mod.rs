@@ -24,6 +24,7 @@ mod virtual_channel;
 
 use fep_ccsds::record::{FrameRecord, PacketRecord, Session};
 use fep_ccsds::{Frame, Gvcid};
+use fep_coding::conv::{Hypothesis, SymbolErrors};
 use fep_coding::soft::{SoftFormat, SoftFormatError, SoftSyncSpecError};
 use fep_coding::sync::SyncSpecError;
 use fep_coding::{CodeSpecError, FrameSync, Isa, SyncCounters, SyncState};
@@ -141,6 +142,18 @@ pub enum ChainEvent {
     LockAcquired,
     /// It is not any more.
     LockLost,
+    /// A convolutional decoder knows where the puncture period begins and how the axes are turned.
+    PhaseFound {
+        /// How the symbols are read from here on.
+        hypothesis: Hypothesis,
+        /// What it found wrong while it tried.
+        errors: SymbolErrors,
+    },
+    /// It does not any more.
+    PhaseLost {
+        /// What was wrong of late; nothing compared when the stream itself ended.
+        errors: SymbolErrors,
+    },
     /// Frames of a virtual channel are missing.
     Gap {
         /// Which channel.
@@ -304,7 +317,11 @@ impl Chain {
     /// The bytes that follow do not continue those before: a new connection. Counters of virtual channels are kept, so
     /// that what was lost in between is counted.
     pub fn connection_start(&mut self, rx_tai_ns: i64, sink: &mut impl Sink) {
+        let had_phase = matches!(&self.input, Input::Symbols(input) if input.has_phase());
         self.finish(rx_tai_ns, sink);
+        if had_phase {
+            sink.event(ChainEvent::PhaseLost { errors: SymbolErrors::default() });
+        }
         if self.is_locked() {
             sink.event(ChainEvent::LockLost);
         }

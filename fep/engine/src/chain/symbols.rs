@@ -11,13 +11,13 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use fep_ccsds::record::FrameFlags;
-use fep_coding::conv::ConvReceiver;
+use fep_coding::conv::{ConvEvent, ConvReceiver};
 use fep_coding::soft::{SoftFormat, SoftSync, Unpacker};
 use fep_coding::{Block, CodeSpec, FrameSync, Isa, SyncCounters, SyncState};
 
 use super::batch::{Batch, Note};
 use super::decoding::{Decoded, SoftBatches};
-use super::{ChainError, ChainOptions, Sink};
+use super::{ChainError, ChainEvent, ChainOptions, Sink};
 use crate::config::ChannelConfig;
 
 /// Symbols of a link, and what becomes of them in front of the batch.
@@ -101,8 +101,9 @@ impl SymbolInput {
             }
             Stage::Convolutional { receiver, octets, sync } => {
                 octets.clear();
-                // Where it finds and loses its phase, the synchroniser behind it tells by its lock.
-                receiver.push(symbols, octets, &mut |_| {});
+                let mut news = PhaseNews::default();
+                receiver.push(symbols, octets, &mut |event| news.add(event));
+                news.tell(receiver.hypothesis().is_some(), sink);
                 sync.push(octets, &mut |block| batch.push_block(&block, rx_tai_ns, sink));
             }
             Stage::Blocks { sync, batches } => {
@@ -198,6 +199,11 @@ impl SymbolInput {
         }
     }
 
+    /// Whether a convolutional decoder has found its phase.
+    pub(super) fn has_phase(&self) -> bool {
+        matches!(&self.stage, Stage::Convolutional { receiver, .. } if receiver.hypothesis().is_some())
+    }
+
     /// Of the synchroniser that finds the blocks of the channel.
     pub(super) fn counters(&self) -> &SyncCounters {
         match &self.stage {
@@ -223,7 +229,31 @@ fn note<T>(block: &Block<'_, T>, rx_tai_ns: i64) -> Note {
 }
 
 fn hand_on(code: &CodeSpec, (payload, verdicts, note): Decoded<'_>, batch: &mut Batch, sink: &mut impl Sink) {
+    batch.count_iterations(verdicts);
     batch.push_judged(payload, *note, &code.judge(verdicts), sink);
+}
+
+/// What a convolutional decoder found in one chunk: told once each way, the present state last.
+#[derive(Default)]
+struct PhaseNews {
+    found: Option<ChainEvent>,
+    lost: Option<ChainEvent>,
+}
+
+impl PhaseNews {
+    fn add(&mut self, event: ConvEvent) {
+        match event {
+            ConvEvent::Locked { hypothesis, errors, .. } => {
+                self.found = Some(ChainEvent::PhaseFound { hypothesis, errors });
+            }
+            ConvEvent::Lost { errors, .. } => self.lost = Some(ChainEvent::PhaseLost { errors }),
+        }
+    }
+
+    fn tell(self, has_phase_now: bool, sink: &mut impl Sink) {
+        let news = if has_phase_now { [self.lost, self.found] } else { [self.found, self.lost] };
+        news.into_iter().flatten().for_each(|event| sink.event(event));
+    }
 }
 
 /// Hard decisions, packed.
@@ -276,6 +306,7 @@ impl Slices {
     }
 
     fn push(&mut self, (payload, verdicts, note): Decoded<'_>, batch: &mut Batch, sink: &mut impl Sink) {
+        batch.count_iterations(verdicts);
         for verdict in verdicts {
             let end = self.stream_bits + self.slice_bits;
             if !verdict.converged {

@@ -41,37 +41,28 @@ impl VirtualChannel {
         sink: &mut impl Sink,
     ) {
         let VirtualChannel { gvcid, colour, index, ledger, assembler, .. } = self;
+        let mut publish = |bytes: &[u8], pvn, flags, ledger: &mut VcLedger, counts: &mut Counts| {
+            ledger.packets += 1;
+            ledger.packet_bytes += bytes.len() as u64;
+            counts.packets += 1;
+            counts.packet_bytes += bytes.len() as u64;
+            sink.packet(&PacketOut {
+                octets: bytes,
+                record: packet_record(*gvcid, bytes, pvn, frame, flags),
+                rx_tai_ns: frame.rx_tai_ns,
+                vc: *index,
+                colour: *colour,
+            });
+        };
         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |event| match event {
             PacketEvent::Packet { bytes, pvn, .. } => {
-                let record = packet_record(*gvcid, bytes, pvn, frame, FrameFlags::empty());
-                ledger.packets += 1;
-                ledger.packet_bytes += bytes.len() as u64;
-                counts.packets += 1;
-                counts.packet_bytes += bytes.len() as u64;
-                sink.packet(&PacketOut {
-                    octets: bytes,
-                    record,
-                    rx_tai_ns: frame.rx_tai_ns,
-                    vc: *index,
-                    colour: *colour,
-                });
+                publish(bytes, pvn, FrameFlags::empty(), ledger, counts);
             }
             PacketEvent::Idle { packet: Some(bytes), .. } => {
                 counts.packets_idle += 1;
                 if frame.idle == IdlePolicy::Publish {
                     let pvn = bytes.first().map_or(0, |octet| octet >> 5);
-                    let record = packet_record(*gvcid, bytes, pvn, frame, FrameFlags::IDLE);
-                    ledger.packets += 1;
-                    ledger.packet_bytes += bytes.len() as u64;
-                    counts.packets += 1;
-                    counts.packet_bytes += bytes.len() as u64;
-                    sink.packet(&PacketOut {
-                        octets: bytes,
-                        record,
-                        rx_tai_ns: frame.rx_tai_ns,
-                        vc: *index,
-                        colour: *colour,
-                    });
+                    publish(bytes, pvn, FrameFlags::IDLE, ledger, counts);
                 }
             }
             PacketEvent::Idle { packet: None, .. } => {}

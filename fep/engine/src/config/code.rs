@@ -8,10 +8,7 @@ use fep_coding::soft::SoftSyncSpec;
 use fep_coding::spec::{LdpcCode, LdpcStreamCode, SyncDomain, TurboCode};
 use fep_coding::turbo::{INFORMATION_BITS, TurboRate, TurboStop};
 use fep_coding::{CodeSpec, Marker, Polarity, SyncSpec};
-
-use super::diagnostics::Diagnostics;
-use super::mission::require;
-use super::reader::Section;
+use fep_config::{Diagnostics, Section};
 
 /// Which code, by the key `code`.
 #[derive(Clone, Copy)]
@@ -43,7 +40,7 @@ pub(super) fn read_code(
 ) -> Option<CodeSpec> {
     let place = section.place();
     let names = KINDS.map(|(name, _)| name).join(", ");
-    let kind = require(&section, "code", found, &names, |s, found| s.choice("code", &KINDS, found))?;
+    let kind = section.require("code", found, &names, |s, found| s.choice("code", &KINDS, found))?;
     let frame_len = frame.as_ref().map(|frame| frame.frame_len);
     let code = match kind {
         Kind::None => frame_len.map(|frame_len| CodeSpec::None { frame_len }),
@@ -53,7 +50,7 @@ pub(super) fn read_code(
         }),
         Kind::Concatenated => {
             let convolutional = read_inner(&section, found);
-            let table = required(&section, "reed_solomon", found);
+            let table = section.require_table("reed_solomon", found);
             let reed_solomon = table.map(|table| {
                 let reed_solomon = read_reed_solomon(&table, found);
                 table.finish(found);
@@ -86,13 +83,6 @@ pub(super) fn read_code(
     Some(code)
 }
 
-fn required<'d>(section: &Section<'d>, key: &'static str, found: &mut Diagnostics) -> Option<Section<'d>> {
-    require(section, key, found, "a table", |section, found| {
-        let table = section.table(key, found);
-        (!table.layers().is_empty()).then_some(table)
-    })
-}
-
 fn read_reed_solomon(section: &Section<'_>, found: &mut Diagnostics) -> RsSpec {
     let interleaves = [("1", 1), ("2", 2), ("3", 3), ("4", 4), ("5", 5), ("8", 8)];
     let bases = [("dual", Basis::Dual), ("conventional", Basis::Conventional)];
@@ -105,10 +95,10 @@ fn read_reed_solomon(section: &Section<'_>, found: &mut Diagnostics) -> RsSpec {
 }
 
 fn read_inner(section: &Section<'_>, found: &mut Diagnostics) -> Option<ConvSpec> {
-    let table = required(section, "convolutional", found)?;
+    let table = section.require_table("convolutional", found)?;
     let rates = ConvRate::ALL.map(|rate| (rate.name(), rate));
     let names = ConvRate::ALL.map(ConvRate::name).join(", ");
-    let rate = require(&table, "rate", found, &names, |s, found| s.choice("rate", &rates, found));
+    let rate = table.require("rate", found, &names, |s, found| s.choice("rate", &rates, found));
     let invert_g2 = table.boolean("invert_g2", found);
     let g2_first = table.boolean("g2_first", found).unwrap_or(false);
     let latency_bits = table.integer("latency_bits", 64..=4096u32, found);
@@ -149,7 +139,7 @@ fn read_turbo(section: &Section<'_>, frame: &Option<FrameSpec>, found: &mut Diag
     };
     let names = TurboRate::ALL.map(|rate| rate.to_string());
     let rates: Vec<(&str, TurboRate)> = names.iter().map(String::as_str).zip(TurboRate::ALL).collect();
-    let rate = require(section, "rate", found, &names.join(", "), |s, found| s.choice("rate", &rates, found));
+    let rate = section.require("rate", found, &names.join(", "), |s, found| s.choice("rate", &rates, found));
     let iterations_max = section.integer("iterations_max", 1..=fep_coding::turbo::ITERATIONS_MAX, found);
     let stops = [("never", TurboStop::Never), ("agreement", TurboStop::Agreement), ("fecf", TurboStop::Fecf)];
     let place = section.place_of("stop");
@@ -169,13 +159,13 @@ fn read_turbo(section: &Section<'_>, frame: &Option<FrameSpec>, found: &mut Diag
 
 fn read_ldpc(section: &Section<'_>, found: &mut Diagnostics) -> Option<(LdpcSpec, u16)> {
     let sizes = [("1024", 1024), ("4096", 4096), ("16384", 16384), ("7136", 7136)];
-    let k = require(section, "k", found, "1024, 4096, 16384, 7136", |s, found| s.choice("k", &sizes, found));
-    let rate = require(section, "rate", found, "1/2, 2/3, 4/5, 7/8", |s, found| s.string("rate", found));
+    let k = section.require("k", found, "1024, 4096, 16384, 7136", |s, found| s.choice("k", &sizes, found));
+    let rate = section.require("rate", found, "1/2, 2/3, 4/5, 7/8", |s, found| s.string("rate", found));
     let iterations_max = section.integer("iterations_max", 1..=ITERATIONS_MAX, found);
     let (rate, place) = rate?;
     match LdpcSpec::new(k?, &rate) {
         // Of an AR4JA code and of C2 alike.
-        Ok(ldpc) => Some((ldpc, iterations_max.unwrap_or(LdpcCode::new(ldpc).iterations_max))),
+        Ok(ldpc) => Some((ldpc, iterations_max.unwrap_or(ldpc.iterations_default()))),
         Err(error) => {
             place.report(found, error.to_string(), "");
             None
@@ -204,19 +194,19 @@ pub(super) fn read_sync(
     code: Option<&CodeSpec>,
     found: &mut Diagnostics,
 ) -> Option<Synchronisation> {
-    let marker =
-        require(&section, "marker", found, "4 to 24 octets in hex", |s, found| s.string("marker", found))
-            .and_then(|(hex, place)| match parse_hex(&hex).map(|octets| Marker::new(&octets)) {
-                Some(Ok(marker)) => Some(marker),
-                Some(Err(error)) => {
-                    place.report(found, error.to_string(), "4 to 24 octets in hex");
-                    None
-                }
-                None => {
-                    place.report(found, format!("{hex:?} is not hexadecimal"), "4 to 24 octets in hex");
-                    None
-                }
-            });
+    let marker = section
+        .require("marker", found, "4 to 24 octets in hex", |s, found| s.string("marker", found))
+        .and_then(|(hex, place)| match parse_hex(&hex).map(|octets| Marker::new(&octets)) {
+            Some(Ok(marker)) => Some(marker),
+            Some(Err(error)) => {
+                place.report(found, error.to_string(), "4 to 24 octets in hex");
+                None
+            }
+            None => {
+                place.report(found, format!("{hex:?} is not hexadecimal"), "4 to 24 octets in hex");
+                None
+            }
+        });
     let mut bits = |key, most| section.integer(key, 0..=most, found);
     let (search, lock) = (bits("search_bit_errors", 72u32), bits("lock_bit_errors", 72));
     let (check, flywheel) = (bits("check_markers", 16), bits("flywheel_blocks", 64));

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::diagnostics::{Diagnostics, Source};
+use fep_config::{Diagnostics, Section, Source, parse};
+
 use super::link::{Known, read_links};
 use super::mission::{Mission, read_mission};
-use super::reader::{Layer, Section, parse};
 use super::{Config, DaemonConfig, MISSIONS, RingAccess, RingSize, RingsConfig, mission_name};
 
 /// Reads the user's file over the built-in one. `None` only when something was reported.
@@ -18,13 +18,10 @@ pub(crate) fn read_config(
 ) -> Option<Config> {
     let user_table = user.map(|source| parse(source, found));
     let default_table = parse(default, found);
-    let mut layers = Vec::new();
+    let mut root = Section::root(default, &default_table);
     if let (Some(source), Some(table)) = (user, &user_table) {
-        layers.push(Layer { source, table: table.get_ref(), span: table.span(), path: String::new() });
+        root = Section::root(source, table).over(&root);
     }
-    let (table, span) = (default_table.get_ref(), default_table.span());
-    layers.push(Layer { source: default, table, span, path: String::new() });
-    let root = Section::new(layers);
 
     let (missions, broken) = read_missions(root.table("missions", found), base, found);
     let daemon = read_daemon(root.table("daemon", found), base, found);

@@ -6,12 +6,11 @@ use std::path::Path;
 
 use fep_ccsds::record::Session;
 use fep_coding::soft::SoftFormat;
+use fep_config::{Diagnostics, Place, Section};
 use fep_net::{LinkSpec, TransportSpec, WaitMode};
 
 use super::daemon::check_name;
-use super::diagnostics::Diagnostics;
 use super::mission::{ChannelConfig, Mission};
-use super::reader::{Place, Section};
 use super::{CorePolicy, Decoding, LinkConfig};
 use crate::chain::{Framing, IdlePolicy};
 
@@ -37,8 +36,7 @@ pub(crate) fn read_links<'d>(
             place.report(found, message, "");
             continue;
         }
-        let layers = table.layers().iter().chain(defaults.layers()).cloned().collect();
-        let section = Section::new(layers);
+        let section = table.over(&defaults);
         configs.extend(read_link(&name, &place, section, missions, base, &mut taken, found));
     }
     configs

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
 use fep_coding::soft::SoftSyncSpec;
 use fep_coding::{CodeSpec, Randomizer, SyncSpec};
+use fep_config::{Diagnostics, Place, Section, Source, parse};
 use serde::Serialize;
 
 use super::code::{read_code, read_sync};
-use super::diagnostics::{Diagnostics, Source};
-use super::reader::{Place, Section, parse};
 
 /// A mission: everything about its space segment that a front end must know beforehand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -149,7 +148,7 @@ pub(crate) fn read_mission(name: &str, source: &Source, found: &mut Diagnostics)
 
 fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spacecraft> {
     let scid =
-        require(&section, "scid", found, "0 to 65535", |s, found| s.integer("scid", 0..=u16::MAX, found));
+        section.require("scid", found, "0 to 65535", |s, found| s.integer("scid", 0..=u16::MAX, found));
     let mut apids = BTreeMap::new();
     for (number, place, name) in section.table("apids", found).named_strings(found) {
         match number.parse::<u16>() {
@@ -165,21 +164,6 @@ fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spac
     Some(Spacecraft { scid: scid?, apids })
 }
 
-/// Reads a key that has no default; reports it when it is not there.
-pub(super) fn require<'d, T>(
-    section: &Section<'d>,
-    key: &'static str,
-    found: &mut Diagnostics,
-    allowed: &str,
-    read: impl FnOnce(&Section<'d>, &mut Diagnostics) -> Option<T>,
-) -> Option<T> {
-    if !section.has(key) {
-        section.missing(key, found, allowed);
-        return None;
-    }
-    read(section, found)
-}
-
 /// AOS and USLP frames of idle data have a virtual channel of their own, on every physical channel (732.0-B 4.1.2.2.3.2).
 const FILL_VCID: u8 = 63;
 
@@ -193,15 +177,14 @@ fn read_channel(
     found: &mut Diagnostics,
 ) -> Option<ChannelConfig> {
     let names = spacecraft.keys().cloned().collect::<Vec<_>>().join(", ");
-    let craft = require(&section, "spacecraft", found, &names, |s, found| s.string("spacecraft", found));
-    let randomizer = require(&section, "randomizer", found, "none, legacy, long", |s, found| {
+    let craft = section.require("spacecraft", found, &names, |s, found| s.string("spacecraft", found));
+    let randomizer = section.require("randomizer", found, "none, legacy, long", |s, found| {
         s.choice("randomizer", &RANDOMIZERS, found)
     });
     let (kind, frame) =
-        required_table(&section, "frame", found).map_or((None, None), |table| read_frame(table, found));
-    let code = required_table(&section, "code", found).and_then(|table| read_code(table, &frame, found));
-    let sync =
-        required_table(&section, "sync", found).and_then(|table| read_sync(table, code.as_ref(), found));
+        section.require_table("frame", found).map_or((None, None), |table| read_frame(table, found));
+    let code = section.require_table("code", found).and_then(|table| read_code(table, &frame, found));
+    let sync = section.require_table("sync", found).and_then(|table| read_sync(table, code.as_ref(), found));
     let mut vcs: Vec<VcConfig> = Vec::new();
     if !section.has("vc") {
         section.missing("vc", found, "at least one table [[…vc]]");
@@ -266,24 +249,12 @@ fn check_scid(scid: u16, frame: &Option<FrameSpec>, place: &Place<'_>, found: &m
     }
 }
 
-fn required_table<'d>(
-    section: &Section<'d>,
-    key: &'static str,
-    found: &mut Diagnostics,
-) -> Option<Section<'d>> {
-    require(section, key, found, "a table", |section, found| {
-        let table = section.table(key, found);
-        (!table.layers().is_empty()).then_some(table)
-    })
-}
-
 /// The kind of frame, even when the rest is wrong, and the whole.
 fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> (Option<FrameKind>, Option<FrameSpec>) {
     let kinds = [("tm", FrameKind::Tm), ("aos", FrameKind::Aos), ("uslp", FrameKind::Uslp)];
-    let kind = require(&section, "kind", found, "tm, aos, uslp", |s, found| s.choice("kind", &kinds, found));
-    let frame_len = require(&section, "frame_len", found, "7 to 65536", |s, found| {
-        s.integer("frame_len", 7..=65536usize, found)
-    });
+    let kind = section.require("kind", found, "tm, aos, uslp", |s, found| s.choice("kind", &kinds, found));
+    let frame_len = section
+        .require("frame_len", found, "7 to 65536", |s, found| s.integer("frame_len", 7..=65536usize, found));
     let mut octets = |key| section.integer(key, 0..=65535usize, found).unwrap_or(0);
     let insert_zone_len = octets("insert_zone_len");
     let security_header_len = octets("security_header_len");
@@ -327,7 +298,7 @@ const SERVICES: [(&str, VcService); 5] = [
 fn read_vc(section: Section<'_>, kind: Option<FrameKind>, found: &mut Diagnostics) -> Option<VcConfig> {
     let most = if kind == Some(FrameKind::Tm) { 7 } else { 63 };
     let id =
-        require(&section, "id", found, &format!("0 to {most}"), |s, found| s.integer("id", 0..=most, found));
+        section.require("id", found, &format!("0 to {most}"), |s, found| s.integer("id", 0..=most, found));
     let allowed: Vec<(&str, VcService)> = SERVICES
         .into_iter()
         .filter(|(_, service)| match kind {
@@ -337,8 +308,7 @@ fn read_vc(section: Section<'_>, kind: Option<FrameKind>, found: &mut Diagnostic
         })
         .collect();
     let names = allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    let service =
-        require(&section, "service", found, &names, |s, found| s.choice("service", &allowed, found));
+    let service = section.require("service", found, &names, |s, found| s.choice("service", &allowed, found));
     let name = section.string("name", found).map(|(name, _)| name).unwrap_or_default();
     let packets = section.boolean("packets", found);
     if let (Some(true), Some(service), Some(place)) = (packets, service, section.place_of("packets"))

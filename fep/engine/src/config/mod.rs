@@ -13,21 +13,19 @@
 
 mod code;
 mod daemon;
-mod diagnostics;
 mod link;
 mod mission;
-mod reader;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fep_ccsds::record::Session;
 use fep_coding::soft::SoftFormat;
+pub use fep_config::{ConfigError, ConfigErrors};
+use fep_config::{Diagnostics, Source};
 use serde::Serialize;
 
 use crate::chain::{Framing, IdlePolicy};
-pub use diagnostics::{ConfigError, ConfigErrors};
-use diagnostics::{Diagnostics, Source};
 pub use mission::{ChannelConfig, Mission, Spacecraft, VcColour, VcConfig, VcService};
 
 /// The built-in configuration, with every key explained.
@@ -199,8 +197,7 @@ pub enum CorePolicy {
 /// Every mistake found; also a file that cannot be read.
 pub fn load(path: Option<&Path>) -> Result<Config, ConfigErrors> {
     let Some(path) = path else { return read(None, Path::new("")) };
-    let text = read_file(path)?;
-    read(Some(&Source::new(path.display().to_string(), text)), path.parent().unwrap_or(Path::new("")))
+    read(Some(&Source::read(path)?), path.parent().unwrap_or(Path::new("")))
 }
 
 /// Reads a configuration from a text called `name`; paths in it are relative to the working directory.
@@ -218,14 +215,18 @@ pub fn load_text(name: &str, text: &str) -> Result<Config, ConfigErrors> {
 pub fn load_mission(name_or_path: &str) -> Result<Mission, ConfigErrors> {
     if name_or_path.contains('/') || name_or_path.ends_with(".toml") {
         let path = Path::new(name_or_path);
-        return load_mission_text(mission_name(path), name_or_path, &read_file(path)?);
+        return load_mission_source(mission_name(path), &Source::read(path)?);
     }
     match MISSIONS.iter().find(|(name, _)| *name == name_or_path) {
         Some((name, text)) => load_mission_text(name, &format!("<missions/{name}.toml>"), text),
         None => {
             let allowed = MISSIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
             let allowed = format!("{allowed}, or the path of a file ending in .toml");
-            Err(single(name_or_path, format!("no mission {name_or_path:?} is built in"), allowed))
+            Err(ConfigErrors::of_file(
+                name_or_path,
+                format!("no mission {name_or_path:?} is built in"),
+                allowed,
+            ))
         }
     }
 }
@@ -235,9 +236,12 @@ pub fn load_mission(name_or_path: &str) -> Result<Mission, ConfigErrors> {
 /// # Errors
 /// Every mistake found.
 pub fn load_mission_text(name: &str, file: &str, text: &str) -> Result<Mission, ConfigErrors> {
+    load_mission_source(name, &Source::new(file, text))
+}
+
+fn load_mission_source(name: &str, source: &Source) -> Result<Mission, ConfigErrors> {
     let mut found = Diagnostics::default();
-    let source = Source::new(file, text);
-    let mission = mission::read_mission(name, &source, &mut found);
+    let mission = mission::read_mission(name, source, &mut found);
     found.into_result().map(|()| mission)
 }
 
@@ -247,26 +251,9 @@ fn read(user: Option<&Source>, base: &Path) -> Result<Config, ConfigErrors> {
     let config = daemon::read_config(user, &default, base, &mut found);
     found.into_result()?;
     // `read_config` returns nothing only after a report.
-    config.ok_or_else(|| single("<default.toml>", "nothing could be read".to_owned(), String::new()))
+    config.ok_or_else(|| ConfigErrors::of_file("<default.toml>", "nothing could be read", ""))
 }
 
 fn mission_name(path: &Path) -> &str {
     path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("mission")
-}
-
-fn read_file(path: &Path) -> Result<String, ConfigErrors> {
-    let refuse = |message: String| single(&path.display().to_string(), message, String::new());
-    let octets = std::fs::read(path).map_err(|error| refuse(format!("cannot be read: {error}")))?;
-    String::from_utf8(octets).map_err(|error| {
-        let line =
-            1 + error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count();
-        let mut refused = refuse("not UTF-8 text".to_owned());
-        refused.0[0].line = line;
-        refused
-    })
-}
-
-fn single(file: &str, message: String, allowed: String) -> ConfigErrors {
-    let file = file.to_owned();
-    ConfigErrors(vec![ConfigError { file, line: 1, column: 1, key: String::new(), message, allowed }])
 }

@@ -3,41 +3,34 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::Parser;
 use fep_kit::Stop;
 use fep_recorder::Config;
 
-const USAGE: &str = "\
-fep-recorder, copies the rings of fepd to segment files
-
-Usage: fep-recorder [--config FILE] [--rings DIR] [--segments DIR] [--check]
-
-  --config FILE    configuration, sections [archive] and [recorder] (see config/archive.toml)
-  --rings DIR      directory of the rings, instead of archive.rings
-  --segments DIR   directory of the segments, instead of archive.segments
-  --check          only checks the configuration
-  --version        prints the version
-  --help           prints this
-
+const AFTER_HELP: &str = "\
 It runs until SIGTERM or SIGINT, then commits what it has and seals its segments.
 Exit codes: 0 stopped in order, 1 could not run, 2 wrong usage.";
 
-#[derive(Default)]
+/// fep-recorder, copies the rings of fepd to segment files
+#[derive(Parser)]
+#[command(name = "fep-recorder", version, after_help = AFTER_HELP)]
 struct Arguments {
+    /// Configuration, sections [archive] and [recorder] (see config/archive.toml)
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Directory of the rings, instead of archive.rings
+    #[arg(long, value_name = "DIR")]
     rings: Option<PathBuf>,
+    /// Directory of the segments, instead of archive.segments
+    #[arg(long, value_name = "DIR")]
     segments: Option<PathBuf>,
+    /// Only check the configuration
+    #[arg(long)]
     check: bool,
 }
 
 fn main() -> ExitCode {
-    let arguments = match parse(std::env::args_os().skip(1)) {
-        Ok(Some(arguments)) => arguments,
-        Ok(None) => return ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("fep-recorder: {message}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
-    };
+    let arguments = Arguments::parse();
     let mut config = match arguments.config.as_deref().map(Config::load).transpose() {
         Ok(config) => config.unwrap_or_default(),
         Err(errors) => {
@@ -66,28 +59,4 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.to_string()),
     }
-}
-
-fn parse(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<Option<Arguments>, String> {
-    let mut parsed = Arguments::default();
-    let mut arguments = arguments;
-    while let Some(argument) = arguments.next() {
-        let mut path = |name: &str| arguments.next().map(PathBuf::from).ok_or(format!("{name} needs a path"));
-        match argument.to_str() {
-            Some("--config") => parsed.config = Some(path("--config")?),
-            Some("--rings") => parsed.rings = Some(path("--rings")?),
-            Some("--segments") => parsed.segments = Some(path("--segments")?),
-            Some("--check") => parsed.check = true,
-            Some("--version" | "-V") => {
-                println!("fep-recorder {}", env!("CARGO_PKG_VERSION"));
-                return Ok(None);
-            }
-            Some("--help" | "-h") => {
-                println!("{USAGE}");
-                return Ok(None);
-            }
-            _ => return Err(format!("unknown argument {argument:?}")),
-        }
-    }
-    Ok(Some(parsed))
 }

@@ -18,7 +18,7 @@ pub use error::SegmentError;
 pub use follow::{Follow, FollowSpec, Item, Source, Start, series_after};
 pub use footer::Footer;
 pub use header::SegmentHeader;
-pub use layout::{BLOCK_HEADER_LEN, FORMAT_VERSION, PAGE_LEN};
+pub use layout::{BLOCK_HEADER_LEN, FIELDS, FORMAT_VERSION, PAGE_LEN};
 pub use lock::{RecorderLock, is_recorded};
 pub use loss::{Loss, LossCause};
 pub use name::{Place, SegmentName, Stream};

@@ -1,6 +1,6 @@
-//! Walks TOML tables with their spans: typed keys, layers (a user's file over the built-in one), unknown keys found.
+//! Walks TOML tables with their spans: typed keys, layers (a user's file over a built-in one), unknown keys found.
 //!
-//! A reader method reports what is wrong and returns `None`; the caller goes on with whatever it likes, because a
+//! A method that reads reports what is wrong and returns `None`; the caller goes on with whatever it likes, because a
 //! configuration with one report is refused as a whole.
 
 use std::cell::RefCell;
@@ -11,35 +11,31 @@ use std::ops::{Range, RangeInclusive};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostics::{Diagnostics, Source};
+use crate::{Diagnostics, Source};
 
 /// Where a value was written.
-#[derive(Clone)]
-pub(crate) struct Place<'d> {
-    pub(crate) source: &'d Source,
-    pub(crate) span: Range<usize>,
-    pub(crate) key: String,
+#[derive(Debug, Clone)]
+pub struct Place<'d> {
+    source: &'d Source,
+    span: Range<usize>,
+    key: String,
 }
 
 impl Place<'_> {
-    pub(crate) fn report(
-        &self,
-        found: &mut Diagnostics,
-        message: impl Into<String>,
-        allowed: impl Into<String>,
-    ) {
+    /// Reports a mistake here.
+    pub fn report(&self, found: &mut Diagnostics, message: impl Into<String>, allowed: impl Into<String>) {
         found.report(self.source, &self.span, &self.key, message, allowed);
     }
 }
 
 /// One file's version of a table.
-#[derive(Clone)]
-pub(crate) struct Layer<'d> {
-    pub(crate) source: &'d Source,
-    pub(crate) table: &'d DeTable<'d>,
-    pub(crate) span: Range<usize>,
+#[derive(Debug, Clone)]
+struct Layer<'d> {
+    source: &'d Source,
+    table: &'d DeTable<'d>,
+    span: Range<usize>,
     /// Dotted path of the table in its own file; empty for the whole file.
-    pub(crate) path: String,
+    path: String,
 }
 
 impl Layer<'_> {
@@ -49,7 +45,8 @@ impl Layer<'_> {
 }
 
 /// A table as seen through its layers: the first layer that has a key wins.
-pub(crate) struct Section<'d> {
+#[derive(Debug)]
+pub struct Section<'d> {
     layers: Vec<Layer<'d>>,
     known: RefCell<BTreeSet<&'static str>>,
 }
@@ -61,7 +58,7 @@ struct Found<'d> {
 }
 
 /// Parses one file. Mistakes of TOML itself are reported; what could be read is still returned.
-pub(crate) fn parse<'d>(source: &'d Source, found: &mut Diagnostics) -> Spanned<DeTable<'d>> {
+pub fn parse<'d>(source: &'d Source, found: &mut Diagnostics) -> Spanned<DeTable<'d>> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
         found.report(
@@ -76,24 +73,35 @@ pub(crate) fn parse<'d>(source: &'d Source, found: &mut Diagnostics) -> Spanned<
 }
 
 impl<'d> Section<'d> {
-    pub(crate) fn new(layers: Vec<Layer<'d>>) -> Section<'d> {
+    fn new(layers: Vec<Layer<'d>>) -> Section<'d> {
         Section { layers, known: RefCell::default() }
     }
 
     /// The whole of one parsed file.
-    pub(crate) fn root(source: &'d Source, table: &'d Spanned<DeTable<'d>>) -> Section<'d> {
+    pub fn root(source: &'d Source, table: &'d Spanned<DeTable<'d>>) -> Section<'d> {
         let path = String::new();
         Section::new(vec![Layer { source, table: table.get_ref(), span: table.span(), path }])
     }
 
+    /// This section laid over another: what it does not say, the other says.
+    #[must_use]
+    pub fn over(&self, below: &Section<'d>) -> Section<'d> {
+        Section::new(self.layers.iter().chain(&below.layers).cloned().collect())
+    }
+
+    /// Whether no file has it.
+    pub fn is_absent(&self) -> bool {
+        self.layers.is_empty()
+    }
+
     /// Where the section itself begins, in the file that has the last word. `None` when no file has it.
-    pub(crate) fn place(&self) -> Option<Place<'d>> {
+    pub fn place(&self) -> Option<Place<'d>> {
         let layer = self.layers.first()?;
         Some(Place { source: layer.source, span: layer.span.clone(), key: layer.path.clone() })
     }
 
     /// Where a key was written, or where its section begins when it was not.
-    pub(crate) fn place_of(&self, key: &'static str) -> Option<Place<'d>> {
+    pub fn place_of(&self, key: &'static str) -> Option<Place<'d>> {
         match self.find(key) {
             Some(found) => Some(found.place),
             None => self.missing_place(key),
@@ -105,7 +113,8 @@ impl<'d> Section<'d> {
         Some(Place { source: layer.source, span: layer.span.clone(), key: layer.key(key) })
     }
 
-    pub(crate) fn has(&self, key: &'static str) -> bool {
+    /// Whether any file has this key.
+    pub fn has(&self, key: &'static str) -> bool {
         self.find(key).is_some()
     }
 
@@ -119,7 +128,7 @@ impl<'d> Section<'d> {
     }
 
     /// Reports every key that nobody asked for, and what could have been written instead.
-    pub(crate) fn finish(self, found: &mut Diagnostics) {
+    pub fn finish(self, found: &mut Diagnostics) {
         let known = self.known.borrow();
         for layer in &self.layers {
             for key in layer.table.keys().filter(|key| !known.contains(key.get_ref().as_ref())) {
@@ -130,8 +139,23 @@ impl<'d> Section<'d> {
         }
     }
 
+    /// Reads a key that has no default; reports it when it is not there.
+    pub fn require<T>(
+        &self,
+        key: &'static str,
+        found: &mut Diagnostics,
+        allowed: &str,
+        read: impl FnOnce(&Section<'d>, &mut Diagnostics) -> Option<T>,
+    ) -> Option<T> {
+        if self.has(key) {
+            return read(self, found);
+        }
+        self.missing(key, found, allowed);
+        None
+    }
+
     /// Reports that a key which has no default is missing.
-    pub(crate) fn missing(&self, key: &str, found: &mut Diagnostics, allowed: &str) {
+    pub fn missing(&self, key: &str, found: &mut Diagnostics, allowed: &str) {
         if let Some(place) = self.missing_place(key) {
             place.report(found, "missing key", allowed);
         }
@@ -141,7 +165,8 @@ impl<'d> Section<'d> {
         place.report(found, format!("expected {expected}, found {}", article(value.type_str())), "");
     }
 
-    pub(crate) fn boolean(&self, key: &'static str, found: &mut Diagnostics) -> Option<bool> {
+    /// `true` or `false`.
+    pub fn boolean(&self, key: &'static str, found: &mut Diagnostics) -> Option<bool> {
         let Found { place, value } = self.find(key)?;
         let boolean = value.as_bool();
         if boolean.is_none() {
@@ -151,7 +176,7 @@ impl<'d> Section<'d> {
     }
 
     /// An integer within `range`.
-    pub(crate) fn integer<T>(
+    pub fn integer<T>(
         &self,
         key: &'static str,
         range: RangeInclusive<T>,
@@ -186,7 +211,8 @@ impl<'d> Section<'d> {
         number
     }
 
-    pub(crate) fn integers<T>(
+    /// An array of integers within `range`; those that are not are reported and left out.
+    pub fn integers<T>(
         &self,
         key: &'static str,
         range: RangeInclusive<T>,
@@ -205,7 +231,7 @@ impl<'d> Section<'d> {
     }
 
     /// A string, with the place to report to when the caller finds its content wrong.
-    pub(crate) fn string(&self, key: &'static str, found: &mut Diagnostics) -> Option<(String, Place<'d>)> {
+    pub fn string(&self, key: &'static str, found: &mut Diagnostics) -> Option<(String, Place<'d>)> {
         let Found { place, value } = self.find(key)?;
         let Some(string) = value.as_str() else {
             Self::wrong_type(&place, value, "a string", found);
@@ -214,11 +240,8 @@ impl<'d> Section<'d> {
         Some((string.to_owned(), place))
     }
 
-    pub(crate) fn strings(
-        &self,
-        key: &'static str,
-        found: &mut Diagnostics,
-    ) -> Option<Vec<(String, Place<'d>)>> {
+    /// An array of strings with their places; what is no string is reported and left out.
+    pub fn strings(&self, key: &'static str, found: &mut Diagnostics) -> Option<Vec<(String, Place<'d>)>> {
         let (place, items) = self.array(key, found)?;
         let mut strings = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -247,7 +270,7 @@ impl<'d> Section<'d> {
     }
 
     /// One of a closed set of words or numbers, written as in the file, with what each stands for.
-    pub(crate) fn choice<T: Clone>(
+    pub fn choice<T: Clone>(
         &self,
         key: &'static str,
         choices: &[(&str, T)],
@@ -270,7 +293,7 @@ impl<'d> Section<'d> {
     }
 
     /// One of a closed set of words, or an integer within `range`.
-    pub(crate) fn word_or_integer<T: Clone>(
+    pub fn word_or_integer<T: Clone>(
         &self,
         key: &'static str,
         words: &[(&str, T)],
@@ -300,7 +323,7 @@ impl<'d> Section<'d> {
     }
 
     /// A value whose own type says how it is read. Only its first mistake is found.
-    pub(crate) fn deserialize<T: serde::de::DeserializeOwned>(
+    pub fn deserialize<T: serde::de::DeserializeOwned>(
         &self,
         key: &'static str,
         found: &mut Diagnostics,
@@ -318,7 +341,7 @@ impl<'d> Section<'d> {
     }
 
     /// A table inside this one, layers kept.
-    pub(crate) fn table(&self, key: &'static str, found: &mut Diagnostics) -> Section<'d> {
+    pub fn table(&self, key: &'static str, found: &mut Diagnostics) -> Section<'d> {
         self.known.borrow_mut().insert(key);
         let mut layers = Vec::new();
         for layer in &self.layers {
@@ -341,19 +364,23 @@ impl<'d> Section<'d> {
         Section::new(layers)
     }
 
-    /// The layers of a section, first the one that has the last word.
-    pub(crate) fn layers(&self) -> &[Layer<'d>] {
-        &self.layers
+    /// A table inside this one that must be there.
+    pub fn require_table(&self, key: &'static str, found: &mut Diagnostics) -> Option<Section<'d>> {
+        self.require(key, found, "a table", |section, found| {
+            let table = section.table(key, found);
+            (!table.is_absent()).then_some(table)
+        })
     }
 
     /// Only the first layer: what the last word's file says of it, nothing inherited.
-    pub(crate) fn first_layer_only(mut self) -> Section<'d> {
+    #[must_use]
+    pub fn first_layer_only(mut self) -> Section<'d> {
         self.layers.truncate(1);
         self
     }
 
     /// Every named table inside this section, by name. Keys that are not tables are reported.
-    pub(crate) fn named_tables(&self, found: &mut Diagnostics) -> Vec<(String, Place<'d>, Section<'d>)> {
+    pub fn named_tables(&self, found: &mut Diagnostics) -> Vec<(String, Place<'d>, Section<'d>)> {
         let mut names = BTreeSet::new();
         let mut tables = Vec::new();
         for layer in &self.layers {
@@ -375,7 +402,7 @@ impl<'d> Section<'d> {
     }
 
     /// Every `key = value` of this section as strings (names given to numbers).
-    pub(crate) fn named_strings(&self, found: &mut Diagnostics) -> Vec<(String, Place<'d>, String)> {
+    pub fn named_strings(&self, found: &mut Diagnostics) -> Vec<(String, Place<'d>, String)> {
         let mut strings = Vec::new();
         for layer in self.layers.iter().take(1) {
             for (key, value) in layer.table.iter() {
@@ -391,7 +418,7 @@ impl<'d> Section<'d> {
     }
 
     /// An array of tables (`[[key]]`), in the order of the file.
-    pub(crate) fn tables(&self, key: &'static str, found: &mut Diagnostics) -> Vec<Section<'d>> {
+    pub fn tables(&self, key: &'static str, found: &mut Diagnostics) -> Vec<Section<'d>> {
         let Some((place, items)) = self.array(key, found) else { return Vec::new() };
         let mut sections = Vec::new();
         for (index, item) in items.iter().enumerate() {
