@@ -293,6 +293,9 @@ impl Store {
         let mut octets = 0;
         while octets < object.octets {
             let part = self.part(object, octets).await?;
+            if part.is_empty() {
+                break;
+            }
             octets += part.len() as u64;
             file = tokio::task::spawn_blocking(move || file.write(&part)).await??;
         }
@@ -489,7 +492,7 @@ fn read_part(path: &FilePath, from: u64) -> Result<Bytes, Error> {
     Ok(part.into())
 }
 
-/// A file in the making: it has its name only once it is whole.
+/// A file in the making: it has its name only once it is whole, and goes when it does not come to that.
 struct Building {
     file: File,
     path: PathBuf,
@@ -529,5 +532,12 @@ impl Building {
                 .map_err(Error::io("make durable", directory)),
             None => Ok(()),
         }
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        // When it is finished, there is none of this name any more.
+        let _ = std::fs::remove_file(&self.building);
     }
 }

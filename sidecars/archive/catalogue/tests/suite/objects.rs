@@ -168,5 +168,6 @@ async fn an_object_that_is_not_what_was_stored_gets_neither_into_a_file_nor_into
             assert!(matches!(copied, Err(Error::ObjectDiffers { .. })), "{copied:?}");
         }
         assert_eq!((target.size("one").await.unwrap(), file.exists()), (None, false));
+        assert!(!directory.path().join("copy.building").exists(), "nothing is left lying about");
     }
 }

@@ -161,16 +161,23 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
     assert_eq!(tail.rows(), 100);
 }
 
-// REQ: FEP-ARC-060
-#[tokio::test]
-async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone() {
+/// An archive that keeps the tail.
+async fn watching() -> support::Archive {
     let mut archive = archive().await;
     let config = IngestConfig { tail: true, ..support::ingest_config(archive.root()) };
     archive.ingest = Ingest::open(config, archive.catalogue.clone(), archive.store.clone()).await.unwrap();
+    archive
+}
+
+fn frames(from: u64, to: u64) -> Vec<support::TestFrame> {
+    (from..to).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect()
+}
+
+// REQ: FEP-ARC-060
+#[tokio::test]
+async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone() {
+    let mut archive = watching().await;
     let mut recorder = Recorder::new(archive.root(), "one.frames");
-    let frames = |from: u64, to: u64| -> Vec<_> {
-        (from..to).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect()
-    };
     recorder.frames(&frames(0, 50));
     let growing = recorder.growing(&frames(50, 80));
     let tail = archive.ingest.tail();
@@ -187,13 +194,8 @@ async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone
 // REQ: FEP-ARC-063
 #[tokio::test]
 async fn every_row_arrives_once_and_in_order_however_soon_its_segment_is_sealed() {
-    let mut archive = archive().await;
-    let config = IngestConfig { tail: true, ..support::ingest_config(archive.root()) };
-    archive.ingest = Ingest::open(config, archive.catalogue.clone(), archive.store.clone()).await.unwrap();
+    let mut archive = watching().await;
     let mut recorder = Recorder::new(archive.root(), "one.frames");
-    let frames = |from: u64, to: u64| -> Vec<_> {
-        (from..to).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect()
-    };
     let tail = archive.ingest.tail();
     let mut arrivals = tail.arrivals();
     let mut growing = recorder.growing(&frames(0, 30));
