@@ -92,7 +92,8 @@ fn ours(archive: &Path, form: Form) -> f64 {
     let began = Instant::now();
     let reel =
         SegmentReel::open(archive, vec![stream()], i64::MIN, i64::MAX).expect("the segment is readable");
-    let replay = Replay::start(spec, Box::new(reel), &Policy::default()).expect("the sink listens");
+    let policy = Policy { raw_targets: vec![address], ..Policy::default() };
+    let replay = Replay::start(spec, Box::new(reel), &policy).expect("the sink listens");
     let status = replay.wait(Duration::from_secs(60));
     sink.join().expect("the sink does not panic");
     assert_eq!(status.sent, FRAMES, "{status:?}");

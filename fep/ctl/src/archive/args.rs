@@ -46,6 +46,10 @@ Examples:
     /// What is missing, and what is done about it
     #[command(subcommand)]
     Gaps(GapsCommand),
+    /// How much came of each channel in a span of time, as of a contact, and when nothing did
+    #[command(after_help = "Example:
+  fepctl archive completeness --scid 157 --from 2024-12-06T17:38:15Z --to 2024-12-06T17:50:00Z")]
+    Completeness(CompletenessArgs),
     /// Verify an archive directory offline: every segment, the chain over them, the signed days
     #[command(after_help = "Needs no service and no catalogue. Exit code 1 when anything is wrong.
 
@@ -191,8 +195,8 @@ pub(crate) struct GetArgs {
 pub(crate) enum ReplayCommand {
     /// Start a replay; everything it sends is marked REPLAY
     #[command(after_help = "Examples:
-  fepctl archive replay start pass-7 frames --last 1h --to-tcp 127.0.0.1:10015 --raw
-  fepctl archive replay start pass-8 packets --from 2024-12-06 --to 2024-12-07 --to-udp 127.0.0.1:10016 --speed 10")]
+  fepctl archive replay start pass-7 frames --last 1h --to-tcp 127.0.0.1:10015
+  fepctl archive replay start pass-8 packets --from 2024-12-06 --to 2024-12-07 --to-udp 127.0.0.1:10016 --raw --speed 10")]
     Start(ReplayStartArgs),
     /// One line for each replay
     List(PlainArgs),
@@ -267,7 +271,8 @@ pub(crate) struct ReplayStartArgs {
     /// Make a ring of its own, which waits for these consumers
     #[arg(long, value_name = "CONSUMERS", group = "receiver")]
     pub(crate) to_ring: Option<String>,
-    /// Payloads alone instead of framed messages (they cannot say that they are replayed)
+    /// Payloads alone instead of framed messages: they cannot say that they are replayed, so the service has to have the
+    /// address among its replay.raw_targets
     #[arg(long)]
     pub(crate) raw: bool,
     /// 0.1 to 1000 times the original, or `fastest`
@@ -345,6 +350,30 @@ pub(crate) struct GapListArgs {
     /// At most so many
     #[arg(long)]
     pub(crate) limit: Option<u32>,
+    #[command(flatten)]
+    pub(crate) plain: PlainArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletenessArgs {
+    /// Spacecraft
+    #[arg(long)]
+    pub(crate) scid: u16,
+    /// Where the span begins, as acquisition of signal
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: String,
+    /// Where it ends, as loss of signal
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: String,
+    /// Only what this link received
+    #[arg(long)]
+    pub(crate) link: Option<u16>,
+    /// ops, test or replay
+    #[arg(long, default_value = "ops")]
+    pub(crate) session: String,
+    /// Packets by application process, instead of frames by virtual channel
+    #[arg(long)]
+    pub(crate) packets: bool,
     #[command(flatten)]
     pub(crate) plain: PlainArgs,
 }

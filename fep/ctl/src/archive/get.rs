@@ -65,7 +65,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
         );
     }
     if units == 0 {
-        super::hint_of_nothing(&client, &wanted);
+        super::hint_of_nothing(&manifest);
     }
     Ok(())
 }

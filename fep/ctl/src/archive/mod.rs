@@ -2,6 +2,7 @@
 
 pub(crate) mod args;
 mod client;
+mod completeness;
 mod get;
 mod keeping;
 mod replay;
@@ -11,7 +12,6 @@ mod verify;
 
 use std::io::{self, Write};
 
-use fep_archive_query::Retrieval;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -29,6 +29,7 @@ pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
         ArchiveCommand::Get(args) => get::run(args),
         ArchiveCommand::Replay(command) => replay::run(command),
         ArchiveCommand::Gaps(command) => gaps(command),
+        ArchiveCommand::Completeness(args) => completeness::run(args),
         ArchiveCommand::Verify(args) => verify::run(args),
         ArchiveCommand::Scrub(args) => keeping::scrub(args),
         ArchiveCommand::Sql(args) => sql::run(args),
@@ -108,7 +109,7 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     drop(out);
     if lines == 0 {
         eprintln!("fepctl: nothing matches");
-        hint_of_nothing(&client, &wanted);
+        hint_of_nothing(&client.get(&format!("/v1/{}/manifest?{wanted}", wanted.unit))?);
     } else if lines == args.limit && !args.json {
         eprintln!("fepctl: the first {lines}; --limit gives more");
     }
@@ -145,30 +146,10 @@ fn line_of(row: &Value) -> String {
     )
 }
 
-/// Nothing matched: says so when the same in another session would have.
-fn hint_of_nothing(client: &Client, wanted: &Retrieval) {
-    use fep_ccsds::record::Session;
-    let mut wider = wanted.clone().in_format(fep_archive_query::Format::JsonLines);
-    wider.selection.session = vec![Session::Ops, Session::Test, Session::Replay];
-    wider.limit = Some(1);
-    if wider.selection.session == wanted.selection.session {
-        return;
-    }
-    let mut line = Vec::new();
-    let asked = client.stream(
-        &format!("/v1/{}?{wider}", wider.unit),
-        &[],
-        |_, _| Ok(()),
-        |octets| {
-            line.extend_from_slice(octets);
-            Ok(())
-        },
-    );
-    if asked.is_ok()
-        && let Ok(row) = serde_json::from_slice::<Value>(&line)
-    {
-        let session = row["session"].as_str().unwrap_or_default();
-        eprintln!("fepctl: in session {session} there is something: --session {}", session.to_lowercase());
+/// Nothing matched: says so when the same in another session would have, as the manifest tells.
+fn hint_of_nothing(manifest: &Value) {
+    for session in manifest["other_sessions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        eprintln!("fepctl: in session {} there is something: --session {session}", session.to_uppercase());
     }
 }
 

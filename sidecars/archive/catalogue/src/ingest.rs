@@ -15,14 +15,15 @@ use bytes::Bytes;
 use fep_ccsds::time::{LeapSeconds, Tai};
 use fep_segments::clock::tai_now_ns;
 use fep_segments::{
-    Follow, FollowSpec, Footer, Item, Piece, ReadAt, SegmentEntry, SegmentReader, SegmentState as FileState,
-    Start, Stream,
+    Follow, FollowSpec, Footer, Item, Piece, ReadAt, SegmentEntry, SegmentError, SegmentReader,
+    SegmentState as FileState, Start, Stream,
 };
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
 
 use crate::index::{BuiltIndex, INDEX_VERSION, IndexBuilder, ParquetBytes, Record, TailRows};
 use crate::model::{Colour, IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, StoredObject, Tier};
+use crate::object_at::ObjectAt;
 use crate::packet_layout::PacketLayouts;
 use crate::sql::{Catalogue, Inserted, SegmentFilter};
 use crate::store::Store;
@@ -184,6 +185,8 @@ impl Ingest {
                     self.catalogue.insert(&segment, &summary, tai_now_ns()).await?;
                     step.segments.push(id.clone());
                 }
+                // A store that does not answer says nothing of the segment.
+                Err(error @ Error::Segment(SegmentError::Io { .. })) => return Err(error),
                 Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
                     step.refused.push((id.clone(), error.to_string()));
                 }
@@ -432,11 +435,11 @@ async fn build_object(
     key: &str,
     layouts: Arc<PacketLayouts>,
 ) -> Result<(SegmentIndex, StoredObject), Error> {
-    let (octets, name) = (store.get(key).await?, key.to_owned());
+    let object = store.look_at(key).await?;
+    let source = ObjectAt::new(store.clone(), object.clone(), Handle::current());
     tokio::task::spawn_blocking(move || {
-        let sha256 = Sha256::digest(&octets).into();
-        let built = build_index(octets.as_ref(), Path::new(&name), layouts)?;
-        Ok((built, StoredObject { key: name, octets: octets.len() as u64, sha256 }))
+        let built = build_index(source, Path::new(&object.key), layouts)?;
+        Ok((built, object))
     })
     .await?
 }

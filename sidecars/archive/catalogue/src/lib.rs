@@ -5,7 +5,7 @@
 //! | segments, contacts, gaps, completeness, holds, deletions, audit: one SQL database, SQLite or PostgreSQL | [`Catalogue`] |
 //! | one Parquet file of frames and one of packets a sealed segment | [`index`](INDEX_VERSION), [`FrameRow`], [`PacketRow`] |
 //! | from segments into index and catalogue, and all of it again | [`Ingest`] |
-//! | the rows of what is not sealed yet | [`Tail`] |
+//! | the rows of what is not sealed yet, and every row as it comes | [`Tail`], [`Arrivals`] |
 //! | a local directory or S3, read back before anything counts as stored | [`Store`] |
 //! | integrity scrub, tiers, retention, deletion by two persons, disk, backup and restore | [`Keeper`] |
 //!
@@ -20,6 +20,7 @@ mod index;
 mod ingest;
 mod keep;
 mod model;
+mod object_at;
 mod packet_layout;
 mod quality;
 mod sql;
@@ -29,8 +30,8 @@ pub use continuity::{Rates, Step, Unit, judge};
 pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
 pub use index::{
-    FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary, Tail, TailSnapshot,
-    UtcUs,
+    Arrival, Arrivals, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary,
+    Tail, TailSnapshot, UtcUs,
 };
 pub use ingest::{Ingest, IngestConfig, IngestStep, SegmentIndex, build_index};
 pub use keep::{
@@ -40,8 +41,9 @@ pub use keep::{
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,
     GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId,
-    SegmentState, StoredObject, Tier,
+    SegmentState, Silence, StoredObject, Tier,
 };
+pub use object_at::ObjectAt;
 pub use packet_layout::{PacketLayouts, SecondaryHeader, SpacecraftLayout, TimeField};
 pub use quality::Quality;
 pub use sql::{

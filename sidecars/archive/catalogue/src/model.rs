@@ -485,6 +485,17 @@ impl Completeness {
     }
 }
 
+/// A time in which nothing was received of a spacecraft: whether anything was sent, no counter tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Silence {
+    /// Station link; `None`: no link received anything.
+    pub link: Option<u16>,
+    /// Last reception before it, or where the span begins that was asked for.
+    pub from_tai_ns: i64,
+    /// First reception after it, or where the span ends.
+    pub to_tai_ns: i64,
+}
+
 /// Data that must not be deleted, whoever says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -168,22 +169,15 @@ impl Store {
     /// # Errors
     /// The store, after all tries; [`Error::ObjectDiffers`] when it gives back something else.
     pub async fn put(&self, key: &str, octets: Bytes) -> Result<StoredObject, Error> {
+        if octets.len() > PART_LEN {
+            return self.again(|| self.upload(key, Parts::Octets(&octets))).await;
+        }
         let sha256: [u8; 32] = Sha256::digest(&octets).into();
         let sent = StoredObject { key: key.to_owned(), octets: octets.len() as u64, sha256 };
         self.again(|| async {
             let location = self.location(key)?;
-            if octets.len() <= PART_LEN {
-                self.inner
-                    .put(&location, octets.clone().into())
-                    .await
-                    .map_err(Error::store("storing", key))?;
-            } else {
-                let upload =
-                    self.inner.put_multipart(&location).await.map_err(Error::store("storing", key))?;
-                let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_LEN);
-                upload.put(octets.clone());
-                upload.finish().await.map_err(Error::store("storing", key))?;
-            }
+            let put = self.inner.put(&location, octets.clone().into()).await;
+            put.map_err(Error::store("storing", key))?;
             self.make_durable(key)?;
             self.expect(&sent).await
         })
@@ -196,30 +190,41 @@ impl Store {
     /// # Errors
     /// As [`Store::put`]; the file.
     pub async fn put_file(&self, key: &str, path: &FilePath) -> Result<StoredObject, Error> {
-        self.again(|| async {
-            let location = self.location(key)?;
-            let upload = self.inner.put_multipart(&location).await.map_err(Error::store("storing", key))?;
-            let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_LEN);
-            let mut file = File::open(path).map_err(Error::io("open", path))?;
-            let (mut hasher, mut octets) = (Sha256::new(), 0);
-            loop {
-                let (part, hashed) = tokio::task::spawn_blocking(move || read_part(file, hasher)).await?;
-                let part = part.map_err(Error::io("read", path))?;
-                (file, hasher) = hashed;
-                if part.is_empty() {
-                    break;
-                }
-                octets += part.len() as u64;
-                upload.wait_for_capacity(2).await.map_err(Error::store("storing", key))?;
-                upload.put(part);
+        self.again(|| self.upload(key, Parts::File(path))).await
+    }
+
+    /// Stores an object of another store, part by part, and reads it back. Only what is whole there comes to be here.
+    ///
+    /// # Errors
+    /// As [`Store::put`]; [`Error::ObjectDiffers`] when it is not what `object` says; the other store.
+    pub async fn put_from(&self, source: &Store, object: &StoredObject) -> Result<(), Error> {
+        source.has_length(object).await?;
+        if object.octets <= PART_LEN as u64 {
+            let octets = source.get_checked(object).await?;
+            return self.put(&object.key, octets).await.map(|_| ());
+        }
+        let read = self.again(|| self.upload(&object.key, Parts::Object(source, object))).await?;
+        if read.sha256 == object.sha256 { Ok(()) } else { Err(differs(object, &read.sha256)) }
+    }
+
+    /// Uploads parts until there is none more, and says what they were together. What should be an object of another store and
+    /// is not is given up before it is there.
+    async fn upload(&self, key: &str, parts: Parts<'_>) -> Result<StoredObject, Error> {
+        let location = self.location(key)?;
+        let upload = self.inner.put_multipart(&location).await.map_err(Error::store("storing", key))?;
+        let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_LEN);
+        let sent = match send_parts(key, parts, &mut upload).await {
+            Ok(sent) if parts.expected().is_none_or(|sha256| sha256 == sent.sha256) => sent,
+            other => {
+                // What came so far would stay in a bucket, unseen; one that cannot be told so forgets it by its own rules.
+                let _ = upload.abort().await;
+                return other;
             }
-            upload.finish().await.map_err(Error::store("storing", key))?;
-            self.make_durable(key)?;
-            let sent = StoredObject { key: key.to_owned(), octets, sha256: hasher.finalize().into() };
-            self.expect(&sent).await?;
-            Ok(sent)
-        })
-        .await
+        };
+        upload.finish().await.map_err(Error::store("storing", key))?;
+        self.make_durable(key)?;
+        self.expect(&sent).await?;
+        Ok(sent)
     }
 
     /// Reads an object and says what it is.
@@ -255,18 +260,67 @@ impl Store {
         .await
     }
 
-    /// Reads a whole object into a file, which has its name only when it is whole and as expected.
+    /// Reads stretches of an object; those that lie near each other come by one request.
+    ///
+    /// # Errors
+    /// The store, after all tries.
+    pub async fn get_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
+        self.again(|| async {
+            let location = self.location(key)?;
+            self.inner.get_ranges(&location, ranges).await.map_err(Error::store("reading", key))
+        })
+        .await
+    }
+
+    /// Reads a whole object, if it is what was stored.
+    ///
+    /// # Errors
+    /// The store, after all tries; [`Error::ObjectDiffers`].
+    pub async fn get_checked(&self, object: &StoredObject) -> Result<Bytes, Error> {
+        let octets = self.get(&object.key).await?;
+        let found: [u8; 32] = Sha256::digest(&octets).into();
+        if found == object.sha256 { Ok(octets) } else { Err(differs(object, &found)) }
+    }
+
+    /// Reads a whole object into a file, part by part. The file has its name only when it is whole and as expected.
     ///
     /// # Errors
     /// The store, after all tries; [`Error::ObjectDiffers`]; the file.
     pub async fn get_file(&self, object: &StoredObject, path: &FilePath) -> Result<(), Error> {
-        let octets = self.get(&object.key).await?;
-        let found: [u8; 32] = Sha256::digest(&octets).into();
-        if found != object.sha256 {
-            return Err(differs(object, &found));
+        self.has_length(object).await?;
+        let of = path.to_owned();
+        let mut file = tokio::task::spawn_blocking(move || Building::begin(&of)).await??;
+        let mut octets = 0;
+        while octets < object.octets {
+            let part = self.part(object, octets).await?;
+            if part.is_empty() {
+                break;
+            }
+            octets += part.len() as u64;
+            file = tokio::task::spawn_blocking(move || file.write(&part)).await??;
         }
-        let path = path.to_owned();
-        tokio::task::spawn_blocking(move || write_whole(&path, &octets)).await?
+        let expected = object.clone();
+        tokio::task::spawn_blocking(move || {
+            let found = file.sha256();
+            if found == expected.sha256 { file.finish() } else { Err(differs(&expected, &found)) }
+        })
+        .await?
+    }
+
+    /// The part of an object that begins at `from`; empty at its end.
+    async fn part(&self, object: &StoredObject, from: u64) -> Result<Bytes, Error> {
+        let to = object.octets.min(from + PART_LEN as u64);
+        if from < to { self.get_range(&object.key, from, to).await } else { Ok(Bytes::new()) }
+    }
+
+    /// Whether an object is as long as it was, so that every part of it can be asked for.
+    async fn has_length(&self, object: &StoredObject) -> Result<(), Error> {
+        match self.size(&object.key).await? {
+            Some(octets) if octets != object.octets => {
+                Err(differs(object, &self.look_at(&object.key).await?.sha256))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Octets of an object; `None` when there is none.
@@ -381,30 +435,109 @@ fn differs(expected: &StoredObject, found: &[u8; 32]) -> Error {
     }
 }
 
-type Reading = (File, Sha256);
-
-fn read_part(file: File, mut hasher: Sha256) -> (std::io::Result<Bytes>, Reading) {
-    let mut part = Vec::with_capacity(PART_LEN);
-    let read = (&file).take(PART_LEN as u64).read_to_end(&mut part);
-    hasher.update(&part);
-    (read.map(|_| part.into()), (file, hasher))
+/// What an upload is made of.
+#[derive(Clone, Copy)]
+enum Parts<'a> {
+    Octets(&'a Bytes),
+    File(&'a FilePath),
+    Object(&'a Store, &'a StoredObject),
 }
 
-/// Writes a file so that it is either not there or whole.
-pub(crate) fn write_whole(path: &FilePath, octets: &[u8]) -> Result<(), Error> {
-    if let Some(directory) = path.parent() {
-        std::fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
+impl Parts<'_> {
+    /// SHA-256 of all of them, where it is known.
+    fn expected(self) -> Option<[u8; 32]> {
+        match self {
+            Parts::Object(_, object) => Some(object.sha256),
+            Parts::Octets(_) | Parts::File(_) => None,
+        }
     }
-    let mut building = path.as_os_str().to_owned();
-    building.push(".building");
-    let building = PathBuf::from(building);
-    std::fs::write(&building, octets).map_err(Error::io("write", &building))?;
-    File::open(&building).and_then(|file| file.sync_all()).map_err(Error::io("make durable", &building))?;
-    std::fs::rename(&building, path).map_err(Error::io("rename", &building))?;
-    match path.parent() {
-        Some(directory) => File::open(directory)
-            .and_then(|file| file.sync_all())
-            .map_err(Error::io("make durable", directory)),
-        None => Ok(()),
+
+    /// The part that begins at `from`; empty at the end.
+    async fn part(self, from: u64) -> Result<Bytes, Error> {
+        match self {
+            Parts::Octets(octets) => {
+                let from = octets.len().min(from as usize);
+                Ok(octets.slice(from..octets.len().min(from + PART_LEN)))
+            }
+            Parts::File(path) => {
+                let path = path.to_path_buf();
+                tokio::task::spawn_blocking(move || read_part(&path, from)).await?
+            }
+            Parts::Object(store, object) => store.part(object, from).await,
+        }
+    }
+}
+
+/// Sends part after part, and says what was sent.
+async fn send_parts(key: &str, parts: Parts<'_>, upload: &mut WriteMultipart) -> Result<StoredObject, Error> {
+    let (mut hasher, mut octets) = (Sha256::new(), 0);
+    loop {
+        let part = parts.part(octets).await?;
+        if part.is_empty() {
+            return Ok(StoredObject { key: key.to_owned(), octets, sha256: hasher.finalize().into() });
+        }
+        octets += part.len() as u64;
+        let hashed = part.clone();
+        hasher = tokio::task::spawn_blocking(move || hasher.chain_update(&hashed)).await?;
+        upload.wait_for_capacity(2).await.map_err(Error::store("storing", key))?;
+        upload.put(part);
+    }
+}
+
+fn read_part(path: &FilePath, from: u64) -> Result<Bytes, Error> {
+    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    file.seek(SeekFrom::Start(from)).map_err(Error::io("read", path))?;
+    let mut part = Vec::with_capacity(PART_LEN);
+    file.take(PART_LEN as u64).read_to_end(&mut part).map_err(Error::io("read", path))?;
+    Ok(part.into())
+}
+
+/// A file in the making: it has its name only once it is whole, and goes when it does not come to that.
+struct Building {
+    file: File,
+    path: PathBuf,
+    building: PathBuf,
+    hasher: Sha256,
+}
+
+impl Building {
+    fn begin(path: &FilePath) -> Result<Building, Error> {
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
+        }
+        let mut building = path.as_os_str().to_owned();
+        building.push(".building");
+        let building = PathBuf::from(building);
+        let file = File::create(&building).map_err(Error::io("write", &building))?;
+        Ok(Building { file, path: path.to_owned(), building, hasher: Sha256::new() })
+    }
+
+    fn write(mut self, octets: &[u8]) -> Result<Building, Error> {
+        self.file.write_all(octets).map_err(Error::io("write", &self.building))?;
+        self.hasher.update(octets);
+        Ok(self)
+    }
+
+    /// SHA-256 of what was written so far.
+    fn sha256(&self) -> [u8; 32] {
+        self.hasher.clone().finalize().into()
+    }
+
+    fn finish(self) -> Result<(), Error> {
+        self.file.sync_all().map_err(Error::io("make durable", &self.building))?;
+        std::fs::rename(&self.building, &self.path).map_err(Error::io("rename", &self.building))?;
+        match self.path.parent() {
+            Some(directory) => File::open(directory)
+                .and_then(|file| file.sync_all())
+                .map_err(Error::io("make durable", directory)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        // When it is finished, there is none of this name any more.
+        let _ = std::fs::remove_file(&self.building);
     }
 }

@@ -78,6 +78,9 @@ pub struct Policy {
     pub receivers: Vec<IpAddr>,
     /// Addresses that take live data: refused whatever else is allowed.
     pub operational: Vec<SocketAddr>,
+    /// Addresses that payloads alone may be sent to, or waited for at. Nothing in a payload says that it is replayed, so each
+    /// is named with its port, those of this machine too.
+    pub raw_targets: Vec<SocketAddr>,
     /// Whether red data may be sent over a network.
     pub red_over_network: bool,
 }
@@ -102,7 +105,7 @@ impl Policy {
     /// What is wrong, and what would be right.
     pub fn check(&self, target: &Target, colour: Colour) -> Result<(), NotAllowed> {
         let refuse = |what: String, allowed: &str| Err(NotAllowed { what, allowed: allowed.to_owned() });
-        let address = match target {
+        let (address, form) = match target {
             Target::Ring { consumers } if consumers.is_empty() => {
                 return refuse(
                     "a replay ring waits for at least one consumer".to_owned(),
@@ -113,8 +116,8 @@ impl Policy {
                 return refuse("there is no directory of rings".to_owned(), "a target over TCP or UDP");
             }
             Target::Ring { .. } => return Ok(()),
-            Target::TcpClient { address, .. } | Target::Udp { to: address, .. } => address,
-            Target::TcpServer { bind, .. } => bind,
+            Target::TcpClient { address, form } | Target::Udp { to: address, form } => (address, *form),
+            Target::TcpServer { bind, form } => (bind, *form),
         };
         if colour == Colour::Red && !self.red_over_network {
             return refuse("red data does not leave by a network".to_owned(), "a replay ring");
@@ -126,14 +129,26 @@ impl Policy {
             );
         }
         let ip = address.ip().to_canonical();
+        if form == Form::Raw {
+            let named =
+                |named: &SocketAddr| named.ip().to_canonical() == ip && named.port() == address.port();
+            if self.raw_targets.iter().any(named) {
+                return Ok(());
+            }
+            let allowed = format!("framed messages{}", list(&self.raw_targets));
+            return refuse(format!("nothing named {address} a target of raw replays"), &allowed);
+        }
         if ip.is_loopback() || self.receivers.contains(&ip) {
             return Ok(());
         }
-        let allowed: Vec<String> = self.receivers.iter().map(ToString::to_string).collect();
-        let allowed =
-            format!("a loopback address{}{}", if allowed.is_empty() { "" } else { ", " }, allowed.join(", "));
+        let allowed = format!("a loopback address{}", list(&self.receivers));
         refuse(format!("{ip} is not a receiver of replays"), &allowed)
     }
+}
+
+/// What else is allowed, after what always is.
+fn list(allowed: &[impl ToString]) -> String {
+    allowed.iter().map(|one| format!(", {}", one.to_string())).collect()
 }
 
 /// Whether two addresses name the same door: the port, and the machine or all of its addresses.
@@ -149,7 +164,7 @@ mod tests {
     use fep_kit::Document;
 
     fn udp(to: &str) -> Target {
-        Target::Udp { to: to.parse().expect("an address"), form: Form::Raw }
+        Target::Udp { to: to.parse().expect("an address"), form: Form::Framed }
     }
 
     // REQ: FEP-REPLAY-004
@@ -172,7 +187,7 @@ mod tests {
         assert!(check("[::ffff:192.0.2.7]:10017").is_err(), "the same machine written in another way");
         assert!(check("127.0.0.1:4101").is_err(), "we listen there ourselves");
         let server =
-            Target::TcpServer { bind: "0.0.0.0:10017".parse().expect("an address"), form: Form::Raw };
+            Target::TcpServer { bind: "0.0.0.0:10017".parse().expect("an address"), form: Form::Framed };
         assert!(policy.check(&server, Colour::Black).is_err(), "on every address, that one included");
     }
 
@@ -187,6 +202,48 @@ mod tests {
             refused.to_string(),
             "192.0.2.10 is not a receiver of replays (allowed: a loopback address, 192.0.2.9)"
         );
+    }
+
+    // REQ: FEP-REPLAY-010
+    #[test]
+    fn raw_octets_go_to_no_address_that_the_configuration_does_not_name_with_its_port() {
+        let at = |address: &str| -> SocketAddr { address.parse().expect("an address") };
+        let every_kind = |address: &str| {
+            [
+                Target::Udp { to: at(address), form: Form::Raw },
+                Target::TcpClient { address: at(address), form: Form::Raw },
+                Target::TcpServer { bind: at(address), form: Form::Raw },
+            ]
+        };
+        let mut policy = Policy {
+            receivers: vec!["192.0.2.9".parse().expect("an address")],
+            raw_targets: vec![at("192.0.2.9:10015"), at("127.0.0.1:10015")],
+            ..Policy::default()
+        };
+        for refused in
+            ["127.0.0.1:10016", "192.0.2.9:10016", "192.0.2.10:10015", "0.0.0.0:10015", "[::1]:10015"]
+        {
+            for target in every_kind(refused) {
+                let told = policy.check(&target, Colour::Black).expect_err(refused).to_string();
+                assert_eq!(
+                    told,
+                    format!(
+                        "nothing named {refused} a target of raw replays \
+                         (allowed: framed messages, 192.0.2.9:10015, 127.0.0.1:10015)"
+                    )
+                );
+            }
+        }
+        for named in ["192.0.2.9:10015", "127.0.0.1:10015", "[::ffff:192.0.2.9]:10015"] {
+            assert!(
+                every_kind(named).iter().all(|target| policy.check(target, Colour::Black).is_ok()),
+                "{named}"
+            );
+        }
+        policy.operational.push(at("192.0.2.9:10015"));
+        for target in every_kind("192.0.2.9:10015") {
+            assert!(policy.check(&target, Colour::Black).is_err(), "it takes live data: named or not");
+        }
     }
 
     // REQ: FEP-REPLAY-009

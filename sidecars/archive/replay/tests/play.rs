@@ -164,11 +164,12 @@ fn a_replay_pauses_steps_seeks_changes_speed_and_loops_as_ordered() {
 fn the_original_timing_is_kept_between_records() {
     let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port");
     receiver.set_read_timeout(Some(LONG)).expect("a timeout");
-    let target =
-        serde_json::json!({ "kind": "udp", "to": receiver.local_addr().expect("bound"), "form": "raw" });
+    let to = receiver.local_addr().expect("bound");
+    let target = serde_json::json!({ "kind": "udp", "to": to, "form": "raw" });
     let spec = spec(target, serde_json::json!({ "speed": 10.0 }));
+    let policy = Policy { raw_targets: vec![to], ..Policy::default() };
     let began = Instant::now();
-    let replay = Replay::start(spec, Box::new(shelf(6, 400 * MS)), &Policy::default()).expect("it starts");
+    let replay = Replay::start(spec, Box::new(shelf(6, 400 * MS)), &policy).expect("it starts");
     let mut datagram = [0; 200];
     for number in 0..6 {
         let len = receiver.recv(&mut datagram).expect("a datagram");

@@ -39,6 +39,9 @@ pub struct Account {
     pub rings: BTreeMap<String, u64>,
     /// Units by `SCID/VCID`, of packets `SCID/VCID/APID`.
     pub channels: BTreeMap<String, u64>,
+    /// Segments that were read from their copy in the object store because their file could not be used, and why.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub read_from_copy: BTreeMap<SegmentId, String>,
 }
 
 /// What a file of this answer is, for whoever finds it in twenty-five years.
@@ -67,6 +70,8 @@ pub struct Manifest {
     pub first_rx_utc: Option<String>,
     /// Reception of the last unit in UTC.
     pub last_rx_utc: Option<String>,
+    /// Of an empty answer: other sessions, in which there are units that match.
+    pub other_sessions: Vec<String>,
     /// Segments that match and are in quarantine: what they hold is missing here.
     #[schema(value_type = Vec<String>)]
     pub quarantined_segments: Vec<SegmentId>,
@@ -173,6 +178,7 @@ pub fn deliver(
     cut.flush();
     account.octets = cut.at;
     account.copies_left_out = rows.copies;
+    account.read_from_copy.clone_from(octets.from_copies());
     tally.into_account(plan, &mut account);
     Ok(account)
 }
@@ -249,11 +255,25 @@ pub fn manifest(plan: &Plan, runtime: &Handle) -> Result<Manifest, Error> {
         etag: plan.tag().to_owned(),
         first_rx_utc: account.first_rx_tai_ns.map(time_text),
         last_rx_utc: account.last_rx_tai_ns.map(time_text),
+        other_sessions: if account.units == 0 { other_sessions(plan, runtime)? } else { Vec::new() },
         account,
         quarantined_segments: plan.missing.clone(),
         how_to_read: how_to_read(format),
         made_by: concat!("fep-archive ", env!("CARGO_PKG_VERSION")).to_owned(),
     })
+}
+
+/// Names of the sessions that a plan leaves out and that hold units of its selection, as queries name them. Blocking.
+fn other_sessions(plan: &Plan, runtime: &Handle) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for session in [Session::Ops, Session::Test, Session::Replay] {
+        if !plan.retrieval.selection.session.contains(&session)
+            && plan.in_session(session).rows(runtime).next()?.is_some()
+        {
+            names.push(session.name().to_lowercase());
+        }
+    }
+    Ok(names)
 }
 
 /// Name proposed for a file of this answer: the same answer, the same name.

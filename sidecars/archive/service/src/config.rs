@@ -138,6 +138,8 @@ pub struct ReplayConfig {
     pub receivers: Vec<IpAddr>,
     /// Addresses that take live data: no replay goes there. Those of the feeds are known without being named here.
     pub operational: Vec<SocketAddr>,
+    /// Addresses that payloads alone may be replayed to: nothing in them says that they are replayed.
+    pub raw_targets: Vec<SocketAddr>,
     /// Whether replays may make rings beside the live ones (`replay.NAME…`).
     pub rings: bool,
     /// Whether red data may be replayed over a network.
@@ -253,7 +255,7 @@ mod tests {
             ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
             ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
             ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
-            ("replay", &["receivers", "operational", "rings", "red_over_network"]),
+            ("replay", &["receivers", "operational", "raw_targets", "rings", "red_over_network"]),
             ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups"]),
         ] {
             let table: toml::Table = DEFAULT_TOML.parse().expect("TOML");

@@ -146,6 +146,7 @@ fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
         rings: config.replay.rings.then(|| config.archive.rings.clone()),
         receivers: config.replay.receivers.clone(),
         operational: config.replay.operational.clone(),
+        raw_targets: config.replay.raw_targets.clone(),
         red_over_network: config.replay.red_over_network,
     };
     policy.refuse_feeds(&feeds);

@@ -67,7 +67,11 @@ impl Service {
         let text = |error: prometheus::Error| error.to_string();
         let counters = Counters {
             retrieved: metrics
-                .counters("retrieved", "Units and octets given out.", &["what"])
+                .counters(
+                    "retrieved",
+                    "Units and octets given out, and segments read for it from their copy because their file was damaged.",
+                    &["what"],
+                )
                 .map_err(text)?,
             retrievals: metrics
                 .counters("retrievals", "Retrievals by how they ended.", &["end"])
@@ -115,6 +119,12 @@ impl Service {
         self.counters.retrievals.with_label_values(&["whole"]).inc();
         self.counters.retrieved.with_label_values(&["units"]).inc_by(account.units);
         self.counters.retrieved.with_label_values(&["octets"]).inc_by(account.octets);
+        let copies = account.read_from_copy.len() as u64;
+        self.counters.retrieved.with_label_values(&["segments_from_copy"]).inc_by(copies);
+        if let Some((id, problem)) = account.read_from_copy.first_key_value() {
+            let hint = "a scrub repairs it";
+            self.health.warning("segments", format!("{id} was read from its copy: {problem}; {hint}"));
+        }
     }
 
     /// Counts and logs it; a segment that is not what its index says goes into quarantine, so that the next answer tells

@@ -92,9 +92,10 @@ async fn without_users_tcp_callers_only_read_and_the_services_own_user_operates(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_plays_what_the_query_selects_to_where_it_may_go() {
     let recorded = frames(40);
-    let served = one_ring(&recorded, "").await;
     let receiver = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let target = json!({"kind": "tcp_client", "address": receiver.local_addr().unwrap(), "form": "raw"});
+    let address = receiver.local_addr().unwrap();
+    let served = one_ring(&recorded, &format!("[replay]\nraw_targets = [\"{address}\"]\n")).await;
+    let target = json!({"kind": "tcp_client", "address": address, "form": "raw"});
     let new =
         json!({"name": "pass-7", "unit": "frames", "query": "vcid=1", "target": target, "speed": "fastest"});
     let over_tcp = served.ask(Method::POST, "/v1/replays", &[], &new.to_string()).await;
@@ -116,10 +117,22 @@ async fn a_replay_plays_what_the_query_selects_to_where_it_may_go() {
     assert_eq!(received, expected);
     let order = served.post_local("/v1/replays/pass-7/orders", json!({"order": "pause"})).await;
     assert_eq!(order.status, StatusCode::CONFLICT, "it is over");
-    let elsewhere = json!({"kind": "udp", "to": "192.0.2.7:5000"});
-    let new = json!({"name": "away", "unit": "frames", "query": "", "target": elsewhere});
-    let refused = served.post_local("/v1/replays", new).await;
-    assert_eq!((refused.status, refused.json()["where"].as_str()), (StatusCode::FORBIDDEN, Some("target")));
+    let unnamed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    for elsewhere in [
+        json!({"kind": "udp", "to": "192.0.2.7:5000"}),
+        json!({"kind": "udp", "to": unnamed.local_addr().unwrap(), "form": "raw"}),
+        json!({"kind": "tcp_client", "address": "127.0.0.1:9", "form": "raw"}),
+        json!({"kind": "tcp_server", "bind": "127.0.0.1:0", "form": "raw"}),
+    ] {
+        let new = json!({"name": "away", "unit": "frames", "query": "", "target": elsewhere});
+        let refused = served.post_local("/v1/replays", new).await;
+        let place = refused.json()["where"].as_str().map(str::to_owned);
+        assert_eq!(
+            (refused.status, place.as_deref()),
+            (StatusCode::FORBIDDEN, Some("target")),
+            "{elsewhere}"
+        );
+    }
     let new = json!({"name": "bad", "unit": "frames", "query": "vc=1", "target": {"kind": "udp", "to": "127.0.0.1:9"}});
     let refused = served.post_local("/v1/replays", new).await;
     assert_eq!(

@@ -4,9 +4,9 @@ mod served;
 #[path = "../../catalogue/tests/support/mod.rs"]
 mod support;
 
-use fep_bus::{Position, Tag};
+use fep_bus::Position;
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, KIND_FRAME, PacketRecord, Session};
+use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
 use fep_segments::{SegmentHeader, SegmentWriter, Stream};
 use hyper::{Method, StatusCode};
 use served::Served;
@@ -173,6 +173,39 @@ async fn every_key_selects_what_a_plain_look_at_what_was_recorded_selects() {
     for (query, expected) in cases {
         assert_eq!(seqs(&served, &format!("/v1/packets?{query}")).await, expected, "{query}");
     }
+}
+
+// REQ: FEP-ARCS-017
+#[tokio::test(flavor = "multi_thread")]
+async fn the_manifest_of_an_empty_answer_names_the_sessions_that_hold_something() {
+    let (served, _) = recorded().await;
+    let others = async |query: &str| {
+        let manifest = served.get(&format!("/v1/frames/manifest?{query}")).await.json();
+        (manifest["units"].as_u64().unwrap(), manifest["other_sessions"].clone())
+    };
+    assert_eq!(others("link=1&session=replay").await, (0, serde_json::json!(["ops", "test"])));
+    assert_eq!(others("link=2&session=test").await, (0, serde_json::json!(["ops"])));
+    assert_eq!(others("scid=1").await, (0, serde_json::json!([])), "nothing anywhere");
+    let (units, none) = others("link=1").await;
+    assert!(units > 0 && none == serde_json::json!([]), "an answer that holds something needs no hint");
+}
+
+// REQ: FEP-ARC-064
+#[tokio::test(flavor = "multi_thread")]
+async fn the_completeness_of_a_contact_tells_what_came_and_when_nothing_did() {
+    let (served, _) = recorded().await;
+    let ask = async |from: i64, to: i64| {
+        let path = format!("/v1/completeness?scid=673&from={}&to={}", time(from), time(to));
+        served.get(&path).await.json()
+    };
+    let contact = ask(START, START + 1000 * MS).await;
+    assert!(contact["channels"].as_array().is_some_and(|channels| !channels.is_empty()), "{contact}");
+    assert!(contact["channels"][0]["received"].as_u64().is_some_and(|received| received > 0), "{contact}");
+    assert_eq!(contact["silences"], serde_json::json!([]));
+    let (from, to) = (START + 7_200_000 * MS, START + 7_201_000 * MS);
+    let missed = ask(from, to).await;
+    let silence = serde_json::json!({"link": null, "from_tai_ns": from, "to_tai_ns": to});
+    assert_eq!(missed, serde_json::json!({"channels": [], "silences": [silence]}));
 }
 
 // REQ: FEP-ARCS-002
@@ -344,6 +377,36 @@ async fn a_flipped_octet_never_gets_into_an_answer_and_the_next_manifest_names_t
     assert_eq!(second.body, expected, "what is whole is still served");
 }
 
+// REQ: FEP-ARC-063
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_tail_tells_every_row_once_from_segments_that_are_sealed_at_once() {
+    const ROWS: u64 = 200;
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("segments");
+    let frames: Vec<TestFrame> =
+        (0..ROWS + 1).map(|count| tm_frame(1, (count % 2) as u8, count, START + count as i64 * MS)).collect();
+    let mut recorder = Recorder::new(&root, "one.frames");
+    recorder.frames(&frames[..1]);
+    let served = Served::start(directory, "", 1).await;
+    let tail = served.begin("/v1/tail?vcid=0&limit=100").await;
+    // One small segment after the other, some sealed sooner than the service can look twice.
+    for (number, some) in frames[1..].chunks(10).enumerate() {
+        let growing = recorder.growing(some);
+        if number % 3 == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+        }
+        recorder.seal(growing);
+    }
+    let told = String::from_utf8(tail.rest().await.to_vec()).unwrap();
+    let row = |line: &str| -> i64 {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        row["seq"].as_i64().unwrap()
+    };
+    let seqs: Vec<i64> = told.lines().filter_map(|line| line.strip_prefix("data: ")).map(row).collect();
+    assert_eq!(seqs, (3..=201).step_by(2).collect::<Vec<_>>());
+    assert!(!told.contains("event: missed"));
+}
+
 // REQ: FEP-ARCS-007
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_in_a_segment_that_still_grows_are_served_as_those_in_sealed_ones_are() {
@@ -364,10 +427,7 @@ async fn frames_in_a_segment_that_still_grows_are_served_as_those_in_sealed_ones
     };
     let mut writer = SegmentWriter::create(&root, header).unwrap();
     for frame in &frames {
-        let (flags, words) = frame.record.to_words();
-        let tag =
-            Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
-        writer.record(tag, &frame.octets).unwrap();
+        writer.record(frame.tag(), &frame.octets).unwrap();
     }
     writer.flush().unwrap();
     let served = Served::start(directory, "", 1).await;

@@ -125,108 +125,92 @@ macro_rules! table {
     };
 }
 
-table! {
-    /// A row of the frames index: one recorded transfer frame.
-    FrameRow, FrameColumns {
-        /// Ring sequence number; with `series`, colour and ring it names the frame for ever.
-        seq: i64,
-        /// Reception, TAI nanoseconds since 1958-01-01.
-        rx_tai_ns: i64,
-        /// Reception in UTC, rounded down to the microsecond.
-        rx_utc: UtcUs,
-        /// Station link.
-        link: i32,
-        /// 0 OPS, 1 TEST, 2 REPLAY.
-        session: i32,
-        /// Transfer frame version number: 0 TM, 1 AOS, 12 USLP.
-        tfvn: i32,
-        /// Spacecraft; 0 when the header was not to be believed.
-        scid: i32,
-        /// Virtual channel; 0 when the header was not to be believed.
-        vcid: i32,
-        /// USLP expedited service (its frames have a counter of their own).
-        expedited: bool,
-        /// Low 32 bits of the virtual channel frame count.
-        frame_count: i64,
-        /// Record flags, as in the ring.
-        flags: i32,
-        /// See [`crate::Quality`]: 0 bad, 1 unchecked, 2 corrected, 3 good.
-        quality: i32,
-        /// Why it is bad, 0 for none; see `BadReason` of fep-ccsds.
-        reason: i32,
-        /// Only idle data.
-        idle: bool,
-        /// Wrong bits in its marker.
-        marker_bit_errors: i32,
-        /// Symbols that the channel code corrected.
-        symbols_corrected: i32,
-        /// Codewords that could not be corrected.
-        codewords_failed: i32,
-        /// Numbering of the ring: first part of the segment's file name.
-        series: i64,
-        /// Base position of the segment: second part of its file name.
-        segment: i64,
-        /// Octets before the record's 64-octet header in the segment file; the frame follows the header.
-        offset: i64,
-        /// Octets of the frame.
-        len: i32,
-        /// XXH3 (64 bits) of the frame: equal octets are recognised without being read.
-        digest: i64,
-    }
+/// A table: what every row has in front and at its end, and its own columns between.
+macro_rules! rows {
+    ($(#[$meta:meta])* $row:ident, $columns:ident, $($own:tt)*) => {
+        table! {
+            $(#[$meta])*
+            $row, $columns {
+                /// Ring sequence number; with `series`, colour and ring it names the unit for ever.
+                seq: i64,
+                /// Reception, of a packet that of the frame in which it ended: TAI nanoseconds since 1958-01-01.
+                rx_tai_ns: i64,
+                /// The same in UTC, rounded down to the microsecond.
+                rx_utc: UtcUs,
+                /// Station link.
+                link: i32,
+                /// 0 OPS, 1 TEST, 2 REPLAY.
+                session: i32,
+                /// Transfer frame version number: 0 TM, 1 AOS, 12 USLP.
+                tfvn: i32,
+                /// Spacecraft; 0 when the header was not to be believed.
+                scid: i32,
+                /// Virtual channel; 0 when the header was not to be believed.
+                vcid: i32,
+                $($own)*
+                /// Numbering of the ring: first part of the segment's file name.
+                series: i64,
+                /// Base position of the segment: second part of its file name.
+                segment: i64,
+                /// Octets before the record's 64-octet header in the segment file; the unit follows the header.
+                offset: i64,
+                /// Octets of the unit.
+                len: i32,
+                /// XXH3 (64 bits) of the unit: equal octets are recognised without being read.
+                digest: i64,
+            }
+        }
+    };
 }
 
-table! {
+rows! {
+    /// A row of the frames index: one recorded transfer frame.
+    FrameRow, FrameColumns,
+    /// USLP expedited service (its frames have a counter of their own).
+    expedited: bool,
+    /// Low 32 bits of the virtual channel frame count.
+    frame_count: i64,
+    /// Record flags, as in the ring.
+    flags: i32,
+    /// See [`crate::Quality`]: 0 bad, 1 unchecked, 2 corrected, 3 good.
+    quality: i32,
+    /// Why it is bad, 0 for none; see `BadReason` of fep-ccsds.
+    reason: i32,
+    /// Only idle data.
+    idle: bool,
+    /// Wrong bits in its marker.
+    marker_bit_errors: i32,
+    /// Symbols that the channel code corrected.
+    symbols_corrected: i32,
+    /// Codewords that could not be corrected.
+    codewords_failed: i32,
+}
+
+rows! {
     /// A row of the packets index: one recorded packet.
-    PacketRow, PacketColumns {
-        /// Ring sequence number; with `series`, colour and ring it names the packet for ever.
-        seq: i64,
-        /// Reception of the frame in which it ended, TAI nanoseconds since 1958-01-01.
-        rx_tai_ns: i64,
-        /// The same in UTC, rounded down to the microsecond.
-        rx_utc: UtcUs,
-        /// Station link.
-        link: i32,
-        /// 0 OPS, 1 TEST, 2 REPLAY.
-        session: i32,
-        /// Transfer frame version number of the frames that brought it.
-        tfvn: i32,
-        /// Spacecraft.
-        scid: i32,
-        /// Virtual channel.
-        vcid: i32,
-        /// Packet version number: 0 space packet, 7 encapsulation packet.
-        pvn: i32,
-        /// Application process; for an encapsulation packet its protocol identifier.
-        apid: i32,
-        /// Whether it is a telecommand packet.
-        telecommand: bool,
-        /// Sequence flags: 0 continuation, 1 first, 2 last, 3 unsegmented.
-        sequence_flags: i32,
-        /// Sequence count, 14 bits.
-        sequence_count: i32,
-        /// PUS service type, where the mission has it.
-        service: Option<i32>,
-        /// PUS message subtype, where the mission has it.
-        subtype: Option<i32>,
-        /// On-board time as the packet has it, TAI nanoseconds since 1958-01-01, where the mission has it.
-        onboard_tai_ns: Option<i64>,
-        /// Low 32 bits of the frames-ring sequence number of the frame in which it ended.
-        frame_seq: i64,
-        /// Record flags of that frame, as in the ring.
-        flags: i32,
-        /// As in the frames index.
-        quality: i32,
-        /// An idle packet.
-        idle: bool,
-        /// Numbering of the ring: first part of the segment's file name.
-        series: i64,
-        /// Base position of the segment: second part of its file name.
-        segment: i64,
-        /// Octets before the record's 64-octet header in the segment file; the packet follows the header.
-        offset: i64,
-        /// Octets of the packet.
-        len: i32,
-        /// XXH3 (64 bits) of the packet.
-        digest: i64,
-    }
+    PacketRow, PacketColumns,
+    /// Packet version number: 0 space packet, 7 encapsulation packet.
+    pvn: i32,
+    /// Application process; for an encapsulation packet its protocol identifier.
+    apid: i32,
+    /// Whether it is a telecommand packet.
+    telecommand: bool,
+    /// Sequence flags: 0 continuation, 1 first, 2 last, 3 unsegmented.
+    sequence_flags: i32,
+    /// Sequence count, 14 bits.
+    sequence_count: i32,
+    /// PUS service type, where the mission has it.
+    service: Option<i32>,
+    /// PUS message subtype, where the mission has it.
+    subtype: Option<i32>,
+    /// On-board time as the packet has it, TAI nanoseconds since 1958-01-01, where the mission has it.
+    onboard_tai_ns: Option<i64>,
+    /// Low 32 bits of the frames-ring sequence number of the frame in which it ended.
+    frame_seq: i64,
+    /// Record flags of that frame, as in the ring.
+    flags: i32,
+    /// As in the frames index.
+    quality: i32,
+    /// An idle packet.
+    idle: bool,
 }

@@ -18,7 +18,7 @@ pub use builder::Record;
 pub use columns::{FrameRow, PacketRow, UtcUs};
 pub use parquet_file::ParquetBytes;
 pub use summary::Summary;
-pub use tail::{NOT_IN_A_SEGMENT, Tail, TailSnapshot};
+pub use tail::{Arrival, Arrivals, NOT_IN_A_SEGMENT, Tail, TailSnapshot};
 
 pub(crate) use builder::{BuiltIndex, IndexBuilder};
 pub(crate) use tail::TailRows;

@@ -2,12 +2,15 @@
 //!
 //! The rows live in memory only. They are made from the same records by the same code as the index files, and go when the
 //! segment that holds them is in the catalogue. A reader takes a [`TailSnapshot`] first, asks the catalogue then, and drops
-//! from the snapshot what the catalogue has: so it sees every row once.
+//! from the snapshot what the catalogue has: so it sees every row once. Who wants to see them come takes [`Arrivals`]: every
+//! row passes by there, however soon its segment is sealed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::array::{Array, Int64Array, RecordBatch};
+use tokio::sync::mpsc;
 
 use super::builder::{Record, RowMaker};
 use crate::Error;
@@ -29,12 +32,90 @@ struct Piece {
 struct StreamTail {
     frames: Vec<Piece>,
     packets: Vec<Piece>,
+    /// Series, and the sequence number before which the catalogue has everything.
+    catalogued: (u64, u64),
 }
 
 /// The open tails of all streams; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Tail {
-    streams: Arc<Mutex<BTreeMap<StreamKey, StreamTail>>>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    streams: BTreeMap<StreamKey, StreamTail>,
+    watchers: Vec<Watcher>,
+}
+
+/// Rows that wait for a reader of [`Arrivals`]; what comes while so many wait passes it by, and is counted.
+const WAITING_ROWS_MAX: usize = 1 << 18;
+
+/// Rows that came, of one stream.
+#[derive(Debug, Clone)]
+pub struct Arrival {
+    /// Red or black.
+    pub colour: Colour,
+    /// Ring.
+    pub ring: String,
+    /// Rows with the schema of [`crate::FrameRow`].
+    pub frames: Option<RecordBatch>,
+    /// Rows with the schema of [`crate::PacketRow`].
+    pub packets: Option<RecordBatch>,
+}
+
+impl Arrival {
+    fn rows(&self) -> usize {
+        [&self.frames, &self.packets].into_iter().flatten().map(RecordBatch::num_rows).sum()
+    }
+}
+
+/// Rows as they come, from when it was asked for, every one once and those of a stream in order.
+#[derive(Debug)]
+pub struct Arrivals {
+    receiver: mpsc::UnboundedReceiver<Arrival>,
+    backlog: Arc<Backlog>,
+}
+
+#[derive(Debug, Default)]
+struct Backlog {
+    waiting_rows: AtomicUsize,
+    missed_rows: AtomicU64,
+}
+
+/// The other end of [`Arrivals`].
+#[derive(Debug)]
+struct Watcher {
+    sender: mpsc::UnboundedSender<Arrival>,
+    backlog: Arc<Backlog>,
+}
+
+impl Arrivals {
+    /// The next rows; `None` when none will come any more.
+    pub async fn next(&mut self) -> Option<Arrival> {
+        let arrival = self.receiver.recv().await?;
+        self.backlog.waiting_rows.fetch_sub(arrival.rows(), Ordering::Relaxed);
+        Some(arrival)
+    }
+
+    /// Rows that this reader was too slow for since it last asked.
+    #[must_use]
+    pub fn take_missed(&self) -> u64 {
+        self.backlog.missed_rows.swap(0, Ordering::Relaxed)
+    }
+}
+
+impl Watcher {
+    /// Hands it on; `false` when nobody reads any more.
+    fn hand(&self, arrival: &Arrival) -> bool {
+        let rows = arrival.rows();
+        if self.backlog.waiting_rows.load(Ordering::Relaxed) + rows > WAITING_ROWS_MAX {
+            self.backlog.missed_rows.fetch_add(rows as u64, Ordering::Relaxed);
+            return !self.sender.is_closed();
+        }
+        self.backlog.waiting_rows.fetch_add(rows, Ordering::Relaxed);
+        self.sender.send(arrival.clone()).is_ok()
+    }
 }
 
 /// The open tails at one moment. Batches have the schemas of [`crate::FrameRow`] and [`crate::PacketRow`].
@@ -47,31 +128,46 @@ impl Tail {
     /// What is there now. Cheap: the rows are shared, not copied.
     #[must_use]
     pub fn snapshot(&self) -> TailSnapshot {
-        TailSnapshot { streams: self.lock().clone() }
+        TailSnapshot { streams: self.lock().streams.clone() }
+    }
+
+    /// Rows as they come from now on.
+    #[must_use]
+    pub fn arrivals(&self) -> Arrivals {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let backlog = Arc::<Backlog>::default();
+        self.lock().watchers.push(Watcher { sender, backlog: Arc::clone(&backlog) });
+        Arrivals { receiver, backlog }
     }
 
     /// Rows that are held, frames and packets together.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.lock().values().flat_map(StreamTail::pieces).map(|piece| piece.batch.num_rows()).sum()
+        self.lock().streams.values().flat_map(StreamTail::pieces).map(|piece| piece.batch.num_rows()).sum()
     }
 
     pub(crate) fn add(&self, colour: Colour, ring: &str, series: u64, rows: Finished) {
-        let mut streams = self.lock();
-        let stream = streams.entry((colour, ring.to_owned())).or_default();
-        stream.frames.extend(rows.frames.map(|batch| Piece { series, batch }));
-        stream.packets.extend(rows.packets.map(|batch| Piece { series, batch }));
+        let arrival = Arrival { colour, ring: ring.to_owned(), frames: rows.frames, packets: rows.packets };
+        let mut inner = self.lock();
+        inner.watchers.retain(|watcher| watcher.hand(&arrival));
+        let stream = inner.streams.entry((colour, arrival.ring)).or_default();
+        stream.frames.extend(arrival.frames.map(|batch| Piece { series, batch }));
+        stream.packets.extend(arrival.packets.map(|batch| Piece { series, batch }));
+        // A segment may be in the catalogue before its last records have come by here.
+        let (series, end_seq) = stream.catalogued;
+        stream.drop_before(series, end_seq);
     }
 
     pub(crate) fn forget(&self, colour: Colour, ring: &str, series: u64, end_seq: u64) {
-        if let Some(stream) = self.lock().get_mut(&(colour, ring.to_owned())) {
-            stream.drop_before(series, end_seq);
-        }
+        let mut inner = self.lock();
+        let stream = inner.streams.entry((colour, ring.to_owned())).or_default();
+        stream.catalogued = stream.catalogued.max((series, end_seq));
+        stream.drop_before(series, end_seq);
     }
 
     // A thread that panicked while it held the lock left whole batches behind: they can be used.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamKey, StreamTail>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

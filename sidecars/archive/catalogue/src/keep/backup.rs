@@ -16,14 +16,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::Keeper;
+use crate::Error;
 use crate::ingest::segment_key;
 use crate::model::{SegmentState, StoredObject, Tier};
 use crate::sql::{Catalogue, SegmentFilter};
 use crate::store::Store;
-use crate::{Error, hex};
 
 const MANIFEST: &str = "backup.json";
 const DUMP: &str = "catalogue.jsonl";
@@ -90,17 +89,27 @@ impl Keeper {
         for segment in segments.iter().filter(|segment| segment.state != SegmentState::Deleted) {
             let id = segment.facts.id();
             let key = segment_key(&id);
-            if segment.tier == Tier::Warm {
-                match &segment.object {
-                    Some(object) => copy.object(&self.store, object).await?,
-                    None => copy.leave_out(&id.0, "the catalogue names no copy"),
-                }
+            let problem = if segment.tier == Tier::Warm {
+                Some("its file was given up for a copy".to_owned())
             } else if copy.has(&key, segment.facts.file_octets).await? {
                 copy.keep(&key);
-            } else if let Some(problem) = self.verified_file(segment).await? {
-                copy.leave_out(&id.0, &problem);
+                None
             } else {
-                copy.file(&key, &self.file(&id)).await?;
+                let problem = self.verified_file(segment).await?;
+                if problem.is_none() {
+                    copy.file(&key, &self.file(&id)).await?;
+                }
+                problem
+            };
+            match (problem, &segment.object) {
+                (None, _) => {}
+                (Some(problem), None) => copy.leave_out(&id.0, &format!("{problem}; there is no copy of it")),
+                (Some(problem), Some(object)) => match copy.object(&self.store, object).await {
+                    Err(error @ Error::ObjectDiffers { .. }) => {
+                        copy.leave_out(&id.0, &format!("{problem}; {error}"));
+                    }
+                    done => done?,
+                },
             }
             for file in [&segment.frames_index, &segment.packets_index].into_iter().flatten() {
                 let object = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
@@ -147,11 +156,11 @@ impl Keeper {
         for object in &manifest.objects {
             let key = object.key.as_str();
             if key == DUMP {
-                dump = Some(checked(source, object).await?);
+                dump = Some(source.get_checked(object).await?);
             } else if let Some(path) = key.strip_prefix("segments/").or(key.strip_prefix("rest/")) {
                 source.get_file(object, &below(archive, path)?).await?;
             } else {
-                store.put(key, checked(source, object).await?).await?;
+                store.put_from(source, object).await?;
             }
             report.objects += 1;
             report.octets += object.octets;
@@ -201,9 +210,8 @@ impl Copy<'_> {
             self.keep(&object.key);
             return Ok(());
         }
-        let octets = checked(from, object).await?;
-        let copied = self.target.put(&object.key, octets).await?;
-        self.note(copied);
+        self.target.put_from(from, object).await?;
+        self.note(object.clone());
         Ok(())
     }
 
@@ -226,20 +234,6 @@ async fn read_manifest(store: &Store) -> Result<Manifest, Error> {
         return Err(invalid(format!("it has format {}, this version reads {FORMAT}", manifest.format)));
     }
     Ok(manifest)
-}
-
-/// The octets of an object, if they are what was stored.
-async fn checked(store: &Store, object: &StoredObject) -> Result<Bytes, Error> {
-    let octets = store.get(&object.key).await?;
-    let found: [u8; 32] = Sha256::digest(&octets).into();
-    if found == object.sha256 {
-        return Ok(octets);
-    }
-    Err(Error::ObjectDiffers {
-        key: object.key.clone(),
-        expected: hex::text(&object.sha256),
-        found: hex::text(&found),
-    })
 }
 
 /// A path of the manifest below the archive; one that leads out of it is refused.

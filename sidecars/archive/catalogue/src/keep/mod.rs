@@ -165,7 +165,10 @@ impl Keeper {
             if !path.exists() {
                 return Ok(Some("its file is missing".to_owned()));
             }
-            let report = fep_segments::verify(&path)?;
+            let report = match fep_segments::verify(&path) {
+                Ok(report) => report,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
             let mut problems: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
             match report.footer {
                 Some(footer) if footer.content_sha256 != expected => {

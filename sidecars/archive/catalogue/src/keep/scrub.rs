@@ -73,10 +73,7 @@ impl Keeper {
         let wants_file = segment.tier != Tier::Warm;
         let mut file_problem = None;
         if wants_file {
-            file_problem = match self.verified_file(segment).await {
-                Err(Error::Segment(error)) => Some(error.to_string()),
-                result => result?,
-            };
+            file_problem = self.verified_file(segment).await?;
             report.octets += segment.facts.file_octets;
         }
         let mut object_problem = None;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Catalogue, rows};
 use crate::coverage::{Count, count_merged};
-use crate::model::{Channel, Completeness, Contact, Run};
+use crate::model::{Channel, Completeness, Contact, Run, Silence};
 use crate::{CONTACT_SILENCE_NS, Error};
 
 use super::query::ContactFilter;
@@ -63,16 +63,7 @@ impl Catalogue {
                 .push(run.clone());
             by_link.entry(channel).or_default().push(run);
         }
-        let contacts = self
-            .contacts(&ContactFilter {
-                from_tai_ns: Some(query.from_tai_ns),
-                to_tai_ns: Some(query.to_tai_ns),
-                session: Some(query.session),
-                scid: Some(query.scid),
-                link: query.link,
-                by_packets: query.packets,
-            })
-            .await?;
+        let contacts = self.contacts_of(query).await?;
         let entry = |link, vcid, apid, count: Count| Completeness {
             link,
             session: query.session,
@@ -97,6 +88,57 @@ impl Catalogue {
         }
         Ok(all)
     }
+
+    /// Where nothing was received in a span of time for more than [`CONTACT_SILENCE_NS`]: by each link that received
+    /// something, and, unless one link was asked for, by all of them together (`link` `None`). Between two contacts that is
+    /// as it should be; within one that was planned, it is a loss that no counter tells. A span in which nothing at all was
+    /// received is one silence, however short.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn silences(&self, query: &CompletenessQuery) -> Result<Vec<Silence>, Error> {
+        let mut heard: BTreeMap<Option<u16>, Vec<(i64, i64)>> = BTreeMap::new();
+        heard.insert(query.link, Vec::new());
+        for contact in self.contacts_of(query).await? {
+            let presence = contact.presence;
+            let span = (presence.first_rx_tai_ns, presence.last_rx_tai_ns);
+            heard.entry(Some(presence.link)).or_default().push(span);
+            if query.link.is_none() {
+                heard.entry(None).or_default().push(span);
+            }
+        }
+        Ok(heard.into_iter().flat_map(|(link, spans)| between(link, spans, query)).collect())
+    }
+
+    async fn contacts_of(&self, query: &CompletenessQuery) -> Result<Vec<Contact>, Error> {
+        self.contacts(&ContactFilter {
+            from_tai_ns: Some(query.from_tai_ns),
+            to_tai_ns: Some(query.to_tai_ns),
+            session: Some(query.session),
+            scid: Some(query.scid),
+            link: query.link,
+            by_packets: query.packets,
+        })
+        .await
+    }
+}
+
+/// The silences of a span that these receptions leave.
+fn between(link: Option<u16>, mut heard: Vec<(i64, i64)>, query: &CompletenessQuery) -> Vec<Silence> {
+    let silence = |from_tai_ns, to_tai_ns| Silence { link, from_tai_ns, to_tai_ns };
+    if heard.is_empty() {
+        return vec![silence(query.from_tai_ns, query.to_tai_ns)];
+    }
+    heard.sort_unstable();
+    heard.push((query.to_tai_ns, query.to_tai_ns));
+    let (mut silences, mut reached) = (Vec::new(), query.from_tai_ns);
+    for (first, last) in heard {
+        if first.saturating_sub(reached) > CONTACT_SILENCE_NS {
+            silences.push(silence(reached, first));
+        }
+        reached = reached.max(last);
+    }
+    silences
 }
 
 /// Whether the spacecraft was in contact from one time to the other, by one link or by any.

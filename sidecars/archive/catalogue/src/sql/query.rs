@@ -118,7 +118,7 @@ impl Catalogue {
         found.map(|row| rows::segment(&row)).transpose()
     }
 
-    /// Says that a segment can or cannot be used.
+    /// Says that a segment can or cannot be used. One that was deleted stays deleted.
     ///
     /// # Errors
     /// The database.
@@ -128,7 +128,7 @@ impl Catalogue {
         state: SegmentState,
         reason: &str,
     ) -> Result<(), Error> {
-        sqlx::query("UPDATE segments SET state = $2, state_reason = $3 WHERE id = $1")
+        sqlx::query("UPDATE segments SET state = $2, state_reason = $3 WHERE id = $1 AND state <> 'deleted'")
             .bind(&id.0)
             .bind(state.name())
             .bind(reason)

@@ -1,11 +1,11 @@
 //! Segments into catalogue and index: once, twice, in any order, after deletions, from nothing.
 
 use crate::support::{
-    self, Archive, MS, Recorder, START, archive, bad_frame, catalogue_at, ingest_config, tm_frame,
+    self, Archive, MS, Recorder, SCID, START, archive, bad_frame, catalogue_at, ingest_config, tm_frame,
 };
 use fep_catalogue::{
-    Cause, ContactFilter, FrameRow, GapFilter, GapState, Ingest, SegmentFilter, SegmentState, Store,
-    StoreConfig,
+    Cause, CompletenessQuery, ContactFilter, FrameRow, GapFilter, GapState, Ingest, SegmentFilter,
+    SegmentState, Silence, Store, StoreConfig,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::prelude::*;
@@ -101,6 +101,52 @@ async fn what_is_missing_between_two_contacts_was_not_lost() {
     archive.ingest.step().await.unwrap();
     assert_eq!(archive.catalogue.gaps(&GapFilter::default()).await.unwrap(), []);
     assert_eq!(archive.catalogue.contacts(&ContactFilter::default()).await.unwrap().len(), 2);
+}
+
+// REQ: FEP-ARC-064
+#[tokio::test]
+async fn a_silence_within_a_span_is_told_by_link_and_over_all_links() {
+    const SECOND: i64 = 1000 * MS;
+    let mut archive = archive().await;
+    let at = |link: u16, seconds: std::ops::Range<u64>| -> Vec<_> {
+        seconds.map(|second| tm_frame(link, 0, second, START + second as i64 * SECOND)).collect()
+    };
+    // The first antenna is silent from 100 s to 900 s, the second hears the end of that.
+    let mut recorder = Recorder::new(archive.root(), "one.frames");
+    recorder.frames(&at(1, 0..101));
+    recorder.frames(&at(1, 900..1201));
+    Recorder::new(archive.root(), "two.frames").frames(&at(2, 650..901));
+    archive.ingest.step().await.unwrap();
+    let query = CompletenessQuery {
+        from_tai_ns: START,
+        to_tai_ns: START + 1200 * SECOND,
+        session: 0,
+        scid: SCID,
+        link: None,
+        packets: false,
+    };
+    let silence = |link: Option<u16>, from: i64, to: i64| Silence {
+        link,
+        from_tai_ns: START + from * SECOND,
+        to_tai_ns: START + to * SECOND,
+    };
+    let told = archive.catalogue.silences(&query).await.unwrap();
+    assert_eq!(
+        told,
+        [silence(Some(1), 100, 900), silence(Some(2), 0, 650)],
+        "together they were never silent for long"
+    );
+    let one = CompletenessQuery { link: Some(1), ..query };
+    assert_eq!(archive.catalogue.silences(&one).await.unwrap(), [silence(Some(1), 100, 900)]);
+    // A contact that was planned longer than anything came of it.
+    let planned = CompletenessQuery { to_tai_ns: START + 2000 * SECOND, ..query };
+    let told = archive.catalogue.silences(&planned).await.unwrap();
+    assert_eq!(told[0], silence(None, 1200, 2000));
+    // One of which nothing came at all.
+    let (from, to) = (5000, 5300);
+    let missed =
+        CompletenessQuery { from_tai_ns: START + from * SECOND, to_tai_ns: START + to * SECOND, ..query };
+    assert_eq!(archive.catalogue.silences(&missed).await.unwrap(), [silence(None, from, to)]);
 }
 
 // REQ: FEP-ARC-044

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::support::s3::S3;
 use crate::support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 use fep_catalogue::{
     DiskLevel, Error, GapFilter, GapState, Ingest, Keeper, RetentionRule, Scope, SegmentFilter, SegmentId,
@@ -194,23 +195,20 @@ async fn the_disk_is_reported_with_its_level() {
     assert_eq!(disk.level, DiskLevel::Low);
 }
 
-// REQ: FEP-ARC-056
-#[tokio::test]
-async fn a_backup_restores_to_the_same_archive_and_a_second_one_copies_only_what_is_new() {
+/// Backs up twice and restores, by way of this store.
+async fn restores_by_way_of(target: &Store) {
     let (mut archive, keeper, ids) = filled().await;
     let gap = archive.catalogue.gaps(&GapFilter::default()).await.unwrap().remove(0);
     archive.catalogue.set_gap_state(&gap.id, GapState::Accepted, "ada", "idle", START).await.unwrap();
     keeper.store_segment(&ids[0]).await.unwrap();
     keeper.release_file(&ids[0]).await.unwrap();
-    let elsewhere = tempfile::tempdir().unwrap();
-    let target = Store::open(&StoreConfig::directory(elsewhere.path())).unwrap();
-    let first = keeper.backup(&target, START, |_| {}).await.unwrap();
+    let first = keeper.backup(target, START, |_| {}).await.unwrap();
     // Three segments, three index files, the footer that is left of the released file.
     assert_eq!((first.copied, first.missing.len()), (7, 0), "{first:?}");
     Recorder::new(archive.root(), "two.frames")
         .frames(&(0..50).map(|count| tm_frame(2, 0, count, START)).collect::<Vec<_>>());
     archive.ingest.step().await.unwrap();
-    let second = keeper.backup(&target, START + 1, |_| {}).await.unwrap();
+    let second = keeper.backup(target, START + 1, |_| {}).await.unwrap();
     assert_eq!(
         second.copied, 3,
         "the new segment, its index, and what is left of a released file: {second:?}"
@@ -219,7 +217,7 @@ async fn a_backup_restores_to_the_same_archive_and_a_second_one_copies_only_what
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();
     let catalogue = catalogue_at(fresh.path()).await;
-    let report = Keeper::restore(&target, fresh.path(), &store, &catalogue, |_| {}).await.unwrap();
+    let report = Keeper::restore(target, fresh.path(), &store, &catalogue, |_| {}).await.unwrap();
     assert_eq!(report.objects, second.objects);
     assert_eq!(catalogue.gap(&gap.id).await.unwrap().state, GapState::Accepted);
     assert_eq!(catalogue.audit_broken_at().await.unwrap(), None);
@@ -231,8 +229,39 @@ async fn a_backup_restores_to_the_same_archive_and_a_second_one_copies_only_what
         segments.into_iter().map(|segment| (segment.facts, segment.frames_index)).collect::<Vec<_>>()
     };
     assert_eq!(facts(&catalogue).await, facts(&archive.catalogue).await);
-    let again = Keeper::restore(&target, fresh.path(), &archive.store, &catalogue, |_| {}).await;
+    let again = Keeper::restore(target, fresh.path(), &archive.store, &catalogue, |_| {}).await;
     assert!(matches!(again, Err(Error::Refused { .. })), "{again:?}");
+}
+
+// REQ: FEP-ARC-056
+#[tokio::test]
+async fn a_backup_restores_to_the_same_archive_and_a_second_one_copies_only_what_is_new() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    restores_by_way_of(&Store::open(&StoreConfig::directory(elsewhere.path())).unwrap()).await;
+}
+
+// REQ: FEP-ARC-056
+#[tokio::test]
+async fn a_backup_to_a_real_s3_server_restores_to_the_same_archive() {
+    let server = S3::start();
+    restores_by_way_of(&Store::open(&server.config()).unwrap()).await;
+}
+
+// REQ: FEP-ARC-056
+#[tokio::test]
+async fn a_backup_takes_the_copy_of_a_damaged_segment_and_names_what_has_no_good_copy() {
+    let (archive, keeper, ids) = filled().await;
+    for id in &ids[..2] {
+        keeper.store_segment(id).await.unwrap();
+    }
+    ids.iter().for_each(|id| flip(&keeper.file(id)));
+    flip(&archive.store.file(&format!("segments/{}.seg", ids[1])).unwrap());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = Store::open(&StoreConfig::directory(elsewhere.path())).unwrap();
+    let report = keeper.backup(&target, START, |_| {}).await.unwrap();
+    assert_eq!(report.missing.keys().collect::<Vec<_>>(), [&ids[1].0, &ids[2].0], "{report:?}");
+    let copy = elsewhere.path().join(format!("segments/{}.seg", ids[0]));
+    assert_eq!(fep_segments::verify(&copy).unwrap().findings, []);
 }
 
 // REQ: FEP-ARC-056

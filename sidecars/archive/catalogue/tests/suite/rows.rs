@@ -3,12 +3,12 @@
 use crate::support::{self, MS, Recorder, SCID, START, archive, catalogue_at, layouts, tm_frame};
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
-use fep_bus::{Producer, RingSpec, Tag};
+use fep_bus::{Producer, RingSpec};
 use fep_catalogue::{
     Colour, FrameRow, Ingest, IngestConfig, PacketRow, SegmentFilter, Store, StoreConfig, TailSnapshot,
 };
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, KIND_FRAME, PacketRecord, Session};
+use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
 use fep_ccsds::time::{LeapSeconds, Tai};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -129,10 +129,7 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
     let frames: Vec<_> =
         (0..100).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect();
     for frame in &frames {
-        let (flags, words) = frame.record.to_words();
-        let tag =
-            Tag { kind: KIND_FRAME, flags, rx_tai_ns: frame.rx_tai_ns, pub_tai_ns: frame.rx_tai_ns, words };
-        producer.publish(tag, &frame.octets).unwrap();
+        producer.publish(frame.tag(), &frame.octets).unwrap();
     }
     // The stream's directory is what the recorder makes first.
     std::fs::create_dir_all(directory.path().join("black/one.frames")).unwrap();
@@ -164,16 +161,23 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
     assert_eq!(tail.rows(), 100);
 }
 
-// REQ: FEP-ARC-060
-#[tokio::test]
-async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone() {
+/// An archive that keeps the tail.
+async fn watching() -> support::Archive {
     let mut archive = archive().await;
     let config = IngestConfig { tail: true, ..support::ingest_config(archive.root()) };
     archive.ingest = Ingest::open(config, archive.catalogue.clone(), archive.store.clone()).await.unwrap();
+    archive
+}
+
+fn frames(from: u64, to: u64) -> Vec<support::TestFrame> {
+    (from..to).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect()
+}
+
+// REQ: FEP-ARC-060
+#[tokio::test]
+async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone() {
+    let mut archive = watching().await;
     let mut recorder = Recorder::new(archive.root(), "one.frames");
-    let frames = |from: u64, to: u64| -> Vec<_> {
-        (from..to).map(|count| tm_frame(1, 0, count, START + count as i64 * 10 * MS)).collect()
-    };
     recorder.frames(&frames(0, 50));
     let growing = recorder.growing(&frames(50, 80));
     let tail = archive.ingest.tail();
@@ -185,4 +189,31 @@ async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone
     assert_eq!(step.segments.len(), 1);
     assert_eq!(tail.rows(), 0);
     assert_eq!(archive.catalogue.totals().await.unwrap().frames, 80);
+}
+
+// REQ: FEP-ARC-063
+#[tokio::test]
+async fn every_row_arrives_once_and_in_order_however_soon_its_segment_is_sealed() {
+    let mut archive = watching().await;
+    let mut recorder = Recorder::new(archive.root(), "one.frames");
+    let tail = archive.ingest.tail();
+    let mut arrivals = tail.arrivals();
+    let mut growing = recorder.growing(&frames(0, 30));
+    archive.ingest.step().await.unwrap();
+    // The rest of it, and another segment, are sealed before anybody has seen a record of them.
+    for frame in frames(30, 50) {
+        growing.record(frame.tag(), &frame.octets).unwrap();
+    }
+    recorder.seal(growing);
+    recorder.frames(&frames(50, 70));
+    let growing = recorder.growing(&frames(70, 75));
+    archive.ingest.step().await.unwrap();
+    assert_eq!(tail_counts(&tail.snapshot()), (71..=75).collect::<Vec<_>>(), "the catalogue has the others");
+    drop((growing, archive, tail));
+    let mut came = Vec::new();
+    while let Some(arrival) = arrivals.next().await {
+        assert_eq!((arrival.colour, arrival.ring.as_str()), (Colour::Black, "one.frames"));
+        came.extend(i64s(&arrival.frames.unwrap(), "seq").into_iter().flatten());
+    }
+    assert_eq!((came, arrivals.take_missed()), ((1..=75).collect(), 0));
 }

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test program uses its own part")]
 
 pub(crate) mod postgres;
+pub(crate) mod s3;
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,13 @@ pub(crate) struct TestFrame {
     pub(crate) record: FrameRecord,
     pub(crate) rx_tai_ns: i64,
     pub(crate) octets: Vec<u8>,
+}
+
+impl TestFrame {
+    pub(crate) fn tag(&self) -> Tag {
+        let (flags, words) = self.record.to_words();
+        Tag { kind: KIND_FRAME, flags, rx_tai_ns: self.rx_tai_ns, pub_tai_ns: self.rx_tai_ns, words }
+    }
 }
 
 /// A good TM frame whose octets depend on channel and count alone, as two antennas would receive it.
@@ -95,17 +103,7 @@ impl Recorder {
 
     /// One sealed segment of these frames.
     pub(crate) fn frames(&mut self, frames: &[TestFrame]) -> PathBuf {
-        self.records(frames.iter().map(|frame| {
-            let (flags, words) = frame.record.to_words();
-            let tag = Tag {
-                kind: KIND_FRAME,
-                flags,
-                rx_tai_ns: frame.rx_tai_ns,
-                pub_tai_ns: frame.rx_tai_ns,
-                words,
-            };
-            (tag, frame.octets.as_slice())
-        }))
+        self.records(frames.iter().map(|frame| (frame.tag(), frame.octets.as_slice())))
     }
 
     /// One sealed segment of these packets.
@@ -121,15 +119,7 @@ impl Recorder {
     pub(crate) fn growing(&mut self, frames: &[TestFrame]) -> SegmentWriter {
         let mut writer = self.begin();
         for frame in frames {
-            let (flags, words) = frame.record.to_words();
-            let tag = Tag {
-                kind: KIND_FRAME,
-                flags,
-                rx_tai_ns: frame.rx_tai_ns,
-                pub_tai_ns: frame.rx_tai_ns,
-                words,
-            };
-            writer.record(tag, &frame.octets).unwrap();
+            writer.record(frame.tag(), &frame.octets).unwrap();
         }
         writer.flush().unwrap();
         writer

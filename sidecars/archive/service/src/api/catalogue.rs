@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use fep_catalogue::{
     Channel, Completeness, CompletenessQuery, Contact, ContactFilter, Gap, GapFilter, GapState, GapStep,
-    Segment, SegmentFilter, SegmentState, Totals,
+    Segment, SegmentFilter, SegmentState, Silence, Totals,
 };
 use fep_ccsds::record::Session;
 use fep_kit::Problem;
@@ -193,16 +193,25 @@ pub(crate) struct Share {
     share: f64,
 }
 
-/// How much of each channel of a spacecraft came in a span of time, by link and over all links.
+/// How much of a spacecraft came in a span of time, and when nothing did.
+#[derive(Serialize)]
+pub(crate) struct Shares {
+    channels: Vec<Share>,
+    silences: Vec<Silence>,
+}
+
+/// How much of each channel of a spacecraft came in a span of time, by link and over all links: of a contact, with its times
+/// as `from` and `to`. `silences` are stretches of more than ten minutes without any reception (`link` null: by no link), for
+/// which counters tell nothing: between two contacts nothing was lost there, within one that was planned it was.
 #[utoipa::path(get, path = "/v1/completeness", tag = "gaps",
     params(("from" = String, Query), ("to" = String, Query), ("scid" = u16, Query),
         ("session" = Option<String>, Query, description = "ops (default), test, replay"), ("link" = Option<u16>, Query),
         ("unit" = Option<String>, Query, description = "frames (default) or packets")),
-    responses((status = 200, description = "channels")))]
+    responses((status = 200, description = "channels and silences")))]
 pub(crate) async fn completeness(
     State(service): State<Arc<Service>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Share>>, Problem> {
+) -> Result<Json<Shares>, Problem> {
     let params = Params::parse(query.as_deref(), &["from", "to", "scid", "session", "link", "unit"])?;
     let needed = |name: &str, allowed: &str| Problem::bad_parameter(name, "is needed", allowed);
     let query = CompletenessQuery {
@@ -217,9 +226,10 @@ pub(crate) async fn completeness(
             |packets| if packets { "packets" } else { "frames" },
         )? == Some(true),
     };
-    let found = service.archive.catalogue.completeness(&query).await;
-    let found = found.map_err(catalogue_problem("counting what came"))?;
-    let shares =
+    let catalogue = &service.archive.catalogue;
+    let found = catalogue.completeness(&query).await.map_err(catalogue_problem("counting what came"))?;
+    let silences = catalogue.silences(&query).await.map_err(catalogue_problem("looking for silences"))?;
+    let channels =
         found.into_iter().map(|completeness| Share { share: completeness.share(), completeness }).collect();
-    Ok(Json(shares))
+    Ok(Json(Shares { channels, silences }))
 }

@@ -32,7 +32,7 @@ pub(crate) async fn replay(
 }
 
 /// Starts a replay: `{"name": "pass-7", "unit": "frames", "query": "from=…&to=…&scid=157", "target": {"kind":
-/// "tcp_client", "address": "127.0.0.1:10015", "form": "raw"}, "speed": 10, "loop": false, "paused": false}`. Everything
+/// "tcp_client", "address": "127.0.0.1:10015", "form": "framed"}, "speed": 10, "loop": false, "paused": false}`. Everything
 /// that is played is marked REPLAY. Needs the role operate.
 #[utoipa::path(post, path = "/v1/replays", tag = "replay",
     responses((status = 200, description = "it plays"), (status = 403, description = "it may not go there"),
@@ -62,7 +62,7 @@ pub(crate) async fn start(
                 Problem::new(StatusCode::FORBIDDEN, "not-permitted", refused.what.clone())
                     .at("target")
                     .allowed(refused.allowed.clone())
-                    .hint("the section [replay] of the configuration names receivers on other machines")
+                    .hint("the section [replay] of the configuration names receivers on other machines, and targets of raw replays")
             }
             StartError::Receiver(_) => Problem::conflict(error.to_string()).at("target"),
             StartError::Ring(_) => Problem::fault("making the replay ring", &error),

@@ -17,83 +17,123 @@ use crate::answer::{self, Manifest};
 use crate::retrieval::{Error, Plan};
 use crate::service::Service;
 
+/// Parameters of frames and packets alike, for the description of the interface; `fep_archive_query` reads them.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes, is never made")]
+pub(crate) struct Conditions {
+    /// Received at or after: UTC (2024-12-06T17:38:15Z) or tai:NANOSECONDS.
+    from: Option<String>,
+    /// Received before.
+    to: Option<String>,
+    /// Spacecraft: numbers and ranges, as 1,5,10-20.
+    scid: Option<String>,
+    /// Virtual channels.
+    vcid: Option<String>,
+    /// Station links, by number.
+    link: Option<String>,
+    /// Rings that the data came by, as npp.frames.
+    ring: Option<String>,
+    /// black (default) or red.
+    colour: Option<String>,
+    /// ops (default), test, replay, or several.
+    session: Option<String>,
+    /// good (default), clean, corrected, bad, any.
+    quality: Option<String>,
+    /// yes (default), no, only.
+    idle: Option<String>,
+    /// yes (default): what several antennas received once; no: every copy.
+    merged: Option<String>,
+    /// jsonl (default), csv, parquet, pcapng; of frames also frames and cadu, of packets also packets.
+    format: Option<String>,
+    /// With jsonl, csv, parquet: the octets as a column.
+    octets: Option<String>,
+    /// At most so many units.
+    limit: Option<u64>,
+}
+
+/// Parameters that only packets have, for the description of the interface.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes, is never made")]
+pub(crate) struct PacketConditions {
+    /// Application processes: numbers and ranges.
+    apid: Option<String>,
+    /// PUS service types.
+    pus_type: Option<String>,
+    /// PUS message subtypes.
+    pus_subtype: Option<String>,
+    /// Stamped on board at or after.
+    onboard_from: Option<String>,
+    /// Stamped on board before.
+    onboard_to: Option<String>,
+}
+
+/// What may come of asking, for the description of the interface.
+#[derive(utoipa::IntoResponses)]
+#[expect(dead_code, reason = "describes, is never made")]
+pub(crate) enum Outcome {
+    /// The whole answer, streamed.
+    #[response(status = 200)]
+    Whole,
+    /// The part that Range asked for.
+    #[response(status = 206)]
+    Part,
+    /// If-None-Match names this very answer.
+    #[response(status = 304)]
+    Known,
+    /// A parameter is refused: problem document.
+    #[response(status = 400)]
+    Refused,
+    /// The answer is shorter than Range begins.
+    #[response(status = 416)]
+    Beyond,
+}
+
 /// Frames by receive time, spacecraft, channel, link, quality and session, in any form that frames have.
-#[utoipa::path(get, path = "/v1/frames", tag = "retrieval",
-    params(
-        ("from" = Option<String>, Query, description = "received at or after: UTC (2024-12-06T17:38:15Z) or tai:NANOSECONDS"),
-        ("to" = Option<String>, Query, description = "received before"),
-        ("scid" = Option<String>, Query, description = "spacecraft: numbers and ranges, as 1,5,10-20"),
-        ("vcid" = Option<String>, Query, description = "virtual channels"),
-        ("link" = Option<String>, Query, description = "station links, by number"),
-        ("ring" = Option<String>, Query, description = "rings that the data came by, as npp.frames"),
-        ("colour" = Option<String>, Query, description = "black (default) or red"),
-        ("session" = Option<String>, Query, description = "ops (default), test, replay"),
-        ("quality" = Option<String>, Query, description = "good (default), clean, corrected, bad, any"),
-        ("idle" = Option<String>, Query, description = "yes (default), no, only"),
-        ("merged" = Option<String>, Query, description = "yes (default): what several antennas received once; no: every copy"),
-        ("format" = Option<String>, Query, description = "jsonl (default), csv, parquet, frames, cadu, pcapng"),
-        ("octets" = Option<String>, Query, description = "with jsonl, csv, parquet: the octets as a column"),
-        ("limit" = Option<u64>, Query, description = "at most so many units"),
-    ),
-    responses(
-        (status = 200, description = "the whole answer, streamed"),
-        (status = 206, description = "the part that Range asked for"),
-        (status = 304, description = "If-None-Match names this very answer"),
-        (status = 400, description = "a parameter is refused: problem document"),
-        (status = 416, description = "the answer is shorter than Range begins"),
-    ))]
+#[utoipa::path(get, path = "/v1/frames", tag = "retrieval", params(Conditions), responses(Outcome))]
 pub(crate) async fn frames(
-    State(service): State<Arc<Service>>,
+    service: State<Arc<Service>>,
     method: Method,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
     answer(service, Unit::Frames, method, headers, query).await
 }
 
 /// Packets, by the keys of frames and by application process, PUS type and subtype, and on-board time.
-#[utoipa::path(get, path = "/v1/packets", tag = "retrieval",
-    params(
-        ("apid" = Option<String>, Query, description = "application processes: numbers and ranges"),
-        ("pus_type" = Option<String>, Query, description = "PUS service types"),
-        ("pus_subtype" = Option<String>, Query, description = "PUS message subtypes"),
-        ("onboard_from" = Option<String>, Query, description = "stamped on board at or after"),
-        ("onboard_to" = Option<String>, Query, description = "stamped on board before"),
-        ("format" = Option<String>, Query, description = "jsonl (default), csv, parquet, packets, pcapng"),
-        ("from" = Option<String>, Query, description = "and all other parameters of /v1/frames"),
-    ),
-    responses(
-        (status = 200, description = "the whole answer, streamed"),
-        (status = 206, description = "the part that Range asked for"),
-        (status = 304, description = "If-None-Match names this very answer"),
-        (status = 400, description = "a parameter is refused: problem document"),
-        (status = 416, description = "the answer is shorter than Range begins"),
-    ))]
+#[utoipa::path(
+    get,
+    path = "/v1/packets",
+    tag = "retrieval",
+    params(Conditions, PacketConditions),
+    responses(Outcome)
+)]
 pub(crate) async fn packets(
-    State(service): State<Arc<Service>>,
+    service: State<Arc<Service>>,
     method: Method,
     headers: HeaderMap,
-    RawQuery(query): RawQuery,
+    query: RawQuery,
 ) -> Result<Response, Problem> {
     answer(service, Unit::Packets, method, headers, query).await
 }
 
 /// What `/v1/frames` with the same parameters yields: SHA-256, counts, how to read it.
-#[utoipa::path(get, path = "/v1/frames/manifest", tag = "retrieval",
+#[utoipa::path(get, path = "/v1/frames/manifest", tag = "retrieval", params(Conditions),
     responses((status = 200, description = "the manifest", body = Manifest)))]
 pub(crate) async fn frames_manifest(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
+    service: State<Arc<Service>>,
+    query: RawQuery,
 ) -> Result<Json<Manifest>, Problem> {
     manifest(service, Unit::Frames, query).await
 }
 
 /// What `/v1/packets` with the same parameters yields: SHA-256, counts, how to read it.
-#[utoipa::path(get, path = "/v1/packets/manifest", tag = "retrieval",
+#[utoipa::path(get, path = "/v1/packets/manifest", tag = "retrieval", params(Conditions, PacketConditions),
     responses((status = 200, description = "the manifest", body = Manifest)))]
 pub(crate) async fn packets_manifest(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
+    service: State<Arc<Service>>,
+    query: RawQuery,
 ) -> Result<Json<Manifest>, Problem> {
     manifest(service, Unit::Packets, query).await
 }
@@ -107,9 +147,9 @@ async fn plan(service: &Service, unit: Unit, query: Option<&str>) -> Result<Plan
 }
 
 async fn manifest(
-    service: Arc<Service>,
+    State(service): State<Arc<Service>>,
     unit: Unit,
-    query: Option<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<Manifest>, Problem> {
     let plan = plan(&service, unit, query.as_deref()).await?;
     let permit = service.retrieval_permit()?;
@@ -133,11 +173,11 @@ async fn blocking<T: Send + 'static>(
 }
 
 async fn answer(
-    service: Arc<Service>,
+    State(service): State<Arc<Service>>,
     unit: Unit,
     method: Method,
     headers: HeaderMap,
-    query: Option<String>,
+    RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let plan = plan(&service, unit, query.as_deref()).await?;
     let etag = format!("\"{}\"", plan.tag());

@@ -1,14 +1,12 @@
 //! `GET /v1/tail`: what comes, as server-sent events.
 
-use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use fep_archive_query::{Colour as QueryColour, Format, Retrieval, Unit};
-use fep_catalogue::Colour;
+use fep_catalogue::{Arrival, Arrivals, Colour};
 use fep_kit::Problem;
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -18,14 +16,13 @@ use crate::form::{Written, form_of};
 use crate::retrieval::{Columns, Row, RowFilter};
 use crate::service::Service;
 
-/// Time between two looks at the open tail.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// Events that wait for a slow client; after that it loses some and is told.
-const WAITING_MAX: usize = 4096;
+/// Events on their way to a client.
+const EVENTS_MAX: usize = 1024;
 
 /// Rows as they come, one event (`frame` or `packet`, a JSON object) each, with the parameters of `/v1/frames` and
-/// `/v1/packets` but times, `merged` and forms: `unit=packets&apid=800`. An event `missed` tells how many rows passed that
-/// this client was too slow for. For frames and packets without a loss there are the feeds; this is for looking.
+/// `/v1/packets` but times, `merged` and forms: `unit=packets&apid=800`. Every row comes once. Of a client that takes them too
+/// slowly some hundred thousand are kept waiting; then an event `missed` tells how many rows passed it by. For frames and
+/// packets without a loss there are the feeds; this is for looking.
 #[utoipa::path(get, path = "/v1/tail", tag = "retrieval",
     params(("unit" = Option<String>, Query, description = "frames (default) or packets"),
         ("scid" = Option<String>, Query, description = "and the other conditions of /v1/frames and /v1/packets")),
@@ -60,93 +57,69 @@ pub(crate) async fn tail(
         return Err(Problem::bad_parameter("colour", "this service does not give out red data", "black"));
     }
     let permit = service.tail_permit()?;
-    let (sender, mut receiver) = mpsc::channel(WAITING_MAX);
+    let arrivals = service.archive.tail.arrivals();
+    let (sender, mut receiver) = mpsc::channel(EVENTS_MAX);
     tokio::spawn(async move {
-        follow(&service, &retrieval, &sender).await;
+        // Over when the client is gone, wherever it is.
+        let _ = follow(arrivals, &retrieval, &sender).await;
         drop(permit);
     });
     let events = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
     Ok(Sse::new(events).keep_alive(KeepAlive::default()))
 }
 
-/// Sends rows that are new since the last look, until the client is gone or the limit is reached.
-async fn follow(service: &Service, retrieval: &Retrieval, sender: &mpsc::Sender<Result<Event, Infallible>>) {
+/// Nobody takes the events any more.
+struct Gone;
+
+/// Sends rows as they come, until the client is gone or the limit is reached.
+async fn follow(
+    mut arrivals: Arrivals,
+    retrieval: &Retrieval,
+    sender: &mpsc::Sender<Result<Event, Infallible>>,
+) -> Result<(), Gone> {
     let columns = Columns::of(retrieval.unit);
     let filter = RowFilter::new(&retrieval.selection, &columns);
-    let retrieval = retrieval.clone().in_format(Format::JsonLines);
-    let mut form = form_of(&retrieval, &columns);
+    let mut form = form_of(&retrieval.clone().in_format(Format::JsonLines), &columns);
     let name = if retrieval.unit == Unit::Frames { "frame" } else { "packet" };
-    let mut seen: BTreeMap<(Colour, String), (i64, i64)> = BTreeMap::new();
-    let (mut first, mut missed, mut sent) = (true, 0_u64, 0_u64);
-    while !sender.is_closed() {
-        for (colour, ring, rows, passed) in new_rows(service, retrieval.unit, &columns, &mut seen, first) {
-            missed += passed;
-            for row in rows.iter().filter(|row| wanted(&retrieval, &filter, colour, &ring, row)) {
-                let mut text = Vec::new();
-                if form.unit(&Written { row, colour, ring: &ring, octets: &[] }, &mut text).is_err() {
-                    return;
-                }
-                let event = Event::default().event(name).data(String::from_utf8_lossy(&text).trim_end());
-                match sender.try_send(Ok(event)) {
-                    Ok(()) => sent += 1,
-                    Err(mpsc::error::TrySendError::Full(_)) => missed += 1,
-                    Err(mpsc::error::TrySendError::Closed(_)) => return,
-                }
-                if retrieval.limit.is_some_and(|limit| sent >= limit) {
-                    return;
-                }
+    let mut left = retrieval.limit.unwrap_or(u64::MAX);
+    loop {
+        let arrival = tokio::select! {
+            arrival = arrivals.next() => arrival.ok_or(Gone)?,
+            () = sender.closed() => return Err(Gone),
+        };
+        let missed = arrivals.take_missed();
+        if missed > 0 {
+            let event = Event::default().event("missed").data(missed.to_string());
+            sender.send(Ok(event)).await.map_err(|_| Gone)?;
+        }
+        for row in rows_of(&arrival, retrieval, &columns).iter().filter(|row| filter.takes(row)) {
+            let mut text = Vec::new();
+            let unit = Written { row, colour: arrival.colour, ring: &arrival.ring, octets: &[] };
+            form.unit(&unit, &mut text).map_err(|_| Gone)?;
+            let event = Event::default().event(name).data(String::from_utf8_lossy(&text).trim_end());
+            sender.send(Ok(event)).await.map_err(|_| Gone)?;
+            left -= 1;
+            if left == 0 {
+                return Ok(());
             }
         }
-        if missed > 0
-            && sender.try_send(Ok(Event::default().event("missed").data(missed.to_string()))).is_ok()
-        {
-            missed = 0;
-        }
-        first = false;
-        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-fn wanted(retrieval: &Retrieval, filter: &RowFilter, colour: Colour, ring: &str, row: &Row) -> bool {
+/// The rows of an arrival that can be wanted: of the unit, colour and ring asked for.
+fn rows_of(arrival: &Arrival, retrieval: &Retrieval, columns: &Columns) -> Vec<Row> {
     let selection = &retrieval.selection;
     let of_colour = match selection.colour {
-        QueryColour::Black => colour == Colour::Black,
-        QueryColour::Red => colour == Colour::Red,
+        QueryColour::Black => arrival.colour == Colour::Black,
+        QueryColour::Red => arrival.colour == Colour::Red,
     };
-    of_colour
-        && (selection.ring.is_empty() || selection.ring.iter().any(|name| name == ring))
-        && filter.takes(row)
-}
-
-/// Rows of the tail after the last ones seen, by ring, and how many rows passed between two looks unseen (their segment
-/// was sealed meanwhile). The first look only takes note of where the tail ends.
-fn new_rows(
-    service: &Service,
-    unit: Unit,
-    columns: &Columns,
-    seen: &mut BTreeMap<(Colour, String), (i64, i64)>,
-    first: bool,
-) -> Vec<(Colour, String, Vec<Row>, u64)> {
-    let snapshot = service.archive.tail.snapshot();
-    let batches: Vec<_> = match unit {
-        Unit::Frames => snapshot.frames().collect(),
-        Unit::Packets => snapshot.packets().collect(),
+    let of_ring = selection.ring.is_empty() || selection.ring.contains(&arrival.ring);
+    let batch = match retrieval.unit {
+        Unit::Frames => &arrival.frames,
+        Unit::Packets => &arrival.packets,
     };
-    let mut found = Vec::new();
-    for (colour, ring, batch) in batches {
-        let Ok(mut rows) = columns.rows(batch) else { continue };
-        let last = seen.entry((colour, ring.to_owned())).or_insert((i64::MIN, i64::MIN));
-        rows.retain(|row| (row.number(columns.series), row.number(columns.seq)) > *last);
-        let passed = match rows.first().map(|row| (row.number(columns.series), row.number(columns.seq))) {
-            Some((series, seq)) if series == last.0 => (seq - last.1 - 1) as u64,
-            _ => 0,
-        };
-        if let Some(row) = rows.last() {
-            *last = (row.number(columns.series), row.number(columns.seq));
-            if !first {
-                found.push((colour, ring.to_owned(), rows, passed));
-            }
-        }
+    match batch {
+        Some(batch) if of_colour && of_ring => columns.rows(batch).unwrap_or_default(),
+        _ => Vec::new(),
     }
-    found
 }

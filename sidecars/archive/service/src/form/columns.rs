@@ -17,15 +17,16 @@ enum Text {
     Nothing,
 }
 
-struct Writer {
+/// The columns of a row as text.
+pub(super) struct Texts {
     columns: Columns,
     octets: bool,
     leap_seconds: LeapSeconds,
 }
 
-impl Writer {
-    fn new(columns: &Columns, octets: bool) -> Writer {
-        Writer { columns: columns.clone(), octets, leap_seconds: LeapSeconds::builtin() }
+impl Texts {
+    pub(super) fn new(columns: &Columns, octets: bool) -> Texts {
+        Texts { columns: columns.clone(), octets, leap_seconds: LeapSeconds::builtin() }
     }
 
     fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -74,19 +75,9 @@ fn hexadecimal(octets: &[u8], out: &mut Vec<u8>) {
 }
 
 /// JSON lines.
-pub(super) struct JsonLines(Writer);
-
-impl JsonLines {
-    pub(super) fn new(columns: &Columns, octets: bool) -> JsonLines {
-        JsonLines(Writer::new(columns, octets))
-    }
-}
+pub(super) struct JsonLines(pub(super) Texts);
 
 impl Form for JsonLines {
-    fn begin(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn unit(&mut self, unit: &Written<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         let form = |error: std::io::Error| Error::Form { form: "jsonl", problem: error.to_string() };
         // Words are names of this program and of rings: nothing in them needs escaping.
@@ -109,27 +100,13 @@ impl Form for JsonLines {
         Ok(())
     }
 
-    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn unit_len(&self, _row: &Row) -> Option<u64> {
-        None
-    }
-
     fn wants_octets(&self) -> bool {
         self.0.octets
     }
 }
 
 /// Comma-separated values (RFC 4180).
-pub(super) struct Csv(Writer);
-
-impl Csv {
-    pub(super) fn new(columns: &Columns, octets: bool) -> Csv {
-        Csv(Writer::new(columns, octets))
-    }
-}
+pub(super) struct Csv(pub(super) Texts);
 
 impl Form for Csv {
     fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Error> {
@@ -156,14 +133,6 @@ impl Form for Csv {
         }
         out.extend_from_slice(b"\r\n");
         Ok(())
-    }
-
-    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn unit_len(&self, _row: &Row) -> Option<u64> {
-        None
     }
 
     fn wants_octets(&self) -> bool {

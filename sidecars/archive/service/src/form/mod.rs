@@ -31,11 +31,13 @@ pub struct Written<'a> {
 
 /// Writes units one after the other. Whatever is complete is appended to `out`.
 pub trait Form: Send {
-    /// What stands before the first unit.
+    /// What stands before the first unit: nothing, unless the form has a head.
     ///
     /// # Errors
     /// [`Error::Form`].
-    fn begin(&mut self, out: &mut Vec<u8>) -> Result<(), Error>;
+    fn begin(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// A unit.
     ///
@@ -43,14 +45,18 @@ pub trait Form: Send {
     /// [`Error::Form`].
     fn unit(&mut self, unit: &Written<'_>, out: &mut Vec<u8>) -> Result<(), Error>;
 
-    /// What stands after the last unit.
+    /// What stands after the last unit: nothing, unless the form has a tail.
     ///
     /// # Errors
     /// [`Error::Form`].
-    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Error>;
+    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// Octets that this row's unit takes, if that can be said without writing it; then they depend on nothing else.
-    fn unit_len(&self, row: &Row) -> Option<u64>;
+    fn unit_len(&self, _row: &Row) -> Option<u64> {
+        None
+    }
 
     /// Whether [`Form::unit`] needs the octets.
     fn wants_octets(&self) -> bool;
@@ -61,8 +67,8 @@ pub trait Form: Send {
 pub fn form_of(retrieval: &Retrieval, columns: &Columns) -> Box<dyn Form> {
     let octets = retrieval.octets;
     match retrieval.format {
-        Format::JsonLines => Box::new(columns::JsonLines::new(columns, octets)),
-        Format::Csv => Box::new(columns::Csv::new(columns, octets)),
+        Format::JsonLines => Box::new(columns::JsonLines(columns::Texts::new(columns, octets))),
+        Format::Csv => Box::new(columns::Csv(columns::Texts::new(columns, octets))),
         Format::Parquet => Box::new(parquet::Parquet::new(columns, octets)),
         Format::Frames | Format::Packets => Box::new(plain::Plain::new(columns, &[])),
         Format::Cadu => Box::new(plain::Plain::new(columns, &MARKER)),

@@ -142,10 +142,6 @@ impl Form for Parquet {
         Ok(())
     }
 
-    fn unit_len(&self, _row: &Row) -> Option<u64> {
-        None
-    }
-
     fn wants_octets(&self) -> bool {
         self.wants_octets
     }

@@ -119,10 +119,6 @@ impl Form for Pcapng {
         Ok(())
     }
 
-    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn unit_len(&self, row: &Row) -> Option<u64> {
         let len = row.number(self.columns.len) as usize;
         let headers = if len <= DATAGRAM_MAX { IPV4_HEADER_LEN + UDP_HEADER_LEN } else { 0 };

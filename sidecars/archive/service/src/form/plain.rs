@@ -18,17 +18,9 @@ impl Plain {
 }
 
 impl Form for Plain {
-    fn begin(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
-        Ok(())
-    }
-
     fn unit(&mut self, unit: &Written<'_>, out: &mut Vec<u8>) -> Result<(), Error> {
         out.extend_from_slice(self.before);
         out.extend_from_slice(unit.octets);
-        Ok(())
-    }
-
-    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), Error> {
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! ring and one block of a segment for each that is open.
 
 mod filter;
+mod index_object;
 mod merge;
 mod octets;
 mod plan;
@@ -15,8 +16,6 @@ mod source;
 use std::path::PathBuf;
 
 use fep_catalogue::{Colour, SegmentId};
-use fep_segments::SegmentName;
-
 pub use filter::RowFilter;
 pub use merge::{Found, Merge};
 pub use octets::{Octets, Payload, bus_colour};
@@ -76,9 +75,5 @@ impl Error {
     pub(crate) fn gone(colour: Colour, ring: &str, seq: i64) -> Error {
         let id = SegmentId(format!("{colour}/{ring}"));
         Error::Damaged { id, problem: format!("record {seq} was there and is not there any more") }
-    }
-
-    fn damaged(colour: Colour, ring: &str, name: SegmentName, problem: String) -> Error {
-        Error::Damaged { id: SegmentId(format!("{colour}/{ring}/{name}")), problem }
     }
 }

@@ -1,16 +1,22 @@
 //! The octets of a row: out of its segment, block by block, each block held against its checksum.
+//!
+//! Where the recorder's file is damaged or gone, the segment's copy in the object store is read instead, and
+//! [`Octets::from_copies`] says so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use fep_bus::{Colour as BusColour, Record};
-use fep_catalogue::{Colour, Segment, Store, Tier};
-use fep_segments::{Piece, ReadAt, RecordAt, SegmentName, SegmentReader, SegmentState, Stream, list};
+use fep_catalogue::{Colour, ObjectAt, Segment, SegmentId, StoredObject, Tier};
+use fep_segments::{
+    Piece, ReadAt, RecordAt, SegmentError, SegmentName, SegmentReader, SegmentState, Stream, list,
+};
 use tokio::runtime::Handle;
 
 use super::Error;
+use super::plan::Archive;
 use super::row::{Columns, Row};
 
 /// Segments held open: rows of several rings come in turn.
@@ -21,30 +27,21 @@ const NOT_IN_A_SEGMENT: i64 = -1;
 /// A segment's octets: a file, or an object of the store.
 enum Medium {
     File(File),
-    Object { store: Store, key: String, octets: u64, runtime: Handle },
+    Object(ObjectAt),
 }
 
 impl ReadAt for Medium {
     fn len(&self) -> io::Result<u64> {
         match self {
             Medium::File(file) => ReadAt::len(file),
-            Medium::Object { octets, .. } => Ok(*octets),
+            Medium::Object(object) => object.len(),
         }
     }
 
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Medium::File(file) => ReadAt::read_at(file, into, offset),
-            Medium::Object { store, key, octets, runtime } => {
-                let end = (*octets).min(offset + into.len() as u64);
-                if offset >= end {
-                    return Ok(0);
-                }
-                let found = runtime.block_on(store.get_range(key, offset, end)).map_err(io::Error::other)?;
-                let len = found.len().min(into.len());
-                into[..len].copy_from_slice(&found[..len]);
-                Ok(len)
-            }
+            Medium::Object(object) => object.read_at(into, offset),
         }
     }
 }
@@ -54,6 +51,14 @@ struct Sealed {
     ring: String,
     name: SegmentName,
     reader: SegmentReader<Medium>,
+    /// Whether the object store is read: there is nothing else left then.
+    is_copy: bool,
+}
+
+impl Sealed {
+    fn id(&self) -> SegmentId {
+        id_of(self.colour, &self.ring, self.name)
+    }
 }
 
 /// A segment that grows, or grew when the row was made.
@@ -66,13 +71,13 @@ struct Growing {
 
 /// Reads payloads. Blocking: for a thread of its own.
 pub struct Octets {
-    archive: PathBuf,
-    store: Store,
+    archive: Archive,
     runtime: Handle,
     segments: Vec<Segment>,
     sealed: VecDeque<Sealed>,
     growing: Vec<Growing>,
     payload: Vec<u8>,
+    from_copies: BTreeMap<SegmentId, String>,
 }
 
 /// What became of a request for octets.
@@ -85,24 +90,31 @@ pub enum Payload<'a> {
 }
 
 impl Octets {
-    /// Of segments below `archive` or in `store`; `segments` tells which are in the store only.
+    /// Of the segments of an archive; `segments` tells which are in the store only.
     #[must_use]
-    pub fn new(archive: PathBuf, store: Store, runtime: Handle, segments: Vec<Segment>) -> Octets {
+    pub fn new(archive: Archive, runtime: Handle, segments: Vec<Segment>) -> Octets {
         Octets {
             archive,
-            store,
             runtime,
             segments,
             sealed: VecDeque::new(),
             growing: Vec::new(),
             payload: Vec::new(),
+            from_copies: BTreeMap::new(),
         }
+    }
+
+    /// Segments that were read from their copy in the object store because their file could not be used, and why.
+    #[must_use]
+    pub fn from_copies(&self) -> &BTreeMap<SegmentId, String> {
+        &self.from_copies
     }
 
     /// The octets of a row of this ring.
     ///
     /// # Errors
-    /// [`Error::Damaged`] where the segment does not hold what the index says; otherwise the disk's or the store's.
+    /// [`Error::Damaged`] where neither the segment's file nor its copy holds what the index says; otherwise the disk's or
+    /// the store's.
     pub fn of(
         &mut self,
         colour: Colour,
@@ -119,18 +131,30 @@ impl Octets {
             base_pos: row.number(columns.segment) as u64,
         };
         let index = self.reader(colour, ring, name)?;
-        match self.sealed[index].reader.record_at(offset as u64)? {
+        let record = match self.record(index, seq, offset as u64) {
+            Err(error) if !self.sealed[index].is_copy => {
+                self.turn_to_copy(index, error)?;
+                self.record(index, seq, offset as u64)?
+            }
+            found => found?,
+        };
+        Ok(Payload::Octets(&self.payload, record))
+    }
+
+    /// Reads a record into `payload`.
+    fn record(&mut self, index: usize, seq: u64, offset: u64) -> Result<Record, Error> {
+        let open = &mut self.sealed[index];
+        let place = if open.is_copy { "its copy" } else { "its file" };
+        let problem = match open.reader.record_at(offset)? {
             RecordAt::Record(view) if view.record.seq == seq => {
-                let record = view.record;
                 self.payload.clear();
                 self.payload.extend_from_slice(view.payload);
-                Ok(Payload::Octets(&self.payload, record))
+                return Ok(view.record);
             }
-            RecordAt::Record(_) | RecordAt::None => {
-                Err(Error::damaged(colour, ring, name, format!("record {seq} is not at offset {offset}")))
-            }
-            RecordAt::Damaged(error) => Err(Error::damaged(colour, ring, name, error.to_string())),
-        }
+            RecordAt::Record(_) | RecordAt::None => format!("record {seq} is not at offset {offset}"),
+            RecordAt::Damaged(error) => error.to_string(),
+        };
+        Err(Error::Damaged { id: open.id(), problem: format!("{place}: {problem}") })
     }
 
     /// A record that was still in the ring when its row was made: by now, most likely, at the end of the open segment.
@@ -176,7 +200,7 @@ impl Octets {
         series: u64,
         seq: u64,
     ) -> Result<Option<SegmentReader<File>>, Error> {
-        let entries = list(&self.archive, &Stream::new(bus_colour(colour), ring))?;
+        let entries = list(&self.archive.segments, &Stream::new(bus_colour(colour), ring))?;
         for entry in entries.iter().rev() {
             if entry.name.series != series || entry.state == SegmentState::Removed {
                 continue;
@@ -198,45 +222,81 @@ impl Octets {
         if self.sealed.len() == OPEN_MAX {
             self.sealed.pop_front();
         }
-        let reader = self.open_segment(colour, ring, name)?;
-        self.sealed.push_back(Sealed { colour, ring: ring.to_owned(), name, reader });
+        let (reader, is_copy) = self.open_segment(colour, ring, name)?;
+        self.sealed.push_back(Sealed { colour, ring: ring.to_owned(), name, reader, is_copy });
         Ok(self.sealed.len() - 1)
     }
 
     fn open_segment(
-        &self,
+        &mut self,
         colour: Colour,
         ring: &str,
         name: SegmentName,
-    ) -> Result<SegmentReader<Medium>, Error> {
-        let facts = self.segments.iter().find(|segment| {
-            let facts = &segment.facts;
-            facts.colour == colour
-                && facts.ring == ring
-                && facts.series == name.series
-                && facts.base_pos == name.base_pos
-        });
-        if let Some(segment) = facts
+    ) -> Result<(SegmentReader<Medium>, bool), Error> {
+        let id = id_of(colour, ring, name);
+        let known = self.segments.iter().find(|segment| segment.facts.id() == id);
+        if let Some(segment) = known
             && segment.tier == Tier::Warm
             && let Some(object) = &segment.object
         {
-            let medium = Medium::Object {
-                store: self.store.clone(),
-                key: object.key.clone(),
-                octets: object.octets,
-                runtime: self.runtime.clone(),
-            };
-            return Ok(SegmentReader::of(medium, std::path::Path::new(&object.key))?);
+            return Ok((self.open_object(object.clone())?, true));
         }
-        let path = Stream::new(bus_colour(colour), ring).directory(&self.archive).join(name.sealed_file());
-        match File::open(&path) {
-            Ok(file) => Ok(SegmentReader::of(Medium::File(file), &path)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Err(Error::damaged(colour, ring, name, format!("{} is not there", path.display())))
-            }
-            Err(source) => Err(Error::Io { path, source }),
+        let directory = Stream::new(bus_colour(colour), ring).directory(&self.archive.segments);
+        match open_file(&directory.join(name.sealed_file())) {
+            Ok(reader) => Ok((reader, false)),
+            Err(error) => Ok((self.open_copy(&id, of_file(&id, error))?, true)),
         }
     }
+
+    /// Reads on in the copy of a segment whose file turned out not to hold what it should.
+    fn turn_to_copy(&mut self, index: usize, error: Error) -> Result<(), Error> {
+        let id = self.sealed[index].id();
+        let reader = self.open_copy(&id, error)?;
+        (self.sealed[index].reader, self.sealed[index].is_copy) = (reader, true);
+        Ok(())
+    }
+
+    /// The copy of a segment whose file cannot be used; without one, what is wrong with the file. The catalogue is asked
+    /// anew: a file that is gone may have been given up for its copy since the plan was made.
+    fn open_copy(&mut self, id: &SegmentId, error: Error) -> Result<SegmentReader<Medium>, Error> {
+        let segment = self.runtime.block_on(self.archive.catalogue.segment(id))?;
+        let Some((tier, object)) = segment.and_then(|segment| Some((segment.tier, segment.object?))) else {
+            return Err(error);
+        };
+        let reader = self.open_object(object)?;
+        if tier != Tier::Warm {
+            let problem = match error {
+                Error::Damaged { problem, .. } => problem,
+                other => other.to_string(),
+            };
+            tracing::warn!("segment {id} is read from its copy in the object store: {problem}");
+            self.from_copies.insert(id.clone(), problem);
+        }
+        Ok(reader)
+    }
+
+    fn open_object(&self, object: StoredObject) -> Result<SegmentReader<Medium>, Error> {
+        let key = object.key.clone();
+        let object = ObjectAt::new(self.archive.store.clone(), object, self.runtime.clone());
+        Ok(SegmentReader::of(Medium::Object(object), Path::new(&key))?)
+    }
+}
+
+fn open_file(path: &Path) -> Result<SegmentReader<Medium>, SegmentError> {
+    let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
+    SegmentReader::of(Medium::File(file), path)
+}
+
+/// A file that is missing or no segment is damage; one that cannot be opened for another reason is not.
+fn of_file(id: &SegmentId, error: SegmentError) -> Error {
+    match &error {
+        SegmentError::Io { source, .. } if source.kind() != io::ErrorKind::NotFound => error.into(),
+        _ => Error::Damaged { id: id.clone(), problem: format!("its file: {error}") },
+    }
+}
+
+fn id_of(colour: Colour, ring: &str, name: SegmentName) -> SegmentId {
+    SegmentId(format!("{colour}/{ring}/{name}"))
 }
 
 /// The same colour, as the bus has it.

@@ -7,6 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail};
+use fep_ccsds::record::Session;
 use fep_segments::{SegmentReader, Stream};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
@@ -154,11 +155,17 @@ impl Plan {
         later.rows(runtime)
     }
 
+    /// The same units of another session: what is read is the same, what is taken of it is not.
+    pub(crate) fn in_session(&self, session: Session) -> Plan {
+        let mut other = self.clone();
+        other.retrieval.selection.session = vec![session];
+        other
+    }
+
     /// Begins to read octets; for a blocking thread.
     #[must_use]
     pub fn octets(&self, runtime: Handle) -> Octets {
-        let Archive { segments, store, .. } = self.archive.clone();
-        Octets::new(segments, store, runtime, self.segments.clone())
+        Octets::new(self.archive.clone(), runtime, self.segments.clone())
     }
 }
 

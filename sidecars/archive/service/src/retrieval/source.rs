@@ -6,18 +6,21 @@ use std::fs::File;
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use fep_catalogue::{Colour, IndexFile, Store};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowPredicateFn, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowFilter as ParquetFilter,
+    ArrowPredicateFn, ArrowReaderBuilder, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    RowFilter as ParquetFilter,
 };
+use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
 use parquet::file::metadata::RowGroupMetaData;
-use parquet::file::reader::ChunkReader;
 use parquet::file::statistics::Statistics;
 use tokio::runtime::Handle;
 
 use super::Error;
 use super::filter::RowFilter;
+use super::index_object::IndexObject;
 use super::row::{Columns, Row};
 
 /// Rows decoded at a time: what a source holds in memory.
@@ -44,7 +47,15 @@ pub struct Source {
     filter: RowFilter,
     files: VecDeque<IndexFile>,
     tail: VecDeque<RecordBatch>,
-    reader: Option<ParquetRecordBatchReader>,
+    reader: Option<Reader>,
+}
+
+/// The wanted rows of an index file.
+enum Reader {
+    /// Of a directory: read where it lies, page by page.
+    File(ParquetRecordBatchReader),
+    /// Of a server: the pages that are needed, by ranges.
+    Object(Box<ParquetRecordBatchStream<IndexObject>>),
 }
 
 impl Source {
@@ -74,8 +85,12 @@ impl Source {
     pub fn next_rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
         loop {
             let rows = if let Some(reader) = &mut self.reader {
-                match reader.next() {
-                    Some(batch) => self.columns.rows(&batch?)?,
+                let batch = match reader {
+                    Reader::File(reader) => reader.next().transpose()?,
+                    Reader::Object(reader) => self.runtime.block_on(reader.try_next())?,
+                };
+                match batch {
+                    Some(batch) => self.columns.rows(&batch)?,
                     None => {
                         self.reader = None;
                         continue;
@@ -95,17 +110,20 @@ impl Source {
         }
     }
 
-    /// A file of a directory is read where it lies, page by page; an object of a server is fetched whole, because it is
-    /// small (a few per cent of its segment) and a request costs more than its octets.
-    fn open(&self, file: &IndexFile) -> Result<Option<ParquetRecordBatchReader>, Error> {
-        match self.store.file(&file.key) {
-            Some(path) => self.read(File::open(&path).map_err(|source| Error::Io { path, source })?),
-            None => self.read(self.runtime.block_on(self.store.get(&file.key))?),
+    /// `None` where no row group can hold a wanted row: then the footer is all that was read.
+    fn open(&self, file: &IndexFile) -> Result<Option<Reader>, Error> {
+        if let Some(path) = self.store.file(&file.key) {
+            let opened = File::open(&path).map_err(|source| Error::Io { path, source })?;
+            let wanted = self.wanted(ParquetRecordBatchReaderBuilder::try_new(opened)?);
+            return Ok(wanted.map(|wanted| wanted.build()).transpose()?.map(Reader::File));
         }
+        let object = IndexObject::new(self.store.clone(), file.clone());
+        let wanted = self.wanted(self.runtime.block_on(ParquetRecordBatchStreamBuilder::new(object))?);
+        Ok(wanted.map(|wanted| wanted.build()).transpose()?.map(Box::new).map(Reader::Object))
     }
 
-    fn read(&self, octets: impl ChunkReader + 'static) -> Result<Option<ParquetRecordBatchReader>, Error> {
-        let builder = ParquetRecordBatchReaderBuilder::try_new(octets)?;
+    /// Narrows reading down to the row groups that can hold wanted rows, and to the wanted rows of these.
+    fn wanted<T>(&self, builder: ArrowReaderBuilder<T>) -> Option<ArrowReaderBuilder<T>> {
         let groups: Vec<usize> = builder
             .metadata()
             .row_groups()
@@ -115,20 +133,19 @@ impl Source {
             .map(|(number, _)| number)
             .collect();
         if groups.is_empty() {
-            return Ok(None);
+            return None;
         }
         let looked_at = ProjectionMask::columns(builder.parquet_schema(), self.filter.looks_at());
         let filter = self.filter.clone();
         let predicate = ArrowPredicateFn::new(looked_at, move |batch: RecordBatch| {
             filter.mask(&batch).map_err(|error| arrow::error::ArrowError::ExternalError(Box::new(error)))
         });
-        Ok(Some(
+        Some(
             builder
                 .with_row_groups(groups)
                 .with_row_filter(ParquetFilter::new(vec![Box::new(predicate)]))
-                .with_batch_size(BATCH_ROWS)
-                .build()?,
-        ))
+                .with_batch_size(BATCH_ROWS),
+        )
     }
 
     fn may_hold(&self, group: &RowGroupMetaData) -> bool {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
@@ -57,13 +57,24 @@ impl Served {
     /// Starts the service over the segments in `directory/segments`, with more configuration, and waits until it has
     /// taken in so many segments.
     pub(crate) async fn start(directory: tempfile::TempDir, more: &str, segments: u64) -> Served {
+        let store = format!("url = \"file://{}/store\"\n", directory.path().display());
+        Served::start_on(directory, &store, more, segments).await
+    }
+
+    /// As [`Served::start`], with the section `[store]` as given.
+    pub(crate) async fn start_on(
+        directory: tempfile::TempDir,
+        store: &str,
+        more: &str,
+        segments: u64,
+    ) -> Served {
         let root = directory.path();
         std::fs::create_dir_all(root.join("segments")).unwrap();
         let socket = root.join("archive.sock");
         let config = root.join("archive.toml");
         let text = format!(
             "[archive]\nsegments = \"{0}/segments\"\nrings = \"{0}/bus\"\ndatabase = \"sqlite://{0}/catalogue.sqlite3\"\n\
-             [store]\nurl = \"file://{0}/store\"\n[http]\nlisten = [\"127.0.0.1:0\", \"unix:{1}\"]\nstop_grace_s = 1\n{more}",
+             [store]\n{store}[http]\nlisten = [\"127.0.0.1:0\", \"unix:{1}\"]\nstop_grace_s = 1\n{more}",
             root.display(),
             socket.display()
         );
@@ -129,13 +140,19 @@ impl Served {
         body: &str,
     ) -> Answer {
         let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
-        exchange(TokioIo::new(stream), method, path, headers, body).await
+        begin(TokioIo::new(stream), method, path, headers, body).await.whole().await
     }
 
     /// Asks over the Unix socket, where the caller is the service's own user.
     pub(crate) async fn ask_local(&self, method: Method, path: &str, body: &str) -> Answer {
         let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
-        exchange(TokioIo::new(stream), method, path, &[], body).await
+        begin(TokioIo::new(stream), method, path, &[], body).await.whole().await
+    }
+
+    /// Asks over TCP, and does not wait for the body.
+    pub(crate) async fn begin(&self, path: &str) -> Begun {
+        let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
+        begin(TokioIo::new(stream), Method::GET, path, &[], "").await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -151,13 +168,42 @@ impl Served {
     }
 }
 
-async fn exchange<S>(
+/// An answer whose body is still to come.
+pub(crate) struct Begun {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+}
+
+impl Begun {
+    /// The body to its end, or to where it breaks off.
+    pub(crate) async fn rest(self) -> Bytes {
+        self.whole().await.body
+    }
+
+    async fn whole(self) -> Answer {
+        let Begun { status, headers, mut body } = self;
+        let (mut octets, mut broken) = (Vec::new(), false);
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => octets.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+                Err(_) => {
+                    broken = true;
+                    break;
+                }
+            }
+        }
+        Answer { status, headers, body: octets.into(), broken }
+    }
+}
+
+async fn begin<S>(
     stream: TokioIo<S>,
     method: Method,
     path: &str,
     headers: &[(&str, &str)],
     body: &str,
-) -> Answer
+) -> Begun
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
@@ -170,17 +216,7 @@ where
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
     let response = sender.send_request(request).await.unwrap();
     let (status, headers) = (response.status(), response.headers().clone());
-    let (mut body, mut octets, mut broken) = (response.into_body(), Vec::new(), false);
-    while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => octets.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
-            Err(_) => {
-                broken = true;
-                break;
-            }
-        }
-    }
-    Answer { status, headers, body: octets.into(), broken }
+    Begun { status, headers, body: response.into_body() }
 }
 
 impl Drop for Served {
