@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Producer, RingSpec, Tag};
-use fep_recorder::{BlockBuffer, Disk, StreamOptions, StreamRecorder};
+use fep_recorder::{BlockBuffer, Disk, Room, StreamOptions, StreamRecorder};
 use fep_segments::{Stream, clock::tai_now_ns};
 
 use crate::{Case, Measured};
@@ -151,7 +151,7 @@ fn run_recorder(options: StreamOptions, stop: &AtomicBool) -> Result<StreamRecor
             recorder.done(done);
             moved = true;
         }
-        moved |= recorder.turn(Instant::now(), &mut disk, true).map_err(|error| error.to_string())?;
+        moved |= recorder.turn(Instant::now(), &mut disk, Room::Free).map_err(|error| error.to_string())?;
         if moved {
             continue;
         }
