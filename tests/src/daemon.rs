@@ -8,7 +8,7 @@ use fepd::api::{LinkStatus, Status};
 use tempfile::TempDir;
 
 use crate::control::get;
-use crate::programs::{program, wait_until};
+use crate::programs::{program, signal, wait_until};
 
 /// A directory on a memory file system for one daemon, gone with this value.
 #[derive(Debug)]
@@ -157,7 +157,7 @@ impl Daemon {
     /// # Panics
     /// If it does not stop.
     pub fn stop(mut self) -> ExitStatus {
-        crate::programs::terminate(&self.child);
+        signal(&self.child, "TERM");
         wait_until("fepd stops", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("{other:?}")),

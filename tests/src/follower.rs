@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::journal::{self, Line};
-use crate::programs::{program, wait_until};
+use crate::programs::{program, signal, wait_until};
 
 /// A consumer process that may be killed and started again. Dropping it kills it.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl Follower {
     /// # Panics
     /// If it does not run.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        signal(self.child.as_ref().expect("it runs"), "STOP");
     }
 
     /// Lets it go on.
@@ -87,13 +87,13 @@ impl Follower {
     /// # Panics
     /// If it does not run.
     pub fn thaw(&self) {
-        self.signal("-CONT");
+        signal(self.child.as_ref().expect("it runs"), "CONT");
     }
 
-    fn signal(&self, signal: &str) {
-        let child = self.child.as_ref().expect("it runs");
-        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
-        assert!(sent.is_ok_and(|status| status.success()), "the consumer is our child and alive");
+    /// How many lines it has written down so far.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        journal::written(&self.journal)
     }
 
     /// What it has written down so far.

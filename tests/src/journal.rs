@@ -131,6 +131,12 @@ impl Writer {
     }
 }
 
+/// Whole lines of a journal; 0 if there is none yet.
+#[must_use]
+pub fn written(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |metadata| metadata.len() / LINE_LEN as u64)
+}
+
 /// Reads a journal: whole lines, in the order written.
 ///
 /// # Errors

@@ -39,9 +39,10 @@ pub fn wait_until<T>(what: &str, mut reached: impl FnMut() -> Result<T, String>)
     }
 }
 
-/// Sends SIGTERM to a child that has not been waited for.
-pub(crate) fn terminate(child: &std::process::Child) {
-    let sent = std::process::Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
+/// Sends a signal (`TERM`, `STOP`, `CONT`) to a child that has not been waited for.
+pub(crate) fn signal(child: &std::process::Child, signal: &str) {
+    let sent =
+        std::process::Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
     assert!(
         sent.is_ok_and(|status| status.success()),
         "the child is alive or a zombie, so its number is its own"

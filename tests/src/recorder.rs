@@ -5,7 +5,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use fep_bus::{MetricReader, MetricValue};
 
-use crate::programs::{program, terminate, wait_until};
+use crate::programs::{program, signal, wait_until};
 
 /// A running recorder. Dropping it kills it.
 #[derive(Debug)]
@@ -80,12 +80,28 @@ impl Recorder {
         self.child.wait().expect("it is our child");
     }
 
+    /// Stops it in its tracks (SIGSTOP): alive, but it takes nothing any more.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn freeze(&self) {
+        signal(&self.child, "STOP");
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn thaw(&self) {
+        signal(&self.child, "CONT");
+    }
+
     /// Asks it to stop (SIGTERM) and waits.
     ///
     /// # Panics
     /// If it does not stop.
     pub fn stop(mut self) -> ExitStatus {
-        terminate(&self.child);
+        signal(&self.child, "TERM");
         wait_until("the recorder stops", || match self.child.try_wait() {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("{other:?}")),

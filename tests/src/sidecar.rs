@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use crate::programs::{program, wait_until};
+use crate::programs::{program, signal, wait_until};
 
 /// A sidecar that runs. Dropping it kills it.
 #[derive(Debug)]
@@ -55,7 +55,7 @@ impl Sidecar {
     /// If it does not stop.
     pub fn stop(mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it runs");
-        crate::programs::terminate(&child);
+        signal(&child, "TERM");
         wait_until(&format!("{} stops", self.name), || match child.try_wait() {
             Ok(Some(status)) => Ok(status),
             other => Err(format!("{other:?}")),

@@ -2,36 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use fep_ccsds::record::FrameRecord;
 use fep_feeds::status::FeedStatus;
-use fep_sim::{
-    DEFAULT_SIMULATION, FrameOracle, Simulation, SourceSpec, Spacecraft, Station, StationSpec, TransportSpec,
-    Unconnected,
-};
+use fep_sim::{FrameOracle, Spacecraft, Station, StationSpec, Unconnected};
 use fep_tests::journal::{self, Line};
-use fep_tests::{Daemon, Follower, RunDirectory, Sidecar, get, tcp_link, wait_until};
+use fep_tests::{
+    Daemon, Follower, Moments, RunDirectory, Sidecar, cso_2, downlink, get, kill_rounds, tcp_link, wait_until,
+};
 
-/// Frames of the downlink: several times what the ring holds.
-const FRAMES: u64 = 40_000;
+/// About 2000 frames a second.
+const RATE_BPS: u64 = 20_000_000;
 
-/// cso-2 over a clear channel; and how many frames each virtual channel has.
-fn station() -> (StationSpec, FrameOracle, BTreeMap<u8, u64>) {
-    let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
-    let mut spec =
-        simulation.station.into_iter().find(|spec| spec.name == "cso-2").expect("a built-in station");
-    spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
-    spec.rate_bps = Some(50_000_000);
-    spec.unconnected = Unconnected::Hold;
+/// Frames of the downlink for each round of kills: it lasts about as long as the kills, and is several times what the ring
+/// holds.
+const FRAMES_A_ROUND: u64 = 400;
+
+/// Lives between two kills.
+const LIFE_MS: Range<u64> = 10..150;
+
+/// cso-2 over a clear channel, so many frames; and how many of them each virtual channel has.
+fn station(frames: u64) -> (StationSpec, FrameOracle, BTreeMap<u8, u64>) {
+    let mut spec = cso_2(Some(RATE_BPS), Unconnected::Hold);
     spec.channel = fep_sim::ChannelSpec::default();
-    let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("cso-2 is a spacecraft") };
-    downlink.frames = Some(FRAMES);
-    let oracle = FrameOracle::new(downlink.spacecraft.clone(), spec.seed, FRAMES).expect("valid");
+    let downlink = downlink(&mut spec);
+    downlink.frames = Some(frames);
+    let downlink = downlink.clone();
+    let oracle = FrameOracle::new(downlink.spacecraft.clone(), spec.seed, frames).expect("valid");
     let mut spacecraft = Spacecraft::new(downlink.spacecraft.clone(), spec.seed).expect("valid");
     let mut counts: BTreeMap<u8, u64> = BTreeMap::new();
     let mut octets = Vec::new();
-    for _ in 0..FRAMES {
+    for _ in 0..frames {
         octets.clear();
         *counts.entry(spacecraft.next_frame(&mut octets).gvcid.vcid).or_default() += 1;
     }
@@ -89,7 +92,10 @@ fn check(name: &str, records: &[Line], oracle: &FrameOracle, sent: &BTreeMap<u8,
 // REQ: FEP-FEED-012
 #[test]
 fn every_frame_reaches_every_client_once_and_in_order_through_stalls_and_kills_of_clients_and_feeds() {
-    let (spec, oracle, sent) = station();
+    let rounds = kill_rounds();
+    let frames = rounds * FRAMES_A_ROUND;
+    let mut moments = Moments::from_environment();
+    let (spec, oracle, sent) = station(frames);
     let directory = RunDirectory::new();
     let disk = tempfile::tempdir().expect("a directory");
     let station = Station::start(&spec).expect("it starts");
@@ -110,28 +116,46 @@ fn every_frame_reaches_every_client_once_and_in_order_through_stalls_and_kills_o
 
     let reached = |follower: &Follower, lines: u64| {
         wait_until("the client gets on", || {
-            let have = follower.lines().len() as u64;
+            let have = follower.written();
             if have >= lines { Ok(()) } else { Err(format!("{have} of {lines}")) }
         });
     };
     reached(&stalled, 500);
     stalled.freeze();
-    for round in 1..=6 {
-        reached(&steady, round * FRAMES / 8);
-        killed.kill();
-        if round % 2 == 0 {
+    let (mut client_kills, mut feed_kills, mut lives_that_got_on) = (0, 0, 0);
+    while client_kills < rounds || feed_kills < rounds {
+        let before = killed.written();
+        moments.sleep_ms(LIFE_MS);
+        let victim = moments.below(3);
+        if victim != 1 {
+            killed.kill();
+            client_kills += 1;
+        }
+        if victim != 0 {
             feeds.kill();
+            feed_kills += 1;
             feeds.restart();
         }
-        killed.restart();
+        if victim != 1 {
+            killed.restart();
+        }
+        lives_that_got_on += u64::from(killed.written() > before);
     }
-    reached(&steady, FRAMES);
+    println!(
+        "{client_kills} and {feed_kills} kills, {} frames by then; {lives_that_got_on} lives got on",
+        killed.written()
+    );
+    assert!(
+        lives_that_got_on > rounds / 10,
+        "{lives_that_got_on}: these kills were in the middle of nothing"
+    );
+    reached(&steady, frames);
     // It stands where it was stopped, far behind the ring by now, and goes on from the archive.
-    let frozen_at = stalled.lines().len() as u64;
-    assert!(frozen_at < FRAMES / 2, "{frozen_at} of {FRAMES} frames: it was to be far behind");
+    let frozen_at = stalled.written();
+    assert!(frozen_at < frames / 2, "{frozen_at} of {frames} frames: it was to be far behind");
     stalled.thaw();
-    reached(&stalled, FRAMES);
-    reached(&killed, FRAMES);
+    reached(&stalled, frames);
+    reached(&killed, frames);
     let all = wait_until("every client has everything", || {
         let status = status(&directory)?;
         let done = status.clients.len() == 4
@@ -150,7 +174,7 @@ fn every_frame_reaches_every_client_once_and_in_order_through_stalls_and_kills_o
     for (name, follower) in [("steady", steady), ("stalled", stalled), ("killed", killed)] {
         let (records, gaps) = journal::settle(&follower.finish());
         assert!(gaps.is_empty(), "{name}");
-        assert_eq!(records.len() as u64, FRAMES, "{name}");
+        assert_eq!(records.len() as u64, frames, "{name}");
         check(name, &records, &oracle, &sent);
     }
     let mut records = housekeeping.finish();

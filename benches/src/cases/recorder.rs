@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Producer, RingSpec, Tag};
-use fep_recorder::{BlockBuffer, Disk, StreamOptions, StreamRecorder};
+use fep_recorder::{BlockBuffer, Disk, Room, StreamOptions, StreamRecorder};
 use fep_segments::{Stream, clock::tai_now_ns};
 use fepd::api::Ledgers;
 
@@ -259,7 +259,7 @@ fn run_recorder(
             durable.store(recorder.figures().records, Ordering::Release);
             moved = true;
         }
-        moved |= recorder.turn(Instant::now(), &mut disk, true).map_err(text)?;
+        moved |= recorder.turn(Instant::now(), &mut disk, Room::Free).map_err(text)?;
         if moved {
             continue;
         }

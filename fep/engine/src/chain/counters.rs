@@ -30,6 +30,8 @@ pub(crate) fn replay(point: &ResumePoint, vcids: &[u8], frame: &Frame<'_>, maste
         last_frame.frame_count = *count;
         last_frame.frame_count_modulus = *modulus;
         last_frame.mc_count = frame.mc_count.and(point.master_count);
+        // The first frame may be an idle one, whose own count says nothing.
+        last_frame.idle = false;
         if let Header::Uslp(UslpHeader { rest: Some(rest), .. }) = &mut last_frame.header {
             rest.bypass = false;
         }

@@ -19,11 +19,13 @@
 //! ```
 
 mod numbers;
+mod params;
 mod parse;
 mod selection;
 mod times;
 
 pub use numbers::Numbers;
+pub use params::Params;
 pub use selection::{Colour, Format, Idle, Quality, Retrieval, Selection, Unit};
 pub use times::{parse_time, time_text};
 

@@ -7,7 +7,7 @@ use crate::times::TIME_FORMS;
 use crate::{BadParameter, Colour, Format, Idle, Numbers, Quality, Retrieval, Unit, parse_time};
 
 /// A query text longer than this is no query.
-const QUERY_MAX: usize = 8 << 10;
+pub(crate) const QUERY_MAX: usize = 8 << 10;
 /// More rings than a station has.
 const RINGS_MAX: usize = 64;
 /// Names of rings are at most so long, as the bus has it.
@@ -187,7 +187,7 @@ fn sessions(value: &str) -> Result<Vec<Session>, BadParameter> {
     Ok(sessions)
 }
 
-fn bad(name: &str, detail: impl Into<String>, allowed: &str) -> BadParameter {
+pub(crate) fn bad(name: &str, detail: impl Into<String>, allowed: &str) -> BadParameter {
     // What a stranger sent comes back in messages and logs: short.
     BadParameter {
         name: name.chars().take(64).collect(),

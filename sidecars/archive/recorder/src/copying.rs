@@ -87,7 +87,7 @@ impl StreamRecorder {
     }
 
     pub(crate) fn gap_cause(&self, cause: LossCause) -> LossCause {
-        if self.full_until.is_some() { LossCause::DiskFull } else { cause }
+        self.standstill().unwrap_or(cause)
     }
 
     pub(crate) fn note_gap(&mut self, cause: LossCause) {

@@ -1,6 +1,6 @@
 //! The process: finds rings, goes round them, watches the disk, tells, stops in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use fep_bus::RingInfo;
@@ -13,6 +13,7 @@ use crate::disk::Disk;
 use crate::event::{Event, EventCode, EventSink};
 use crate::figures::Figures;
 use crate::opening::Seed;
+use crate::pending::Room;
 use crate::sealer::Sealer;
 use crate::space::{Space, SpaceLevel};
 use crate::stream::{StreamOptions, StreamRecorder};
@@ -37,7 +38,8 @@ pub struct Recorder {
     sealer: Sealer,
     events: EventSink,
     figures: Option<Figures>,
-    laid_out_for: usize,
+    /// Rings of the metric page.
+    laid_out_for: BTreeSet<String>,
     space: Option<Space>,
     level: SpaceLevel,
     next_index: u16,
@@ -71,7 +73,7 @@ impl Recorder {
             sealer,
             events: EventSink::without_ring(),
             figures: None,
-            laid_out_for: usize::MAX,
+            laid_out_for: BTreeSet::new(),
             space: None,
             level: SpaceLevel::Good,
             next_index: 0,
@@ -115,10 +117,24 @@ impl Recorder {
                 stream.done(done);
             }
         }
-        let may_begin = self.level < SpaceLevel::Critical;
+        // Room that comes back goes to the ring that has waited longest: one that never waits would take it all.
+        let mut longest: BTreeMap<u64, Instant> = BTreeMap::new();
+        for (file_system, since) in self.streams.iter().filter_map(StreamRecorder::waits_for_room) {
+            let first = longest.entry(file_system).or_insert(since);
+            *first = since.min(*first);
+        }
         let mut ended = Vec::new();
         for (index, stream) in self.streams.iter_mut().enumerate() {
-            match stream.turn(now, &mut self.disk, may_begin) {
+            let waits_since = stream.waits_for_room().map(|(_, since)| since);
+            let first = longest.get(&stream.file_system).copied();
+            let room = if self.level == SpaceLevel::Critical {
+                Room::Critical
+            } else if first.is_some() && first != waits_since {
+                Room::AfterAnother
+            } else {
+                Room::Free
+            };
+            match stream.turn(now, &mut self.disk, room) {
                 Ok(more) => moved |= more,
                 Err(error) => {
                     tracing::warn!("{error}: opened again");
@@ -133,8 +149,8 @@ impl Recorder {
             }
         }
         for index in ended.into_iter().rev() {
-            let mut seed = self.streams.remove(index).into_seed();
-            seed.jobs.drain(..).for_each(|job| self.sealer.add(job));
+            let (mut seed, jobs) = self.streams.remove(index).into_seed();
+            jobs.into_iter().for_each(|job| self.sealer.add(job));
             seed.events.drain(..).for_each(|event| self.events.tell(event));
             self.seeds.push((now, seed));
         }
@@ -153,7 +169,6 @@ impl Recorder {
                 Ok(stream) => {
                     self.seeds.remove(index);
                     self.streams.push(stream);
-                    self.laid_out_for = usize::MAX;
                     opened = true;
                 }
                 Err(error) => {
@@ -208,7 +223,6 @@ impl Recorder {
                 self.next_index = index.wrapping_add(1);
                 self.refused.remove(&stream);
                 self.streams.push(recording);
-                self.laid_out_for = usize::MAX;
             }
             Err(error) => {
                 // Told at first, then quietly tried again.
@@ -233,14 +247,20 @@ impl Recorder {
         self.events.housekeep();
         self.lay_out_figures();
         if let Some(figures) = &mut self.figures {
-            figures.update(&mut self.streams, self.space, self.level);
+            // Rings that wait to be opened again stand still: that is told, too.
+            let waiting = self.seeds.iter().map(|(_, seed)| seed.told());
+            let told: Vec<_> = self.streams.iter_mut().map(StreamRecorder::told).chain(waiting).collect();
+            figures.update(&told, self.space, self.level);
         }
     }
 
     /// The events ring and the metric page, once the directory of the rings is there.
     fn lay_out_figures(&mut self) {
         let rings = self.config.places.rings.clone();
-        if self.laid_out_for == self.streams.len() || self.streams.is_empty() {
+        let streams = self.streams.iter().map(|stream| stream.stream().to_string());
+        let named: BTreeSet<String> =
+            streams.chain(self.seeds.iter().map(|(_, seed)| seed.stream.to_string())).collect();
+        if self.laid_out_for == named {
             return;
         }
         if self.figures.is_none() {
@@ -249,11 +269,11 @@ impl Recorder {
                 Err(error) => tracing::warn!("{error}: events are log lines only"),
             }
         }
-        match Figures::create(&rings, &self.streams) {
+        match Figures::create(&rings, &named) {
             Ok(figures) => self.figures = Some(figures),
             Err(error) => tracing::warn!("{error}: no metric page"),
         }
-        self.laid_out_for = self.streams.len();
+        self.laid_out_for = named;
     }
 
     fn watch_space(&mut self) {
@@ -287,7 +307,7 @@ impl Recorder {
         self.go_round(started);
         self.streams.iter_mut().for_each(StreamRecorder::finish);
         while started.elapsed() < STOP_LIMIT
-            && self.streams.iter().any(|stream| !stream.is_finished() && !stream.is_full())
+            && self.streams.iter().any(|stream| !stream.is_finished() && !stream.waits())
         {
             self.go_round(Instant::now());
             self.streams.iter_mut().for_each(StreamRecorder::finish);

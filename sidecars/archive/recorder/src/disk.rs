@@ -71,8 +71,24 @@ pub struct Done {
 struct Request {
     token: u64,
     file: Arc<File>,
-    /// `None`: a commit.
-    write: Option<Write>,
+    work: Work,
+}
+
+enum Work {
+    Write(Write),
+    /// Of data and what is needed to find it.
+    Commit,
+    /// Of the names in a directory.
+    CommitNames,
+}
+
+impl Work {
+    fn buffer(self) -> Option<BlockBuffer> {
+        match self {
+            Work::Write(write) => Some(write.buffer),
+            Work::Commit | Work::CommitNames => None,
+        }
+    }
 }
 
 struct Write {
@@ -132,13 +148,18 @@ impl Disk {
     /// When the buffer is shorter.
     pub fn write(&mut self, token: u64, file: &Arc<File>, buffer: BlockBuffer, len: usize, offset: u64) {
         assert!(len <= buffer.len(), "a write within its buffer");
-        let write = Some(Write { buffer, len, offset, written: 0 });
-        self.submit(Request { token, file: Arc::clone(file), write });
+        let work = Work::Write(Write { buffer, len, offset, written: 0 });
+        self.submit(Request { token, file: Arc::clone(file), work });
     }
 
     /// Makes everything durable whose write has ended (`fdatasync`).
     pub fn commit(&mut self, token: u64, file: &Arc<File>) {
-        self.submit(Request { token, file: Arc::clone(file), write: None });
+        self.submit(Request { token, file: Arc::clone(file), work: Work::Commit });
+    }
+
+    /// Makes the names in a directory durable (`fsync`).
+    pub fn commit_names(&mut self, token: u64, directory: &Arc<File>) {
+        self.submit(Request { token, file: Arc::clone(directory), work: Work::CommitNames });
     }
 
     fn submit(&mut self, request: Request) {
@@ -167,14 +188,15 @@ impl Disk {
             let Some(index) = self.waiting.pop_front() else { break };
             let Some(request) = &self.requests[index] else { continue };
             let fd = Fd(request.file.as_raw_fd());
-            let entry = match &request.write {
-                Some(write) => {
+            let entry = match &request.work {
+                Work::Write(write) => {
                     let rest = &write.buffer.as_slice()[write.written..write.len];
                     opcode::Write::new(fd, rest.as_ptr(), rest.len() as u32)
                         .offset(write.offset + write.written as u64)
                         .build()
                 }
-                None => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
+                Work::Commit => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
+                Work::CommitNames => opcode::Fsync::new(fd).build(),
             };
             // SAFETY: the buffer and the file of the request are kept in `requests` until its completion is reaped
             // (see `reap` and `Drop`), and the buffer's memory is on the heap, so it does not move.
@@ -205,10 +227,10 @@ impl Disk {
             let index = index as usize;
             self.in_flight = self.in_flight.saturating_sub(1);
             let Some(mut request) = self.requests.get_mut(index).and_then(Option::take) else { continue };
-            let result = match (&mut request.write, usize::try_from(result)) {
+            let result = match (&mut request.work, usize::try_from(result)) {
                 (_, Err(_)) => Err(io::Error::from_raw_os_error(-result)),
-                (None, Ok(_)) => Ok(()),
-                (Some(write), Ok(octets)) => {
+                (Work::Commit | Work::CommitNames, Ok(_)) => Ok(()),
+                (Work::Write(write), Ok(octets)) => {
                     write.written += octets;
                     if write.written >= write.len {
                         Ok(())
@@ -223,8 +245,7 @@ impl Disk {
                 }
             };
             self.free.push(index);
-            let buffer = request.write.map(|write| write.buffer);
-            self.done.push_back(Done { token: request.token, buffer, result });
+            self.done.push_back(Done { token: request.token, buffer: request.work.buffer(), result });
         }
         self.push();
     }
@@ -260,11 +281,12 @@ impl Drop for Disk {
 }
 
 fn plainly(request: Request) -> Done {
-    let result = match &request.write {
-        Some(write) => request.file.write_all_at(&write.buffer.as_slice()[..write.len], write.offset),
-        None => request.file.sync_data(),
+    let result = match &request.work {
+        Work::Write(write) => request.file.write_all_at(&write.buffer.as_slice()[..write.len], write.offset),
+        Work::Commit => request.file.sync_data(),
+        Work::CommitNames => request.file.sync_all(),
     };
-    Done { token: request.token, buffer: request.write.map(|write| write.buffer), result }
+    Done { token: request.token, buffer: request.work.buffer(), result }
 }
 
 #[cfg(test)]

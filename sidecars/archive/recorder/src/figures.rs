@@ -1,20 +1,35 @@
 //! The recorder's metric page, `recorder`, beside the rings: totals, and a few figures for every ring.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fep_bus::{BusError, MetricId, MetricPage, MetricSet};
+use fep_segments::LossCause;
 
+use crate::pending::{Lost, StreamFigures};
 use crate::space::{Space, SpaceLevel};
-use crate::stream::StreamRecorder;
 
-/// Figures of one ring; with the longest name of a ring a metric's name still fits its 47 octets.
-const OF_RING: [&str; 7] = ["records", "octets", "lost", "lag", "p99_us", "max_us", "full"];
+/// Figures of one ring; with the longest name of a ring a metric's name still fits its 47 octets. `stalled`: 1 the disk is
+/// full, 2 it refuses otherwise, 0 neither.
+const OF_RING: [&str; 7] = ["records", "octets", "lost", "lag", "p99_us", "max_us", "stalled"];
 
 /// The page, laid out for a set of rings.
 pub(crate) struct Figures {
     page: MetricPage,
     totals: Vec<MetricId>,
-    rings: Vec<Vec<MetricId>>,
+    rings: BTreeMap<String, Vec<MetricId>>,
+}
+
+/// What there is to tell of one ring.
+pub(crate) struct RingFigures<'r> {
+    pub(crate) ring: String,
+    pub(crate) figures: &'r StreamFigures,
+    /// Known to be lost, recorded on disk or not yet.
+    pub(crate) lost: Lost,
+    pub(crate) lag_records: u64,
+    /// Since it was last told.
+    pub(crate) latency_max_ns: u64,
+    pub(crate) standstill: Option<LossCause>,
 }
 
 const TOTALS: [&str; 11] = [
@@ -32,8 +47,8 @@ const TOTALS: [&str; 11] = [
 ];
 
 impl Figures {
-    /// Lays the page out anew.
-    pub(crate) fn create(rings: &Path, streams: &[StreamRecorder]) -> Result<Figures, BusError> {
+    /// Lays the page out anew for these rings.
+    pub(crate) fn create(directory: &Path, rings: &BTreeSet<String>) -> Result<Figures, BusError> {
         let mut set = MetricSet::new();
         let totals = TOTALS
             .iter()
@@ -42,42 +57,46 @@ impl Figures {
                 _ => set.counter(*name),
             })
             .collect();
-        let rings_of = streams
-            .iter()
-            .map(|stream| {
-                let ring = stream.stream().to_string();
-                OF_RING
-                    .iter()
-                    .map(|name| match *name {
-                        "records" | "octets" | "lost" => set.counter(format!("{ring}.{name}")),
-                        _ => set.gauge(format!("{ring}.{name}")),
-                    })
-                    .collect()
-            })
-            .collect();
-        Ok(Figures { page: MetricPage::create(rings, "recorder", &set)?, totals, rings: rings_of })
+        let mut of_ring = |ring: &String| {
+            let ids = OF_RING.iter().map(|name| match *name {
+                "records" | "octets" | "lost" => set.counter(format!("{ring}.{name}")),
+                _ => set.gauge(format!("{ring}.{name}")),
+            });
+            (ring.clone(), ids.collect())
+        };
+        let rings = rings.iter().map(&mut of_ring).collect();
+        Ok(Figures { page: MetricPage::create(directory, "recorder", &set)?, totals, rings })
     }
 
     /// Writes everything.
-    pub(crate) fn update(&mut self, streams: &mut [StreamRecorder], space: Option<Space>, level: SpaceLevel) {
+    pub(crate) fn update(&mut self, told: &[RingFigures<'_>], space: Option<Space>, level: SpaceLevel) {
         let mut totals = [0; TOTALS.len()];
-        totals[0] = streams.len() as u64;
-        for (stream, ids) in streams.iter_mut().zip(&self.rings) {
-            let max_us = stream.take_latency_max_ns() / 1000;
-            let (lost_records, lost_octets) = stream.lost();
-            let (lag, full) = (stream.lag_records(), u64::from(stream.is_full()));
-            let figures = stream.figures();
+        totals[0] = told.len() as u64;
+        for RingFigures { ring, figures, lost, lag_records, latency_max_ns, standstill } in told {
             let p99_us = figures.durable_latency_ns.value_at_quantile(0.99) / 1000;
-            let values = [figures.records, figures.octets, lost_records, lag, p99_us, max_us, full];
-            for (id, value) in ids.iter().zip(values) {
+            let stalled = match standstill {
+                None => 0,
+                Some(LossCause::DiskFull) => 1,
+                Some(_) => 2,
+            };
+            let values = [
+                figures.records,
+                figures.octets,
+                lost.records,
+                *lag_records,
+                p99_us,
+                latency_max_ns / 1000,
+                stalled,
+            ];
+            for (id, value) in self.rings.get(ring).into_iter().flatten().zip(values) {
                 self.page.set(*id, value);
             }
             for (total, value) in totals[1..].iter_mut().zip([
                 figures.records,
                 figures.octets,
-                lost_records,
-                lost_octets,
-                lag,
+                lost.records,
+                lost.octets,
+                *lag_records,
                 figures.commits,
                 figures.segments,
                 figures.reopened,

@@ -12,7 +12,7 @@ pub use config::{Config, RecorderConfig, SECTIONS};
 pub use daemon::{Recorder, run};
 pub use disk::{BlockBuffer, Disk, Done};
 pub use event::{Event, EventCode};
-pub use pending::StreamFigures;
+pub use pending::{Room, StreamFigures};
 pub use space::{Space, SpaceLevel};
 pub use stream::{StreamOptions, StreamRecorder};
 
@@ -28,3 +28,4 @@ mod sealer;
 mod segment;
 mod space;
 mod stream;
+mod writing;

@@ -1,24 +1,26 @@
 //! Where a recording begins or goes on: what the segments say, what the ring still has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fep_bus::{Consumer, Poll, Position};
 use fep_segments::clock::unix_now_ns;
 use fep_segments::{
-    LossCause, Place, Recovered, SegmentError, SegmentName, SegmentReader, SegmentState, Stream, list,
-    recover,
+    RecorderLock, Recovered, SegmentError, SegmentName, SegmentReader, SegmentState, Stream, list, recover,
 };
 
 use crate::event::Event;
-use crate::pending::StreamFigures;
-use crate::sealer::SealJob;
+use crate::figures::RingFigures;
+use crate::pending::{Lost, Standstill, StreamFigures};
 use crate::stream::{StreamOptions, StreamRecorder};
 
 /// Where the segments of a stream end.
 pub(crate) struct Found {
-    pub(crate) last: Option<(SegmentName, u64)>,
+    /// Series of the last one, and instance of the ring it was copied from.
+    pub(crate) last: Option<(u64, u64)>,
     pub(crate) end: Position,
     pub(crate) doubt: Position,
+    /// Never sealed.
     pub(crate) open: Vec<Recovered>,
 }
 
@@ -29,32 +31,48 @@ pub(crate) struct Seed {
     pub(crate) index: u16,
     pub(crate) opening: u16,
     pub(crate) figures: StreamFigures,
-    pub(crate) trusted: (Place, LossCause),
+    pub(crate) lock: Arc<RecorderLock>,
+    pub(crate) file_system: u64,
+    /// The numbering so far, if there is one.
+    pub(crate) series: Option<u64>,
+    /// Of the ring.
+    pub(crate) instance: u64,
+    /// What is on disk for certain ends here. Nothing after it is believed: a disk that has refused one thing may have lost
+    /// others.
+    pub(crate) durable: Position,
+    pub(crate) previous: Option<SegmentName>,
+    /// Segments in which nothing is for certain.
+    pub(crate) empty: Vec<PathBuf>,
+    pub(crate) standstill: Option<Standstill>,
+    /// As it was when the recording ended: not on disk, and on no disk yet.
+    pub(crate) unrecorded: Lost,
+    pub(crate) lag_records: u64,
     pub(crate) events: Vec<Event>,
-    pub(crate) jobs: Vec<SealJob>,
 }
 
 impl Seed {
+    /// What there is to tell of the ring meanwhile.
+    pub(crate) fn told(&self) -> RingFigures<'_> {
+        let mut lost = self.figures.lost();
+        lost.add(self.unrecorded);
+        RingFigures {
+            ring: self.stream.to_string(),
+            figures: &self.figures,
+            lost,
+            lag_records: self.lag_records,
+            latency_max_ns: 0,
+            standstill: self.standstill.map(|standstill| standstill.cause),
+        }
+    }
+
     /// Opens it again.
     pub(crate) fn open(&self) -> Result<StreamRecorder, SegmentError> {
-        StreamRecorder::open_after(
-            self.options.clone(),
-            self.stream.clone(),
-            self.index,
-            self.opening,
-            self.figures.clone(),
-            Some(self.trusted),
-        )
+        StreamRecorder::reopen(self)
     }
 }
 
-/// Looks through the segments of a stream: where they end, and which were never sealed. Nothing after `trusted` is
-/// believed: a disk that has refused a write may have lost others.
-pub(crate) fn find_end(
-    archive: &Path,
-    stream: &Stream,
-    trusted: Option<Place>,
-) -> Result<Found, SegmentError> {
+/// Looks through the segments of a stream: where they end, and which were never sealed.
+pub(crate) fn find_end(archive: &Path, stream: &Stream) -> Result<Found, SegmentError> {
     let mut found =
         Found { last: None, end: Position::default(), doubt: Position::default(), open: Vec::new() };
     // Backwards: only the newest says where to go on, so that a start takes as long with a thousand segments as with one.
@@ -64,7 +82,7 @@ pub(crate) fn find_end(
             SegmentState::Sealed => {
                 if found.last.is_none() {
                     let reader = SegmentReader::open(&entry.path)?;
-                    found.last = Some((entry.name, reader.header().instance));
+                    found.last = Some((entry.name.series, reader.header().instance));
                     found.end = reader.footer().map_or(reader.end(), |footer| footer.end);
                     found.doubt = found.end;
                 }
@@ -80,7 +98,7 @@ pub(crate) fn find_end(
                     Err(error) => return Err(error),
                 };
                 if found.last.is_none() {
-                    found.last = Some((entry.name, recovered.header.instance));
+                    found.last = Some((entry.name.series, recovered.header.instance));
                     found.end = recovered.end().position;
                     found.doubt = recovered.first_doubt().position;
                 }
@@ -89,12 +107,6 @@ pub(crate) fn find_end(
         }
     }
     found.open.reverse();
-    if let (Some(trusted), Some((last, _))) = (trusted, found.last)
-        && trusted.series == last.series
-        && trusted.position.seq < found.doubt.seq
-    {
-        found.doubt = trusted.position;
-    }
     Ok(found)
 }
 

@@ -1,6 +1,8 @@
 //! What a recording holds in memory between the ring and the disk, and what it counts.
 
-use std::time::Instant;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use fep_bus::{Ledger, Position};
 use fep_segments::{Loss, LossCause};
@@ -27,8 +29,14 @@ pub struct StreamFigures {
     pub reopened: u64,
     /// From the publication of a record to its being on disk, nanoseconds.
     pub durable_latency_ns: Histogram<u64>,
-    /// Its largest value since [`StreamRecorder::take_latency_max_ns`].
+    /// Its largest value since it was last told.
     pub(crate) latency_max_ns: u64,
+}
+
+impl StreamFigures {
+    pub(crate) fn lost(&self) -> Lost {
+        Lost { records: self.lost_records, octets: self.lost_octets }
+    }
 }
 
 impl Default for StreamFigures {
@@ -87,6 +95,9 @@ impl From<&Loss> for Lost {
 /// A block on its way to the disk.
 pub(crate) struct InFlight {
     pub(crate) number: u32,
+    pub(crate) file: Arc<File>,
+    /// Of the first block of a segment: the directory in which the segment's name must last, too.
+    pub(crate) directory: Option<Arc<File>>,
     pub(crate) end: Position,
     pub(crate) ledger: Ledger,
     pub(crate) octets: u64,
@@ -95,14 +106,34 @@ pub(crate) struct InFlight {
     pub(crate) written: bool,
 }
 
-/// What was written and is not committed.
-#[derive(Default)]
+/// What was written into one segment and is not committed.
 pub(crate) struct Uncommitted {
+    pub(crate) file: Arc<File>,
+    pub(crate) directory: Option<Arc<File>>,
+    /// Since when the first of it waits.
+    pub(crate) since: Instant,
     pub(crate) octets: u64,
-    pub(crate) since: Option<Instant>,
-    pub(crate) to: Option<(Position, Ledger)>,
+    pub(crate) end: Position,
+    pub(crate) ledger: Ledger,
     pub(crate) published_tai_ns: Vec<i64>,
     pub(crate) lost: Lost,
+    /// Requests of its commit that have not ended.
+    pub(crate) requests: u8,
+}
+
+impl Uncommitted {
+    pub(crate) fn begin(block: InFlight, now: Instant) -> Uncommitted {
+        let InFlight { file, directory, end, ledger, octets, published_tai_ns, lost, .. } = block;
+        Uncommitted { file, directory, since: now, octets, end, ledger, published_tai_ns, lost, requests: 0 }
+    }
+
+    pub(crate) fn add(&mut self, block: InFlight) {
+        self.octets += block.octets;
+        self.end = block.end;
+        self.ledger = block.ledger;
+        self.published_tai_ns.extend(block.published_tai_ns);
+        self.lost.add(block.lost);
+    }
 }
 
 /// Why a recording has to be opened again.
@@ -110,4 +141,37 @@ pub(crate) struct Uncommitted {
 pub(crate) struct Failure {
     pub(crate) cause: LossCause,
     pub(crate) text: String,
+}
+
+/// How long until a disk that has refused something is tried again.
+const RETRY: Duration = Duration::from_millis(250);
+
+/// The disk takes nothing at the moment; over when something has been committed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standstill {
+    /// [`LossCause::DiskFull`] or [`LossCause::DiskError`]: why what the ring overwrites meanwhile is lost.
+    pub(crate) cause: LossCause,
+    /// Whoever has waited longest gets the first room there is.
+    pub(crate) since: Instant,
+    /// Until then nothing is begun.
+    pub(crate) retry_at: Instant,
+}
+
+impl Standstill {
+    /// The disk has refused something, again or for the first time.
+    pub(crate) fn refused(before: Option<Standstill>, cause: LossCause, now: Instant) -> Standstill {
+        let since = before.map_or(now, |before| before.since);
+        Standstill { cause, since, retry_at: now + RETRY }
+    }
+}
+
+/// Whether a new segment may be begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// Yes, if the disk takes it.
+    Free,
+    /// Not before another ring that has waited longer for room on the same file system.
+    AfterAnother,
+    /// No: free space is under the critical level.
+    Critical,
 }

@@ -1,14 +1,15 @@
 //! The second thread: seals finished segments, in order for each ring, and signs the days that are over.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fep_bus::Position;
 use fep_segments::clock::unix_now_ns;
-use fep_segments::{BlockHeader, Chain, Footer, Recovered, SegmentError, SegmentHeader, Stream, roots, seal};
+use fep_segments::{
+    BlockHeader, Chain, Footer, Recovered, SegmentError, SegmentHeader, Stream, recover, roots, seal,
+};
 use serde_json::json;
 
 use crate::event::{Event, EventCode};
@@ -23,6 +24,15 @@ pub(crate) enum SealJob {
     Finished(Box<Finished>),
     /// Left by one that died.
     Recovered(Box<Recovered>),
+    /// Given up after an error of the disk, which may have to be mended before anything can be read.
+    Abandoned {
+        /// Its file.
+        path: PathBuf,
+        /// Its stream.
+        stream: Stream,
+        /// Only what comes before this record is committed; the rest is in the next segment.
+        end_seq: u64,
+    },
 }
 
 /// A segment that is committed to its end.
@@ -32,14 +42,12 @@ pub(crate) struct Finished {
     blocks: Vec<BlockHeader>,
     content_end: u64,
     content_sha256: [u8; 32],
-    end: Position,
 }
 
 impl SealJob {
     pub(crate) fn finished(segment: OpenSegment) -> SealJob {
         SealJob::Finished(Box::new(Finished {
             content_sha256: segment.content_hash(),
-            end: segment.end(),
             content_end: segment.offset,
             path: segment.path,
             header: segment.header,
@@ -47,34 +55,38 @@ impl SealJob {
         }))
     }
 
+    pub(crate) fn abandoned(segment: OpenSegment, end_seq: u64) -> SealJob {
+        SealJob::Abandoned { path: segment.path, stream: segment.header.stream, end_seq }
+    }
+
     fn stream(&self) -> &Stream {
         match self {
             SealJob::Finished(finished) => &finished.header.stream,
             SealJob::Recovered(recovered) => &recovered.header.stream,
+            SealJob::Abandoned { stream, .. } => stream,
         }
     }
 
-    fn path(&self) -> &PathBuf {
+    fn path(&self) -> &Path {
         match self {
             SealJob::Finished(finished) => &finished.path,
             SealJob::Recovered(recovered) => &recovered.path,
-        }
-    }
-
-    fn end_seq(&self) -> u64 {
-        match self {
-            SealJob::Finished(finished) => finished.end.seq,
-            SealJob::Recovered(recovered) => recovered.end().position.seq,
+            SealJob::Abandoned { path, .. } => path,
         }
     }
 
     fn seal(&self, chain: Chain) -> Result<(PathBuf, Footer), SegmentError> {
         match self {
             SealJob::Finished(finished) => {
-                let Finished { path, header, blocks, content_end, content_sha256, .. } = &**finished;
+                let Finished { path, header, blocks, content_end, content_sha256 } = &**finished;
                 seal(path, header, blocks, *content_end, *content_sha256, chain, unix_now_ns())
             }
             SealJob::Recovered(recovered) => recovered.seal(chain, unix_now_ns()),
+            SealJob::Abandoned { path, end_seq, .. } => {
+                let mut recovered = recover(path)?;
+                recovered.cut_before(*end_seq);
+                recovered.seal(chain, unix_now_ns())
+            }
         }
     }
 }
@@ -166,7 +178,7 @@ impl Work {
                             "records": footer.records,
                             "octets": footer.octets,
                             "lost_records": footer.lost_records,
-                            "end_seq": job.end_seq(),
+                            "end_seq": footer.end.seq,
                         });
                         tell(&self.outbox, EventCode::SegmentSealed, detail);
                         jobs.pop_front();

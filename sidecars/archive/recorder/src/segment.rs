@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use fep_bus::Position;
 use fep_segments::{BlockHeader, PAGE_LEN, SegmentHeader};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use sha2::{Digest, Sha256};
@@ -18,6 +17,8 @@ use crate::disk::BlockBuffer;
 pub(crate) struct OpenSegment {
     pub(crate) file: Arc<File>,
     pub(crate) path: PathBuf,
+    /// Its directory, until somebody has undertaken to commit its name.
+    pub(crate) directory: Option<Arc<File>>,
     pub(crate) header: SegmentHeader,
     pub(crate) blocks: Vec<BlockHeader>,
     /// Where the next block goes.
@@ -36,7 +37,8 @@ pub(crate) struct FileKind {
 
 impl OpenSegment {
     /// Makes the file of a new segment, `len` octets long, header page written. It has its name only when all that has been
-    /// done; what was left of it in an earlier life is gone.
+    /// done; what was left of it in an earlier life is gone. Nothing is committed: that comes with its first blocks, because
+    /// until then nobody says that anything is in it, and a commit takes as long as many blocks do.
     pub(crate) fn create(
         directory: &Path,
         header: SegmentHeader,
@@ -48,10 +50,9 @@ impl OpenSegment {
         let _ = std::fs::remove_file(&building);
         let made = prepare(&building, &header, len, direct).and_then(|made| {
             std::fs::rename(&building, &path)?;
-            File::open(directory)?.sync_all()?;
-            Ok(made)
+            Ok((made, File::open(directory)?))
         });
-        let (file, kind) = match made {
+        let ((file, kind), directory) = match made {
             Ok(made) => made,
             Err(error) => {
                 let _ = std::fs::remove_file(&building);
@@ -63,6 +64,7 @@ impl OpenSegment {
         let segment = OpenSegment {
             file: Arc::new(file),
             path,
+            directory: Some(Arc::new(directory)),
             header,
             blocks: Vec::new(),
             offset: PAGE_LEN as u64,
@@ -78,11 +80,6 @@ impl OpenSegment {
         self.hash.update(octets);
         self.offset += octets.len() as u64;
         self.blocks.push(block);
-    }
-
-    /// Where the stream stands after its last block.
-    pub(crate) fn end(&self) -> Position {
-        self.blocks.last().map_or(self.header.base, |block| block.end)
     }
 
     /// SHA-256 of all that was added.
@@ -117,7 +114,6 @@ fn prepare(building: &Path, header: &SegmentHeader, len: u64, direct: bool) -> i
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => false,
         Err(error) => return Err(error.into()),
     };
-    file.sync_all()?;
     Ok((file, FileKind { direct, allocated }))
 }
 

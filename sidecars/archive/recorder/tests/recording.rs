@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, OnFull, Producer, RingSpec, Tag};
-use fep_recorder::{Disk, StreamOptions, StreamRecorder};
+use fep_recorder::{Disk, Room, StreamOptions, StreamRecorder};
 use fep_segments::{
     Follow, FollowSpec, Item, LossCause, Place, SegmentError, SegmentState, Start, Stream, clock, list,
     verify_tree,
@@ -113,7 +113,7 @@ impl Recording {
         while let Some(done) = self.disk.next_done() {
             self.recorder.done(done);
         }
-        self.recorder.turn(Instant::now(), &mut self.disk, true)
+        self.recorder.turn(Instant::now(), &mut self.disk, Room::Free)
     }
 
     /// Until everything there is is on disk.

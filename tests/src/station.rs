@@ -1,0 +1,29 @@
+//! The simulated station that most tests listen to.
+
+use fep_sim::{
+    DEFAULT_SIMULATION, DownlinkSpec, Simulation, SourceSpec, StationSpec, TransportSpec, Unconnected,
+};
+
+/// cso-2 of the built-in set, listening on a port that the system chooses; everything else may be changed.
+///
+/// # Panics
+/// If the built-in set has no such station.
+#[must_use]
+pub fn cso_2(rate_bps: Option<u64>, unconnected: Unconnected) -> StationSpec {
+    let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
+    let mut spec =
+        simulation.station.into_iter().find(|spec| spec.name == "cso-2").expect("a built-in station");
+    spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
+    spec.rate_bps = rate_bps;
+    spec.unconnected = unconnected;
+    spec
+}
+
+/// What a station's spacecraft sends, to be looked at or changed.
+///
+/// # Panics
+/// If it plays a recording.
+pub fn downlink(spec: &mut StationSpec) -> &mut DownlinkSpec {
+    let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("{} is no spacecraft", spec.name) };
+    downlink
+}
