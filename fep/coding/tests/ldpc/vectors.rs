@@ -16,7 +16,8 @@ fn spec(case: &Value) -> LdpcSpec {
 }
 
 fn all_cases() -> Vec<Value> {
-    let cases: Vec<Value> = ["ldpc_c2.json", "ldpc_ar4ja.json"].into_iter().flat_map(cases).collect();
+    let cases: Vec<Value> =
+        ["coding/ldpc_c2.json", "coding/ldpc_ar4ja.json"].into_iter().flat_map(cases).collect();
     assert_eq!(cases.len(), 19);
     cases
 }
