@@ -1,22 +1,30 @@
-//! The simulated station that most tests listen to.
+//! The simulated stations that tests listen to.
 
 use fep_sim::{
     DEFAULT_SIMULATION, DownlinkSpec, Simulation, SourceSpec, StationSpec, TransportSpec, Unconnected,
 };
 
-/// cso-2 of the built-in set, listening on a port that the system chooses; everything else may be changed.
+/// A station of the built-in set, listening on a port that the system chooses; everything else may be changed.
 ///
 /// # Panics
 /// If the built-in set has no such station.
 #[must_use]
-pub fn cso_2(rate_bps: Option<u64>, unconnected: Unconnected) -> StationSpec {
+pub fn built_in(name: &str, rate_bps: Option<u64>, unconnected: Unconnected) -> StationSpec {
     let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
-    let mut spec =
-        simulation.station.into_iter().find(|spec| spec.name == "cso-2").expect("a built-in station");
+    let mut spec = simulation.station.into_iter().find(|spec| spec.name == name).expect("a built-in station");
     spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
     spec.rate_bps = rate_bps;
     spec.unconnected = unconnected;
     spec
+}
+
+/// [`built_in`] cso-2, which most tests listen to.
+///
+/// # Panics
+/// As [`built_in`].
+#[must_use]
+pub fn cso_2(rate_bps: Option<u64>, unconnected: Unconnected) -> StationSpec {
+    built_in("cso-2", rate_bps, unconnected)
 }
 
 /// What a station's spacecraft sends, to be looked at or changed.

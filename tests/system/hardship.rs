@@ -7,26 +7,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fep_coding::{CodeSpec, Randomizer};
-use fep_sim::{
-    DEFAULT_SIMULATION, DownlinkSpec, Encoder, FrameOracle, Simulation, SourceSpec, Spacecraft, Station,
-    StationSpec, TransportSpec, Unconnected,
-};
+use fep_sim::{DownlinkSpec, Encoder, FrameOracle, Spacecraft, Station, StationSpec, Unconnected};
 use fep_tests::journal::{self, Line};
-use fep_tests::{Daemon, Follower, RunDirectory, tcp_link, wait_until};
+use fep_tests::{Daemon, Follower, RunDirectory, cso_2, downlink, tcp_link, wait_until};
 
 const FRAME_LEN: u64 = 1115;
 
 /// cso-2, `frames` frames and then the end.
-fn cso_2(frames: u64) -> (StationSpec, DownlinkSpec) {
-    let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
-    let mut spec =
-        simulation.station.into_iter().find(|spec| spec.name == "cso-2").expect("a built-in station");
-    spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
-    spec.rate_bps = None;
-    spec.unconnected = Unconnected::Hold;
-    let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("cso-2 is a spacecraft") };
+fn station(frames: u64) -> (StationSpec, DownlinkSpec) {
+    let mut spec = cso_2(None, Unconnected::Hold);
+    let downlink = downlink(&mut spec);
     downlink.frames = Some(frames);
-    let downlink = (**downlink).clone();
+    let downlink = downlink.clone();
     (spec, downlink)
 }
 
@@ -64,7 +56,7 @@ fn wait_for_frames(daemon: &Daemon, link: &str, frames: u64) {
 // REQ: FEP-SYS-007
 #[test]
 fn a_half_open_connection_to_a_station_is_given_up_and_made_anew_without_losing_a_frame() {
-    let (spec, downlink) = cso_2(0);
+    let (spec, downlink) = station(0);
     let cadus = cadus(&downlink, spec.seed, 200);
     let oracle = FrameOracle::new(downlink.spacecraft, spec.seed, 200).expect("valid");
     let directory = RunDirectory::new();
@@ -92,7 +84,7 @@ fn a_half_open_connection_to_a_station_is_given_up_and_made_anew_without_losing_
 // REQ: FEP-SYS-007
 #[test]
 fn a_station_that_comes_back_while_its_old_connection_hangs_half_open_is_served() {
-    let (spec, downlink) = cso_2(0);
+    let (spec, downlink) = station(0);
     let cadus = cadus(&downlink, spec.seed, 200);
     let directory = RunDirectory::new();
     // A port that was free a moment ago.
@@ -130,7 +122,7 @@ fn a_station_that_comes_back_while_its_old_connection_hangs_half_open_is_served(
 fn a_consumer_that_stops_reading_holds_up_nobody_and_learns_exactly_what_it_lost() {
     // Eight times what the ring holds.
     const FRAMES: u64 = 60_000;
-    let (mut spec, downlink) = cso_2(FRAMES);
+    let (mut spec, downlink) = station(FRAMES);
     // Slow enough to stop the consumer long before the end.
     spec.rate_bps = Some(200_000_000);
     let oracle = FrameOracle::new(downlink.spacecraft, spec.seed, FRAMES).expect("valid");
@@ -194,7 +186,7 @@ fn cursor_file(directory: &Path, consumer: &str) -> PathBuf {
 fn a_truncated_cursor_file_hurts_nobody_but_its_owner_who_starts_anew_at_the_oldest_record() {
     const FRAMES: u64 = 2_000;
     for keep in [0, 1, 100, u64::MAX] {
-        let (spec, downlink) = cso_2(FRAMES);
+        let (spec, downlink) = station(FRAMES);
         let oracle = FrameOracle::new(downlink.spacecraft, spec.seed, FRAMES).expect("valid");
         let directory = RunDirectory::new();
         let station = Station::start(&spec).expect("it starts");

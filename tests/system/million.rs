@@ -8,11 +8,11 @@ use std::time::Duration;
 use fep_bus::{Consumer, Poll, Resume};
 use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord};
 use fep_sim::{
-    ChannelSpec, DEFAULT_SIMULATION, DownlinkSpec, FrameOracle, Ledger, Memory, Outcome, Passage, Simulation,
-    SourceSpec, Station, StationSpec, TransportSpec, Unconnected, verify_packet,
+    ChannelSpec, DownlinkSpec, FrameOracle, Ledger, Memory, Outcome, Passage, Station, StationSpec,
+    Unconnected, verify_packet,
 };
 use fep_tests::journal::{self, Line};
-use fep_tests::{Daemon, Follower, RunDirectory, tcp_link, wait_until};
+use fep_tests::{Daemon, Follower, RunDirectory, cso_2, downlink, tcp_link, wait_until};
 
 /// Symbols that RS(255,223) corrects in a codeword.
 const CORRECTABLE: u16 = 16;
@@ -24,12 +24,7 @@ fn frame_count() -> u64 {
 
 /// cso-2 through a bad channel.
 fn station(frames: u64) -> (StationSpec, DownlinkSpec) {
-    let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
-    let mut spec =
-        simulation.station.into_iter().find(|spec| spec.name == "cso-2").expect("a built-in station");
-    spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
-    spec.rate_bps = None;
-    spec.unconnected = Unconnected::Hold;
+    let mut spec = cso_2(None, Unconnected::Hold);
     spec.channel = ChannelSpec {
         bit_error_rate: 2e-5,
         burst_probability: 0.01,
@@ -42,9 +37,9 @@ fn station(frames: u64) -> (StationSpec, DownlinkSpec) {
         duplicate_probability: 2e-4,
         ..ChannelSpec::default()
     };
-    let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("cso-2 is a spacecraft") };
+    let downlink = downlink(&mut spec);
     downlink.frames = Some(frames);
-    let downlink = (**downlink).clone();
+    let downlink = downlink.clone();
     (spec, downlink)
 }
 

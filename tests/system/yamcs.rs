@@ -16,8 +16,8 @@ use fep_ccsds::SpacePacketHeader;
 use fep_ccsds::record::PacketRecord;
 use fep_feeds::ledger::Counts;
 use fep_feeds::status::FeedStatus;
-use fep_sim::{DEFAULT_SIMULATION, Simulation, SourceSpec, Station, StationSpec, TransportSpec, Unconnected};
-use fep_tests::{Daemon, RunDirectory, Sidecar, request, tcp_link, wait_until};
+use fep_sim::{Station, StationSpec, Unconnected};
+use fep_tests::{Daemon, RunDirectory, Sidecar, built_in, downlink, request, tcp_link, wait_until};
 use sha2::{Digest, Sha256};
 
 /// Frames of the run in windows.
@@ -195,15 +195,9 @@ fn exported(mut octets: &[u8]) -> Packets {
 
 /// cso-1 over a clear channel.
 fn station(frames: u64, rate_bps: u64) -> StationSpec {
-    let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("the built-in set is valid");
-    let mut spec =
-        simulation.station.into_iter().find(|spec| spec.name == "cso-1").expect("a built-in station");
-    spec.transport = TransportSpec::TcpServer { bind: "127.0.0.1:0".parse().expect("an address") };
-    spec.rate_bps = Some(rate_bps);
-    spec.unconnected = Unconnected::Hold;
+    let mut spec = built_in("cso-1", Some(rate_bps), Unconnected::Hold);
     spec.channel = fep_sim::ChannelSpec::default();
-    let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("cso-1 is a spacecraft") };
-    downlink.frames = Some(frames);
+    downlink(&mut spec).frames = Some(frames);
     spec
 }
 
