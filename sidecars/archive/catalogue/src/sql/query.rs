@@ -180,8 +180,10 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn contacts(&self, filter: &ContactFilter) -> Result<Vec<Contact>, Error> {
+        let before = |time: i64| time.saturating_sub(CONTACT_SILENCE_NS);
+        let after = |time: i64| time.saturating_add(CONTACT_SILENCE_NS);
         let (mut from, mut to) =
-            (filter.from_tai_ns.unwrap_or(TIME_MIN), filter.to_tai_ns.unwrap_or(TIME_MAX));
+            (filter.from_tai_ns.map_or(TIME_MIN, before), filter.to_tai_ns.map_or(TIME_MAX, after));
         // A contact may begin before the span and end after it: look further until it does not grow.
         loop {
             let found = self.presences(filter, from, to).await?;
@@ -191,12 +193,9 @@ impl Catalogue {
                     && filter.to_tai_ns.is_none_or(|to| contact.presence.first_rx_tai_ns < to)
             };
             let wanted: Vec<&Contact> = joined.iter().filter(overlaps).collect();
-            let first = wanted.iter().map(|contact| contact.presence.first_rx_tai_ns).min().unwrap_or(from);
-            let last = wanted.iter().map(|contact| contact.presence.last_rx_tai_ns).max().unwrap_or(to);
-            let (wider_from, wider_to) = (
-                from.min(first.saturating_sub(CONTACT_SILENCE_NS)),
-                to.max(last.saturating_add(CONTACT_SILENCE_NS)),
-            );
+            let first = wanted.iter().map(|contact| before(contact.presence.first_rx_tai_ns)).min();
+            let last = wanted.iter().map(|contact| after(contact.presence.last_rx_tai_ns)).max();
+            let (wider_from, wider_to) = (from.min(first.unwrap_or(from)), to.max(last.unwrap_or(to)));
             if (wider_from, wider_to) == (from, to) {
                 let mut contacts: Vec<Contact> = wanted.into_iter().cloned().collect();
                 contacts.sort_by_key(|contact| (contact.presence.first_rx_tai_ns, contact.presence.link));

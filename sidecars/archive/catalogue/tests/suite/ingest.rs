@@ -101,6 +101,13 @@ async fn what_is_missing_between_two_contacts_was_not_lost() {
     archive.ingest.step().await.unwrap();
     assert_eq!(archive.catalogue.gaps(&GapFilter::default()).await.unwrap(), []);
     assert_eq!(archive.catalogue.contacts(&ContactFilter::default()).await.unwrap().len(), 2);
+    // Between the two there is none, and the search for its ends comes to an end.
+    let between = ContactFilter {
+        from_tai_ns: Some(START + 1_800_000 * MS),
+        to_tai_ns: Some(START + 3_600_000 * MS),
+        ..ContactFilter::default()
+    };
+    assert_eq!(archive.catalogue.contacts(&between).await.unwrap(), []);
 }
 
 // REQ: FEP-ARC-064
