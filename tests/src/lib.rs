@@ -30,4 +30,4 @@ pub use reception::Reception;
 pub use recorded::Recorded;
 pub use recorder::Recorder;
 pub use sidecar::Sidecar;
-pub use station::{built_in, cso_2, downlink};
+pub use station::{built_in, cso_2, downlink, every_fault};

@@ -1,7 +1,8 @@
 //! The simulated stations that tests listen to.
 
 use fep_sim::{
-    DEFAULT_SIMULATION, DownlinkSpec, Simulation, SourceSpec, StationSpec, TransportSpec, Unconnected,
+    ChannelSpec, DEFAULT_SIMULATION, DownlinkSpec, Simulation, SourceSpec, StationSpec, TransportSpec,
+    Unconnected,
 };
 
 /// A station of the built-in set, listening on a port that the system chooses; everything else may be changed.
@@ -34,4 +35,21 @@ pub fn cso_2(rate_bps: Option<u64>, unconnected: Unconnected) -> StationSpec {
 pub fn downlink(spec: &mut StationSpec) -> &mut DownlinkSpec {
     let SourceSpec::Spacecraft(downlink) = &mut spec.source else { panic!("{} is no spacecraft", spec.name) };
     downlink
+}
+
+/// A channel that does everything that can be done to a stream, and lets most frames pass.
+#[must_use]
+pub fn every_fault() -> ChannelSpec {
+    ChannelSpec {
+        bit_error_rate: 2e-5,
+        burst_probability: 0.01,
+        burst_symbols: 160,
+        slip_probability: 2e-4,
+        slip_bits: 8,
+        inversion_probability: 1e-4,
+        drop_out_probability: 5e-4,
+        drop_out_cadus: 6,
+        duplicate_probability: 2e-4,
+        ..ChannelSpec::default()
+    }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use fep_bus::{Consumer, Poll, Resume};
 use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord};
 use fep_sim::{
-    ChannelSpec, DownlinkSpec, FrameOracle, Ledger, Memory, Outcome, Passage, Station, StationSpec,
-    Unconnected, verify_packet,
+    DownlinkSpec, FrameOracle, Ledger, Memory, Outcome, Passage, Station, StationSpec, Unconnected,
+    verify_packet,
 };
 use fep_tests::journal::{self, Line};
-use fep_tests::{Daemon, Follower, RunDirectory, cso_2, downlink, tcp_link, wait_until};
+use fep_tests::{Daemon, Follower, RunDirectory, cso_2, downlink, every_fault, tcp_link, wait_until};
 
 /// Symbols that RS(255,223) corrects in a codeword.
 const CORRECTABLE: u16 = 16;
@@ -25,18 +25,7 @@ fn frame_count() -> u64 {
 /// cso-2 through a bad channel.
 fn station(frames: u64) -> (StationSpec, DownlinkSpec) {
     let mut spec = cso_2(None, Unconnected::Hold);
-    spec.channel = ChannelSpec {
-        bit_error_rate: 2e-5,
-        burst_probability: 0.01,
-        burst_symbols: 160,
-        slip_probability: 2e-4,
-        slip_bits: 8,
-        inversion_probability: 1e-4,
-        drop_out_probability: 5e-4,
-        drop_out_cadus: 6,
-        duplicate_probability: 2e-4,
-        ..ChannelSpec::default()
-    };
+    spec.channel = every_fault();
     let downlink = downlink(&mut spec);
     downlink.frames = Some(frames);
     let downlink = downlink.clone();
