@@ -176,7 +176,12 @@ fn room_that_comes_back_to_a_full_disk_goes_by_turns_to_the_rings_that_wait_for_
     let all_wait = || {
         wait_until("no ring has room any more", || {
             let stalled = RINGS.map(|ring| recorder.figure(&format!("black/{ring}.stalled")));
-            if stalled.iter().all(|stalled| *stalled == Ok(1)) { Ok(()) } else { Err(format!("{stalled:?}")) }
+            // A ring that was given room counts as stalled until something is committed there: it waits again when the
+            // segment is sealed.
+            let sealed =
+                RINGS.iter().flat_map(|ring| segments(ring)).all(|entry| entry.state != SegmentState::Open);
+            let wait = sealed && stalled.iter().all(|stalled| *stalled == Ok(1));
+            if wait { Ok(()) } else { Err(format!("{stalled:?}, all sealed: {sealed}")) }
         });
     };
     all_wait();

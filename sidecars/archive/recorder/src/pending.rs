@@ -151,7 +151,7 @@ const RETRY: Duration = Duration::from_millis(250);
 pub(crate) struct Standstill {
     /// [`LossCause::DiskFull`] or [`LossCause::DiskError`]: why what the ring overwrites meanwhile is lost.
     pub(crate) cause: LossCause,
-    /// Whoever has waited longest gets the first room there is.
+    /// When it was refused first, or last given room: whoever has waited longest gets the first room there is.
     pub(crate) since: Instant,
     /// Until then nothing is begun.
     pub(crate) retry_at: Instant,

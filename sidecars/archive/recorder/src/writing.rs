@@ -215,6 +215,8 @@ impl StreamRecorder {
                     }
                 }
                 self.segment = Some(segment);
+                // It has had its turn, even if the segment is full before anything in it is committed.
+                self.standstill = self.standstill.map(|waited| Standstill { since: now, ..waited });
                 true
             }
             Err(error) if is_full(&error) => {
