@@ -29,15 +29,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts it; the link connects to `station` and waits as `wait` says ("busy", "adaptive").
+    /// Starts it; the link connects to `station` and waits as `wait` says ("busy", "adaptive"), `rings` are keys of `[rings]`.
     ///
     /// # Errors
     /// It does not start or does not answer.
-    pub fn start(station: &TcpListener, wait: &str) -> Result<Daemon, String> {
+    pub fn start(station: &TcpListener, wait: &str, rings: &str) -> Result<Daemon, String> {
         let dir = tempfile::Builder::new().prefix("fep-bench").tempdir_in("/dev/shm").map_err(text)?;
         let core = realtime::allowed_cores().last().copied().unwrap_or(0);
         let config = format!(
-            "[daemon]\nlog = \"error\"\n[rings]\nframes_data_mib = 128\n\
+            "[daemon]\nlog = \"error\"\n[rings]\n{rings}\n\
              [links.bench]\nchannel = \"cso/cso-2-payload\"\ncore = {core}\nwait = \"{wait}\"\nsession = \"TEST\"\n\
              transport = {{ kind = \"tcp_client\", address = \"{}\" }}\n",
             station.local_addr().map_err(text)?

@@ -19,6 +19,7 @@ use crate::{Case, Measured};
 
 pub(crate) const CADU: usize = 1279;
 const LATENCY_BPS: f64 = 200e6;
+const RINGS: &str = "frames_data_mib = 128";
 
 /// `tcp/ring` and `latency/200mbit`.
 pub fn cases() -> Vec<Case> {
@@ -94,7 +95,7 @@ impl Flow {
 pub fn flow(seconds: f64, tell: &mut dyn FnMut(&str)) -> Result<Flow, String> {
     let stream = made(0)?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
-    let daemon = Daemon::start(&listener, "adaptive")?;
+    let daemon = Daemon::start(&listener, "adaptive", RINGS)?;
     let (mut connection, _) = listener.accept().map_err(text)?;
     let start = Instant::now();
     let (mut passes, mut told) = (0_u64, 0);
@@ -133,7 +134,7 @@ pub fn flow(seconds: f64, tell: &mut dyn FnMut(&str)) -> Result<Flow, String> {
 fn latency(budget_s: f64) -> Result<Measured, String> {
     let stream = made(0)?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
-    let daemon = Daemon::start(&listener, "busy")?;
+    let daemon = Daemon::start(&listener, "busy", RINGS)?;
     let (mut connection, _) = listener.accept().map_err(text)?;
     connection.set_nodelay(true).map_err(text)?;
     let mut consumer = Consumer::attach(&daemon.rings(), RING, "bench", Resume::Oldest).map_err(text)?;

@@ -27,6 +27,8 @@ const RATE_BPS: f64 = 2e9;
 const FRAME: usize = 1115;
 /// Records published at a stretch between two looks at the clock.
 const BURST: u64 = 32;
+/// Two seconds of [`RATE_BPS`]: how long the recorder may be kept from its work.
+const RINGS: &str = "frames_desc_log2 = 19\nframes_data_mib = 512";
 /// Where the rate is the recorder's: records in the ring that are not on disk yet, at most; two thirds of the ring.
 const AHEAD: u64 = 80_000;
 
@@ -134,7 +136,7 @@ pub fn beside_fepd(seconds: f64, tell: &mut dyn FnMut(&str)) -> Result<Recorded,
     let disk = disk_directory()?;
     let raw_gigabits_per_s = raw(disk.path(), 2.0)?;
     let listener = TcpListener::bind("127.0.0.1:0").map_err(text)?;
-    let daemon = Daemon::start(&listener, "adaptive")?;
+    let daemon = Daemon::start(&listener, "adaptive", RINGS)?;
     let recorder = Recorder::start(&daemon, disk.path())?;
     let (mut connection, _) = listener.accept().map_err(text)?;
     let burst = BURST as usize * CADU;
