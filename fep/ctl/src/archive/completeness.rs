@@ -55,5 +55,9 @@ fn table(out: &mut impl Write, found: &Value) -> io::Result<()> {
         let at = |key: &str| times::utc(silence[key].as_i64().unwrap_or_default(), 0);
         writeln!(out, "silence, link {}: {} to {}", link(silence), at("from_tai_ns"), at("to_tai_ns"))?;
     }
-    Ok(())
+    let counted_to = times::utc(found["counted_to_tai_ns"].as_i64().unwrap_or_default(), 0);
+    writeln!(
+        out,
+        "counted to {counted_to}: what came later is not in sealed segments yet, if it is before --to"
+    )
 }

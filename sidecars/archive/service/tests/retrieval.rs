@@ -205,7 +205,7 @@ async fn the_completeness_of_a_contact_tells_what_came_and_when_nothing_did() {
     let (from, to) = (START + 7_200_000 * MS, START + 7_201_000 * MS);
     let missed = ask(from, to).await;
     let silence = serde_json::json!({"link": null, "from_tai_ns": from, "to_tai_ns": to});
-    assert_eq!(missed, serde_json::json!({"channels": [], "silences": [silence]}));
+    assert_eq!(missed, serde_json::json!({"channels": [], "silences": [silence], "counted_to_tai_ns": to}));
 }
 
 // REQ: FEP-ARCS-002
@@ -442,4 +442,11 @@ async fn frames_in_a_segment_that_still_grows_are_served_as_those_in_sealed_ones
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     assert_eq!(seqs(&served, "/v1/frames?ring=one.frames").await.len(), 50);
+    // Completeness counts sealed segments alone, and does not take the rest for a silence.
+    let (from, to) = (START + 10 * MS, START + 40 * MS);
+    let path = format!("/v1/completeness?scid=673&from={}&to={}", time(from), time(to));
+    assert_eq!(
+        served.get(&path).await.json(),
+        serde_json::json!({"channels": [], "silences": [], "counted_to_tai_ns": START})
+    );
 }

@@ -146,6 +146,14 @@ impl Tail {
         self.lock().streams.values().flat_map(StreamTail::pieces).map(|piece| piece.batch.num_rows()).sum()
     }
 
+    /// When the first of the rows that are held was received, if there is one: the catalogue knows everything before it.
+    #[must_use]
+    pub fn earliest_rx_tai_ns(&self) -> Option<i64> {
+        let inner = self.lock();
+        let pieces = inner.streams.values().flat_map(StreamTail::pieces);
+        pieces.filter_map(|piece| column(&piece.batch, "rx_tai_ns")?.values().iter().min().copied()).min()
+    }
+
     pub(crate) fn add(&self, colour: Colour, ring: &str, series: u64, rows: Finished) {
         let arrival = Arrival { colour, ring: ring.to_owned(), frames: rows.frames, packets: rows.packets };
         let mut inner = self.lock();
@@ -215,8 +223,11 @@ impl TailSnapshot {
 
 /// First row whose sequence number is at least `seq`; rows are in order of sequence.
 fn first_row_from(batch: &RecordBatch, seq: u64) -> usize {
-    let column = batch.column_by_name("seq").and_then(|column| column.as_any().downcast_ref::<Int64Array>());
-    column.map_or(0, |column| column.values().partition_point(|value| (*value as u64) < seq))
+    column(batch, "seq").map_or(0, |column| column.values().partition_point(|value| (*value as u64) < seq))
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
+    batch.column_by_name(name)?.as_any().downcast_ref::<Int64Array>()
 }
 
 /// Batches on their way into the tail.

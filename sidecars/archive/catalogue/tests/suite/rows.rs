@@ -184,10 +184,11 @@ async fn a_growing_segment_is_in_the_tail_and_once_sealed_in_the_catalogue_alone
     let step = archive.ingest.step().await.unwrap();
     assert_eq!((step.segments.len(), step.tail_records), (1, 30));
     assert_eq!(tail_counts(&tail.snapshot()), (51..=80).collect::<Vec<_>>());
+    assert_eq!(tail.earliest_rx_tai_ns(), Some(START + 50 * 10 * MS));
     recorder.seal(growing);
     let step = archive.ingest.step().await.unwrap();
     assert_eq!(step.segments.len(), 1);
-    assert_eq!(tail.rows(), 0);
+    assert_eq!((tail.rows(), tail.earliest_rx_tai_ns()), (0, None));
     assert_eq!(archive.catalogue.totals().await.unwrap().frames, 80);
 }
 

@@ -198,11 +198,14 @@ pub(crate) struct Share {
 pub(crate) struct Shares {
     channels: Vec<Share>,
     silences: Vec<Silence>,
+    /// Where counting ends: `to`, or the first reception that is in no sealed segment yet.
+    counted_to_tai_ns: i64,
 }
 
 /// How much of each channel of a spacecraft came in a span of time, by link and over all links: of a contact, with its times
 /// as `from` and `to`. `silences` are stretches of more than ten minutes without any reception (`link` null: by no link), for
-/// which counters tell nothing: between two contacts nothing was lost there, within one that was planned it was.
+/// which counters tell nothing: between two contacts nothing was lost there, within one that was planned it was. Only sealed
+/// segments count: `counted_to_tai_ns` is less than `to` where what came later is not in one yet.
 #[utoipa::path(get, path = "/v1/completeness", tag = "gaps",
     params(("from" = String, Query), ("to" = String, Query), ("scid" = u16, Query),
         ("session" = Option<String>, Query, description = "ops (default), test, replay"), ("link" = Option<u16>, Query),
@@ -214,7 +217,7 @@ pub(crate) async fn completeness(
 ) -> Result<Json<Shares>, Problem> {
     let params = Params::parse(query.as_deref(), &["from", "to", "scid", "session", "link", "unit"])?;
     let needed = |name: &str, allowed: &str| Problem::bad_parameter(name, "is needed", allowed);
-    let query = CompletenessQuery {
+    let mut query = CompletenessQuery {
         from_tai_ns: params.time("from")?.ok_or_else(|| needed("from", "a time in UTC"))?,
         to_tai_ns: params.time("to")?.ok_or_else(|| needed("to", "a time in UTC"))?,
         session: params.session()?.unwrap_or(Session::Ops) as u8,
@@ -226,10 +229,18 @@ pub(crate) async fn completeness(
             |packets| if packets { "packets" } else { "frames" },
         )? == Some(true),
     };
+    // Before the catalogue is asked: what is sealed meanwhile is not counted, and nothing is missed.
+    if let Some(open_from) = service.archive.tail.earliest_rx_tai_ns() {
+        query.to_tai_ns = query.to_tai_ns.min(open_from);
+    }
+    let counted_to_tai_ns = query.to_tai_ns;
+    if counted_to_tai_ns <= query.from_tai_ns {
+        return Ok(Json(Shares { channels: Vec::new(), silences: Vec::new(), counted_to_tai_ns }));
+    }
     let catalogue = &service.archive.catalogue;
     let found = catalogue.completeness(&query).await.map_err(catalogue_problem("counting what came"))?;
     let silences = catalogue.silences(&query).await.map_err(catalogue_problem("looking for silences"))?;
     let channels =
         found.into_iter().map(|completeness| Share { share: completeness.share(), completeness }).collect();
-    Ok(Json(Shares { channels, silences }))
+    Ok(Json(Shares { channels, silences, counted_to_tai_ns }))
 }
