@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord};
 use fep_coding::soft::{PositiveMeans, SoftFormat, SymbolBits, SymbolCoding};
+use fep_record::{BadReason, FrameFlags, FrameRecord};
 use fep_sim::{
     Content, DownlinkSpec, FrameOracle, Modulation, PacketStreamSpec, SourceSpec, SpacecraftSpec, Station,
     StationSpec, SymbolSpec, TransportSpec, Unconnected, VcSpec,

@@ -1,7 +1,7 @@
 //! CCSDS data units and protocol machines: transfer frames, packets, control words, time codes.
 //!
-//! Bytes and time are arguments: no I/O, no clock, no threads, no unsafe code. The crate stands alone with
-//! `fep-coding`, from which it takes the checksums.
+//! Bytes and time are arguments: no I/O, no clock, no threads, no unsafe code. Below it stand
+//! `fep-coding`, from which it takes the checksums, and `fep-time`.
 //!
 //! | what | where | standard |
 //! |---|---|---|
@@ -10,9 +10,8 @@
 //! | operational control field, CLCW | [`clcw`] | 232.0-B-4 |
 //! | space and encapsulation packets, assembled across frames | [`packet`] | 133.0-B-2, 133.1-B-3 |
 //! | secondary headers and error control of the packet utilisation standard | [`pus`] | ECSS-E-ST-70-41C |
-//! | CUC, CDS, CCS and ASCII time codes, leap seconds | [`time`] | 301.0-B-4 |
+//! | CUC, CDS and CCS time codes | [`time`] | 301.0-B-4 |
 //! | correlation of an on-board clock with the ground | [`time::Correlator`] | |
-//! | what the words of a ring descriptor mean | [`record`] | |
 //!
 //! # Verdicts are data
 //!
@@ -110,7 +109,6 @@ pub mod frame;
 mod gvcid;
 pub mod packet;
 pub mod pus;
-pub mod record;
 pub mod spec;
 pub mod time;
 

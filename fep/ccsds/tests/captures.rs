@@ -5,7 +5,6 @@
 //! packets that are whole (96 of 101, 0 of 1). There the oracle is the undamaged recording: of its packets, walked one by
 //! one along their lengths, those must come out that touch no frame beyond correction.
 
-use fep_ccsds::record::BadReason;
 use fep_ccsds::{
     Continuity, Frame, FrameSpec, MasterChannel, PacketAssembler, PacketEvent, SpacePacketHeader,
     packet::ApidTracker,
@@ -108,7 +107,12 @@ fn decode(capture: &[u8], vectors: &Value) -> Found {
         let zone = match frame.packet_zone() {
             Ok(zone) => zone.expect("every channel of these spacecraft is read as packets"),
             // One channel of one of them carries no M_PDUs; what it carries is not looked into.
-            Err(invalid) => return assert_eq!(invalid.reason(), BadReason::PointerInvalid),
+            Err(invalid) => {
+                return assert!(
+                    matches!(invalid, fep_ccsds::FrameInvalid::FirstHeaderPointer { .. }),
+                    "{invalid}"
+                );
+            }
         };
         let tracker = found.trackers.entry(vcid).or_default();
         let packets = &mut found.packets;

@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use fep_ccsds::record::BadReason;
+use fep_record::BadReason;
 use fepd::chain::{Chain, ChainEvent, ChainOptions, FrameOut, PacketOut, Sink};
 use fepd::config::{self, ChannelConfig, Decoding, Mission};
 use indicatif::{ProgressBar, ProgressStyle};

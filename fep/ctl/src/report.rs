@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, Write};
 
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, PacketRecord};
+use fep_record::{BadReason, FrameFlags, FrameRecord, PacketRecord};
 use serde::{Serialize, Serializer};
 
 use crate::hashing::StreamHasher;

@@ -1,6 +1,6 @@
 //! Ring times as people read them.
 
-use fep_ccsds::time::{AsciiForm, LeapSeconds, Tai};
+use fep_time::{AsciiForm, LeapSeconds, Tai};
 
 /// A ring time (nanoseconds of TAI since 1958-01-01) as UTC with so many decimals,
 /// `2026-03-01T12:03:04.567Z`; `-` when nobody stamped it.
@@ -16,7 +16,7 @@ pub(crate) fn utc(tai_ns: i64, decimals: usize) -> String {
 
 /// Now, as UTC with milliseconds and without the `Z`.
 pub(crate) fn utc_now() -> String {
-    utc(fepd::clock::tai_now_ns(), 3).trim_end_matches('Z').to_owned()
+    utc(fep_time::tai_now().0, 3).trim_end_matches('Z').to_owned()
 }
 
 /// Only the time of day of a ring time, with milliseconds.

@@ -2,12 +2,13 @@
 
 mod support;
 
+use fep_time::Tai;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
 use fep_bus::{MetricPage, MetricSet, Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{
+use fep_record::{
     BadReason, EventRecord, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
 };
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ fn ring(dir: &Path, name: &str) -> Producer {
 }
 
 fn publish(producer: &mut Producer, kind: u16, (flags, words): (u16, [u64; 2]), payload: &[u8]) {
-    let tag = Tag { kind, flags, words, rx_tai_ns: NEW_YEAR_2017, pub_tai_ns: NEW_YEAR_2017 + 1 };
+    let tag = Tag { kind, flags, words, received: Tai(NEW_YEAR_2017), published: Tai(NEW_YEAR_2017 + 1) };
     producer.publish(tag, payload).expect("it fits");
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use fep_ccsds::record::BadReason;
+use fep_record::BadReason;
 use serde_json::{Value, json};
 
 use crate::chain::ChainEvent;

@@ -10,7 +10,6 @@
 
 pub mod api;
 pub mod chain;
-pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod event;

@@ -198,9 +198,9 @@ impl LinkSlot {
 /// OPS, TEST or REPLAY.
 fn session_name(config: &LinkConfig) -> &'static str {
     match config.session {
-        fep_ccsds::record::Session::Ops => "OPS",
-        fep_ccsds::record::Session::Test => "TEST",
-        fep_ccsds::record::Session::Replay => "REPLAY",
+        fep_record::Session::Ops => "OPS",
+        fep_record::Session::Test => "TEST",
+        fep_record::Session::Replay => "REPLAY",
     }
 }
 

@@ -17,7 +17,7 @@ use crate::config::LinkConfig;
 use crate::event::EventCode;
 use crate::metrics::{STATE_DISABLED, STATE_FAILED, ThreadFigures};
 use crate::publisher::Publisher;
-use crate::{clock, realtime};
+use crate::realtime;
 
 /// Between two looks at the command queue, the counters and the rings' heartbeats.
 const HOUSEKEEP_EVERY: Duration = Duration::from_millis(1);
@@ -160,7 +160,7 @@ fn run(
         // A block that waits for others must not wait for the kernel as well.
         transport.max_wait_us = transport.max_wait_us.min(config.decoding.wait_us.max(1));
     }
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     let (mut chain, mut link) = match (Chain::with_options(&config.channel, options), Link::open(transport)) {
         (Ok(chain), Ok(link)) => (chain, link),
         (Err(error), _) => return fail(publisher, resume, error.to_string()),
@@ -174,7 +174,7 @@ fn run(
         let mut work_start = None;
         let polled = link.poll(&mut |chunk| {
             work_start.get_or_insert_with(Instant::now);
-            let rx_tai_ns = clock::from_1970(chunk.rx_tai_ns);
+            let rx_tai_ns = chunk.received.0;
             publisher.received(rx_tai_ns);
             if chunk.connection_start {
                 chain.connection_start(rx_tai_ns, &mut publisher);
@@ -183,7 +183,7 @@ fn run(
         });
         turn.figures.turns += 1;
         if chain.is_waiting() {
-            chain.idle(clock::tai_now_ns(), &mut publisher);
+            chain.idle(fep_time::tai_now().0, &mut publisher);
         }
         let now = Instant::now();
         if let Some(start) = work_start {
@@ -199,7 +199,7 @@ fn run(
             if let LinkState::Failed(reason) = link.state() {
                 let reason = reason.clone();
                 let point = chain.resume_point().clone();
-                chain.finish(clock::tai_now_ns(), &mut publisher);
+                chain.finish(fep_time::tai_now().0, &mut publisher);
                 publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
                 return fail(publisher, point, reason);
             }
@@ -208,11 +208,11 @@ fn run(
         }
     }
     // Drain: what the kernel has already handed over is decoded, and what the synchroniser holds is given out.
-    chain.finish(clock::tai_now_ns(), &mut publisher);
+    chain.finish(fep_time::tai_now().0, &mut publisher);
     publisher.events.flush();
     publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
     publisher.metrics.set_state(STATE_DISABLED);
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     Ended { publisher, resume_point: chain.resume_point().clone(), failure: None }
 }
 
@@ -225,7 +225,7 @@ fn rest(
     config: &LinkConfig,
     commands: &ArrayQueue<Command>,
 ) {
-    chain.finish(clock::tai_now_ns(), publisher);
+    chain.finish(fep_time::tai_now().0, publisher);
     let source = match config.transport.transport {
         TransportSpec::File(_) => "end of the file",
         TransportSpec::Stdin(_) => "end of standard input",
@@ -242,7 +242,7 @@ fn rest(
 fn fail(mut publisher: Publisher, resume_point: ResumePoint, reason: String) -> Ended {
     publisher.events.flush();
     publisher.metrics.set_state(STATE_FAILED);
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     Ended { publisher, resume_point, failure: Some(reason) }
 }
 
@@ -277,7 +277,7 @@ fn keep_house(
     turn.figures.events_overflowed = publisher.events.overflowed();
     turn.figures.packets_too_long = publisher.packets_too_long;
     publisher.metrics.update(chain, link.counters(), link.state(), &turn.figures);
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     while let Some(command) = commands.pop() {
         match command {
             Command::Stop => return true,

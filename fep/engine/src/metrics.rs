@@ -6,9 +6,9 @@
 use std::path::Path;
 
 use fep_bus::{BusError, Log2Hist, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end};
-use fep_ccsds::record::BadReason;
 use fep_coding::{SyncCounters, SyncState};
 use fep_net::{LinkCounters, LinkState};
+use fep_record::BadReason;
 use hdrhistogram::Histogram;
 
 use crate::api::{LatencyStatus, NamedCount, VcStatus};

@@ -1,10 +1,10 @@
 //! The sink of a link's chain: rings, counters that survive a restart, latencies, events.
 
 use fep_bus::{Producer, Tag};
-use fep_ccsds::record::{KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_record::{KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_time::Tai;
 
 use crate::chain::{ChainEvent, FrameOut, PacketOut, Sink};
-use crate::clock;
 use crate::config::VcColour;
 use crate::event::LinkEvents;
 use crate::metrics::{LinkMetrics, Stage};
@@ -84,8 +84,8 @@ impl Sink for Publisher {
         let tag = Tag {
             kind: KIND_FRAME,
             flags,
-            rx_tai_ns: frame.rx_tai_ns,
-            pub_tai_ns: self.decoded_tai_ns,
+            received: Tai(frame.rx_tai_ns),
+            published: Tai(self.decoded_tai_ns),
             words,
         };
         let ring = &mut self.pair(frame.colour).frames;
@@ -115,8 +115,8 @@ impl Sink for Publisher {
         let tag = Tag {
             kind: KIND_PACKET,
             flags,
-            rx_tai_ns: packet.rx_tai_ns,
-            pub_tai_ns: self.decoded_tai_ns,
+            received: Tai(packet.rx_tai_ns),
+            published: Tai(self.decoded_tai_ns),
             words,
         };
         if self.pair(packet.colour).packets.publish(tag, packet.octets).is_err() {
@@ -137,12 +137,12 @@ impl Sink for Publisher {
 
     #[inline]
     fn batch_decoded(&mut self, _frames: usize) {
-        self.decoded_tai_ns = clock::tai_now_ns();
+        self.decoded_tai_ns = fep_time::tai_now().0;
         self.metrics.latency(Stage::Decoded, self.decoded_tai_ns - self.rx_tai_ns);
     }
 
     #[inline]
     fn batch_done(&mut self) {
-        self.metrics.latency(Stage::Published, clock::tai_now_ns() - self.rx_tai_ns);
+        self.metrics.latency(Stage::Published, fep_time::tai_now().0 - self.rx_tai_ns);
     }
 }

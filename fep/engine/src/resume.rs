@@ -13,7 +13,7 @@ use fep_bus::{
     Resume,
 };
 use fep_ccsds::Frame;
-use fep_ccsds::record::{BadReason, FrameRecord, KIND_FRAME};
+use fep_record::{BadReason, FrameRecord, KIND_FRAME};
 
 use crate::chain::{ResumePoint, VcResume};
 use crate::config::ChannelConfig;

@@ -5,7 +5,7 @@ mod record;
 
 use std::collections::BTreeMap;
 
-use fep_ccsds::record::BadReason;
+use fep_record::BadReason;
 use fepd::chain::{Chain, Ledger};
 use fepd::config;
 use record::{Recorder, hex, sha256};

@@ -2,8 +2,8 @@
 
 mod record;
 
-use fep_ccsds::record::{BadReason, FrameFlags};
 use fep_ccsds::{AosHeader, Fhp, FrameParts, Header, TmDataField, TmHeader};
+use fep_record::{BadReason, FrameFlags};
 use fep_sim::Encoder;
 use fepd::chain::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy};
 use fepd::config::{self, ChannelConfig};

@@ -1,7 +1,7 @@
 //! The configuration: what is built in loads, and every mistake is told with file, line, key and allowed values.
 
-use fep_ccsds::record::Session;
 use fep_net::TransportSpec;
+use fep_record::Session;
 use fepd::config::{self, ConfigErrors, CorePolicy, VcService};
 use proptest::prelude::*;
 

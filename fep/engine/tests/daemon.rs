@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 
 use fep_bus::{Consumer, Poll, Record, Resume};
-use fep_ccsds::record::{BadReason, FrameRecord};
 use fep_ccsds::{AosHeader, Fhp, FrameParts, Header};
+use fep_record::{BadReason, FrameRecord};
 use fep_sim::Encoder;
 use fepd::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
 use fepd::config::{self, ChannelConfig};
@@ -92,7 +92,7 @@ fn frames_travel_from_the_station_to_another_process_unaltered_and_every_ledger_
         assert_eq!(octets, frame);
         let known = FrameRecord::from_words(record.tag.flags, record.tag.words).expect("a frame record");
         assert_eq!((known.reason, known.frame_count as usize), (BadReason::None, index));
-        assert!(record.tag.rx_tai_ns > 0 && record.tag.pub_tai_ns >= record.tag.rx_tai_ns);
+        assert!(record.tag.received.0 > 0 && record.tag.published.0 >= record.tag.received.0);
     }
     let ledgers = wait_for("the counters", || {
         Some(fepd.get::<Ledgers>("/ledgers"))

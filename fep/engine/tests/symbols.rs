@@ -3,9 +3,9 @@
 
 mod record;
 
-use fep_ccsds::record::{BadReason, FrameFlags};
 use fep_coding::soft::{FirstSymbol, PositiveMeans, SoftFormat, SymbolBits, SymbolCoding, WordOctets};
 use fep_coding::spec::ChannelEncoder;
+use fep_record::{BadReason, FrameFlags};
 use fep_sim::{
     Content, Modulation, PacketStreamSpec, Spacecraft, SpacecraftSpec, SymbolChannel, SymbolSpec, VcSpec,
 };

@@ -49,7 +49,7 @@ pub(crate) fn retrieval(
         }
     }
     if let Some(last) = &selection.last {
-        let (now, last) = (fepd::clock::tai_now_ns(), duration_ns(last)?);
+        let (now, last) = (fep_time::tai_now().0, duration_ns(last)?);
         pairs.push(("from", time_text(now.saturating_sub(last))));
         if selection.to.is_none() && last > SETTLED_AFTER_NS {
             // An end, so that the answer stays what it is while it is fetched.

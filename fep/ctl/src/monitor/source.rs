@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fep_bus::{Consumer, Poll, Resume};
-use fep_ccsds::record::EventRecord;
+use fep_record::EventRecord;
 use fepd::api::{GateStatus, LinkStatus, RingStatus, Status};
 
 use super::snapshot::{
@@ -328,7 +328,7 @@ impl EventTail {
                     let Some(event) = EventRecord::from_words(record.tag.words) else { continue };
                     let link = links.iter().find(|link| link.id == event.link_id);
                     self.rows.push_front(EventRow {
-                        time: times::time_of_day(record.tag.rx_tai_ns.max(record.tag.pub_tai_ns)),
+                        time: times::time_of_day(record.tag.received.0.max(record.tag.published.0)),
                         health: match event.severity {
                             0 => Health::Off,
                             1 => Health::Good,
@@ -350,7 +350,7 @@ impl EventTail {
             }
         }
         // Only a reader with a sign of life sees that a producer has gone and another ring has come.
-        let _ = consumer.heartbeat(fepd::clock::tai_now_ns());
+        let _ = consumer.heartbeat(fep_time::tai_now().0);
     }
 
     fn rows(&self) -> Vec<EventRow> {

@@ -98,9 +98,7 @@ fn read(
             }
             if last_beat.elapsed() >= HEARTBEAT_EVERY {
                 last_beat = Instant::now();
-                consumer
-                    .heartbeat(fepd::clock::tai_now_ns())
-                    .map_err(|error| Failure::new(error.to_string()))?;
+                consumer.heartbeat(fep_time::tai_now().0).map_err(|error| Failure::new(error.to_string()))?;
             }
         }
         let found = match consumer.peek() {

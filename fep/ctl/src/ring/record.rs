@@ -1,7 +1,7 @@
 //! A ring record in words: what its descriptor says, as a line for people and as JSON for scripts.
 
 use fep_bus::Record;
-use fep_ccsds::record::{
+use fep_record::{
     BadReason, EventRecord, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
     Session,
 };
@@ -83,7 +83,7 @@ fn sequence_flags_name(sequence: u16) -> &'static str {
 
 /// The record as one line, without its end.
 pub(super) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String {
-    let time = times::utc(record.tag.rx_tai_ns, 6);
+    let time = times::utc(record.tag.received.0, 6);
     match Understood::of(record) {
         Understood::Frame(frame) => {
             let mut remarks: Vec<String> = frame.flags.names().map(str::to_owned).collect();
@@ -187,8 +187,8 @@ pub(crate) fn event_text(payload: &[u8]) -> String {
 pub(super) fn json(record: &Record, payload: &[u8], links: &LinkNames) -> Value {
     let mut object = json!({
         "seq": record.seq,
-        "rx_utc": times::utc(record.tag.rx_tai_ns, 9),
-        "pub_utc": times::utc(record.tag.pub_tai_ns, 9),
+        "rx_utc": times::utc(record.tag.received.0, 9),
+        "pub_utc": times::utc(record.tag.published.0, 9),
         "len": record.len,
     });
     let more = match Understood::of(record) {

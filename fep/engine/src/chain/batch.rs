@@ -1,10 +1,10 @@
 //! The batch of blocks that are decoded together, and the judgement of each frame.
 
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, Session};
 use fep_ccsds::{Continuity, Frame, FrameSpec, Gvcid, MasterChannel, Payload};
 use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_coding::{Block, BlockDecoder, CodeSpec, Derandomizer, Isa, Randomizer};
+use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 
 use super::counters::{ResumePoint, VcResume, replay};
 use super::virtual_channel::{FrameContext, VirtualChannel};
@@ -250,7 +250,7 @@ impl Judge {
         let frame = match Frame::parse(&self.spec, octets) {
             Ok(frame) => frame,
             Err(invalid) => {
-                let reason = invalid.reason();
+                let reason = BadReason::from(invalid);
                 if reason == BadReason::FecfFailed {
                     record.flags.insert(FrameFlags::FECF_FAILED);
                     record.flags.set(FrameFlags::CODED, false);
@@ -307,7 +307,7 @@ impl Judge {
             Err(invalid) => {
                 vc.give_up_packet(&mut self.ledger.counts);
                 record.flags.insert(FrameFlags::HEADER_INVALID);
-                return self.bad(octets, note, record, invalid.reason(), sink);
+                return self.bad(octets, note, record, BadReason::from(invalid), sink);
             }
         };
         vc.ledger.frames += 1;

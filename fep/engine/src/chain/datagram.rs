@@ -1,7 +1,7 @@
 //! Frames that come one a datagram: nothing to search, but marker and length to check.
 
-use fep_ccsds::record::{BadReason, FrameFlags};
 use fep_coding::{Polarity, SyncSpec};
+use fep_record::{BadReason, FrameFlags};
 
 use super::Sink;
 use super::batch::{Batch, Note};

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use fep_ccsds::record::BadReason;
+use fep_record::BadReason;
 use serde::{Deserialize, Serialize};
 
 /// Bad frames by reason.

@@ -22,12 +22,12 @@ mod ledger;
 mod symbols;
 mod virtual_channel;
 
-use fep_ccsds::record::{FrameRecord, PacketRecord, Session};
 use fep_ccsds::{Frame, Gvcid};
 use fep_coding::conv::{Hypothesis, SymbolErrors};
 use fep_coding::soft::{SoftFormat, SoftFormatError, SoftSyncSpecError};
 use fep_coding::sync::SyncSpecError;
 use fep_coding::{CodeSpecError, FrameSync, Isa, SyncCounters, SyncState};
+use fep_record::{FrameRecord, PacketRecord, Session};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ChannelConfig, Decoding, VcColour};
@@ -180,7 +180,7 @@ pub enum ChainEvent {
     /// A bad frame.
     Bad {
         /// Why.
-        reason: fep_ccsds::record::BadReason,
+        reason: fep_record::BadReason,
     },
 }
 

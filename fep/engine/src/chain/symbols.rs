@@ -10,10 +10,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use fep_ccsds::record::FrameFlags;
 use fep_coding::conv::{ConvEvent, ConvReceiver};
 use fep_coding::soft::{SoftFormat, SoftSync, Unpacker};
 use fep_coding::{Block, CodeSpec, FrameSync, Isa, SyncCounters, SyncState};
+use fep_record::FrameFlags;
 
 use super::batch::{Batch, Note};
 use super::decoding::{Decoded, SoftBatches};

@@ -1,7 +1,7 @@
 //! One virtual channel: its packets and its counts.
 
-use fep_ccsds::record::{FrameFlags, FrameRecord, PacketRecord};
 use fep_ccsds::{Continuity, Gvcid, PacketAssembler, PacketEvent, PacketZone, SpacePacketHeader};
+use fep_record::{FrameFlags, FrameRecord, PacketRecord};
 
 use super::{IdlePolicy, PacketOut, Sink, VcLedger};
 use crate::chain::ledger::Counts;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use fep_ccsds::record::Session;
 use fep_coding::soft::SoftFormat;
 use fep_config::{Diagnostics, Place, Section};
 use fep_net::{LinkSpec, TransportSpec, WaitMode};
+use fep_record::Session;
 
 use super::daemon::check_name;
 use super::mission::{ChannelConfig, Mission};

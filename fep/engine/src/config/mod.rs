@@ -19,10 +19,10 @@ mod mission;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fep_ccsds::record::Session;
 use fep_coding::soft::SoftFormat;
 pub use fep_config::{ConfigError, ConfigErrors};
 use fep_config::{Diagnostics, Source};
+use fep_record::Session;
 use serde::Serialize;
 
 use crate::chain::{Framing, IdlePolicy};

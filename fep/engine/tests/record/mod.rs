@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use fep_ccsds::record::{FrameRecord, PacketRecord};
+use fep_record::{FrameRecord, PacketRecord};
 use fepd::chain::{ChainEvent, FrameOut, PacketOut, Sink};
 use sha2::{Digest, Sha256};
 

@@ -10,8 +10,8 @@
 //!
 //! and where the engine, which knew the master channel counter, flagged a gap or a reset, it is believed.
 
-use fep_ccsds::record::FrameFlags;
 use fep_ccsds::{Continuity, VcTracker};
+use fep_record::FrameFlags;
 
 use crate::model::{Cause, Run};
 

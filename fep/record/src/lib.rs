@@ -4,7 +4,7 @@
 //! consumers agree on their meaning here and nowhere else. The octet order inside a word is little-endian: the
 //! first field named is the least significant.
 
-use crate::Gvcid;
+use fep_ccsds::{FrameInvalid, Gvcid};
 
 /// Descriptor kind of a transfer frame ([`FrameRecord`]).
 pub const KIND_FRAME: u16 = 1;
@@ -241,6 +241,26 @@ bad_reasons! {
     PointerInvalid = 9, "pointer_invalid";
     /// Deciphering or authentication failed.
     SecurityFailed = 10, "security_failed";
+}
+
+impl From<FrameInvalid> for BadReason {
+    /// The reason under which octets that are no valid frame are published.
+    fn from(invalid: FrameInvalid) -> BadReason {
+        match invalid {
+            FrameInvalid::Length { .. }
+            | FrameInvalid::UslpLength { .. }
+            | FrameInvalid::Truncated { .. } => BadReason::LengthInvalid,
+            FrameInvalid::Fecf { .. } => BadReason::FecfFailed,
+            FrameInvalid::Fhec => BadReason::FhecFailed,
+            FrameInvalid::Version { .. } => BadReason::UnknownVersion,
+            FrameInvalid::DataFieldStatus { .. }
+            | FrameInvalid::SecondaryHeader { .. }
+            | FrameInvalid::NoRoom { .. } => BadReason::HeaderInvalid,
+            FrameInvalid::FirstHeaderPointer { .. } | FrameInvalid::BitstreamPointer { .. } => {
+                BadReason::PointerInvalid
+            }
+        }
+    }
 }
 
 /// A transfer frame in the frames ring. The payload is the frame: no marker, no check symbols.

@@ -1,6 +1,6 @@
 //! ASCII time codes A and B: a UTC date and time as text (301.0-B-4 3.5).
 
-use super::{TimeError, Utc};
+use crate::{TimeError, Utc};
 
 /// Which ASCII time code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -15,7 +15,7 @@ impl Utc {
     /// The ASCII time code with `decimals` (at most 9) below the second, cut, not rounded.
     ///
     /// ```
-    /// use fep_ccsds::time::{AsciiForm, Utc};
+    /// use fep_time::{AsciiForm, Utc};
     /// let (utc, form) = Utc::parse_ascii("1988-018T17:20:43.123456Z").unwrap();
     /// assert_eq!(form, AsciiForm::B);
     /// assert_eq!(utc.to_ascii(AsciiForm::A, 3), "1988-01-18T17:20:43.123Z");

@@ -1,10 +1,11 @@
 //! The words of a ring descriptor: their layout is an agreement between processes and never changes silently.
 
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{
+use fep_record::{
     BadReason, EventRecord, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
     Session,
 };
+use proptest::prelude::*;
 
 // REQ: FEP-FRAME-013
 #[test]
@@ -94,4 +95,40 @@ fn a_record_of_any_kind_tells_its_session_and_is_marked_without_another_bit_chan
     assert_eq!(Session::of_record(99, [0; 2]), None, "a kind of another version is of no session");
     assert_eq!(Session::Replay.mark_record(99, [0; 2]), None);
     assert_eq!(Session::of_record(KIND_FRAME, [0, 3 << 16]), None, "there is no session 3");
+}
+
+proptest! {
+    // REQ: FEP-FRAME-013
+    #[test]
+    fn ring_records_round_trip(words in any::<[u64; 2]>(), flags in any::<u16>(), session in 0_u8..3, reason in 0_u8..11) {
+        let session = Session::from_u8(session).expect("a session");
+        let gvcid = Gvcid { tfvn: words[0] as u8, scid: (words[0] >> 8) as u16, vcid: (words[0] >> 24) as u8 };
+        let frame = FrameRecord {
+            gvcid,
+            frame_count: (words[0] >> 32) as u32,
+            flags: FrameFlags(flags),
+            link_id: words[1] as u16,
+            session,
+            marker_bit_errors: (words[1] >> 16) as u8,
+            symbols_corrected: (words[1] >> 24) as u16,
+            codewords_failed: (words[1] >> 40) as u8,
+            reason: BadReason::from_u8(reason).expect("a reason"),
+        };
+        let (packed_flags, packed) = frame.to_words();
+        prop_assert_eq!(FrameRecord::from_words(packed_flags, packed), Some(frame));
+        let packet = PacketRecord {
+            gvcid,
+            apid: words[1] as u16,
+            sequence: (words[1] >> 16) as u16,
+            link_id: (words[1] >> 32) as u16,
+            session,
+            pvn: (words[1] >> 48) as u8,
+            frame_seq: words[0] as u32,
+            flags: FrameFlags(flags),
+        };
+        let (packed_flags, packed) = packet.to_words();
+        prop_assert_eq!(PacketRecord::from_words(packed_flags, packed), Some(packet));
+        let event = EventRecord { code: words[0] as u16, severity: words[1] as u8, link_id: flags, session };
+        prop_assert_eq!(EventRecord::from_words(event.to_words().1), Some(event));
+    }
 }

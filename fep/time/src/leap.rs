@@ -3,7 +3,7 @@
 //! A table, not a clock. The built-in table is that of IERS Bulletin C; a newer one is read from the list that IERS and
 //! NIST publish, or extended by hand when a bulletin announces a second.
 
-use super::{NS_PER_DAY, NS_PER_SECOND, Tai, TimeError, Utc};
+use crate::{NS_PER_DAY, NS_PER_SECOND, Tai, TimeError, Utc};
 
 /// TAI − UTC from a day on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl LeapSecond {
 /// time stays continuous; they are not history to the second.
 ///
 /// ```
-/// use fep_ccsds::time::{LeapSeconds, Utc};
+/// use fep_time::{LeapSeconds, Utc};
 /// let leap_seconds = LeapSeconds::builtin();
 /// let utc = Utc::new(2016, 12, 31, 23, 59, 60, 0).unwrap();
 /// let tai = leap_seconds.tai(utc).unwrap();

@@ -1,8 +1,8 @@
 //! Coordinated universal time as a calendar: days and the time within a day.
 //!
-//! A calendar only: which days have a leap second is known to [`super::LeapSeconds`].
+//! A calendar only: which days have a leap second is known to [`crate::LeapSeconds`].
 
-use super::{NS_PER_DAY, NS_PER_SECOND, TimeError};
+use crate::{NS_PER_DAY, NS_PER_SECOND, TimeError};
 use std::fmt;
 
 /// A UTC date and time. Ordered; second 60 comes after second 59.
@@ -10,7 +10,7 @@ use std::fmt;
 /// Displays in ASCII code A with 6 decimals, or as many as the precision says.
 ///
 /// ```
-/// use fep_ccsds::time::Utc;
+/// use fep_time::Utc;
 /// let utc = Utc::new(2016, 12, 31, 23, 59, 60, 250_000_000).unwrap();
 /// assert_eq!(format!("{utc:.3}"), "2016-12-31T23:59:60.250Z");
 /// ```
@@ -139,7 +139,7 @@ impl Utc {
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.to_ascii(super::AsciiForm::A, f.precision().unwrap_or(6)))
+        f.write_str(&self.to_ascii(crate::AsciiForm::A, f.precision().unwrap_or(6)))
     }
 }
 
