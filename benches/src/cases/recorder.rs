@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Producer, RingSpec, Tag};
+use fep_control::api::Ledgers;
 use fep_recorder::{BlockBuffer, Disk, Room, StreamOptions, StreamRecorder};
 use fep_segments::Stream;
 use fep_time::tai_now;
-use fepd::api::Ledgers;
 
 use super::chain::{MADE_FRAMES, made};
 use super::engine::CADU;

@@ -90,7 +90,8 @@
 //! # Time
 //!
 //! ```
-//! use fep_ccsds::time::{Cds, LeapSeconds};
+//! use fep_ccsds::time::Cds;
+//! use fep_time::LeapSeconds;
 //!
 //! let (cds, _) = Cds::parse(&[0x41, 0x5E, 0xA8, 0x01, 0x87, 0xFC, 0x0B, 0x00, 0x00])?;
 //! let utc = cds.to_utc(0)?;

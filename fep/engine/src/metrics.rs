@@ -11,9 +11,9 @@ use fep_net::{LinkCounters, LinkState};
 use fep_record::BadReason;
 use hdrhistogram::Histogram;
 
-use crate::api::{LatencyStatus, NamedCount, VcStatus};
-use crate::chain::{Chain, Counts, Ledger, VcLedger};
-use crate::config::ChannelConfig;
+use fep_control::api::{LatencyStatus, NamedCount, VcStatus};
+use fep_downlink::{Chain, Counts, Ledger, VcLedger};
+use fep_mission::ChannelConfig;
 
 /// Names of the states of a transport, by number in the page.
 pub(crate) const LINK_STATES: [&str; 7] =

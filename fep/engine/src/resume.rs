@@ -15,8 +15,8 @@ use fep_bus::{
 use fep_ccsds::Frame;
 use fep_record::{BadReason, FrameRecord, KIND_FRAME};
 
-use crate::chain::{ResumePoint, VcResume};
-use crate::config::ChannelConfig;
+use fep_downlink::{ResumePoint, VcResume};
+use fep_mission::ChannelConfig;
 
 /// The page of one link.
 pub(crate) struct ResumePage {

@@ -13,11 +13,11 @@ use fep_net::WaitMode;
 use fep_record::{EventRecord, KIND_EVENT, Session};
 use serde_json::{Value, json};
 
-use crate::api::{GateStatus, Ledgers, LinkStatus, ReloadReport, RingStatus, Status};
-use crate::config::{self, Config, ConfigErrors, CorePolicy, LinkConfig};
 use crate::event::{Event, EventCode, EventQueue, NO_LINK, Severity};
 use crate::link_slot::{LinkSlot, RingWarden, ring_spec};
 use crate::realtime;
+use fep_control::api::{GateStatus, Ledgers, LinkStatus, ReloadReport, RingStatus, Status};
+use fep_control::config::{self, Config, ConfigErrors, CorePolicy, LinkConfig};
 
 const EVENTS_RING: &str = "events";
 /// Longest event payload; a longer one is a mistake of ours and is cut to its code.

@@ -8,16 +8,16 @@ use std::path::Path;
 
 use fep_bus::{Consumer, Poll, Record, Resume};
 use fep_ccsds::{AosHeader, Fhp, FrameParts, Header};
+use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
+use fep_mission::ChannelConfig;
 use fep_record::{BadReason, FrameRecord};
 use fep_sim::Encoder;
-use fepd::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
-use fepd::config::{self, ChannelConfig};
 use process::{Fepd, Station, command, config, run_dir, wait_for};
 
 const LINK: &str = "pay";
 
 fn channel() -> ChannelConfig {
-    config::load_mission("cso").unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"].clone()
+    fep_mission::load("cso").unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"].clone()
 }
 
 /// CADUs of virtual channel 40 with these counts, and the frames in them.
