@@ -31,15 +31,17 @@ pub use metrics::{
 };
 pub use producer::{Claim, Origin, Producer};
 pub use reader::{Gap, GapCause, Ledger, Payload};
-pub use spec::{Colour, OnFull, RingSpec};
+pub use spec::{Access, Colour, OnFull, RingSpec};
 pub use warden::{CursorProblem, GateState, GateStatus, Warden, WardenEvent, WardenSpec};
 
 mod consumer;
 mod copy;
 mod cursor;
 mod descriptor;
+mod directory;
 mod error;
 mod file;
+mod heartbeat;
 mod layout;
 mod list;
 mod lock;
