@@ -1,4 +1,4 @@
-//! What the control interface says and hears: the JSON bodies of HTTP over the Unix socket, the same types both ways.
+//! What is asked and answered over the control interface: the JSON bodies of HTTP over the Unix socket, the same types both ways.
 //!
 //! | request | answer |
 //! |---|---|
@@ -65,12 +65,19 @@ pub struct LinkStatus {
     pub session: String,
     /// Kind and address of the transport.
     pub transport: String,
-    /// Whether a thread runs for it.
+    /// Whether it shall run.
     pub enabled: bool,
-    /// `idle`, `connecting`, `connected`, `listening`, `ended`, `failed`, `disabled`.
+    /// `starting`, `idle`, `connecting`, `connected`, `listening`, `ended`, `failed` (and tried again when it is enabled),
+    /// `stopping`, `abandoned` (its thread does not stop), `disabled`.
     pub state: String,
-    /// Why it failed.
+    /// Why it does not run although it shall, or why its thread does not stop.
     pub failure: Option<String>,
+    /// How long until it is tried again.
+    #[serde(default)]
+    pub retry_ms: Option<u64>,
+    /// How often it was started again after a failure.
+    #[serde(default)]
+    pub restarts: u64,
     /// `search`, `check`, `lock`, `flywheel`; empty for datagrams, where there is nothing to search.
     pub sync: String,
     /// The thread.
@@ -94,8 +101,11 @@ pub struct LinkStatus {
 pub struct ThreadStatus {
     /// The core it is pinned to.
     pub core: Option<usize>,
-    /// Whether it runs under SCHED_FIFO.
+    /// Whether it has real-time priority: SCHED_FIFO on a core of its own, SCHED_RR on one that links share.
     pub realtime: bool,
+    /// How it waits for data now, `busy`, `wait` or `adaptive`: on a shared core a link sleeps whatever it is configured to.
+    #[serde(default)]
+    pub wait: String,
     /// Part of the last second or so that it spent on data, from receiving to publishing, 0 to 100.
     pub busy_percent: f64,
     /// Processor time of the last second or so, 0 to 100; near 100 for a thread that spins while it waits.

@@ -1,18 +1,20 @@
-//! What is told to operators: events of links, from the hot thread to the control thread and into the events ring.
+//! What is reported to operators: events of roles, from the hot thread to the control thread and into the events ring.
 //!
-//! A hot thread never tells one event for each damaged frame: it adds up and tells at most every
-//! [`TELL_EVERY_NS`] what has come together since. The first of a kind is told at once.
+//! A hot thread never reports one event for each damaged frame: it adds up and reports at most every
+//! [`REPORT_EVERY_NS`] what has come together since. The first of a kind is reported at once. The pause is measured on the
+//! monotonic clock: a step of the wall clock neither silences a link nor makes it talk.
 
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use fep_record::BadReason;
+use fep_time::{Monotonic, Tai};
 use serde_json::{Value, json};
 
 use fep_downlink::ChainEvent;
 
 /// Shortest time between two events of the same kind from one link.
-pub const TELL_EVERY_NS: i64 = 250_000_000;
+pub const REPORT_EVERY_NS: i64 = 250_000_000;
 
 /// How bad an event is, as in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,18 +71,20 @@ codes! {
     PacketsDropped = 9, "packets_dropped", Warning;
     /// The thread of a link runs.
     LinkStarted = 10, "link_started", Info;
-    /// It has stopped as told.
+    /// It has stopped as commanded.
     LinkStopped = 11, "link_stopped", Info;
-    /// It has stopped by itself.
+    /// It has stopped by itself, or could not start; it is tried again.
     LinkFailed = 12, "link_failed", Alarm;
     /// The data has ended: end of a file or of standard input.
     LinkEnded = 13, "link_ended", Info;
-    /// The chain was reset as told.
+    /// The chain was reset as commanded.
     LinkReset = 14, "link_reset", Info;
     /// A convolutional decoder has found its phase.
     PhaseFound = 15, "phase_found", Info;
     /// It has lost it.
     PhaseLost = 16, "phase_lost", Warning;
+    /// The thread of a role does not stop: it was abandoned, and its rings are not used again before it has ended.
+    Abandoned = 17, "abandoned", Alarm;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.
@@ -99,6 +103,8 @@ codes! {
     Started = 40, "started", Info;
     /// `fepd` stops.
     Stopping = 41, "stopping", Info;
+    /// The run directory has been deleted or replaced: nobody can find the rings any more.
+    RunDirectoryGone = 42, "run_directory_gone", Alarm;
 }
 
 /// Number of no link, in events of the process as a whole.
@@ -111,8 +117,8 @@ pub struct Event {
     pub code: EventCode,
     /// Number of the link, or [`NO_LINK`].
     pub link_id: u16,
-    /// When, nanoseconds of TAI since 1958.
-    pub tai_ns: i64,
+    /// When.
+    pub at: Tai,
     /// Figures, by name.
     pub detail: Value,
 }
@@ -120,12 +126,12 @@ pub struct Event {
 /// Where hot threads put their events: bounded, never waiting.
 pub type EventQueue = Arc<ArrayQueue<Event>>;
 
-/// Adds up what one link has to tell.
+/// Adds up what one link has to report.
 pub(crate) struct LinkEvents {
     queue: EventQueue,
     link_id: u16,
-    now_tai_ns: i64,
-    told_tai_ns: i64,
+    now: Monotonic,
+    reported: Monotonic,
     pending: bool,
     vcs: Vec<Option<VcNews>>,
     bad: [u64; BadReason::ALL.len()],
@@ -148,8 +154,8 @@ impl LinkEvents {
         LinkEvents {
             queue,
             link_id,
-            now_tai_ns: 0,
-            told_tai_ns: i64::MIN,
+            now: Monotonic::PAST,
+            reported: Monotonic::PAST,
             pending: false,
             vcs: vec![None; 64],
             bad: [0; BadReason::ALL.len()],
@@ -163,8 +169,8 @@ impl LinkEvents {
         self.overflowed
     }
 
-    pub(crate) fn tell(&mut self, code: EventCode, detail: Value) {
-        let event = Event { code, link_id: self.link_id, tai_ns: self.now_tai_ns, detail };
+    pub(crate) fn report(&mut self, code: EventCode, detail: Value) {
+        let event = Event { code, link_id: self.link_id, at: fep_time::tai_now(), detail };
         self.overflowed += u64::from(self.queue.push(event).is_err());
     }
 
@@ -176,12 +182,12 @@ impl LinkEvents {
     #[cold]
     pub(crate) fn chain_event(&mut self, event: ChainEvent) {
         match event {
-            ChainEvent::LockAcquired => self.tell(EventCode::LockAcquired, json!({})),
-            ChainEvent::LockLost => self.tell(EventCode::LockLost, json!({})),
+            ChainEvent::LockAcquired => self.report(EventCode::LockAcquired, json!({})),
+            ChainEvent::LockLost => self.report(EventCode::LockLost, json!({})),
             ChainEvent::PhaseFound { hypothesis, errors } => {
-                self.tell(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
+                self.report(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
             }
-            ChainEvent::PhaseLost { errors } => self.tell(EventCode::PhaseLost, json!({"errors": errors})),
+            ChainEvent::PhaseLost { errors } => self.report(EventCode::PhaseLost, json!({"errors": errors})),
             ChainEvent::Gap { gvcid, lost, count } => self.vc(gvcid, count, |news| {
                 news.gaps += 1;
                 news.lost += lost;
@@ -202,18 +208,18 @@ impl LinkEvents {
         self.pending = true;
     }
 
-    /// To be called in housekeeping: tells what has come together, if it is time.
-    pub(crate) fn housekeep(&mut self, now_tai_ns: i64) {
-        self.now_tai_ns = now_tai_ns;
-        if self.pending && now_tai_ns.saturating_sub(self.told_tai_ns) >= TELL_EVERY_NS {
+    /// To be called in housekeeping: reports what has come together, if it is time.
+    pub(crate) fn housekeep(&mut self, now: Monotonic) {
+        self.now = now;
+        if self.pending && now.ns_since(self.reported) >= REPORT_EVERY_NS {
             self.flush();
         }
     }
 
-    /// Tells what has come together.
+    /// Reports what has come together.
     #[cold]
     pub(crate) fn flush(&mut self) {
-        self.told_tai_ns = self.now_tai_ns;
+        self.reported = self.now;
         self.pending = false;
         for vcid in 0..self.vcs.len() {
             let Some(VcNews { scid, gaps, lost, resets, duplicates, count }) = self.vcs[vcid].take() else {
@@ -221,24 +227,24 @@ impl LinkEvents {
             };
             let vc = format!("{scid}/{vcid}");
             if gaps > 0 {
-                self.tell(EventCode::Gap, json!({"vc": vc, "gaps": gaps, "lost": lost, "count": count}));
+                self.report(EventCode::Gap, json!({"vc": vc, "gaps": gaps, "lost": lost, "count": count}));
             }
             if resets > 0 {
-                self.tell(EventCode::CounterReset, json!({"vc": vc, "resets": resets, "count": count}));
+                self.report(EventCode::CounterReset, json!({"vc": vc, "resets": resets, "count": count}));
             }
             if duplicates > 0 {
-                self.tell(EventCode::Duplicates, json!({"vc": vc, "frames": duplicates, "count": count}));
+                self.report(EventCode::Duplicates, json!({"vc": vc, "frames": duplicates, "count": count}));
             }
         }
         for reason in BadReason::ALL {
             let frames = std::mem::take(&mut self.bad[*reason as usize]);
             if frames > 0 {
-                self.tell(EventCode::BadFrames, json!({"reason": reason.name(), "frames": frames}));
+                self.report(EventCode::BadFrames, json!({"reason": reason.name(), "frames": frames}));
             }
         }
         let packets = std::mem::take(&mut self.too_long);
         if packets > 0 {
-            self.tell(
+            self.report(
                 EventCode::PacketsDropped,
                 json!({"reason": "longer than rings.packet_max", "packets": packets}),
             );
@@ -255,19 +261,38 @@ mod tests {
     fn a_burst_of_bad_frames_is_one_event_with_its_number() {
         let queue = Arc::new(ArrayQueue::new(16));
         let mut events = LinkEvents::new(queue.clone(), 7);
-        events.housekeep(1);
+        events.housekeep(Monotonic(1));
         for _ in 0..10_000 {
             events.chain_event(ChainEvent::Bad { reason: BadReason::Uncorrectable });
         }
-        events.housekeep(2);
+        events.housekeep(Monotonic(2));
         events.chain_event(ChainEvent::Bad { reason: BadReason::Uncorrectable });
-        events.housekeep(3);
-        let told = queue.pop().unwrap();
-        assert_eq!((told.code, told.link_id), (EventCode::BadFrames, 7));
-        assert_eq!(told.detail, json!({"reason": "uncorrectable", "frames": 10_000}));
+        events.housekeep(Monotonic(3));
+        let reported = queue.pop().unwrap();
+        assert_eq!((reported.code, reported.link_id), (EventCode::BadFrames, 7));
+        assert_eq!(reported.detail, json!({"reason": "uncorrectable", "frames": 10_000}));
         assert_eq!(queue.pop(), None, "the next waits for its time");
-        events.housekeep(2 + TELL_EVERY_NS);
+        events.housekeep(Monotonic(2 + REPORT_EVERY_NS));
         assert_eq!(queue.pop().unwrap().detail["frames"], 1);
+    }
+
+    // REQ: FEP-ENG-104
+    #[test]
+    fn a_clock_that_is_set_back_by_an_hour_silences_no_event() {
+        let queue = Arc::new(ArrayQueue::new(16));
+        let mut events = LinkEvents::new(queue.clone(), 7);
+        for (turn, step_ns) in
+            [3_600_000_000_000, -7_200_000_000_000, 3_600_000_000_000].into_iter().enumerate()
+        {
+            fep_time::clock::step_for_test(step_ns);
+            events.chain_event(ChainEvent::Bad { reason: BadReason::FecfFailed });
+            events.housekeep(Monotonic((turn as i64 + 1) * REPORT_EVERY_NS));
+            assert_eq!(
+                queue.pop().map(|event| event.code),
+                Some(EventCode::BadFrames),
+                "after a step of {step_ns}"
+            );
+        }
     }
 
     #[test]

@@ -81,11 +81,12 @@ fn labelled(labels: &[(&str, &str)]) -> Metric {
 /// Everything, as text.
 pub(crate) fn text(supervisor: &Supervisor) -> String {
     let mut families = Families::default();
-    for slot in supervisor.slots() {
-        let link = slot.config.name.as_str();
-        families.gauge("link_up", &[("link", link)], f64::from(u8::from(slot.is_running())));
-        for (name, value) in slot.reading().values() {
-            add_link_metric(&mut families, link, name, value);
+    for link in supervisor.links() {
+        let name = link.config().name.as_str();
+        families.gauge("link_up", &[("link", name)], f64::from(u8::from(link.role.is_running())));
+        families.counter("link_restarts", &[("link", name)], link.role.restarts());
+        for (metric, value) in link.reading().values() {
+            add_link_metric(&mut families, name, metric, value);
         }
     }
     for ring in supervisor.ring_statuses() {

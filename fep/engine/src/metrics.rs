@@ -45,7 +45,10 @@ sync_counters! {
 /// Stages whose latency from the socket is measured.
 const STAGES: [&str; 2] = ["decoded", "published"];
 
-/// What the thread itself tells.
+/// No frame takes so long from the socket to a ring: a difference this large is a step of the wall clock.
+const CLOCK_SET_NS: i64 = 60_000_000_000;
+
+/// What the thread itself reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ThreadFigures {
     pub(crate) cpu_ns: u64,
@@ -130,9 +133,13 @@ impl LinkMetrics {
         })
     }
 
-    /// One sample a batch of frames: from the socket until now.
+    /// One sample a batch of frames: from the socket until now. Both ends are of the wall clock, because the kernel
+    /// stamps datagrams with it; a sample that says that somebody set the clock in between is left out.
     #[inline]
     pub(crate) fn latency(&mut self, stage: Stage, ns: i64) {
+        if !(-CLOCK_SET_NS..CLOCK_SET_NS).contains(&ns) {
+            return;
+        }
         let ns = ns.max(0).cast_unsigned();
         let (histogram, max) = self.latency[stage as usize];
         self.page.record(histogram, ns);
@@ -296,7 +303,7 @@ impl LinkReading {
 
 /// Every value at the upper end of its power of two, none above the largest ever seen: percentiles err upwards.
 fn to_hdr(histogram: &Log2Hist, max_ns: u64) -> Histogram<u64> {
-    // 0 to 2^62 ns with two digits always makes a histogram; if it ever did not, an empty one is told.
+    // 0 to 2^62 ns with two digits always makes a histogram; if it ever did not, an empty one is shown.
     let Ok(mut fine) = Histogram::<u64>::new_with_bounds(1, 1 << 62, 2) else {
         return Histogram::new(1).unwrap_or_else(|_| unreachable!("one digit is always accepted"));
     };

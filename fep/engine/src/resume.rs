@@ -1,8 +1,8 @@
 //! Frame counters across a restart of the process, even one by `kill -9`.
 //!
 //! Next to every published frame the hot thread stores its count in a page of shared memory: one plain store. The next
-//! life of `fepd` reads the page, looks in the frames ring for the one frame that may have been committed after the
-//! last store, and so knows exactly where every virtual channel stood. What the link lost in between is then counted
+//! life of `fepd` reads the page, looks in the frames rings, black and red, for the one frame that may have been committed
+//! after the last store, and so knows exactly where every virtual channel stood. What the link lost in between is then counted
 //! as a gap by the first frame of each channel, modulo the width of its counter: 256 frames for TM, where the master
 //! channel counter has eight bits too; 2^24 or 2^28 for AOS; 2^8n for USLP.
 
@@ -10,54 +10,61 @@ use std::path::Path;
 
 use fep_bus::{
     Access, BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll,
-    Producer, Resume,
+    Resume,
 };
 use fep_ccsds::Frame;
 use fep_record::{BadReason, FrameRecord, KIND_FRAME};
 
+use crate::rings::{Rings, frames_ring};
 use fep_downlink::{ResumePoint, VcResume};
-use fep_mission::ChannelConfig;
+use fep_mission::{ChannelConfig, VcColour};
 
-/// The page of one link.
+/// The page of one link or spacecraft.
 pub(crate) struct ResumePage {
     page: MetricPage,
     master: MetricId,
-    seq: MetricId,
+    /// Sequence number of the frame noted last, in the black frames ring and in the red one.
+    seqs: [MetricId; 2],
     /// Count and modulus by index of the virtual channel.
     vcs: Vec<(MetricId, MetricId)>,
 }
 
 impl ResumePage {
-    /// Makes the page of `link` below `dir`, and says where the counters stood when the last one was written.
+    /// Makes the page of `role` below `dir`, and says where the counters stood when the last one was written.
     pub(crate) fn take_over(
         dir: &Path,
-        link: &str,
-        frames: &Producer,
-        frames_ring: &str,
+        role: &str,
+        rings: &Rings,
         channel: &ChannelConfig,
         access: &Access,
     ) -> Result<(ResumePage, ResumePoint), BusError> {
         let mut set = MetricSet::new();
-        let (master, seq) = (set.gauge("master.next"), set.gauge("seq"));
+        let master = set.gauge("master.next");
+        let seqs = COLOURS.map(|colour| set.gauge(seq_name(colour)));
         let vcs = channel
             .vcs
             .iter()
             .map(|vc| (set.gauge(count_name(channel, vc.id)), set.gauge(modulus_name(vc.id))));
         let vcs: Vec<_> = vcs.collect();
-        let name = format!("{link}.counters");
-        let (mut point, last_seq) = read(&dir.join("metrics").join(&name), channel);
-        let newest = frames.head().seq - 1;
-        if let Some(last_seq) = last_seq
-            && last_seq < newest
-        {
-            catch_up(&mut point, last_seq, dir, frames_ring, channel);
+        let name = format!("{role}.counters");
+        let (mut point, noted) = read(&dir.join("metrics").join(&name), channel);
+        let newest = [Some(&rings.black), rings.red.as_ref()]
+            .map(|pair| pair.map_or(0, |pair| pair.frames.head().seq.saturating_sub(1)));
+        for (index, colour) in COLOURS.into_iter().enumerate() {
+            if let Some(noted) = noted[index]
+                && noted < newest[index]
+            {
+                catch_up(&mut point, noted, dir, &frames_ring(role, colour), colour, channel);
+            }
         }
         // The new page takes the place of the old one only when it knows what the old one knew.
         let page = MetricPage::create(dir, &format!("{name}.new"), &set, access)?;
         let path = dir.join("metrics").join(&name);
-        let mut page = ResumePage { page, master, seq, vcs };
+        let mut page = ResumePage { page, master, seqs, vcs };
         page.store_point(&point);
-        page.page.set(page.seq, newest);
+        for (seq, newest) in seqs.into_iter().zip(newest) {
+            page.page.set(seq, newest);
+        }
         std::fs::rename(page.page.path(), &path).map_err(|source| BusError::Io {
             path,
             action: "put into place",
@@ -67,19 +74,19 @@ impl ResumePage {
     }
 
     /// Notes a frame that has been committed (or dropped by policy): a few plain stores.
-    /// `seq` is its number in the black frames ring, if it went there.
+    /// `committed` is the ring it went to, if it went to one, and its number there.
     #[inline]
-    pub(crate) fn note(&mut self, vc: usize, frame: &Frame<'_>, seq: Option<u64>) {
-        if let Some(count) = frame.mc_count {
-            self.page.set(self.master, u64::from(count) + 1);
-        }
+    pub(crate) fn note(&mut self, vc: usize, frame: &Frame<'_>, committed: Option<(VcColour, u64)>) {
         if frame.frame_count_modulus > 1 && !frame.is_expedited() {
             let (count, modulus) = self.vcs[vc];
             self.page.set(modulus, frame.frame_count_modulus);
             self.page.set(count, frame.frame_count + 1);
         }
-        if let Some(seq) = seq {
-            self.page.set(self.seq, seq);
+        if let Some(count) = frame.mc_count {
+            self.page.set(self.master, u64::from(count) + 1);
+        }
+        if let Some((colour, seq)) = committed {
+            self.page.set(self.seqs[usize::from(colour == VcColour::Red)], seq);
         }
     }
 
@@ -98,6 +105,13 @@ impl ResumePage {
     }
 }
 
+/// In the order of [`ResumePage::seqs`].
+const COLOURS: [Colour; 2] = [Colour::Black, Colour::Red];
+
+fn seq_name(colour: Colour) -> String {
+    format!("seq.{}", colour.directory())
+}
+
 fn count_name(channel: &ChannelConfig, vcid: u8) -> String {
     // The spacecraft is part of the name: another one under the same link name continues nothing.
     format!("next.{}.{vcid}", channel.scid)
@@ -111,9 +125,9 @@ fn modulus_name(vcid: u8) -> String {
 const READER: &str = "fepd-resume";
 
 /// What the page of an earlier life says. A page that cannot be read says nothing: the counters start anew.
-fn read(path: &Path, channel: &ChannelConfig) -> (ResumePoint, Option<u64>) {
+fn read(path: &Path, channel: &ChannelConfig) -> (ResumePoint, [Option<u64>; 2]) {
     let empty = ResumePoint { master_count: None, vcs: vec![None; channel.vcs.len()] };
-    let Ok(reader) = MetricReader::open(path) else { return (empty, None) };
+    let Ok(reader) = MetricReader::open(path) else { return (empty, [None; 2]) };
     let gauge = |name: &str| match reader.value(name) {
         Some(MetricValue::Gauge(value)) => Some(value),
         _ => None,
@@ -125,14 +139,21 @@ fn read(path: &Path, channel: &ChannelConfig) -> (ResumePoint, Option<u64>) {
     });
     let vcs: Vec<_> = vcs.collect();
     if vcs.iter().all(Option::is_none) {
-        return (empty, None);
+        return (empty, [None; 2]);
     }
     let master_count = gauge("master.next").and_then(|next| u8::try_from(next.checked_sub(1)?).ok());
-    (ResumePoint { master_count, vcs }, gauge("seq"))
+    (ResumePoint { master_count, vcs }, COLOURS.map(|colour| gauge(&seq_name(colour))))
 }
 
 /// Takes into account the frames that were committed after the last store into the page: none or one, after a kill.
-fn catch_up(point: &mut ResumePoint, last_seq: u64, dir: &Path, ring: &str, channel: &ChannelConfig) {
+fn catch_up(
+    point: &mut ResumePoint,
+    last_seq: u64,
+    dir: &Path,
+    ring: &str,
+    colour: Colour,
+    channel: &ChannelConfig,
+) {
     let Ok(mut consumer) = Consumer::attach(dir, ring, READER, Resume::Oldest) else { return };
     let mut octets = Vec::new();
     loop {
@@ -157,5 +178,5 @@ fn catch_up(point: &mut ResumePoint, last_seq: u64, dir: &Path, ring: &str, chan
     }
     drop(consumer);
     // It is no consumer that anybody should see listed; a file left behind would do no harm.
-    let _ = std::fs::remove_file(dir.join(Colour::Black.directory()).join(ring).join("cursors").join(READER));
+    let _ = std::fs::remove_file(dir.join(colour.directory()).join(ring).join("cursors").join(READER));
 }

@@ -260,6 +260,11 @@ impl Link {
         matches!(self.status.state, LinkState::Ended | LinkState::Failed(_))
     }
 
+    /// Waits so from the next turn on: a thread that gets a neighbour on its core must not spin any longer.
+    pub fn set_wait(&mut self, wait: WaitMode) {
+        self.wait = wait;
+    }
+
     /// Where the link stands.
     pub fn state(&self) -> &LinkState {
         &self.status.state

@@ -94,6 +94,15 @@ fn read_daemon(section: Section<'_>, base: &Path, found: &mut Diagnostics) -> Op
     let realtime_priority = section.integer("realtime_priority", 0..=99, found);
     let lock_memory = section.boolean("lock_memory", found);
     let cores = distinct_cores(&section, found);
+    let restart_min_ms = section.integer("restart_min_ms", 1..=600_000u32, found);
+    let restart_max_ms = section.integer("restart_max_ms", 1..=600_000u32, found);
+    let stop_timeout_ms = section.integer("stop_timeout_ms", 100..=600_000u32, found);
+    if let (Some(min), Some(max), Some(place)) =
+        (restart_min_ms, restart_max_ms, section.place_of("restart_max_ms"))
+        && max < min
+    {
+        place.report(found, format!("{max} is less than restart_min_ms, {min}"), "");
+    }
     let log = section.choice("log", &logs, found);
     section.finish(found);
     Some(DaemonConfig {
@@ -104,6 +113,9 @@ fn read_daemon(section: Section<'_>, base: &Path, found: &mut Diagnostics) -> Op
         realtime_priority: realtime_priority?,
         lock_memory: lock_memory?,
         cores,
+        restart_min_ms: restart_min_ms?,
+        restart_max_ms: restart_max_ms?,
+        stop_timeout_ms: stop_timeout_ms?,
         metrics_address: metrics_address?,
         log: log?,
     })

@@ -81,6 +81,12 @@ pub struct DaemonConfig {
     pub lock_memory: bool,
     /// Cores for `core = "auto"`.
     pub cores: Vec<usize>,
+    /// First pause before a role that failed is started again.
+    pub restart_min_ms: u32,
+    /// Longest such pause.
+    pub restart_max_ms: u32,
+    /// How long a role's thread may take to stop before it is abandoned.
+    pub stop_timeout_ms: u32,
     /// Address of the Prometheus exporter.
     pub metrics_address: Option<std::net::SocketAddr>,
     /// Least severity logged.

@@ -1,0 +1,290 @@
+//! The hot thread of one link: receive, decode, publish, run to completion, on a core of its own where there is one.
+//!
+//! It shares nothing with the rest of the process but what it alone writes (rings, metric pages), its line to the control
+//! thread, which it looks at while it keeps house, and a queue of events. It is never waited for and never waits, except in
+//! the kernel for octets.
+
+use std::sync::Arc;
+
+use fep_net::{Link, LinkCounters, LinkState, Polled, TransportSpec};
+use fep_time::Monotonic;
+use serde_json::json;
+
+use fep_downlink::{Chain, ChainOptions, DecodePool, Framing, Reception, ResumePoint};
+
+use crate::decode_pool::DecodeThreads;
+use crate::event::{EventCode, EventQueue, LinkEvents};
+use crate::metrics::{LinkMetrics, STATE_DISABLED, STATE_FAILED, ThreadFigures};
+use crate::plan::{Class, Seat};
+use crate::publisher::Publisher;
+use crate::realtime;
+use crate::resume::ResumePage;
+use crate::rings::{BusSetting, RingPlan, Rings};
+use crate::role::{Command, Ended, Job, Line};
+use fep_bus::{BusError, Colour};
+use fep_control::config::LinkConfig;
+
+/// Between two looks at the line, the counters and the rings' heartbeats.
+const HOUSEKEEP_EVERY_NS: i64 = 1_000_000;
+/// Between two readings of the processor time, which cost a system call.
+const CPU_EVERY_NS: i64 = 100_000_000;
+/// Between two looks at the line once the data has ended.
+const ENDED_NAP: std::time::Duration = std::time::Duration::from_millis(10);
+/// A datagram of a wrong length is published as it came.
+const DATAGRAM_MAX: u32 = 65_535;
+
+/// What a link's thread is to do.
+#[derive(Clone)]
+pub(crate) struct LinkJob {
+    pub(crate) config: LinkConfig,
+    pub(crate) setting: Arc<BusSetting>,
+    pub(crate) queue: EventQueue,
+}
+
+/// What outlives a thread: open rings, pages, and where the frame counters stand.
+pub(crate) struct LinkKept {
+    publisher: Publisher,
+    resume_point: ResumePoint,
+}
+
+impl LinkJob {
+    /// Which rings the link has.
+    pub(crate) fn ring_plan(&self) -> RingPlan {
+        let frame_max = match self.config.framing {
+            Framing::Stream => self.config.channel.frame.frame_len as u32,
+            _ => DATAGRAM_MAX.min((self.setting.rings.extent_len / 4) as u32),
+        };
+        RingPlan { red: self.config.channel.has_red(), packets: true, frame_max }
+    }
+
+    fn open(&self) -> Result<LinkKept, BusError> {
+        let LinkJob { config, setting, queue } = self;
+        let rings = Rings::open(setting, &config.name, &self.ring_plan())?;
+        // Whoever may read black data may read the counters.
+        let pages = setting.access(Colour::Black);
+        let (page, resume_point) =
+            ResumePage::take_over(&setting.dir, &config.name, &rings, &config.channel, &pages)?;
+        let metrics = LinkMetrics::create(&setting.dir, &config.name, &config.channel, &pages)?;
+        let events = LinkEvents::new(queue.clone(), config.id);
+        Ok(LinkKept { publisher: Publisher::new(rings, page, metrics, events), resume_point })
+    }
+}
+
+impl Job for LinkJob {
+    type Kept = LinkKept;
+
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn run(self, kept: Option<LinkKept>, seat: Seat, line: &Line) -> Ended<LinkKept> {
+        // On its core, so that the rings lie near it; but laying them out is no work for a real-time thread.
+        line.sit(&Seat { class: Class::Normal, ..seat });
+        let kept = match kept.map_or_else(|| self.open(), Ok) {
+            Ok(kept) => kept,
+            Err(error) => return Ended { kept: None, failure: Some(error.to_string()) },
+        };
+        line.sit(&seat);
+        let LinkKept { mut publisher, resume_point } = kept;
+        publisher.housekeep(Monotonic::now());
+        let (chain, link) = match make_chain(&self.config).and_then(|chain| {
+            let mut transport = self.config.transport.clone();
+            transport.wait = seat.wait;
+            if self.config.decoding.wait_us > 0 {
+                // A block that waits for others must not wait for the kernel as well.
+                transport.max_wait_us = transport.max_wait_us.min(self.config.decoding.wait_us.max(1));
+            }
+            Ok((chain, Link::open(transport).map_err(|error| error.to_string())?))
+        }) {
+            Ok(opened) => opened,
+            Err(error) => return fail(publisher, resume_point, error),
+        };
+        line.report_ready();
+        Receiver::new(self.config, publisher, chain, link, resume_point).run(line)
+    }
+
+    fn keep_alive(kept: &mut LinkKept, now: Monotonic) {
+        kept.publisher.housekeep(now);
+    }
+}
+
+fn make_chain(config: &LinkConfig) -> Result<Chain, String> {
+    let options = ChainOptions {
+        link_id: config.id,
+        session: config.session,
+        framing: config.framing,
+        idle: config.idle,
+        isa: None,
+        symbols: config.symbols,
+        decoding: config.decoding,
+    };
+    let pool = match config.decoding.threads {
+        0 => None,
+        count => DecodeThreads::start(count, &config.channel).map_err(|error| error.to_string())?,
+    };
+    let pool = pool.map(|pool| Box::new(pool) as Box<dyn DecodePool>);
+    Chain::with_pool(&config.channel, options, pool).map_err(|error| error.to_string())
+}
+
+#[cold]
+fn fail(mut publisher: Publisher, resume_point: ResumePoint, cause: String) -> Ended<LinkKept> {
+    publisher.events.flush();
+    publisher.metrics.set_state(STATE_FAILED);
+    publisher.housekeep(Monotonic::now());
+    Ended { kept: Some(LinkKept { publisher, resume_point }), failure: Some(cause) }
+}
+
+/// One life of a link, once everything is open.
+struct Receiver {
+    config: LinkConfig,
+    publisher: Publisher,
+    chain: Chain,
+    link: Link,
+    figures: ThreadFigures,
+    kept_house_at: Monotonic,
+    cpu_read_at: Monotonic,
+    connections: u64,
+    disconnects: u64,
+}
+
+impl Receiver {
+    fn new(
+        config: LinkConfig,
+        publisher: Publisher,
+        mut chain: Chain,
+        link: Link,
+        resume: ResumePoint,
+    ) -> Receiver {
+        chain.resume(resume);
+        let start = Monotonic::now();
+        Receiver {
+            config,
+            publisher,
+            chain,
+            link,
+            figures: ThreadFigures::default(),
+            kept_house_at: start,
+            cpu_read_at: start,
+            connections: 0,
+            disconnects: 0,
+        }
+    }
+
+    fn run(mut self, line: &Line) -> Ended<LinkKept> {
+        loop {
+            let (polled, now) = self.turn();
+            if now.ns_since(self.kept_house_at) >= HOUSEKEEP_EVERY_NS && self.keep_house(now, line) {
+                break;
+            }
+            if polled == Polled::Ended {
+                if let LinkState::Failed(reason) = self.link.state() {
+                    let reason = reason.clone();
+                    self.end_stream();
+                    return fail(self.publisher, self.chain.resume_point().clone(), reason);
+                }
+                self.rest(line);
+                break;
+            }
+        }
+        // What the kernel has already passed on is decoded, and what the synchroniser holds is published.
+        self.end_stream();
+        self.publisher.metrics.set_state(STATE_DISABLED);
+        self.publisher.housekeep(Monotonic::now());
+        let kept = LinkKept { publisher: self.publisher, resume_point: self.chain.resume_point().clone() };
+        Ended { kept: Some(kept), failure: None }
+    }
+
+    /// Takes what has come, and says when it was done.
+    fn turn(&mut self) -> (Polled, Monotonic) {
+        let Receiver { config, publisher, chain, link, .. } = self;
+        let mut work_start = None;
+        let polled = link.poll(&mut |chunk| {
+            work_start.get_or_insert_with(Monotonic::now);
+            publisher.received(chunk.received);
+            if chunk.connection_start {
+                chain.disconnected(chunk.received, publisher);
+            }
+            let reception = Reception { antenna: config.id, ..Reception::new(chunk.bytes, chunk.received) };
+            chain.receive(&reception, publisher);
+        });
+        self.figures.turns += 1;
+        if self.chain.is_waiting() {
+            self.chain.idle(fep_time::tai_now(), &mut self.publisher);
+        }
+        let now = Monotonic::now();
+        if let Some(start) = work_start {
+            self.figures.work_ns += now.ns_since(start).unsigned_abs();
+        }
+        (polled, now)
+    }
+
+    /// The stream has ended: publishes what is held and brings the page up to date.
+    fn end_stream(&mut self) {
+        self.chain.disconnected(fep_time::tai_now(), &mut self.publisher);
+        self.publisher.events.flush();
+        self.update_metrics();
+    }
+
+    /// The data has ended: publishes what is held, then waits for commands.
+    fn rest(&mut self, line: &Line) {
+        self.end_stream();
+        let source = match self.config.transport.transport {
+            TransportSpec::File(_) => "end of the file",
+            TransportSpec::Stdin(_) => "end of standard input",
+            _ => "closed",
+        };
+        self.publisher.events.report(EventCode::LinkEnded, json!({"reason": source}));
+        while !self.keep_house(Monotonic::now(), line) {
+            std::thread::sleep(ENDED_NAP);
+        }
+    }
+
+    fn update_metrics(&mut self) {
+        let Receiver { publisher, chain, link, figures, .. } = self;
+        publisher.metrics.update(chain, link.counters(), link.state(), figures);
+    }
+
+    /// Counters, heartbeats, events, commands. `true` to stop.
+    fn keep_house(&mut self, now: Monotonic, line: &Line) -> bool {
+        self.kept_house_at = now;
+        if now.ns_since(self.cpu_read_at) >= CPU_EVERY_NS {
+            self.cpu_read_at = now;
+            self.figures.cpu_ns = realtime::thread_cpu_ns();
+        }
+        self.report_connections(*self.link.counters());
+        self.figures.events_overflowed = self.publisher.events.overflowed();
+        self.figures.packets_too_long = self.publisher.packets_too_long;
+        self.update_metrics();
+        self.publisher.housekeep(now);
+        while let Some(command) = line.next() {
+            match command {
+                Command::Stop => return true,
+                Command::Reset => {
+                    self.chain.reset();
+                    self.publisher.resume.clear();
+                    self.publisher.events.report(EventCode::LinkReset, json!({}));
+                }
+                Command::Sit(seat) => {
+                    line.sit(&seat);
+                    self.link.set_wait(seat.wait);
+                }
+                Command::Panic => panic!("asked for by the test switch"),
+            }
+        }
+        false
+    }
+
+    /// By the counters, not by the state: a connection that came back within the millisecond is reported as well.
+    fn report_connections(&mut self, counters: LinkCounters) {
+        let up = counters.connections - self.connections;
+        let down = counters.disconnects - self.disconnects;
+        (self.connections, self.disconnects) = (counters.connections, counters.disconnects);
+        let events = &mut self.publisher.events;
+        if down > 0 {
+            events.report(EventCode::Disconnected, json!({"times": down, "half_open": counters.half_open}));
+        }
+        if up > 0 {
+            events.report(EventCode::Connected, json!({"times": up}));
+        }
+    }
+}
