@@ -4,7 +4,7 @@ use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, Session};
 use fep_ccsds::{Continuity, Frame, FrameSpec, Gvcid, MasterChannel, Payload};
 use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
-use fep_coding::{Block, BlockDecoder, CodeSpec, Derandomizer, Isa, Randomizer};
+use fep_coding::{Block, BlockDecoder, Derandomizer, Isa, Randomizer};
 
 use super::counters::{ResumePoint, VcResume, replay};
 use super::virtual_channel::{FrameContext, VirtualChannel};
@@ -43,12 +43,10 @@ impl Batch {
     pub(crate) fn new(channel: &ChannelConfig, options: &ChainOptions) -> Result<Batch, ChainError> {
         let refused = |source| ChainError::Code { channel: channel.name.clone(), source };
         let isa = options.isa.unwrap_or_else(Isa::best);
-        let (code, randomizer) = match channel.code {
+        let (code, randomizer) = match channel.code.slicing() {
             // Frames of a sliced stream are plain once the slices are decoded.
-            CodeSpec::LdpcStream(stream) => {
-                (CodeSpec::None { frame_len: stream.frame_len }, Randomizer::None)
-            }
-            code => (code, channel.randomizer),
+            Some(slicing) => (slicing.frame, Randomizer::None),
+            None => (channel.code, channel.randomizer),
         };
         let decoder = code.build(isa).map_err(refused)?;
         let block_len = channel.sync.block_len;
@@ -207,7 +205,7 @@ impl Judge {
             vcs.push(VirtualChannel::new(index, gvcid, config));
         }
         Judge {
-            coded: !channel.frame.fecf.is_empty() || channel.code.detects_errors(),
+            coded: channel.code.verifies_frames(!channel.frame.fecf.is_empty()),
             spec: channel.frame.clone(),
             scid: channel.scid,
             link_id: options.link_id,
