@@ -308,14 +308,16 @@ fn channels_whose_frames_nothing_checks_are_read_but_no_crc_stops_their_decoder(
     assert!(!unchecked.contains("fecf"), "{unchecked}");
     let mission = config::load_mission_text("lab", "lab.toml", &unchecked).unwrap_or_else(|e| panic!("{e}"));
     let verified = |name: &str| {
-        let channel = mission.channels.iter().find(|channel| channel.name.ends_with(name)).expect(name);
+        let channel = &mission.channels[name];
         channel.code.verifies_frames(!channel.frame.fecf.is_empty())
     };
     assert!(!verified("turbo-1-3") && !verified("convolutional"));
     assert!(verified("ldpc-c2") && verified("concatenated"));
-    let errors = lab_with("fecf = \"crc16\"\n", "");
+    let errors = lab_with("fecf = \"crc16\"\n\n[channel.turbo-1-2.sync]", "\n[channel.turbo-1-2.sync]");
     assert!(
-        errors.contains("code.stop: the frame has no CRC-16 that could stop the decoder (allowed: never, agreement)"),
+        errors.contains(
+            "code.stop: the frame has no CRC-16 that could stop the decoder (allowed: never, agreement)"
+        ),
         "{errors}"
     );
 }
