@@ -1,7 +1,7 @@
 //! The batch of blocks of octets that are decoded together.
 
 use fep_coding::spec::DecodeVerdict;
-use fep_coding::{Block, BlockDecoder, CodeSpec, Derandomizer, Isa, Randomizer};
+use fep_coding::{Block, BlockDecoder, Derandomizer, Isa, Randomizer};
 use fep_mission::ChannelConfig;
 use fep_record::BadReason;
 use fep_time::Tai;
@@ -30,12 +30,10 @@ impl Batch {
     pub(crate) fn new(channel: &ChannelConfig, options: &ChainOptions) -> Result<Batch, ChainError> {
         let refused = |source| ChainError::Code { channel: channel.name.clone(), source };
         let isa = options.isa.unwrap_or_else(Isa::best);
-        let (code, randomizer) = match channel.code {
+        let (code, randomizer) = match channel.code.slicing() {
             // Frames of a sliced stream are plain once the slices are decoded.
-            CodeSpec::LdpcStream(stream) => {
-                (CodeSpec::None { frame_len: stream.frame_len }, Randomizer::None)
-            }
-            code => (code, channel.randomizer),
+            Some(slicing) => (slicing.frame, Randomizer::None),
+            None => (channel.code, channel.randomizer),
         };
         let decoder = code.build(isa).map_err(refused)?;
         let block_len = channel.sync.block_len;

@@ -31,7 +31,7 @@ impl DecodeJob {
     /// Decodes every block. The decoder is one of the channel that the blocks belong to.
     pub fn decode(&mut self, decoder: &mut SoftBlockDecoder) {
         let count = self.notes.len();
-        self.payloads.resize(count * decoder.spec().payload_len(), 0);
+        self.payloads.resize(count * decoder.payload_len(), 0);
         self.verdicts.clear();
         self.verdicts.resize(count * decoder.codewords(), SoftVerdict::default());
         decoder.decode_batch(&self.symbols, &mut self.payloads, &mut self.verdicts);

@@ -40,7 +40,7 @@ impl Spacecraft {
             vcs.push(VirtualChannel::new(index, gvcid, config));
         }
         Spacecraft {
-            coded: !channel.frame.fecf.is_empty() || channel.code.detects_errors(),
+            coded: channel.code.verifies_frames(!channel.frame.fecf.is_empty()),
             spec: channel.frame.clone(),
             scid: channel.scid,
             link_id: options.link_id,

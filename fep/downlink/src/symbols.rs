@@ -74,13 +74,13 @@ impl SymbolInput {
                 let sync = Box::new(sync);
                 let batches = SoftBatches::new(channel, options.decoding, isa, pool).map_err(code)?;
                 let batches = Box::new(batches);
-                match channel.code {
-                    CodeSpec::LdpcStream(stream) => {
-                        let slice_bits = 8 * stream.ldpc.information_len() as u64;
+                match channel.code.slicing() {
+                    Some(slicing) => {
+                        let slice_bits = 8 * slicing.slice_len as u64;
                         let period = bits.spec().period_bits();
                         Stage::Slices { sync, batches, slices: Slices::new(bits, slice_bits, period) }
                     }
-                    _ => Stage::Blocks { sync, batches },
+                    None => Stage::Blocks { sync, batches },
                 }
             }
             (None, Some(conv)) => {

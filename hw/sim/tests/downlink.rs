@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use fep_ccsds::{
     Continuity, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, PacketEvent,
 };
-use fep_coding::rs::{RsE, RsSpec, RsVerdict};
+use fep_coding::rs::{RsE, RsSpec};
+use fep_coding::spec::DecodeVerdict;
 use fep_coding::sync::{Block, FrameSync, Marker, SyncSpec};
 use fep_coding::{CodeSpec, Derandomizer, Isa, Randomizer};
 use fep_sim::{
@@ -170,7 +171,7 @@ fn on_board_time_advances_at_the_nominal_rate() {
 /// A receiver as plain as can be: synchronise, derandomise, decode.
 struct Received {
     frame: Vec<u8>,
-    verdict: RsVerdict,
+    verdict: DecodeVerdict,
     marker_bit_errors: u32,
     inverted: bool,
     slip_bits: i8,
@@ -185,7 +186,7 @@ fn receive(stream: &[u8], code: &CodeSpec, randomizer: Randomizer) -> Vec<Receiv
     let mut take = |block: Block<'_>| {
         let mut octets = block.data.to_vec();
         derandomizer.apply(&mut octets);
-        let mut verdict = [RsVerdict::default()];
+        let mut verdict = [DecodeVerdict::default()];
         decoder.decode_batch(&mut octets, code.block_len(), &mut verdict);
         octets.truncate(code.frame_len());
         received.push(Received {
