@@ -50,6 +50,7 @@ mod decoder;
 mod encoder;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+mod places;
 mod receiver;
 mod reference;
 mod spec;

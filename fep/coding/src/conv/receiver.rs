@@ -6,13 +6,16 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::decoder::{SymbolErrors, append_bits};
-use super::spec::{ConvSpec, ConvSpecError, Quadrature};
+use super::places::BitPlaces;
+use super::spec::{ConvSpec, ConvSpecError, PROBE_BITS_MIN, Quadrature};
 use super::stream::{WindowStream, depuncture};
 use super::window::{BATCH, Shape, Tally, WindowDecoder};
 use crate::isa::Isa;
 
 /// Symbols that are taken in at once, so that memory stays bounded however much a call brings.
 const PIECE_SYMBOLS: usize = 1 << 16;
+/// In how many steps a stream that ends in search is searched once more.
+const END_STEPS: usize = 8;
 
 /// How the two axes of a quadrature modulation arrive: `(i, q)` is what was sent. Turning by 180 degrees on top inverts
 /// all symbols, which the code cannot tell.
@@ -56,7 +59,8 @@ pub struct Hypothesis {
     pub odd: bool,
 }
 
-/// What a receiver has found.
+/// What a receiver has found. Numbers of symbols and bits count from the start of the stream: from
+/// [`ConvReceiver::new`], or from the last [`ConvReceiver::finish`] or [`ConvReceiver::reset`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConvEvent {
@@ -83,7 +87,7 @@ pub enum ConvEvent {
     },
 }
 
-/// What a receiver has done. Always `symbols_in = symbols_decoded + symbols_discarded + symbols_held`.
+/// What a receiver has done since it was made, over all streams. Always `symbols_in = symbols_decoded + symbols_discarded + symbols_held`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConvCounters {
     /// Symbols pushed.
@@ -108,7 +112,13 @@ pub struct ConvCounters {
 
 /// Decodes a stream of soft symbols of unknown phase.
 ///
-/// The polarity cannot be told (the code is transparent): bits may come out inverted, for [`crate::FrameSync`] to resolve.
+/// The polarity is not known (the code is transparent): bits may come out inverted, for [`crate::FrameSync`] to resolve.
+///
+/// # Positions
+/// Symbols and bits are numbered from the start of the stream: the first symbol pushed and the first bit given after
+/// [`ConvReceiver::new`], [`ConvReceiver::finish`] or [`ConvReceiver::reset`] are number 0.
+/// [`ConvReceiver::symbol_of_bit`] says where a bit came from; with [`crate::Block::stream_bit`] of a synchroniser that
+/// starts at the same time, and a table of the times at which symbols arrived, that is the time of a frame's first bit.
 #[derive(Debug)]
 pub struct ConvReceiver {
     spec: ConvSpec,
@@ -120,6 +130,11 @@ pub struct ConvReceiver {
     raw_start: u64,
     locked: Option<Locked>,
     restored: Vec<i8>,
+    /// Bits given of this stream.
+    stream_bits: u64,
+    places: BitPlaces,
+    /// The stream has ended; the next symbol is the first of a new one.
+    ended: bool,
     counters: ConvCounters,
 }
 
@@ -172,6 +187,9 @@ impl ConvReceiver {
             raw_start: 0,
             locked: None,
             restored: Vec::new(),
+            stream_bits: 0,
+            places: BitPlaces::default(),
+            ended: false,
             counters: ConvCounters::default(),
         })
     }
@@ -196,9 +214,23 @@ impl ConvReceiver {
         ConvCounters { symbols_held: self.raw.len() as u64, ..self.counters }
     }
 
+    /// The number of the first symbol that bit `bit` of the output was decoded from. `None` for a bit that was not given
+    /// yet, and for one that is more than 1024 locks old. Known until the next stream begins: after
+    /// [`ConvReceiver::finish`] until the next [`ConvReceiver::push`].
+    ///
+    /// Exact: the number is that of the first symbol which the encoder made of this bit. On turned axes it may be the
+    /// other symbol of the same modulation symbol, one off. Within a lock it grows with `bit`.
+    pub fn symbol_of_bit(&self, bit: u64) -> Option<u64> {
+        if bit < self.stream_bits { self.places.symbol_of(bit, &self.spec) } else { None }
+    }
+
     /// Takes soft symbols (see [`crate::soft`]), appends the bits decided to `bits` (whole octets, the earliest bit of
     /// each highest) and reports what was found. Any number of symbols; the answer does not depend on how they are cut.
     pub fn push(&mut self, symbols: &[i8], bits: &mut Vec<u8>, on_event: &mut impl FnMut(ConvEvent)) {
+        if self.ended && !symbols.is_empty() {
+            self.ended = false;
+            self.begin_stream();
+        }
         for piece in symbols.chunks(PIECE_SYMBOLS) {
             self.counters.symbols_in += piece.len() as u64;
             self.raw.extend_from_slice(piece);
@@ -207,8 +239,14 @@ impl ConvReceiver {
     }
 
     /// Ends the stream: appends the bits still held, the last octet completed with zeros, and discards what cannot be
-    /// decoded. Returns the number of bits of the whole stream. The receiver then searches anew; its counters go on.
+    /// decoded. Returns the number of bits of the whole stream.
+    ///
+    /// The last bits are those of the best path, whatever state it ends in. The receiver then searches anew; positions
+    /// start at 0 again, counters go on.
     pub fn finish(&mut self, bits: &mut Vec<u8>) -> u64 {
+        if self.locked.is_none() {
+            self.search_the_rest();
+        }
         if let Some(locked) = self.locked.take() {
             // A last symbol without its other axis has no partner to come.
             self.restored.clear();
@@ -234,6 +272,7 @@ impl ConvReceiver {
                 bits_left += given as u64;
             }
             self.counters.bits_out += bits_left;
+            self.stream_bits += bits_left;
             let first_bit = locked.windows * self.stream.shape().payload as u64;
             let used = self.spec.first_symbol(first_bit + bits_left) - self.spec.first_symbol(first_bit);
             self.counters.symbols_decoded += used;
@@ -241,7 +280,23 @@ impl ConvReceiver {
         }
         self.counters.symbols_discarded += self.raw.len() as u64;
         self.drop_raw(self.raw.len());
-        self.counters.bits_out
+        self.ended = true;
+        self.stream_bits
+    }
+
+    /// Forgets the stream: what is held is discarded, the phase is searched anew, positions start at 0. Counters go on.
+    pub fn reset(&mut self) {
+        self.counters.symbols_discarded += self.raw.len() as u64;
+        self.ended = false;
+        self.begin_stream();
+    }
+
+    fn begin_stream(&mut self) {
+        self.raw.clear();
+        self.raw_start = 0;
+        self.locked = None;
+        self.stream_bits = 0;
+        self.places.clear();
     }
 
     /// Tries all hypotheses on the next stretch of symbols. Returns whether there was such a stretch.
@@ -251,19 +306,47 @@ impl ConvReceiver {
             return false;
         }
         let best = self.probe.best(&self.spec, &self.hypotheses, self.raw_start, &self.raw[..needed]);
-        let Some((hypothesis, errors)) = best.filter(|(_, errors)| is_locked(&self.spec, *errors)) else {
-            self.counters.symbols_discarded += self.probe.step as u64;
-            self.drop_raw(self.probe.step);
-            return true;
-        };
+        match best.filter(|(_, errors)| is_locked(&self.spec, *errors)) {
+            Some((hypothesis, errors)) => self.lock(hypothesis, errors, on_event),
+            None => self.pass_over(self.probe.step),
+        }
+        true
+    }
+
+    /// The stream ends in search: tries all hypotheses on what there is, less than a probe likes. Fewer symbols prove
+    /// less, so they must be better; at either end of them, where a state is unknown, they prove nothing.
+    fn search_the_rest(&mut self) {
+        let least_bits = u64::from(PROBE_BITS_MIN) + 2 * self.spec.overlap_bits() as u64;
+        let least = self.spec.first_symbol(least_bits) as usize;
+        let step = (self.probe.step / END_STEPS).max(least).next_multiple_of(2);
+        while self.raw.len() >= least {
+            let best = self.probe.best(&self.spec, &self.hypotheses, self.raw_start, &self.raw);
+            let sure = |errors: SymbolErrors| SymbolErrors { wrong: errors.wrong * 3 / 2, ..errors };
+            if let Some((hypothesis, errors)) =
+                best.filter(|(_, errors)| is_locked(&self.spec, sure(*errors)))
+            {
+                return self.lock(hypothesis, errors, &mut |_| {});
+            }
+            self.pass_over(step);
+        }
+    }
+
+    /// No hypothesis holds for the next symbols.
+    fn pass_over(&mut self, symbols: usize) {
+        let symbols = symbols.min(self.raw.len());
+        self.counters.symbols_discarded += symbols as u64;
+        self.drop_raw(symbols);
+    }
+
+    fn lock(&mut self, hypothesis: Hypothesis, errors: SymbolErrors, on_event: &mut impl FnMut(ConvEvent)) {
         self.counters.symbols_discarded += u64::from(hypothesis.skip);
         self.counters.locks += 1;
         let origin = self.raw_start + u64::from(hypothesis.skip);
-        on_event(ConvEvent::Locked { symbol: origin, bit: self.counters.bits_out, hypothesis, errors });
+        on_event(ConvEvent::Locked { symbol: origin, bit: self.stream_bits, hypothesis, errors });
         self.drop_raw(hypothesis.skip as usize);
+        self.places.begin(self.stream_bits, origin);
         self.stream.restart();
         self.locked = Some(Locked { hypothesis, origin, windows: 0, fed: 0, watched: VecDeque::new() });
-        true
     }
 
     /// Decodes what waits, as long as the phase seems right. Returns whether anything was done.
@@ -292,6 +375,7 @@ impl ConvReceiver {
             append_bits(words, payload as usize, bits);
             count_tally(&mut self.counters, tally);
             self.counters.bits_out += payload;
+            self.stream_bits += payload;
             locked.windows += 1;
             if locked.watched.len() == watch_windows {
                 locked.watched.pop_front();
@@ -312,7 +396,7 @@ impl ConvReceiver {
         if let Some(errors) = lost {
             self.counters.losses += 1;
             self.locked = None;
-            on_event(ConvEvent::Lost { symbol, bit: self.counters.bits_out, errors });
+            on_event(ConvEvent::Lost { symbol, bit: self.stream_bits, errors });
         }
         count > 0
     }
@@ -358,7 +442,8 @@ impl Probe {
         })
     }
 
-    /// The hypothesis with the fewest symbol errors on `symbols`, of which the first is number `start`.
+    /// The hypothesis with the fewest symbol errors on `symbols`, of which the first is number `start`: as many as the
+    /// probe likes, or the last of the stream.
     fn best(
         &mut self,
         spec: &ConvSpec,
@@ -367,6 +452,9 @@ impl Probe {
         symbols: &[i8],
     ) -> Option<(Hypothesis, SymbolErrors)> {
         let shape = self.windows.shape();
+        let complete = spec.complete_bits(symbols.len() as u64) as usize;
+        let count = complete.div_ceil(shape.payload).clamp(1, self.count);
+        let span = 2 * (count * shape.payload + 2 * shape.overlap);
         let mut errors = vec![SymbolErrors::default(); hypotheses.len()];
         let mut owners = Vec::with_capacity(BATCH);
         self.batch.clear();
@@ -376,7 +464,10 @@ impl Probe {
             self.pairs.clear();
             self.pairs.resize(2 * shape.overlap, 0);
             depuncture(spec, 0, &self.restored[hypothesis.skip as usize..], &mut self.pairs);
-            for window in 0..self.count {
+            if self.pairs.len() < span {
+                self.pairs.resize(span, 0);
+            }
+            for window in 0..count {
                 self.batch.extend_from_slice(&self.pairs[2 * window * shape.payload..][..2 * shape.span()]);
                 owners.push(k);
                 if owners.len() == BATCH {

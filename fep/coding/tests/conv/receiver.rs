@@ -52,7 +52,7 @@ fn agreement(data: &[u8], bits: &[u8], search: std::ops::Range<usize>) -> f64 {
 }
 
 /// Turns the axes as the link does, `odd` symbols being the first of their modulation symbol.
-fn turned(symbols: &[i8], axes: Axes, odd: bool, invert: bool) -> Vec<i8> {
+pub(crate) fn turned(symbols: &[i8], axes: Axes, odd: bool, invert: bool) -> Vec<i8> {
     let mut out = symbols.to_vec();
     for pair in out[usize::from(odd)..].chunks_exact_mut(2) {
         let [i, q] = [pair[0], pair[1]];
