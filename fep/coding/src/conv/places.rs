@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::spec::ConvSpec;
 
-/// Locks whose places are kept. A lock lasts [`super::NodeSync::watch_bits`] at least, unless the stream ends, so this
-/// reaches back over more data than a frame synchroniser behind the receiver holds.
+/// Locks whose places are kept. A lock lasts some hundred bits at least and in practice thousands, so this reaches back over
+/// more data than a frame synchroniser behind the receiver holds.
 const PIECES_MAX: usize = 1024;
 
 /// The map from bits of the output to symbols of the input, one piece for each lock.

@@ -9,4 +9,5 @@ mod noise;
 mod places;
 mod properties;
 mod receiver;
+mod ties;
 mod vectors;
