@@ -304,10 +304,10 @@ fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
 // REQ: FEP-CODING-101
 #[test]
 fn channels_whose_frames_nothing_checks_are_read_but_no_crc_stops_their_decoder() {
-    let text = config::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
+    let text = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
     let unchecked = text.replace("fecf = \"crc16\"\n", "").replace("stop = \"fecf\"\n", "");
     assert!(!unchecked.contains("fecf"), "{unchecked}");
-    let mission = config::load_mission_text("lab", "lab.toml", &unchecked).unwrap_or_else(|e| panic!("{e}"));
+    let mission = fep_mission::load_text("lab", "lab.toml", &unchecked).unwrap_or_else(|e| panic!("{e}"));
     let verified = |name: &str| {
         let channel = &mission.channels[name];
         channel.code.verifies_frames(!channel.frame.fecf.is_empty())
