@@ -21,6 +21,7 @@ mod counters;
 mod datagram;
 mod decoding;
 mod ledger;
+mod merge;
 mod reception;
 mod spacecraft;
 mod symbols;
@@ -40,7 +41,11 @@ pub use counters::{ResumePoint, VcResume};
 pub use decoding::{DecodeJob, DecodePool};
 use fep_mission::VcColour;
 pub use ledger::{BadFrames, Counts, Ledger, UnknownReason, VcLedger};
+pub use merge::{
+    ANTENNAS_MAX, AntennaCounts, Fate, Merge, MergeInput, MergeLedger, MergeSpec, MergeSpecError, Merged,
+};
 pub use reception::{Quality, Reception};
+pub use spacecraft::Spacecraft;
 
 /// How frames lie in what the station sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

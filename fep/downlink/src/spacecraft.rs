@@ -9,12 +9,13 @@ use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 use crate::block::BlockNote;
 use crate::counters::{ResumePoint, VcResume, replay};
 use crate::virtual_channel::{FrameContext, VirtualChannel};
-use crate::{ChainEvent, ChainOptions, FrameOut, IdlePolicy, Ledger, Sink, VcLedger};
+use crate::{ChainEvent, ChainOptions, FrameOut, IdlePolicy, Ledger, Merged, Sink, VcLedger};
 
 const NO_VC: u8 = u8::MAX;
 
-/// Judges frames and follows virtual channels.
-pub(crate) struct Spacecraft {
+/// Judges the frames of one physical channel and follows its virtual channels. A [`Chain`](crate::Chain) has one of its
+/// own; behind a [`Merge`](crate::Merge) it stands alone.
+pub struct Spacecraft {
     spec: FrameSpec,
     scid: u16,
     coded: bool,
@@ -31,7 +32,9 @@ pub(crate) struct Spacecraft {
 }
 
 impl Spacecraft {
-    pub(crate) fn new(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
         let mut vc_index = [NO_VC; 64];
         let mut vcs = Vec::with_capacity(channel.vcs.len());
         for (index, config) in channel.vcs.iter().enumerate() {
@@ -56,7 +59,8 @@ impl Spacecraft {
         }
     }
 
-    pub(crate) fn reset(&mut self) {
+    /// Forgets everything but what was counted.
+    pub fn reset(&mut self) {
         self.master.reset();
         self.resume = None;
         for vc in &mut self.vcs {
@@ -66,19 +70,23 @@ impl Spacecraft {
         self.resume_point.vcs.fill(None);
     }
 
-    pub(crate) fn ledger(&self) -> &Ledger {
+    /// What became of the frames.
+    pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    pub(crate) fn vcs(&self) -> impl ExactSizeIterator<Item = (Gvcid, &VcLedger)> {
+    /// Counts of the virtual channels, in the order of the configuration.
+    pub fn vcs(&self) -> impl ExactSizeIterator<Item = (Gvcid, &VcLedger)> {
         self.vcs.iter().map(|vc| (vc.gvcid, &vc.ledger))
     }
 
-    pub(crate) fn resume_point(&self) -> &ResumePoint {
+    /// Where the frame counters stand.
+    pub fn resume_point(&self) -> &ResumePoint {
         &self.resume_point
     }
 
-    pub(crate) fn resume(&mut self, point: ResumePoint) {
+    /// Continues frame counters from a resume point.
+    pub fn resume(&mut self, point: ResumePoint) {
         // Until a channel is heard of again, it still stands where it stood.
         self.resume_point = point.clone();
         self.resume = Some(point);
@@ -89,6 +97,19 @@ impl Spacecraft {
         let counts = &mut self.ledger.counts;
         counts.codewords += verdicts.len() as u64;
         counts.iterations += verdicts.iter().map(|verdict| u64::from(verdict.iterations)).sum::<u64>();
+    }
+
+    /// A frame that a merge serves: its octets and header have been judged, its place in the sequence has not.
+    pub fn merged(&mut self, merged: &Merged<'_>, sink: &mut impl Sink) {
+        let Merged { octets, mut record, received, .. } = *merged;
+        for flag in [FrameFlags::GAP, FrameFlags::DUPLICATE, FrameFlags::RESET] {
+            record.flags.set(flag, false);
+        }
+        let note = BlockNote { received, ..BlockNote::default() };
+        let Ok(frame) = Frame::parse_unchecked(&self.spec, octets) else {
+            return self.bad(octets, &note, record, BadReason::HeaderInvalid, sink);
+        };
+        self.attribute(octets, &note, record, &frame, sink);
     }
 
     /// One frame with the code's verdict; `None` for a frame that was decoded before it reached us.
@@ -127,6 +148,18 @@ impl Spacecraft {
         record.flags.set(FrameFlags::CORRECTED, record.symbols_corrected > 0 || frame.fhec_corrected > 0);
         record.gvcid = frame.gvcid;
         record.frame_count = frame.frame_count as u32;
+        self.attribute(octets, note, record, &frame, sink);
+    }
+
+    #[inline]
+    fn attribute(
+        &mut self,
+        octets: &[u8],
+        note: &BlockNote,
+        record: FrameRecord,
+        frame: &Frame<'_>,
+        sink: &mut impl Sink,
+    ) {
         if frame.gvcid.scid != self.scid {
             return self.bad(octets, note, record, BadReason::UnknownSpacecraft, sink);
         }
@@ -134,7 +167,7 @@ impl Spacecraft {
         if index == NO_VC {
             return self.bad(octets, note, record, BadReason::UnknownVc, sink);
         }
-        self.accept(octets, note, record, &frame, usize::from(index), sink);
+        self.accept(octets, note, record, frame, usize::from(index), sink);
     }
 
     /// A frame of a known virtual channel whose octets are vouched for.
