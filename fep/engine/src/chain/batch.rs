@@ -5,6 +5,7 @@ use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_coding::{Block, BlockDecoder, CodeSpec, Derandomizer, Isa, Randomizer};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
+use fep_time::Tai;
 
 use super::counters::{ResumePoint, VcResume, replay};
 use super::virtual_channel::{FrameContext, VirtualChannel};
@@ -218,7 +219,7 @@ impl Judge {
             vcids: channel.vcs.iter().map(|vc| vc.id).collect(),
             resume_point: ResumePoint { master_count: None, vcs: vec![None; vcs.len()] },
             vcs,
-            master: MasterChannel::new(),
+            master: MasterChannel::default(),
             resume: None,
         }
     }
@@ -285,9 +286,9 @@ impl Judge {
         sink: &mut impl Sink,
     ) {
         if let Some(point) = self.resume.take() {
-            replay(&point, &self.vcids, frame, &mut self.master);
+            replay(&point, &self.vcids, frame, Tai(note.rx_tai_ns), &mut self.master);
         }
-        let continuity = self.master.observe(frame).virtual_channel;
+        let continuity = self.master.observe(frame, Tai(note.rx_tai_ns)).virtual_channel;
         self.resume_point.master_count = frame.mc_count;
         if !frame.is_expedited() && frame.frame_count_modulus > 1 {
             let (count, modulus) = (frame.frame_count, frame.frame_count_modulus);
@@ -422,7 +423,7 @@ fn judge_continuity(
 ) {
     let (gvcid, count) = (frame.gvcid, frame.frame_count);
     match continuity {
-        Continuity::Gap { lost } => {
+        Continuity::Gap { lost, .. } => {
             record.flags.insert(FrameFlags::GAP);
             vc.ledger.gaps += 1;
             vc.ledger.lost += lost;
