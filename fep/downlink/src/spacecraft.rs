@@ -5,6 +5,7 @@ use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_mission::{ChannelConfig, VcColour, VcService};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
+use fep_time::Tai;
 
 use crate::block::BlockNote;
 use crate::counters::{ResumePoint, VcResume, replay};
@@ -54,7 +55,7 @@ impl Spacecraft {
             vcids: channel.vcs.iter().map(|vc| vc.id).collect(),
             resume_point: ResumePoint { master_count: None, vcs: vec![None; vcs.len()] },
             vcs,
-            master: MasterChannel::new(),
+            master: MasterChannel::default(),
             resume: None,
         }
     }
@@ -182,9 +183,9 @@ impl Spacecraft {
         sink: &mut impl Sink,
     ) {
         if let Some(point) = self.resume.take() {
-            replay(&point, &self.vcids, frame, &mut self.master);
+            replay(&point, &self.vcids, frame, Tai(note.rx_tai_ns), &mut self.master);
         }
-        let continuity = self.master.observe(frame).virtual_channel;
+        let continuity = self.master.observe(frame, Tai(note.rx_tai_ns)).virtual_channel;
         self.resume_point.master_count = frame.mc_count;
         if !frame.is_expedited() && frame.frame_count_modulus > 1 {
             let (count, modulus) = (frame.frame_count, frame.frame_count_modulus);
@@ -325,7 +326,7 @@ fn judge_continuity(
 ) {
     let (gvcid, count) = (frame.gvcid, frame.frame_count);
     match continuity {
-        Continuity::Gap { lost } => {
+        Continuity::Gap { lost, .. } => {
             record.flags.insert(FrameFlags::GAP);
             vc.ledger.gaps += 1;
             vc.ledger.lost += lost;
