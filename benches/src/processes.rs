@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fep_bus::{MetricReader, MetricValue};
-use fepd::api::Status;
+use fep_control::api::Status;
 use fepd::realtime;
 
 /// The ring of frames of a [`Daemon`]'s link.

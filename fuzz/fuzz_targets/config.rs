@@ -1,7 +1,7 @@
 //! Arbitrary text as configuration and as mission: read, or refused with at least one mistake that has a line.
 #![no_main]
 
-use fepd::config::{self, ConfigErrors};
+use fep_control::config::{self, ConfigErrors};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
@@ -9,7 +9,7 @@ fuzz_target!(|text: &str| {
     if !text.contains("missions") {
         check(config::load_text("fuzz.toml", text).map(|_| ()), text);
     }
-    check(config::load_mission_text("fuzz", "fuzz.toml", text).map(|_| ()), text);
+    check(fep_mission::load_text("fuzz", "fuzz.toml", text).map(|_| ()), text);
 });
 
 fn check(result: Result<(), ConfigErrors>, text: &str) {

@@ -2,6 +2,7 @@
 //! damage, and may not crash, hang, or show a record that was not written.
 #![no_main]
 
+use fep_time::Tai;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -54,7 +55,7 @@ fn made() -> &'static [Vec<u8>; 2] {
             let mut writer = SegmentWriter::create(archive.path(), header).expect("it can be written");
             writer.set_block_len(1500);
             for seq in 1..=40 {
-                let tag = Tag { rx_tai_ns: seq as i64, ..Tag::default() };
+                let tag = Tag { received: Tai(seq as i64), ..Tag::default() };
                 writer.record(tag, &payload(seq)).expect("it can be written");
             }
             writer.flush().expect("it can be written");

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use fepd::api::{LinkStatus, Status};
+use fep_control::api::{LinkStatus, Status};
 use tempfile::TempDir;
 
 use crate::control::get;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord};
+use fep_record::{BadReason, FrameFlags, FrameRecord};
 use fep_sim::FrameOracle;
 
 use crate::journal::Line;

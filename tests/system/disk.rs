@@ -1,6 +1,7 @@
 //! What disks do to the real recorder: they are full, for one ring or for several, or they refuse altogether. fepd notices
 //! nothing; everything that could not be recorded is an alarm, counted, and a loss record when the disk is back.
 
+use fep_time::Tai;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fep_bus::{Colour, Consumer, Poll, Producer, Resume, RingSpec, Tag};
-use fep_segments::{LossCause, SegmentState, Stream, clock, list};
+use fep_segments::{LossCause, SegmentState, Stream, list};
 use fep_sim::{Station, Unconnected};
 use fep_tests::{
     Daemon, OwnDisk, Recorded, Recorder, RunDirectory, cso_2, disk_directory, program, tcp_link, wait_until,
@@ -129,8 +130,8 @@ impl Publishing {
         let thread = std::thread::spawn(move || {
             while !stopping.load(Ordering::Relaxed) {
                 for producer in &mut producers {
-                    let now = clock::tai_now_ns();
-                    let tag = Tag { kind: 1, rx_tai_ns: now, pub_tai_ns: now, ..Tag::default() };
+                    let now = fep_time::tai_now().0;
+                    let tag = Tag { kind: 1, received: Tai(now), published: Tai(now), ..Tag::default() };
                     for _ in 0..8 {
                         producer.publish(tag, &[0x1A; 1115]).expect("it takes everything");
                     }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::path::PathBuf;
 
-use fep_ccsds::record::FrameRecord;
 use fep_feeds::status::FeedStatus;
+use fep_record::FrameRecord;
 use fep_sim::{FrameOracle, Spacecraft, Station, StationSpec, Unconnected};
 use fep_tests::journal::{self, Line};
 use fep_tests::{

@@ -135,7 +135,7 @@ fn through_channel_faults_and_kills_of_everything_the_four_ledgers_balance_to_th
         [last_life.corrected, last_life.symbols_corrected, last_life.idle, last_life.duplicates]
     );
     assert_eq!((counts.gaps, counts.lost), (last_life.gaps, last_life.lost));
-    let named = |counters: &[fepd::api::NamedCount], name: &str| {
+    let named = |counters: &[fep_control::api::NamedCount], name: &str| {
         counters.iter().find(|count| count.name == name).unwrap_or_else(|| panic!("no counter {name}")).value
     };
     let sync = |name: &str| named(&link.sync_counters, name);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fep_bus::{Consumer, Poll, Resume};
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord};
+use fep_record::{BadReason, FrameFlags, FrameRecord};
 use fep_sim::{
     DownlinkSpec, FrameOracle, Ledger, Memory, Outcome, Passage, Station, StationSpec, Unconnected,
     verify_packet,

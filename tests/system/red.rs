@@ -1,14 +1,15 @@
 //! Red (deciphered) rings through the real recorder and the real archive: in a tree of their own that only their owner reads,
 //! never among the black, and given out only by a service that is there for it.
 
+use fep_time::Tai;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use fep_bus::{Colour, Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, FrameRecord, KIND_FRAME, Session};
-use fep_segments::{Stream, clock, streams};
+use fep_record::{FrameFlags, FrameRecord, KIND_FRAME, Session};
+use fep_segments::{Stream, streams};
 use fep_tests::{Archive, Recorded, Recorder, RunDirectory, disk_directory, wait_until};
 use serde_json::Value;
 
@@ -29,9 +30,9 @@ fn publish(rings: &Path, name: &str, colour: Colour, fill: u8) {
             session: Session::Ops,
             ..FrameRecord::default()
         };
-        let now = clock::tai_now_ns();
+        let now = fep_time::tai_now().0;
         let (flags, words) = record.to_words();
-        let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: now, pub_tai_ns: now, words };
+        let tag = Tag { kind: KIND_FRAME, flags, received: Tai(now), published: Tai(now), words };
         producer.publish(tag, &[fill; 1115]).expect("it takes everything");
     }
 }

@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord};
 use fep_coding::soft::{PositiveMeans, SoftFormat, SymbolBits, SymbolCoding};
+use fep_control::api::LinkStatus;
+use fep_mission::ChannelConfig;
+use fep_record::{BadReason, FrameFlags, FrameRecord};
 use fep_sim::{
     Content, DownlinkSpec, FrameOracle, Modulation, PacketStreamSpec, SourceSpec, SpacecraftSpec, Station,
     StationSpec, SymbolSpec, TransportSpec, Unconnected, VcSpec,
 };
 use fep_tests::journal::Line;
 use fep_tests::{Daemon, Follower, RunDirectory, wait_until};
-use fepd::api::LinkStatus;
-use fepd::config::{self, ChannelConfig};
 
 const FORMAT: SoftFormat = SoftFormat {
     coding: SymbolCoding::OffsetBinary,
@@ -24,7 +24,7 @@ const FORMAT: SoftFormat = SoftFormat {
 const SYMBOLS: &str = r#"symbols = { bits = 8, coding = "offset_binary", positive = "one" }"#;
 
 fn channel(name: &str) -> ChannelConfig {
-    config::load_mission("lab").unwrap_or_else(|errors| panic!("{errors}")).channels[name].clone()
+    fep_mission::load("lab").unwrap_or_else(|errors| panic!("{errors}")).channels[name].clone()
 }
 
 fn station(name: &str, channel: &ChannelConfig, eb_n0_db: f64, frames: u64) -> (StationSpec, DownlinkSpec) {

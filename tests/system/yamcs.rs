@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use fep_bus::{Consumer, Poll, Resume};
 use fep_ccsds::SpacePacketHeader;
-use fep_ccsds::record::PacketRecord;
 use fep_feeds::ledger::Counts;
 use fep_feeds::status::FeedStatus;
+use fep_record::PacketRecord;
 use fep_sim::{Station, StationSpec, Unconnected};
 use fep_tests::{Daemon, RunDirectory, Sidecar, built_in, downlink, request, tcp_link, wait_until};
 use sha2::{Digest, Sha256};

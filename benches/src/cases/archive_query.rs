@@ -4,6 +4,7 @@
 //! The terabyte is synthetic: four thousand segments are in the catalogue, and those of the pass that is asked for are
 //! really there, recorded and indexed as any. The 10^8 rows are a hundred copies of an index of a million.
 
+use fep_time::Tai;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +16,7 @@ use fep_catalogue::{
     StoreConfig, Summary,
 };
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, FrameRecord, KIND_FRAME};
+use fep_record::{FrameFlags, FrameRecord, KIND_FRAME};
 use fep_segments::{Chain, SegmentHeader, SegmentName, SegmentWriter, Stream};
 
 use crate::processes::{Archive, text};
@@ -90,8 +91,10 @@ impl Recorder {
                 FrameRecord { gvcid, frame_count, flags: FrameFlags::CODED, ..FrameRecord::default() };
             let (flags, words) = record.to_words();
             let rx_tai_ns = START + self.number as i64 * interval_ns;
-            writer
-                .record(Tag { kind: KIND_FRAME, flags, rx_tai_ns, pub_tai_ns: rx_tai_ns, words }, payload)?;
+            writer.record(
+                Tag { kind: KIND_FRAME, flags, received: Tai(rx_tai_ns), published: Tai(rx_tai_ns), words },
+                payload,
+            )?;
             self.number += 1;
         }
         self.next = writer.position();

@@ -15,8 +15,9 @@ use std::time::Instant;
 
 use fep_ccsds::{AosHeader, SpacePacketHeader};
 use fep_coding::{Derandomizer, Isa, Randomizer};
-use fepd::chain::{Chain, ChainEvent, FrameOut, PacketOut, Sink};
-use fepd::config::{self, ChannelConfig};
+use fep_downlink::{Chain, ChainEvent, FrameOut, PacketOut, Reception, Sink};
+use fep_mission::ChannelConfig;
+use fep_time::Tai;
 use fepd::realtime;
 
 use crate::peers::ccsds_pipeline;
@@ -110,7 +111,7 @@ fn ours(stream: &Stream, budget_s: f64) -> (f64, Counting) {
         while realtime::thread_cpu_ns() - window < 50_000_000 {
             pass = Counting::default();
             for chunk in stream.bytes.chunks(CHUNK) {
-                chain.push(chunk, 1, &mut pass);
+                chain.receive(&Reception::new(chunk, Tai(1)), &mut pass);
             }
             bits += 8.0 * stream.bytes.len() as f64;
         }
@@ -142,7 +143,7 @@ fn peer_rate(stream: &Stream, budget_s: f64) -> f64 {
 }
 
 fn channel(mission: &str, channel: &str) -> ChannelConfig {
-    let mission = config::load_mission(mission).expect("a built-in mission");
+    let mission = fep_mission::load(mission).expect("a built-in mission");
     mission.channels[channel].clone()
 }
 

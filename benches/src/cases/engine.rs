@@ -9,7 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Consumer, Poll, Resume};
-use fepd::api::{Ledgers, Status};
+use fep_control::api::{Ledgers, Status};
 use fepd::realtime;
 use hdrhistogram::Histogram;
 

@@ -3,13 +3,14 @@
 //! Figures are bits of frames a second, of processor time. `index/1115/good` is a clean channel, `index/1115/lossy` loses
 //! every fiftieth frame. There is no peer: nobody else's index has these columns.
 
+use fep_time::Tai;
 use std::path::Path;
 use std::sync::Arc;
 
 use fep_bus::{Colour, Position, Tag};
 use fep_catalogue::{PacketLayouts, build_index};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, FrameRecord, KIND_FRAME};
+use fep_record::{FrameFlags, FrameRecord, KIND_FRAME};
 use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
 use fepd::realtime;
 
@@ -66,7 +67,7 @@ fn segment(lose_every: Option<u64>) -> Result<Vec<u8>, String> {
         let (flags, words) = record.to_words();
         // 225 000 frames a second.
         let rx_tai_ns = 2_174_256_037_000_000_000 + number as i64 * 4444;
-        let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns, pub_tai_ns: rx_tai_ns, words };
+        let tag = Tag { kind: KIND_FRAME, flags, received: Tai(rx_tai_ns), published: Tai(rx_tai_ns), words };
         writer.record(tag, &octets).map_err(|error| error.to_string())?;
     }
     let (path, _) = writer.seal(Chain::default()).map_err(|error| error.to_string())?;

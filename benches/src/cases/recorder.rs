@@ -5,6 +5,7 @@
 //! Segments are written below `FEP_BENCH_DISK` (the system's directory for temporary files if not set), rings to the
 //! memory file system.
 
+use fep_time::Tai;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,9 +14,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Producer, RingSpec, Tag};
+use fep_control::api::Ledgers;
 use fep_recorder::{BlockBuffer, Disk, Room, StreamOptions, StreamRecorder};
-use fep_segments::{Stream, clock::tai_now_ns};
-use fepd::api::Ledgers;
+use fep_segments::Stream;
+use fep_time::tai_now;
 
 use super::chain::{MADE_FRAMES, made};
 use super::engine::CADU;
@@ -220,9 +222,9 @@ fn record(budget_s: f64, rate_bps: Option<f64>) -> Result<Told, String> {
             std::thread::sleep(Duration::from_micros(100));
             continue;
         }
-        let now = tai_now_ns();
+        let now = tai_now().0;
         for _ in 0..BURST {
-            let tag = Tag { kind: 1, rx_tai_ns: now, pub_tai_ns: now, ..Tag::default() };
+            let tag = Tag { kind: 1, received: Tai(now), published: Tai(now), ..Tag::default() };
             producer.publish(tag, &frame).map_err(text)?;
             published += 1;
         }

@@ -3,6 +3,7 @@
 //! Ours reads the segment, verifies its checksums, marks every record as replayed and sends it; the peer (`sendfile`) looks at
 //! nothing: it is what the socket and its reader can take at best. Both readers throw the octets away.
 
+use fep_time::Tai;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Position, Tag};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameRecord, KIND_FRAME};
+use fep_record::{FrameRecord, KIND_FRAME};
 use fep_replay::{Form, Policy, Replay, ReplaySpec, SegmentReel, Speed, Target};
 use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
 
@@ -55,7 +56,10 @@ fn write_segment(archive: &Path) -> Result<std::path::PathBuf, fep_segments::Seg
         let gvcid = Gvcid { tfvn: 1, scid: 162, vcid: (number % 3) as u8 };
         let (flags, words) = FrameRecord { gvcid, ..FrameRecord::default() }.to_words();
         let rx_tai_ns = number as i64 * 9_000;
-        writer.record(Tag { kind: KIND_FRAME, flags, rx_tai_ns, pub_tai_ns: rx_tai_ns, words }, &payload)?;
+        writer.record(
+            Tag { kind: KIND_FRAME, flags, received: Tai(rx_tai_ns), published: Tai(rx_tai_ns), words },
+            &payload,
+        )?;
     }
     writer.seal(Chain::default()).map(|(path, _)| path)
 }

@@ -10,9 +10,10 @@ use std::time::Instant;
 use fep_coding::Isa;
 use fep_coding::soft::{SoftFormat, SoftVerdict, SymbolBits, Unpacker};
 use fep_coding::spec::ChannelEncoder;
+use fep_downlink::{Chain, ChainEvent, ChainOptions, FrameOut, PacketOut, Reception, Sink};
+use fep_mission::ChannelConfig;
 use fep_sim::{SymbolChannel, SymbolSpec};
-use fepd::chain::{Chain, ChainEvent, ChainOptions, FrameOut, PacketOut, Sink};
-use fepd::config::{self, ChannelConfig};
+use fep_time::Tai;
 
 use crate::{Case, Measured, timing};
 
@@ -74,7 +75,7 @@ fn case(name: String, unit: &'static str, measure: impl Fn(f64) -> f64 + 'static
 }
 
 fn channel(name: &str) -> ChannelConfig {
-    config::load_mission("lab").expect("the built-in mission").channels[name].clone()
+    fep_mission::load("lab").expect("the built-in mission").channels[name].clone()
 }
 
 /// Symbols of so many frames in noise, packed.
@@ -126,7 +127,7 @@ fn chain_rate(name: &str, eb_n0_db: f64, isa: Isa, budget_s: f64) -> f64 {
     let bits = (8 * channel.frame.frame_len * frames) as f64;
     let rate = timing::rate(budget_s, bits, || {
         for chunk in octets.chunks(CHUNK) {
-            chain.push(black_box(chunk), 0, &mut counter);
+            chain.receive(&Reception::new(black_box(chunk), Tai(0)), &mut counter);
         }
         runs += 1;
     });

@@ -1,5 +1,7 @@
 //! The 64-octet descriptor: what is known of a record before its payload is touched. Pure packing.
 
+use fep_time::Tai;
+
 use crate::layout::{LINE, Position, Shape, desc, record_len};
 use crate::memory::{AtomicU64, Ordering};
 
@@ -13,10 +15,10 @@ pub struct Tag {
     pub kind: u16,
     /// Flags of the kind.
     pub flags: u16,
-    /// When it was received, nanoseconds of TAI since 1958-01-01.
-    pub rx_tai_ns: i64,
-    /// When it was published, same scale.
-    pub pub_tai_ns: i64,
+    /// When it was received.
+    pub received: Tai,
+    /// When it was published.
+    pub published: Tai,
     /// Sixteen octets of the user's own.
     pub words: [u64; 2],
 }
@@ -43,8 +45,8 @@ impl Record {
         words[desc::POS / 8] = self.pos;
         words[desc::LEN / 8] =
             u64::from(self.len) | u64::from(self.tag.kind) << 32 | u64::from(self.tag.flags) << 48;
-        words[desc::RX_TAI_NS / 8] = self.tag.rx_tai_ns.cast_unsigned();
-        words[desc::PUB_TAI_NS / 8] = self.tag.pub_tai_ns.cast_unsigned();
+        words[desc::RX_TAI_NS / 8] = self.tag.received.0.cast_unsigned();
+        words[desc::PUB_TAI_NS / 8] = self.tag.published.0.cast_unsigned();
         words[desc::WORD0 / 8] = self.tag.words[0];
         words[desc::WORD1 / 8] = self.tag.words[1];
         words[desc::PAYLOAD_BEFORE / 8] = self.payload_before;
@@ -60,8 +62,8 @@ impl Record {
             tag: Tag {
                 kind: (sizes >> 32) as u16,
                 flags: (sizes >> 48) as u16,
-                rx_tai_ns: words[desc::RX_TAI_NS / 8].cast_signed(),
-                pub_tai_ns: words[desc::PUB_TAI_NS / 8].cast_signed(),
+                received: Tai(words[desc::RX_TAI_NS / 8].cast_signed()),
+                published: Tai(words[desc::PUB_TAI_NS / 8].cast_signed()),
                 words: [words[desc::WORD0 / 8], words[desc::WORD1 / 8]],
             },
             payload_before: words[desc::PAYLOAD_BEFORE / 8],

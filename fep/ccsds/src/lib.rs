@@ -1,7 +1,7 @@
 //! CCSDS data units and protocol machines: transfer frames, packets, control words, time codes.
 //!
-//! Bytes and time are arguments: no I/O, no clock, no threads, no unsafe code. The crate stands alone with
-//! `fep-coding`, from which it takes the checksums.
+//! Bytes and time are arguments: no I/O, no clock, no threads, no unsafe code. Below it stand
+//! `fep-coding`, from which it takes the checksums, and `fep-time`.
 //!
 //! | what | where | standard |
 //! |---|---|---|
@@ -10,9 +10,8 @@
 //! | operational control field, CLCW | [`clcw`] | 232.0-B-4 |
 //! | space and encapsulation packets, assembled across frames | [`packet`] | 133.0-B-2, 133.1-B-3 |
 //! | secondary headers and error control of the packet utilisation standard | [`pus`] | ECSS-E-ST-70-41C |
-//! | CUC, CDS, CCS and ASCII time codes, leap seconds | [`time`] | 301.0-B-4 |
+//! | CUC, CDS and CCS time codes | [`time`] | 301.0-B-4 |
 //! | correlation of an on-board clock with the ground | [`time::Correlator`] | |
-//! | what the words of a ring descriptor mean | [`record`] | |
 //!
 //! # Verdicts are data
 //!
@@ -26,6 +25,7 @@
 //!
 //! ```
 //! use fep_ccsds::{Continuity, Fecf, Frame, FrameInvalid, FrameSpec, MasterChannel};
+//! use fep_time::Tai;
 //!
 //! let spec = FrameSpec { fecf: Fecf::Crc16, ..FrameSpec::aos(16) };
 //! spec.validate()?;
@@ -35,8 +35,8 @@
 //! assert_eq!(frame.gvcid.to_string(), "157/16");
 //! assert_eq!(frame.frame_count, 2);
 //!
-//! let mut spacecraft = MasterChannel::new();
-//! assert_eq!(spacecraft.observe(&frame).virtual_channel, Continuity::First);
+//! let mut spacecraft = MasterChannel::default();
+//! assert_eq!(spacecraft.observe(&frame, Tai(0)).virtual_channel, Continuity::First);
 //!
 //! let mut damaged = octets;
 //! damaged[9] ^= 1;
@@ -54,6 +54,7 @@
 //!     AosHeader, Fhp, Frame, FrameParts, FrameSpec, Header, MasterChannel, Mpdu, PacketAssembler, PacketEvent,
 //!     SpacePacketHeader,
 //! };
+//! use fep_time::Tai;
 //!
 //! // A packet of 16 octets over two frames with packet zones of 12.
 //! let packet = [0x00, 0x64, 0xC0, 0x00, 0x00, 0x09, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
@@ -68,11 +69,11 @@
 //!     FrameParts::new(Header::Aos(header), &data_zone).build(&spec, &mut stream)?;
 //! }
 //!
-//! let (mut spacecraft, mut assembler) = (MasterChannel::new(), PacketAssembler::default());
+//! let (mut spacecraft, mut assembler) = (MasterChannel::default(), PacketAssembler::default());
 //! let mut packets = Vec::new();
 //! for octets in stream.chunks(spec.frame_len) {
 //!     let frame = Frame::parse(&spec, octets)?;
-//!     let continuity = spacecraft.observe(&frame).virtual_channel;
+//!     let continuity = spacecraft.observe(&frame, Tai(0)).virtual_channel;
 //!     if let Some(zone) = frame.packet_zone()? {
 //!         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |event| {
 //!             if let PacketEvent::Packet { bytes, .. } = event {
@@ -91,7 +92,8 @@
 //! # Time
 //!
 //! ```
-//! use fep_ccsds::time::{Cds, LeapSeconds};
+//! use fep_ccsds::time::Cds;
+//! use fep_time::LeapSeconds;
 //!
 //! let (cds, _) = Cds::parse(&[0x41, 0x5E, 0xA8, 0x01, 0x87, 0xFC, 0x0B, 0x00, 0x00])?;
 //! let utc = cds.to_utc(0)?;
@@ -110,12 +112,15 @@ pub mod frame;
 mod gvcid;
 pub mod packet;
 pub mod pus;
-pub mod record;
 pub mod spec;
 pub mod time;
 
 pub use clcw::Clcw;
-pub use counter::{Continuity, FrameContinuity, MasterChannel, VcTracker};
+pub use counter::{
+    Continuity, CounterSpec, CounterState, Delivery, FrameContinuity, MasterChannel, MasterChannelState,
+    MasterChannels, Mcid, RateBounds, VcTracker,
+};
+pub use fep_time::Tai;
 pub use frame::{
     AosHeader, Bpdu, BuildError, Fhp, Frame, FrameInvalid, FrameParts, Header, Mpdu, PacketZone, Payload,
     Tfdf, TmDataField, TmHeader, UslpHeader, UslpHeaderRest, VcService,

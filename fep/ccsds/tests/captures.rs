@@ -5,9 +5,8 @@
 //! packets that are whole (96 of 101, 0 of 1). There the oracle is the undamaged recording: of its packets, walked one by
 //! one along their lengths, those must come out that touch no frame beyond correction.
 
-use fep_ccsds::record::BadReason;
 use fep_ccsds::{
-    Continuity, Frame, FrameSpec, MasterChannel, PacketAssembler, PacketEvent, SpacePacketHeader,
+    Continuity, Frame, FrameSpec, MasterChannel, PacketAssembler, PacketEvent, SpacePacketHeader, Tai,
     packet::ApidTracker,
 };
 use fep_coding::randomizer::{Derandomizer, Randomizer};
@@ -78,7 +77,7 @@ fn decode(capture: &[u8], vectors: &Value) -> Found {
     let mut sync = FrameSync::new(SyncSpec::ccsds(marker, block_len)).expect("valid parameters");
 
     let mut found = Found::default();
-    let mut channel = MasterChannel::new();
+    let mut channel = MasterChannel::default();
     let mut block = vec![0; block_len];
     let mut blocks = 0..;
     let mut take = |data: &[u8]| {
@@ -97,7 +96,7 @@ fn decode(capture: &[u8], vectors: &Value) -> Found {
         let frame = Frame::parse(&spec, octets).expect("a frame that the code vouches for");
         let key = format!("{}:{}:{}", frame.gvcid.tfvn, frame.gvcid.scid, frame.gvcid.vcid);
         *found.frames.entry(key).or_default() += 1;
-        let continuity = channel.observe(&frame).virtual_channel;
+        let continuity = channel.observe(&frame, Tai(0)).virtual_channel;
         assert!(!matches!(continuity, Continuity::Duplicate | Continuity::Reset), "{continuity:?}");
         assert_eq!(continuity == Continuity::Uncounted, frame.idle);
         found.lost_frames += continuity.lost();
@@ -108,7 +107,12 @@ fn decode(capture: &[u8], vectors: &Value) -> Found {
         let zone = match frame.packet_zone() {
             Ok(zone) => zone.expect("every channel of these spacecraft is read as packets"),
             // One channel of one of them carries no M_PDUs; what it carries is not looked into.
-            Err(invalid) => return assert_eq!(invalid.reason(), BadReason::PointerInvalid),
+            Err(invalid) => {
+                return assert!(
+                    matches!(invalid, fep_ccsds::FrameInvalid::FirstHeaderPointer { .. }),
+                    "{invalid}"
+                );
+            }
         };
         let tracker = found.trackers.entry(vcid).or_default();
         let packets = &mut found.packets;

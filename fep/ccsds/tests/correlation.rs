@@ -1,6 +1,7 @@
 //! Time correlation held against clocks whose drift, jumps and measurement errors are known.
 
-use fep_ccsds::time::{CorrelationError, CorrelationSpec, Correlator, PairVerdict, Tai, TimePair};
+use fep_ccsds::time::{CorrelationError, CorrelationSpec, Correlator, PairVerdict, TimePair};
+use fep_time::Tai;
 use proptest::prelude::*;
 
 const SECOND: i64 = 1_000_000_000;

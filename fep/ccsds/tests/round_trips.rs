@@ -3,15 +3,12 @@
 use fep_ccsds::frame::{BitstreamPointer, ConstructionRule};
 use fep_ccsds::packet::LengthOfLength;
 use fep_ccsds::pus::{PusTcHeader, PusTmHeader};
-use fep_ccsds::record::{BadReason, EventRecord, FrameFlags, FrameRecord, PacketRecord, Session};
-use fep_ccsds::time::{
-    AsciiForm, Ccs, CcsFormat, Cds, CdsFormat, Cuc, CucFormat, LeapSeconds, SubMillisecond, Tai, TimeEpoch,
-    Utc,
-};
+use fep_ccsds::time::{Ccs, CcsFormat, Cds, CdsFormat, Cuc, CucFormat, SubMillisecond, TimeEpoch};
 use fep_ccsds::{
-    AosHeader, Bpdu, Clcw, EncapsulationHeader, Fecf, Fhp, Frame, FrameInvalid, FrameKind, FrameSpec, Gvcid,
-    Mpdu, Ocf, SpacePacketHeader, Tfdf, TmHeader, UslpHeader,
+    AosHeader, Bpdu, Clcw, EncapsulationHeader, Fecf, Fhp, Frame, FrameInvalid, FrameKind, FrameSpec, Mpdu,
+    Ocf, SpacePacketHeader, Tfdf, TmHeader, UslpHeader,
 };
+use fep_time::{AsciiForm, LeapSeconds, Tai, Utc};
 use proptest::prelude::*;
 
 /// Any managed parameters that can be obeyed, of frames short enough to test quickly.
@@ -178,40 +175,6 @@ proptest! {
         octets[0] = octets[0] & 0xF | 0x20;
         prop_assert_eq!(PusTmHeader::parse(&octets).expect("version 2").emit(), octets);
         prop_assert_eq!(&PusTcHeader::parse(&octets).expect("version 2").emit()[..], &octets[..5]);
-    }
-
-    // REQ: FEP-FRAME-013
-    #[test]
-    fn ring_records_round_trip(words in any::<[u64; 2]>(), flags in any::<u16>(), session in 0_u8..3, reason in 0_u8..11) {
-        let session = Session::from_u8(session).expect("a session");
-        let gvcid = Gvcid { tfvn: words[0] as u8, scid: (words[0] >> 8) as u16, vcid: (words[0] >> 24) as u8 };
-        let frame = FrameRecord {
-            gvcid,
-            frame_count: (words[0] >> 32) as u32,
-            flags: FrameFlags(flags),
-            link_id: words[1] as u16,
-            session,
-            marker_bit_errors: (words[1] >> 16) as u8,
-            symbols_corrected: (words[1] >> 24) as u16,
-            codewords_failed: (words[1] >> 40) as u8,
-            reason: BadReason::from_u8(reason).expect("a reason"),
-        };
-        let (packed_flags, packed) = frame.to_words();
-        prop_assert_eq!(FrameRecord::from_words(packed_flags, packed), Some(frame));
-        let packet = PacketRecord {
-            gvcid,
-            apid: words[1] as u16,
-            sequence: (words[1] >> 16) as u16,
-            link_id: (words[1] >> 32) as u16,
-            session,
-            pvn: (words[1] >> 48) as u8,
-            frame_seq: words[0] as u32,
-            flags: FrameFlags(flags),
-        };
-        let (packed_flags, packed) = packet.to_words();
-        prop_assert_eq!(PacketRecord::from_words(packed_flags, packed), Some(packet));
-        let event = EventRecord { code: words[0] as u16, severity: words[1] as u8, link_id: flags, session };
-        prop_assert_eq!(EventRecord::from_words(event.to_words().1), Some(event));
     }
 
     // REQ: FEP-TIME-005

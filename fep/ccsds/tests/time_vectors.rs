@@ -2,7 +2,8 @@
 
 mod golden;
 
-use fep_ccsds::time::{Cds, CdsFormat, Cuc, CucFormat, LeapSeconds, SubMillisecond, Tai, TimeEpoch, Utc};
+use fep_ccsds::time::{Cds, CdsFormat, Cuc, CucFormat, SubMillisecond, TimeEpoch};
+use fep_time::{LeapSeconds, Tai, Utc};
 use golden::{cases, hex, number};
 use serde_json::Value;
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use fep_bus::BusError;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::config::{Config, ConfigErrors};
 use crate::server::{self, Shared};
 use crate::supervisor::{ConfigSource, Supervisor};
+use fep_control::config::{Config, ConfigErrors};
 
 /// While a consumer is watched its cursor is looked at this often.
 const TICK: Duration = Duration::from_millis(1);

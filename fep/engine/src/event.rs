@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
-use fep_ccsds::record::BadReason;
+use fep_record::BadReason;
 use serde_json::{Value, json};
 
-use crate::chain::ChainEvent;
+use fep_downlink::ChainEvent;
 
 /// Shortest time between two events of the same kind from one link.
 pub const TELL_EVERY_NS: i64 = 250_000_000;

@@ -7,8 +7,8 @@ use fep_bus::{BUCKETS, Log2Hist, MetricValue, bucket_end};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
-use crate::api::RingStatus;
 use crate::supervisor::Supervisor;
+use fep_control::api::RingStatus;
 
 /// Metrics by family name.
 #[derive(Default)]

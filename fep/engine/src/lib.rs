@@ -1,18 +1,12 @@
-//! `fepd`, the front-end processor daemon, and the parts of it that others use: configuration and decoding chain.
-//!
-//! * [`config`]: what the daemon is told, from TOML, refused with file, line, key and allowed values.
-//! * [`chain`]: bytes of a station link in, frames and packets with their verdicts out. Sans I/O.
-//! * [`api`]: the bodies of the control interface.
+//! `fepd`, the front-end processor daemon: threads, rings, supervision and the control socket around the chain of
+//! `fep-downlink`.
 //!
 //! The daemon is one pinned thread a link, each running one chain to completion into its rings, and one control thread
 //! that does everything else. Hot threads share nothing but what they alone write (rings, metric pages) and a queue of
-//! commands. Not here: coding, frame formats, rings and sockets, which have crates of their own.
+//! commands. Not here: coding, frame formats, the chain, configuration, rings and sockets, which have crates of their own.
 
-pub mod api;
-pub mod chain;
-pub mod clock;
-pub mod config;
 pub mod daemon;
+mod decode_pool;
 pub mod event;
 mod exposition;
 mod link_slot;

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use fep_bus::{BusError, Colour, MetricReader, Producer, RingSpec, Warden, WardenSpec};
 
-use crate::api::{LinkLedgers, LinkStatus, Rates, ThreadStatus};
-use crate::chain::ResumePoint;
-use crate::config::{Config, LinkConfig, RingSize, VcColour};
 use crate::event::{EventQueue, LinkEvents};
 use crate::link_thread::{Command, Ended, Granted, LinkThread, ThreadSpec};
 use crate::metrics::{CounterReading, LinkMetrics, LinkReading};
 use crate::publisher::{Publisher, RingPair};
 use crate::resume::ResumePage;
+use fep_control::api::{LinkLedgers, LinkStatus, Rates, ThreadStatus};
+use fep_control::config::{Config, LinkConfig, RingSize};
+use fep_downlink::ResumePoint;
+use fep_mission::VcColour;
 
 /// A datagram of a wrong length is published as it came.
 const DATAGRAM_MAX: usize = 65_535;
@@ -198,9 +199,9 @@ impl LinkSlot {
 /// OPS, TEST or REPLAY.
 fn session_name(config: &LinkConfig) -> &'static str {
     match config.session {
-        fep_ccsds::record::Session::Ops => "OPS",
-        fep_ccsds::record::Session::Test => "TEST",
-        fep_ccsds::record::Session::Replay => "REPLAY",
+        fep_record::Session::Ops => "OPS",
+        fep_record::Session::Test => "TEST",
+        fep_record::Session::Replay => "REPLAY",
     }
 }
 
@@ -268,7 +269,7 @@ fn make_publisher(
 ) -> Result<(Publisher, ResumePoint), BusError> {
     let dir = whole.bus_dir();
     let frame_max = match config.framing {
-        crate::chain::Framing::Stream => config.channel.frame.frame_len,
+        fep_downlink::Framing::Stream => config.channel.frame.frame_len,
         _ => DATAGRAM_MAX.min((whole.rings.extent_len / 4) as usize),
     };
     let mut producers = Vec::new();

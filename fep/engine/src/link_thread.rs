@@ -12,12 +12,14 @@ use crossbeam::queue::ArrayQueue;
 use fep_net::{Link, LinkCounters, LinkState, Polled, TransportSpec};
 use serde_json::json;
 
-use crate::chain::{Chain, ChainOptions, ResumePoint};
-use crate::config::LinkConfig;
+use fep_downlink::{Chain, ChainOptions, DecodePool, Reception, ResumePoint};
+
+use crate::decode_pool::DecodeThreads;
 use crate::event::EventCode;
 use crate::metrics::{STATE_DISABLED, STATE_FAILED, ThreadFigures};
 use crate::publisher::Publisher;
-use crate::{clock, realtime};
+use crate::realtime;
+use fep_control::config::LinkConfig;
 
 /// Between two looks at the command queue, the counters and the rings' heartbeats.
 const HOUSEKEEP_EVERY: Duration = Duration::from_millis(1);
@@ -160,10 +162,11 @@ fn run(
         // A block that waits for others must not wait for the kernel as well.
         transport.max_wait_us = transport.max_wait_us.min(config.decoding.wait_us.max(1));
     }
-    publisher.housekeep(clock::tai_now_ns());
-    let (mut chain, mut link) = match (Chain::with_options(&config.channel, options), Link::open(transport)) {
+    publisher.housekeep(fep_time::tai_now().0);
+    let chain = make_chain(config, options);
+    let (mut chain, mut link) = match (chain, Link::open(transport)) {
         (Ok(chain), Ok(link)) => (chain, link),
-        (Err(error), _) => return fail(publisher, resume, error.to_string()),
+        (Err(error), _) => return fail(publisher, resume, error),
         (_, Err(error)) => return fail(publisher, resume, error.to_string()),
     };
     chain.resume(resume);
@@ -174,16 +177,16 @@ fn run(
         let mut work_start = None;
         let polled = link.poll(&mut |chunk| {
             work_start.get_or_insert_with(Instant::now);
-            let rx_tai_ns = clock::from_1970(chunk.rx_tai_ns);
-            publisher.received(rx_tai_ns);
+            publisher.received(chunk.received);
             if chunk.connection_start {
-                chain.connection_start(rx_tai_ns, &mut publisher);
+                chain.disconnected(chunk.received, &mut publisher);
             }
-            chain.push(chunk.bytes, rx_tai_ns, &mut publisher);
+            let reception = Reception { antenna: config.id, ..Reception::new(chunk.bytes, chunk.received) };
+            chain.receive(&reception, &mut publisher);
         });
         turn.figures.turns += 1;
         if chain.is_waiting() {
-            chain.idle(clock::tai_now_ns(), &mut publisher);
+            chain.idle(fep_time::tai_now(), &mut publisher);
         }
         let now = Instant::now();
         if let Some(start) = work_start {
@@ -199,7 +202,7 @@ fn run(
             if let LinkState::Failed(reason) = link.state() {
                 let reason = reason.clone();
                 let point = chain.resume_point().clone();
-                chain.finish(clock::tai_now_ns(), &mut publisher);
+                chain.disconnected(fep_time::tai_now(), &mut publisher);
                 publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
                 return fail(publisher, point, reason);
             }
@@ -208,12 +211,21 @@ fn run(
         }
     }
     // Drain: what the kernel has already handed over is decoded, and what the synchroniser holds is given out.
-    chain.finish(clock::tai_now_ns(), &mut publisher);
+    chain.disconnected(fep_time::tai_now(), &mut publisher);
     publisher.events.flush();
     publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
     publisher.metrics.set_state(STATE_DISABLED);
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     Ended { publisher, resume_point: chain.resume_point().clone(), failure: None }
+}
+
+fn make_chain(config: &LinkConfig, options: ChainOptions) -> Result<Chain, String> {
+    let pool = match config.decoding.threads {
+        0 => None,
+        count => DecodeThreads::start(count, &config.channel).map_err(|error| error.to_string())?,
+    };
+    let pool = pool.map(|pool| Box::new(pool) as Box<dyn DecodePool>);
+    Chain::with_pool(&config.channel, options, pool).map_err(|error| error.to_string())
 }
 
 /// The data has ended: gives out what is held, then waits for commands.
@@ -225,7 +237,7 @@ fn rest(
     config: &LinkConfig,
     commands: &ArrayQueue<Command>,
 ) {
-    chain.finish(clock::tai_now_ns(), publisher);
+    chain.disconnected(fep_time::tai_now(), publisher);
     let source = match config.transport.transport {
         TransportSpec::File(_) => "end of the file",
         TransportSpec::Stdin(_) => "end of standard input",
@@ -242,7 +254,7 @@ fn rest(
 fn fail(mut publisher: Publisher, resume_point: ResumePoint, reason: String) -> Ended {
     publisher.events.flush();
     publisher.metrics.set_state(STATE_FAILED);
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     Ended { publisher, resume_point, failure: Some(reason) }
 }
 
@@ -277,7 +289,7 @@ fn keep_house(
     turn.figures.events_overflowed = publisher.events.overflowed();
     turn.figures.packets_too_long = publisher.packets_too_long;
     publisher.metrics.update(chain, link.counters(), link.state(), &turn.figures);
-    publisher.housekeep(clock::tai_now_ns());
+    publisher.housekeep(fep_time::tai_now().0);
     while let Some(command) = commands.pop() {
         match command {
             Command::Stop => return true,

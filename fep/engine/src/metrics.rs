@@ -6,14 +6,14 @@
 use std::path::Path;
 
 use fep_bus::{BusError, Log2Hist, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end};
-use fep_ccsds::record::BadReason;
 use fep_coding::{SyncCounters, SyncState};
 use fep_net::{LinkCounters, LinkState};
+use fep_record::BadReason;
 use hdrhistogram::Histogram;
 
-use crate::api::{LatencyStatus, NamedCount, VcStatus};
-use crate::chain::{Chain, Counts, Ledger, VcLedger};
-use crate::config::ChannelConfig;
+use fep_control::api::{LatencyStatus, NamedCount, VcStatus};
+use fep_downlink::{Chain, Counts, Ledger, VcLedger};
+use fep_mission::ChannelConfig;
 
 /// Names of the states of a transport, by number in the page.
 pub(crate) const LINK_STATES: [&str; 7] =

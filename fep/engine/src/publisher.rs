@@ -1,14 +1,14 @@
 //! The sink of a link's chain: rings, counters that survive a restart, latencies, events.
 
 use fep_bus::{Producer, Tag};
-use fep_ccsds::record::{KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_record::{KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_time::Tai;
 
-use crate::chain::{ChainEvent, FrameOut, PacketOut, Sink};
-use crate::clock;
-use crate::config::VcColour;
 use crate::event::LinkEvents;
 use crate::metrics::{LinkMetrics, Stage};
 use crate::resume::ResumePage;
+use fep_downlink::{ChainEvent, FrameOut, PacketOut, Sink};
+use fep_mission::VcColour;
 
 /// The two rings of one colour.
 pub(crate) struct RingPair {
@@ -25,8 +25,8 @@ pub(crate) struct Publisher {
     pub(crate) events: LinkEvents,
     /// Packets longer than the packets ring takes: counted, told, dropped.
     pub(crate) packets_too_long: u64,
-    rx_tai_ns: i64,
-    decoded_tai_ns: i64,
+    received: Tai,
+    decoded: Tai,
     frame_seq: u64,
 }
 
@@ -38,23 +38,13 @@ impl Publisher {
         metrics: LinkMetrics,
         events: LinkEvents,
     ) -> Publisher {
-        let (packets_too_long, rx_tai_ns, decoded_tai_ns, frame_seq) = (0, 0, 0, 0);
-        Publisher {
-            black,
-            red,
-            resume,
-            metrics,
-            events,
-            packets_too_long,
-            rx_tai_ns,
-            decoded_tai_ns,
-            frame_seq,
-        }
+        let (packets_too_long, received, decoded, frame_seq) = (0, Tai::EPOCH, Tai::EPOCH, 0);
+        Publisher { black, red, resume, metrics, events, packets_too_long, received, decoded, frame_seq }
     }
 
     /// The bytes that follow were received at this time.
-    pub(crate) fn received(&mut self, rx_tai_ns: i64) {
-        self.rx_tai_ns = rx_tai_ns;
+    pub(crate) fn received(&mut self, received: Tai) {
+        self.received = received;
     }
 
     /// Heartbeats and head hints of all rings.
@@ -81,13 +71,7 @@ impl Sink for Publisher {
     #[inline]
     fn frame(&mut self, frame: &FrameOut<'_>) {
         let (flags, words) = frame.record.to_words();
-        let tag = Tag {
-            kind: KIND_FRAME,
-            flags,
-            rx_tai_ns: frame.rx_tai_ns,
-            pub_tai_ns: self.decoded_tai_ns,
-            words,
-        };
+        let tag = Tag { kind: KIND_FRAME, flags, received: frame.received, published: self.decoded, words };
         let ring = &mut self.pair(frame.colour).frames;
         // The ring was made for the frames of this channel; only a datagram of a wrong length can be longer. It goes out
         // cut: its reason says that its length is wrong.
@@ -112,13 +96,7 @@ impl Sink for Publisher {
     fn packet(&mut self, packet: &PacketOut<'_>) {
         let record = PacketRecord { frame_seq: self.frame_seq as u32, ..packet.record };
         let (flags, words) = record.to_words();
-        let tag = Tag {
-            kind: KIND_PACKET,
-            flags,
-            rx_tai_ns: packet.rx_tai_ns,
-            pub_tai_ns: self.decoded_tai_ns,
-            words,
-        };
+        let tag = Tag { kind: KIND_PACKET, flags, received: packet.received, published: self.decoded, words };
         if self.pair(packet.colour).packets.publish(tag, packet.octets).is_err() {
             self.packets_too_long += 1;
             self.events.packet_too_long();
@@ -137,12 +115,12 @@ impl Sink for Publisher {
 
     #[inline]
     fn batch_decoded(&mut self, _frames: usize) {
-        self.decoded_tai_ns = clock::tai_now_ns();
-        self.metrics.latency(Stage::Decoded, self.decoded_tai_ns - self.rx_tai_ns);
+        self.decoded = fep_time::tai_now();
+        self.metrics.latency(Stage::Decoded, self.decoded.ns_since(self.received));
     }
 
     #[inline]
     fn batch_done(&mut self) {
-        self.metrics.latency(Stage::Published, clock::tai_now_ns() - self.rx_tai_ns);
+        self.metrics.latency(Stage::Published, fep_time::tai_now().ns_since(self.received));
     }
 }

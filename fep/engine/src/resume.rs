@@ -13,10 +13,10 @@ use fep_bus::{
     Resume,
 };
 use fep_ccsds::Frame;
-use fep_ccsds::record::{BadReason, FrameRecord, KIND_FRAME};
+use fep_record::{BadReason, FrameRecord, KIND_FRAME};
 
-use crate::chain::{ResumePoint, VcResume};
-use crate::config::ChannelConfig;
+use fep_downlink::{ResumePoint, VcResume};
+use fep_mission::ChannelConfig;
 
 /// The page of one link.
 pub(crate) struct ResumePage {

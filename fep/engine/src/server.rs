@@ -12,10 +12,10 @@ use axum::{Json, Router};
 use tokio::net::UnixListener;
 use tokio::sync::Notify;
 
-use crate::api::{ApiError, Done};
-use crate::config::DaemonConfig;
 use crate::exposition;
 use crate::supervisor::Supervisor;
+use fep_control::api::{ApiError, Done};
+use fep_control::config::DaemonConfig;
 
 /// What handlers share. Everything runs on one thread: the lock is never waited for.
 #[derive(Clone)]

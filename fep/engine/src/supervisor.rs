@@ -1,6 +1,7 @@
 //! Everything the control thread does: links started and stopped, configuration read again, rings watched, events
 //! published. The hot threads never see it.
 
+use fep_time::Tai;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,15 +9,15 @@ use std::time::Instant;
 
 use crossbeam::queue::ArrayQueue;
 use fep_bus::{BusError, Colour, GateState, Producer, RingInfo, Tag, Warden, WardenEvent, WardenSpec};
-use fep_ccsds::record::{EventRecord, KIND_EVENT, Session};
 use fep_net::WaitMode;
+use fep_record::{EventRecord, KIND_EVENT, Session};
 use serde_json::{Value, json};
 
-use crate::api::{GateStatus, Ledgers, LinkStatus, ReloadReport, RingStatus, Status};
-use crate::config::{self, Config, ConfigErrors, CorePolicy, LinkConfig};
 use crate::event::{Event, EventCode, EventQueue, NO_LINK, Severity};
 use crate::link_slot::{LinkSlot, RingWarden, ring_spec};
-use crate::{clock, realtime};
+use crate::realtime;
+use fep_control::api::{GateStatus, Ledgers, LinkStatus, ReloadReport, RingStatus, Status};
+use fep_control::config::{self, Config, ConfigErrors, CorePolicy, LinkConfig};
 
 const EVENTS_RING: &str = "events";
 /// Longest event payload; a longer one is a mistake of ours and is cut to its code.
@@ -90,7 +91,7 @@ impl Supervisor {
             events_warden: RingWarden { ring: EVENTS_RING.to_owned(), warden },
             warnings,
             started: Instant::now(),
-            started_tai_ns: clock::tai_now_ns(),
+            started_tai_ns: fep_time::tai_now().0,
             reloads: 0,
             ticks: 0,
             armed: BTreeMap::new(),
@@ -206,7 +207,7 @@ impl Supervisor {
     /// To be called about every millisecond. Returns whether some consumer is watched, so that it must stay so often.
     pub(crate) fn tick(&mut self) -> bool {
         self.ticks += 1;
-        let now = clock::tai_now_ns();
+        let now = fep_time::tai_now().0;
         let all = self.ticks.is_multiple_of(QUIET_TICKS);
         self.publish_events();
         self.events.housekeep(now);
@@ -243,7 +244,7 @@ impl Supervisor {
     }
 
     pub(crate) fn tell(&mut self, code: EventCode, link_id: u16, detail: Value) {
-        self.publish(Event { code, link_id, tai_ns: clock::tai_now_ns(), detail });
+        self.publish(Event { code, link_id, tai_ns: fep_time::tai_now().0, detail });
     }
 
     fn publish(&mut self, event: Event) {
@@ -264,7 +265,8 @@ impl Supervisor {
         }
         let record = EventRecord { code: code as u16, severity: code.severity() as u8, link_id, session };
         let (flags, words) = record.to_words();
-        let tag = Tag { kind: KIND_EVENT, flags, rx_tai_ns: tai_ns, pub_tai_ns: clock::tai_now_ns(), words };
+        let tag =
+            Tag { kind: KIND_EVENT, flags, received: Tai(tai_ns), published: fep_time::tai_now(), words };
         let payload = detail.to_string();
         let payload = if payload.len() > EVENT_MAX as usize { "{}" } else { payload.as_str() };
         if let Err(error) = self.events.publish(tag, payload.as_bytes()) {

@@ -7,17 +7,17 @@ use std::io::Write;
 use std::path::Path;
 
 use fep_bus::{Consumer, Poll, Record, Resume};
-use fep_ccsds::record::{BadReason, FrameRecord};
 use fep_ccsds::{AosHeader, Fhp, FrameParts, Header};
+use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
+use fep_mission::ChannelConfig;
+use fep_record::{BadReason, FrameRecord};
 use fep_sim::Encoder;
-use fepd::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
-use fepd::config::{self, ChannelConfig};
 use process::{Fepd, Station, command, config, run_dir, wait_for};
 
 const LINK: &str = "pay";
 
 fn channel() -> ChannelConfig {
-    config::load_mission("cso").unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"].clone()
+    fep_mission::load("cso").unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"].clone()
 }
 
 /// CADUs of virtual channel 40 with these counts, and the frames in them.
@@ -92,7 +92,7 @@ fn frames_travel_from_the_station_to_another_process_unaltered_and_every_ledger_
         assert_eq!(octets, frame);
         let known = FrameRecord::from_words(record.tag.flags, record.tag.words).expect("a frame record");
         assert_eq!((known.reason, known.frame_count as usize), (BadReason::None, index));
-        assert!(record.tag.rx_tai_ns > 0 && record.tag.pub_tai_ns >= record.tag.rx_tai_ns);
+        assert!(record.tag.received.0 > 0 && record.tag.published.0 >= record.tag.received.0);
     }
     let ledgers = wait_for("the counters", || {
         Some(fepd.get::<Ledgers>("/ledgers"))

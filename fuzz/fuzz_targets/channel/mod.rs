@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use fep_ccsds::frame::{Bpdu, Mpdu, Tfdf};
-use fep_ccsds::{Clcw, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, VcService};
+use fep_ccsds::{Clcw, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, Tai, VcService};
 
 /// Managed parameters; also such as no channel can have.
 #[derive(Debug, Arbitrary)]
@@ -100,7 +100,7 @@ fn look_at(frame: &Frame<'_>) {
     {
         assert_eq!(clcw.emit(), ocf);
     }
-    let continuity = MasterChannel::new().observe(frame).virtual_channel;
+    let continuity = MasterChannel::default().observe(frame, Tai(0)).virtual_channel;
     let mut assembler = PacketAssembler::default();
     if let Ok(Some(zone)) = frame.packet_zone() {
         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |_| {});

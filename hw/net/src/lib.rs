@@ -5,7 +5,6 @@
 
 mod backoff;
 mod buffers;
-pub mod clock;
 mod counters;
 mod datagram;
 mod link;

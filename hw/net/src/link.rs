@@ -3,8 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
+use fep_time::{ReceiveClock, Tai};
+
 use crate::backoff;
-use crate::clock::TurnClock;
 use crate::counters::LinkCounters;
 use crate::reader::Reader;
 use crate::ring::{Completion, Ring, RingPlan};
@@ -19,9 +20,8 @@ use crate::udp::Udp;
 pub struct Chunk<'a> {
     /// The bytes, still in the receive buffer.
     pub bytes: &'a [u8],
-    /// When they arrived, TAI nanoseconds since 1970-01-01T00:00:00 TAI. Datagrams carry the kernel's receive time,
-    /// streams the time of the turn that found them.
-    pub rx_tai_ns: i64,
+    /// When they arrived. Datagrams carry the kernel's receive time, streams the time of the turn that found them.
+    pub received: Tai,
     /// True if the chunk is exactly one datagram.
     pub datagram: bool,
     /// True for the first bytes of a new connection or pass of a file: what came before does not continue here.
@@ -142,7 +142,7 @@ pub struct Link {
     machine: Machine,
     counters: LinkCounters,
     status: Status,
-    clock: TurnClock,
+    clock: ReceiveClock,
     wait: WaitMode,
     max_wait_ns: i64,
     spin_ns: i64,
@@ -188,7 +188,7 @@ impl Link {
             }
             TransportSpec::Stdin(stdin) => Machine::Reader(Reader::stdin(stdin.pace_bps, payload_bytes)),
         };
-        let clock = TurnClock::new();
+        let clock = ReceiveClock::new();
         Ok(Link {
             ring,
             machine,
@@ -227,7 +227,7 @@ impl Link {
 
     fn turn(&mut self, sink: &mut dyn FnMut(Chunk<'_>)) -> io::Result<()> {
         self.ring.enter(self.sleep_ns())?;
-        self.now_ns = self.clock.turn();
+        self.now_ns = self.clock.turn().0;
         let mut turn = Turn {
             ring: &mut self.ring,
             counters: &mut self.counters,

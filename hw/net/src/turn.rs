@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::clock::TurnClock;
 use crate::counters::LinkCounters;
 use crate::link::{Chunk, LinkState};
 use crate::ring::{Completion, Ring};
+use fep_time::{Monotonic, ReceiveClock};
 
 /// Never: no timer is running.
 pub(crate) const NEVER_NS: i64 = i64::MAX;
@@ -34,7 +34,7 @@ pub(crate) struct Turn<'t> {
     pub(crate) ring: &'t mut Ring,
     pub(crate) counters: &'t mut LinkCounters,
     pub(crate) status: &'t mut Status,
-    pub(crate) clock: &'t TurnClock,
+    pub(crate) clock: &'t ReceiveClock,
     /// The one reading of the monotonic clock this turn is allowed.
     pub(crate) now_ns: i64,
     pub(crate) sink: &'t mut dyn FnMut(Chunk<'_>),
@@ -44,11 +44,11 @@ impl Turn<'_> {
     /// Hands the octets of a stream receive on and gives the buffer back.
     pub(crate) fn hand_on(&mut self, completion: &Completion, connection_start: bool) {
         let bytes = self.ring.bytes(completion);
-        let rx_tai_ns = self.clock.tai_ns(self.now_ns);
+        let received = self.clock.tai(Monotonic(self.now_ns));
         deliver(
             self.counters,
             self.sink,
-            Chunk { bytes, rx_tai_ns, datagram: false, connection_start, truncated: false },
+            Chunk { bytes, received, datagram: false, connection_start, truncated: false },
         );
         self.ring.give_back(completion);
     }
@@ -56,11 +56,11 @@ impl Turn<'_> {
     /// Hands a part of the buffer of our own on.
     pub(crate) fn hand_on_own(&mut self, range: std::ops::Range<usize>, connection_start: bool) {
         let bytes = self.ring.own(range);
-        let rx_tai_ns = self.clock.tai_ns(self.now_ns);
+        let received = self.clock.tai(Monotonic(self.now_ns));
         deliver(
             self.counters,
             self.sink,
-            Chunk { bytes, rx_tai_ns, datagram: false, connection_start, truncated: false },
+            Chunk { bytes, received, datagram: false, connection_start, truncated: false },
         );
     }
 
@@ -70,15 +70,15 @@ impl Turn<'_> {
         let drops = datagram.map(|datagram| {
             self.counters.datagrams += 1;
             self.counters.truncated += u64::from(datagram.truncated);
-            let rx_tai_ns = match datagram.rx_utc_ns {
-                Some(utc_ns) => self.clock.tai_of_utc_ns(utc_ns),
-                None => self.clock.tai_ns(self.now_ns),
+            let received = match datagram.rx_utc_ns {
+                Some(utc_ns) => self.clock.tai_of_kernel_stamp(utc_ns),
+                None => self.clock.tai(Monotonic(self.now_ns)),
             };
             let (bytes, truncated) = (datagram.payload, datagram.truncated);
             deliver(
                 self.counters,
                 self.sink,
-                Chunk { bytes, rx_tai_ns, datagram: true, connection_start: first, truncated },
+                Chunk { bytes, received, datagram: true, connection_start: first, truncated },
             );
             datagram.drops
         });

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fep_ccsds::{
-    Continuity, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, PacketEvent,
+    Continuity, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, PacketEvent, Tai,
 };
 use fep_coding::rs::{RsE, RsSpec};
 use fep_coding::spec::DecodeVerdict;
@@ -93,7 +93,7 @@ fn every_frame_is_valid_counters_never_jump_and_every_packet_comes_out_whole_and
     for frame_spec in frame_specs() {
         let mut spacecraft =
             Spacecraft::new(spacecraft(frame_spec.clone()), SEED).expect("a valid spacecraft");
-        let mut channels = MasterChannel::new();
+        let mut channels = MasterChannel::default();
         let mut assemblers: BTreeMap<u8, PacketAssembler> = BTreeMap::new();
         let mut next_ordinal: BTreeMap<u16, u64> = BTreeMap::new();
         let mut idle_frames = 0;
@@ -111,7 +111,7 @@ fn every_frame_is_valid_counters_never_jump_and_every_packet_comes_out_whole_and
                 frame_spec.kind != FrameKind::Aos || frame_spec.ocf == Ocf::Present
             );
             idle_frames += u64::from(frame.idle);
-            let continuity = channels.observe(&frame).virtual_channel;
+            let continuity = channels.observe(&frame, Tai(0)).virtual_channel;
             // Counts of the AOS and USLP idle channel say nothing: real spacecraft leave theirs at 0.
             let counts = !frame.idle || frame_spec.kind == FrameKind::Tm;
             assert!(

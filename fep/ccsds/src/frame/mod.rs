@@ -20,7 +20,6 @@ pub use uslp::{
     ConstructionRule, Tfdf, USLP_HEADER_LEN, USLP_TRUNCATED_HEADER_LEN, UslpHeader, UslpHeaderRest, upid,
 };
 
-use crate::record::BadReason;
 use crate::{Fecf, FrameKind, FrameSpec, Gvcid, Ocf, check};
 
 /// First header pointer: where the first packet header starts in a packet zone.
@@ -149,27 +148,6 @@ pub enum FrameInvalid {
         /// Bits of the zone.
         zone_bits: usize,
     },
-}
-
-impl FrameInvalid {
-    /// The reason under which the frame is published.
-    #[must_use]
-    pub const fn reason(&self) -> BadReason {
-        match self {
-            FrameInvalid::Length { .. }
-            | FrameInvalid::UslpLength { .. }
-            | FrameInvalid::Truncated { .. } => BadReason::LengthInvalid,
-            FrameInvalid::Fecf { .. } => BadReason::FecfFailed,
-            FrameInvalid::Fhec => BadReason::FhecFailed,
-            FrameInvalid::Version { .. } => BadReason::UnknownVersion,
-            FrameInvalid::DataFieldStatus { .. }
-            | FrameInvalid::SecondaryHeader { .. }
-            | FrameInvalid::NoRoom { .. } => BadReason::HeaderInvalid,
-            FrameInvalid::FirstHeaderPointer { .. } | FrameInvalid::BitstreamPointer { .. } => {
-                BadReason::PointerInvalid
-            }
-        }
-    }
 }
 
 /// A typed primary header.

@@ -1,6 +1,7 @@
 //! CCSDS calendar segmented time code: a UTC date and time in binary coded decimals (301.0-B-4 3.4).
 
-use super::{TimeError, Utc, need};
+use super::{TimeError, need};
+use fep_time::Utc;
 
 const CODE: &str = "CCS";
 
@@ -147,10 +148,10 @@ impl Ccs {
                 Utc::from_day_of_year(year, day_of_year, hour, minute, second, nanosecond)
             }
             CcsDate::Calendar { month, .. } => {
-                Err(TimeError::Field { field: "month", value: u64::from(month) })
+                return Err(TimeError::Field { field: "month", value: u64::from(month) });
             }
             CcsDate::Ordinal { day_of_year } => {
-                Err(TimeError::Field { field: "day of year", value: u64::from(day_of_year) })
+                return Err(TimeError::Field { field: "day of year", value: u64::from(day_of_year) });
             }
         }?;
         Ok(Ccs { format, year, date, time, subsecond, utc })

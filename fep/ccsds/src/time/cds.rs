@@ -2,7 +2,8 @@
 //!
 //! A calendar code of UTC: the millisecond runs beyond 86 399 999 in a leap second.
 
-use super::{TimeEpoch, TimeError, Utc, need};
+use super::{TimeEpoch, TimeError, need};
+use fep_time::Utc;
 
 const CODE: &str = "CDS";
 const NS_PER_MS: i64 = 1_000_000;
@@ -202,10 +203,8 @@ impl Cds {
     pub fn to_utc(&self, epoch_day: i32) -> Result<Utc, TimeError> {
         let ns = i64::from(self.sub_millisecond) * NS_PER_MS / i64::from(self.format.sub_millisecond.units());
         let day = i32::try_from(i64::from(epoch_day) + i64::from(self.day));
-        Utc::from_day_and_ns(
-            day.map_err(|_| TimeError::OutOfRange("UTC"))?,
-            i64::from(self.millisecond) * NS_PER_MS + ns,
-        )
+        let day = day.map_err(|_| TimeError::OutOfRange("UTC"))?;
+        Ok(Utc::from_day_and_ns(day, i64::from(self.millisecond) * NS_PER_MS + ns)?)
     }
 
     /// The code of a UTC, cut to its resolution. `epoch_day` as for [`Cds::to_utc`].

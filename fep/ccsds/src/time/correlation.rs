@@ -10,7 +10,7 @@
 //! rest give the answer. Whole nanoseconds are kept as integers; only offset and drift are floating point, so that
 //! nothing is lost however far the epoch is.
 
-use super::Tai;
+use fep_time::Tai;
 use std::collections::VecDeque;
 
 /// One reading of the on-board clock with its time on the ground.
@@ -56,7 +56,7 @@ impl Default for CorrelationSpec {
             outlier_sigma: 4.0,
             outlier_floor_ns: 1e6,
             restart_after: 5,
-            validity_ns: super::NS_PER_DAY,
+            validity_ns: fep_time::NS_PER_DAY,
         }
     }
 }
@@ -161,7 +161,8 @@ pub enum PairVerdict {
 /// Keeps the latest pairs and fits correlations through them.
 ///
 /// ```
-/// use fep_ccsds::time::{CorrelationSpec, Correlator, Tai, TimePair};
+/// use fep_ccsds::time::{CorrelationSpec, Correlator, TimePair};
+/// use fep_time::Tai;
 /// let mut correlator = Correlator::new(CorrelationSpec::default()).unwrap();
 /// for second in 0..10_i64 {
 ///     // A clock 2 s behind that loses 10 µs each second, 250 ms away.

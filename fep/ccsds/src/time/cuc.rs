@@ -2,7 +2,8 @@
 //!
 //! A count since an epoch; on a spacecraft it is the reading of a clock, and [`super::Correlation`] makes it a time.
 
-use super::{NS_PER_SECOND, Tai, TimeEpoch, TimeError, need};
+use super::{TimeEpoch, TimeError, need};
+use fep_time::{NS_PER_SECOND, Tai};
 
 const CODE: &str = "CUC";
 
@@ -96,7 +97,8 @@ impl CucFormat {
 /// A CUC time code: whole seconds and a binary fraction.
 ///
 /// ```
-/// use fep_ccsds::time::{Cuc, CucFormat, Tai, TimeEpoch};
+/// use fep_ccsds::time::{Cuc, CucFormat, TimeEpoch};
+/// use fep_time::Tai;
 /// let (cuc, _) = Cuc::parse(&[0x1E, 0x4F, 0x00, 0x4A, 0xE0, 0x80, 0x00]).unwrap();
 /// assert_eq!(cuc.to_tai(Tai::EPOCH).unwrap(), Tai(1_325_419_232_500_000_000));
 /// ```

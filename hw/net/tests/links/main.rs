@@ -42,7 +42,7 @@ impl Received {
             self.sizes.push(chunk.bytes.len());
             self.truncated += usize::from(chunk.truncated);
             self.datagrams += usize::from(chunk.datagram);
-            self.stamps.push(chunk.rx_tai_ns);
+            self.stamps.push(chunk.received.0);
         })
     }
 

@@ -112,11 +112,11 @@ fn datagrams_carry_the_time_the_kernel_received_them_in_tai() {
     sender.send(b"early").unwrap();
     received.until(&mut link, |received, _| received.stamps.len() == 1);
     std::thread::sleep(std::time::Duration::from_millis(50));
-    let before = fep_net::clock::tai_now_ns();
+    let before = fep_time::tai_now().0;
     sender.send(b"first").unwrap();
-    let between = fep_net::clock::tai_now_ns();
+    let between = fep_time::tai_now().0;
     sender.send(b"second").unwrap();
-    let after = fep_net::clock::tai_now_ns();
+    let after = fep_time::tai_now().0;
     received.until(&mut link, |received, _| received.stamps.len() == 3);
     // Stamped when sent over loopback, not when polled: only the kernel can have known.
     assert!(

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fep_ccsds::time::{LeapSeconds, Tai};
-use fep_segments::clock::tai_now_ns;
 use fep_segments::{
     Follow, FollowSpec, Footer, Item, Piece, ReadAt, SegmentEntry, SegmentError, SegmentReader,
     SegmentState as FileState, Start, Stream,
 };
+use fep_time::tai_now;
+use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -182,7 +182,7 @@ impl Ingest {
                     let (mut segment, summary) = keep_index(&self.store, built).await?;
                     segment.tier = Tier::Warm;
                     segment.object = Some(object);
-                    self.catalogue.insert(&segment, &summary, tai_now_ns()).await?;
+                    self.catalogue.insert(&segment, &summary, tai_now().0).await?;
                     step.segments.push(id.clone());
                 }
                 // A store that does not answer says nothing of the segment.
@@ -208,7 +208,7 @@ impl Ingest {
         let id = facts.id();
         let known = self.catalogue.segment(&id).await?;
         let (segment, summary) = keep_index(&self.store, built).await?;
-        let inserted = self.catalogue.insert(&segment, &summary, tai_now_ns()).await?;
+        let inserted = self.catalogue.insert(&segment, &summary, tai_now().0).await?;
         self.tail.forget(facts.colour, &facts.ring, facts.series, facts.end_seq);
         Ok(match (inserted, known) {
             (Inserted::New, _) => TakenIn::New,
@@ -241,7 +241,7 @@ impl Ingest {
             packets_index: None,
             facts,
         };
-        self.catalogue.insert(&segment, &Summary::default(), tai_now_ns()).await?;
+        self.catalogue.insert(&segment, &Summary::default(), tai_now().0).await?;
         Ok(TakenIn::New)
     }
 
@@ -283,7 +283,7 @@ impl Ingest {
                         offset: crate::index::NOT_IN_A_SEGMENT,
                         kind: record.tag.kind,
                         flags: record.tag.flags,
-                        rx_tai_ns: record.tag.rx_tai_ns,
+                        rx_tai_ns: record.tag.received.0,
                         words: record.tag.words,
                         payload: &followed.payload,
                     });
@@ -486,7 +486,7 @@ pub fn build_index<S: ReadAt>(
                 offset: view.offset,
                 kind: view.record.tag.kind,
                 flags: view.record.tag.flags,
-                rx_tai_ns: view.record.tag.rx_tai_ns,
+                rx_tai_ns: view.record.tag.received.0,
                 words: view.record.tag.words,
                 payload: view.payload,
             })?,

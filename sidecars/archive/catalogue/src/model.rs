@@ -2,7 +2,7 @@
 //!
 //! All times are TAI in nanoseconds since 1958-01-01, as in the ring's descriptors.
 
-use fep_ccsds::record::{FrameFlags, Session};
+use fep_record::{FrameFlags, Session};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;

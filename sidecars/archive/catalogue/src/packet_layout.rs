@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use fep_ccsds::pus::{PUS_TM_HEADER_LEN, PusTmHeader};
-use fep_ccsds::time::{Cds, CdsFormat, Cuc, CucFormat, LeapSeconds, SubMillisecond, Tai, TimeEpoch};
+use fep_ccsds::time::{Cds, CdsFormat, Cuc, CucFormat, SubMillisecond, TimeEpoch};
+use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;

@@ -1,6 +1,6 @@
 //! How far the octets of a frame are to be believed.
 
-use fep_ccsds::record::{BadReason, FrameFlags};
+use fep_record::{BadReason, FrameFlags};
 use serde::{Deserialize, Serialize};
 
 /// Quality of a frame or packet; better is greater. Index files hold the number.

@@ -1,6 +1,6 @@
 //! What feed and client say to each other in JSON. `docs/feeds.md` has every member.
 
-use fep_ccsds::record::Session;
+use fep_record::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use fep_bus::Record;
-use fep_ccsds::record::Session;
+use fep_record::Session;
 use fep_segments::Place;
 
 use crate::control::{FromFeed, SourcePlace, to_json};

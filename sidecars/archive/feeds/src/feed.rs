@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fep_ccsds::record::Session;
 use fep_kit::Stop;
+use fep_record::Session;
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::control::{FromClient, FromFeed, PROTOCOL, Start, to_json};

@@ -1,7 +1,7 @@
 //! Which records a client wants. Every record that is followed is either sent or filtered for exactly one reason.
 
 use fep_bus::Tag;
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord, Session};
+use fep_record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord, Session};
 use serde::{Deserialize, Serialize};
 
 /// Application process identifier of idle packets (133.0-B-2 4.1.3.3.4).

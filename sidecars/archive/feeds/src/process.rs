@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_ccsds::record::Session;
 use fep_kit::access::Access;
 use fep_kit::listen::{Address, serve};
 use fep_kit::{Document, Stop};
+use fep_record::Session;
 
 use crate::feed::{Feed, Places};
 use crate::http;

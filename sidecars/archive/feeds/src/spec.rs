@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fep_ccsds::record::{REPLAY_RING_PREFIX, Session};
 use fep_kit::{ConfigErrors, Document};
+use fep_record::{REPLAY_RING_PREFIX, Session};
 use serde::Deserialize;
 
 use crate::control::Start;

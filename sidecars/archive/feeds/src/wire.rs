@@ -14,6 +14,7 @@
 //! ```
 
 use fep_bus::Tag;
+use fep_time::Tai;
 
 /// Octets that every message begins with: length, type, marks, source.
 pub const HEAD_LEN: usize = 8;
@@ -95,8 +96,8 @@ pub fn encode_record_head(head: &RecordHead, payload_len: usize, out: &mut Vec<u
     octets[6..8].copy_from_slice(&head.source.to_be_bytes());
     octets[8..16].copy_from_slice(&head.number.to_be_bytes());
     octets[16..24].copy_from_slice(&head.seq.to_be_bytes());
-    octets[24..32].copy_from_slice(&head.tag.rx_tai_ns.to_be_bytes());
-    octets[32..40].copy_from_slice(&head.tag.pub_tai_ns.to_be_bytes());
+    octets[24..32].copy_from_slice(&head.tag.received.0.to_be_bytes());
+    octets[32..40].copy_from_slice(&head.tag.published.0.to_be_bytes());
     octets[40..42].copy_from_slice(&head.tag.kind.to_be_bytes());
     octets[42..44].copy_from_slice(&head.tag.flags.to_be_bytes());
     octets[48..56].copy_from_slice(&head.tag.words[0].to_be_bytes());
@@ -207,8 +208,8 @@ fn parse_record_head(fields: &[u8; RECORD_HEAD_LEN]) -> RecordHead {
         tag: Tag {
             kind: (word(5) >> 48) as u16,
             flags: (word(5) >> 32) as u16,
-            rx_tai_ns: word(3).cast_signed(),
-            pub_tai_ns: word(4).cast_signed(),
+            received: Tai(word(3).cast_signed()),
+            published: Tai(word(4).cast_signed()),
             words: [word(6), word(7)],
         },
     }

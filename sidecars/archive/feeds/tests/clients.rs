@@ -1,5 +1,6 @@
 //! Feeds with clients over real sockets, fed by rings that the tests write.
 
+use fep_time::Tai;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -9,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, Session};
 use fep_feeds::control::{FromFeed, SourcePlace};
 use fep_feeds::status::{ClientStatus, FeedStatus};
 use fep_feeds::wire::{
     Decoder, MESSAGE_MAX, Message, RecordHead, encode_acknowledgement, encode_control, parse,
 };
 use fep_kit::{Document, Stop};
+use fep_record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, Session};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -81,7 +82,7 @@ impl House {
 
     fn publish(&mut self, ring: &str, record: FrameRecord, payload: &[u8]) -> u64 {
         let (flags, words) = record.to_words();
-        let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: 1, pub_tai_ns: 2, words };
+        let tag = Tag { kind: KIND_FRAME, flags, received: Tai(1), published: Tai(2), words };
         self.producers.get_mut(ring).expect("a ring").publish(tag, payload).expect("it fits")
     }
 

@@ -2,11 +2,12 @@
 
 use fep_bus::Tag;
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, Session};
 use fep_feeds::wire::{
     CLIENT_MESSAGE_MAX, Decoder, MESSAGE_MAX, Message, RecordHead, WireError, encode_acknowledgement,
     encode_control, encode_record, parse,
 };
+use fep_record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, Session};
+use fep_time::Tai;
 use proptest::prelude::*;
 
 // REQ: FEP-FEED-014
@@ -24,7 +25,8 @@ fn a_record_lies_on_the_wire_as_the_page_says() {
         reason: BadReason::FecfFailed,
     }
     .to_words();
-    let tag = Tag { kind: KIND_FRAME, flags, rx_tai_ns: 0x0102_0304_0506_0708, pub_tai_ns: -1, words };
+    let tag =
+        Tag { kind: KIND_FRAME, flags, received: Tai(0x0102_0304_0506_0708), published: Tai(-1), words };
     let head =
         RecordHead { number: 7, source: 0x0A0B, seq: 0x1112_1314_1516_1718, repeated: true, live: true, tag };
     let mut message = Vec::new();
@@ -69,7 +71,13 @@ fn owned(message: Message<'_>) -> Owned {
 
 fn head() -> impl Strategy<Value = RecordHead> {
     let tag = (any::<u16>(), any::<u16>(), any::<i64>(), any::<i64>(), any::<[u64; 2]>()).prop_map(
-        |(kind, flags, rx_tai_ns, pub_tai_ns, words)| Tag { kind, flags, rx_tai_ns, pub_tai_ns, words },
+        |(kind, flags, rx_tai_ns, pub_tai_ns, words)| Tag {
+            kind,
+            flags,
+            received: Tai(rx_tai_ns),
+            published: Tai(pub_tai_ns),
+            words,
+        },
     );
     (any::<u64>(), any::<u16>(), any::<u64>(), any::<bool>(), any::<bool>(), tag).prop_map(
         |(number, source, seq, repeated, live, tag)| RecordHead { number, source, seq, repeated, live, tag },

@@ -1,6 +1,6 @@
 //! From URL parameters to a retrieval.
 
-use fep_ccsds::record::Session;
+use fep_record::Session;
 
 use crate::selection::session_name;
 use crate::times::TIME_FORMS;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use fep_ccsds::record::Session;
+use fep_record::Session;
 
 use crate::{Numbers, time_text};
 

@@ -1,6 +1,6 @@
 //! Times in queries: UTC as people write it, or TAI nanoseconds as records carry it.
 
-use fep_ccsds::time::{AsciiForm, LeapSeconds, Tai, Utc};
+use fep_time::{AsciiForm, LeapSeconds, Tai, Utc};
 
 /// Forms of a time, for messages.
 pub(crate) const TIME_FORMS: &str =

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fep_ccsds::record::REPLAY_RING_PREFIX;
 use fep_kit::{ConfigErrors, Document};
+use fep_record::REPLAY_RING_PREFIX;
 use serde::Deserialize;
 
 /// Every section that a process of the archive reads from the common file.

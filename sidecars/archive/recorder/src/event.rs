@@ -1,10 +1,11 @@
 //! What the recorder tells operators: log lines, and records of the ring `recorder.events` in the form of fepd's own.
 
+use fep_time::Tai;
 use std::path::Path;
 
 use fep_bus::{BusError, Producer, RingSpec, Tag};
-use fep_ccsds::record::{EventRecord, KIND_EVENT, Session};
-use fep_segments::clock::tai_now_ns;
+use fep_record::{EventRecord, KIND_EVENT, Session};
+use fep_time::tai_now;
 use serde_json::{Value, json};
 
 /// Name of the recorder's own events ring.
@@ -119,8 +120,8 @@ impl EventSink {
             session: Session::Ops,
         };
         let (flags, words) = record.to_words();
-        let now = tai_now_ns();
-        let tag = Tag { kind: KIND_EVENT, flags, rx_tai_ns: now, pub_tai_ns: now, words };
+        let now = tai_now().0;
+        let tag = Tag { kind: KIND_EVENT, flags, received: Tai(now), published: Tai(now), words };
         let mut payload = detail.to_string();
         if payload.len() > EVENT_MAX as usize {
             payload = json!({"event": code.name(), "detail": "too long"}).to_string();
@@ -133,7 +134,7 @@ impl EventSink {
     /// Keeps the ring alive.
     pub(crate) fn housekeep(&mut self) {
         if let Some(ring) = &mut self.ring {
-            ring.housekeep(tai_now_ns());
+            ring.housekeep(tai_now().0);
         }
     }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fep_bus::{Consumer, Poll, Position};
-use fep_segments::clock::unix_now_ns;
 use fep_segments::{
     RecorderLock, Recovered, SegmentError, SegmentName, SegmentReader, SegmentState, Stream, list, recover,
 };
+use fep_time::clock::unix_now_ns;
 
 use crate::event::Event;
 use crate::figures::RingFigures;

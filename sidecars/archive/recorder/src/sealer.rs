@@ -6,10 +6,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use fep_segments::clock::unix_now_ns;
 use fep_segments::{
     BlockHeader, Chain, Footer, Recovered, SegmentError, SegmentHeader, Stream, recover, roots, seal,
 };
+use fep_time::clock::unix_now_ns;
 use serde_json::json;
 
 use crate::event::{Event, EventCode};

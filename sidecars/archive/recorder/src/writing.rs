@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fep_bus::Record;
-use fep_segments::clock::{tai_now_ns, unix_now_ns};
 use fep_segments::{BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentHeader};
+use fep_time::clock::unix_now_ns;
+use fep_time::tai_now;
 use serde_json::json;
 
 use crate::disk::{BlockBuffer, Disk, Done};
@@ -59,7 +60,7 @@ impl StreamRecorder {
     }
 
     fn committed(&mut self, committed: Uncommitted) {
-        let now = tai_now_ns();
+        let now = tai_now().0;
         for published in &committed.published_tai_ns {
             let latency = u64::try_from(now.saturating_sub(*published)).unwrap_or(0);
             self.figures.durable_latency_ns.saturating_record(latency);
@@ -121,7 +122,7 @@ impl StreamRecorder {
         let mut published_tai_ns = Vec::new();
         let (header, buffer, ledger) = match ready {
             Ready::Block(Filling { mut buffer, len: content_len, begin, end, ledger, .. }) => {
-                let seen = |record: &Record| published_tai_ns.push(record.tag.pub_tai_ns);
+                let seen = |record: &Record| published_tai_ns.push(record.tag.published.0);
                 match builder.records(buffer.as_mut_slice(), content_len, begin, end, seen) {
                     Ok(header) => (header, buffer, ledger),
                     // A confirmed span does not hold together: only a damaged ring does that.

@@ -1,13 +1,13 @@
 //! One ring recorded in this process, turn by turn: what is on disk, what a follower sees, and what a death costs.
 
+use fep_time::Tai;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, OnFull, Producer, RingSpec, Tag};
 use fep_recorder::{Disk, Room, StreamOptions, StreamRecorder};
 use fep_segments::{
-    Follow, FollowSpec, Item, LossCause, Place, SegmentError, SegmentState, Start, Stream, clock, list,
-    verify_tree,
+    Follow, FollowSpec, Item, LossCause, Place, SegmentError, SegmentState, Start, Stream, list, verify_tree,
 };
 use proptest::prelude::*;
 
@@ -92,8 +92,9 @@ fn payload(number: u64) -> Vec<u8> {
 }
 
 fn publish(producer: &mut Producer, number: u64) {
-    let now = clock::tai_now_ns();
-    let tag = Tag { kind: 1, flags: 0, rx_tai_ns: number as i64, pub_tai_ns: now, words: [number, 0] };
+    let now = fep_time::tai_now().0;
+    let tag =
+        Tag { kind: 1, flags: 0, received: Tai(number as i64), published: Tai(now), words: [number, 0] };
     producer.publish(tag, &payload(number)).unwrap();
 }
 

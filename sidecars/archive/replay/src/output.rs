@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fep_bus::{ClaimError, OnFull, Producer, RingSpec, Tag, Warden, WardenSpec};
-use fep_ccsds::record::{KIND_FRAME, REPLAY_RING_PREFIX, Session};
-use fep_ccsds::time::Tai;
 use fep_feeds::control::{FromFeed, PROTOCOL, SourcePlace, to_json};
 use fep_feeds::wire::{RECORD_HEAD_LEN, RecordHead, encode_control, encode_record};
+use fep_record::{KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_segments::Stream;
 
 use crate::reel::Played;
@@ -268,11 +267,6 @@ impl Output for UdpOutput {
 /// How often a replay ring's consumers are looked after.
 const SCAN_EVERY: Duration = Duration::from_millis(1);
 
-fn tai_now_ns() -> i64 {
-    // The rings count from 1958.
-    fep_net::clock::tai_now_ns() + Tai::UNIX_EPOCH.0
-}
-
 /// A ring of the replay's own, which waits for its consumers.
 pub(crate) struct RingOutput {
     producer: Producer,
@@ -320,7 +314,7 @@ impl RingOutput {
     fn attend(&mut self, now: bool) {
         if now || self.scanned.elapsed() >= SCAN_EVERY {
             self.scanned = Instant::now();
-            let now_tai_ns = tai_now_ns();
+            let now_tai_ns = fep_time::tai_now().0;
             self.producer.housekeep(now_tai_ns);
             self.warden.scan(now_tai_ns, &mut |event| tracing::debug!(?event, "replay ring"));
         }
@@ -333,7 +327,7 @@ impl Output for RingOutput {
         match self.producer.claim(payload.len()) {
             Ok(mut claim) => {
                 claim.write(payload);
-                claim.commit(Tag { pub_tai_ns: tai_now_ns(), ..tag });
+                claim.commit(Tag { published: fep_time::tai_now(), ..tag });
                 Ok(Offer::Taken)
             }
             Err(ClaimError::Full) => Ok(Offer::Full),

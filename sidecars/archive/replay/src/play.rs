@@ -7,8 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Tag};
-use fep_ccsds::record::Session;
 use fep_feeds::spec::check_name;
+use fep_record::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::output::{Offer, Output, RingOutput, TcpOutput, UdpOutput};
@@ -390,13 +390,13 @@ impl Player {
             }
             let Some((played, tag)) = self.head else { continue };
             let now_ns = self.now_ns();
-            match self.pacer.due(tag.rx_tai_ns, now_ns) {
+            match self.pacer.due(tag.received.0, now_ns) {
                 Due::Now => match self.output.offer(&played, tag, &self.payload)? {
                     Offer::Taken => {
-                        self.pacer.sent(tag.rx_tai_ns, now_ns);
+                        self.pacer.sent(tag.received.0, now_ns);
                         self.status.sent += 1;
                         self.status.sent_octets += self.payload.len() as u64;
-                        self.status.position_tai_ns = Some(tag.rx_tai_ns);
+                        self.status.position_tai_ns = Some(tag.received.0);
                         self.head = None;
                     }
                     Offer::Unfit => {

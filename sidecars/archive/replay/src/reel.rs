@@ -75,7 +75,7 @@ impl Reel for Shelf {
     }
 
     fn wind(&mut self, rx_tai_ns: i64) -> Result<(), ReelError> {
-        let found = self.records.iter().position(|(played, _)| played.record.tag.rx_tai_ns >= rx_tai_ns);
+        let found = self.records.iter().position(|(played, _)| played.record.tag.received.0 >= rx_tai_ns);
         self.next = found.unwrap_or(self.records.len());
         Ok(())
     }
@@ -158,7 +158,7 @@ impl SegmentReel {
                 Some(Piece::Record(view)) => {
                     let record = view.record;
                     // Times of reception need not grow: a station's clock was set back.
-                    let within = (from..until).contains(&record.tag.rx_tai_ns);
+                    let within = (from..until).contains(&record.tag.received.0);
                     if within && self.wanted.as_mut().is_none_or(|wanted| wanted(&record)) {
                         payload.clear();
                         payload.extend_from_slice(view.payload);
@@ -198,7 +198,7 @@ impl Reel for SegmentReel {
         self.fill_heads()?;
         let heads = self.tapes.iter().enumerate();
         let first = heads
-            .filter_map(|(index, tape)| Some((tape.head?.tag.rx_tai_ns, index)))
+            .filter_map(|(index, tape)| Some((tape.head?.tag.received.0, index)))
             .min()
             .map(|(_, index)| index);
         let Some(index) = first else { return Ok(None) };

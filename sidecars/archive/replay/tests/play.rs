@@ -1,15 +1,16 @@
 //! Replays that run: steered, over every way out, and never to be taken for live data.
 
+use fep_time::Tai;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Consumer, Poll, Position, Record, Resume, Tag};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameRecord, KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_feeds::control::FromFeed;
 use fep_feeds::filter::{Filter, Filtered};
 use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, parse};
+use fep_record::{FrameRecord, KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_replay::{
     Order, Phase, Played, Policy, Reel, Replay, ReplaySpec, ReplayStatus, SegmentReel, Shelf, Speed,
     StartError,
@@ -22,7 +23,7 @@ const MS: i64 = 1_000_000;
 fn tag(rx_tai_ns: i64, session: Session) -> Tag {
     let gvcid = Gvcid { tfvn: 0, scid: 673, vcid: 1 };
     let (flags, words) = FrameRecord { gvcid, session, link_id: 9, ..FrameRecord::default() }.to_words();
-    Tag { kind: KIND_FRAME, flags, rx_tai_ns, pub_tai_ns: rx_tai_ns + 5, words }
+    Tag { kind: KIND_FRAME, flags, received: Tai(rx_tai_ns), published: Tai(rx_tai_ns + 5), words }
 }
 
 fn payload(number: u64) -> Vec<u8> {
@@ -322,7 +323,7 @@ fn all(reel: &mut dyn Reel) -> Vec<(u16, u64, i64)> {
     let mut found = Vec::new();
     while let Some(played) = reel.next_record(&mut octets).expect("readable") {
         assert_eq!(octets, payload(played.record.seq - 1));
-        found.push((played.stream, played.record.seq, played.record.tag.rx_tai_ns));
+        found.push((played.stream, played.record.seq, played.record.tag.received.0));
     }
     found
 }

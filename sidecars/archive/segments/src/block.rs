@@ -319,7 +319,7 @@ impl BlockBuilder {
         let mut records = Records::new(content, begin, self.offset + BLOCK_HEADER_LEN as u64);
         let (mut rx_first, mut rx_min, mut rx_max) = (None, i64::MAX, i64::MIN);
         for view in records.by_ref() {
-            let rx = view.record.tag.rx_tai_ns;
+            let rx = view.record.tag.received.0;
             rx_first.get_or_insert(rx);
             rx_min = rx_min.min(rx);
             rx_max = rx_max.max(rx);

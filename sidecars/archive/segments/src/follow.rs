@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Consumer, Poll, Record};
 
-use crate::clock::tai_now_ns;
 use crate::error::SegmentError;
 use crate::lock::is_recorded;
 use crate::loss::{Loss, LossCause};
@@ -18,6 +17,7 @@ use crate::name::{Place, SegmentName, Stream};
 use crate::reader::{Piece, SegmentReader};
 use crate::seal::footer_of;
 use crate::tree::{SegmentEntry, SegmentState, list};
+use fep_time::tai_now;
 
 pub use beginning::series_after;
 
@@ -198,7 +198,7 @@ impl Follow {
             };
             if let Some(item) = step {
                 if let (Item::Record(record), Some(from)) = (&item, self.not_before) {
-                    if record.tag.rx_tai_ns < from {
+                    if record.tag.received.0 < from {
                         continue;
                     }
                     self.not_before = None;
@@ -217,7 +217,7 @@ impl Follow {
         if now >= self.heartbeat_after {
             self.heartbeat_after = now + HOUSEKEEPING;
             if let Some(ring) = &mut self.ring {
-                ring.consumer.heartbeat(tai_now_ns())?;
+                ring.consumer.heartbeat(tai_now().0)?;
             }
         }
         Ok(())

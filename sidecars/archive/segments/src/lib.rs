@@ -30,7 +30,6 @@ pub use verify::{Finding, SegmentReport, TreeReport, verify, verify_source, veri
 pub use writer::SegmentWriter;
 
 mod block;
-pub mod clock;
 mod error;
 mod follow;
 mod footer;

@@ -528,7 +528,7 @@ impl<S: ReadAt> SegmentReader<S> {
                     Ok(()) => self
                         .content
                         .records()
-                        .find(|view| view.record.tag.rx_tai_ns >= rx_tai_ns)
+                        .find(|view| view.record.tag.received.0 >= rx_tai_ns)
                         .map(|view| view.record.seq),
                     Err(_) => Some(block.begin.seq),
                 };

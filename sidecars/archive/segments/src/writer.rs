@@ -136,11 +136,23 @@ impl SegmentWriter {
     pub fn seal(mut self, previous: Chain) -> Result<(PathBuf, Footer), SegmentError> {
         self.write_block()?;
         let hash = self.hash.clone().finalize().into();
-        seal(&self.path, &self.header, &self.blocks, self.offset, hash, previous, crate::clock::unix_now_ns())
+        seal(
+            &self.path,
+            &self.header,
+            &self.blocks,
+            self.offset,
+            hash,
+            previous,
+            fep_time::clock::unix_now_ns(),
+        )
     }
 
     fn builder(&self) -> BlockBuilder {
-        BlockBuilder { id: self.header.id, offset: self.offset, written_unix_ns: crate::clock::unix_now_ns() }
+        BlockBuilder {
+            id: self.header.id,
+            offset: self.offset,
+            written_unix_ns: fep_time::clock::unix_now_ns(),
+        }
     }
 
     fn write_block(&mut self) -> Result<(), SegmentError> {

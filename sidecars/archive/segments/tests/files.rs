@@ -1,5 +1,6 @@
 //! Segments as files: what is written is read back, damage is confined and named, the chain and the signed days hold.
 
+use fep_time::Tai;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -42,8 +43,8 @@ fn tag(seq: u64) -> Tag {
     Tag {
         kind: 1,
         flags: seq as u16,
-        rx_tai_ns: seq as i64 * 1000,
-        pub_tai_ns: seq as i64 * 1000 + 7,
+        received: Tai(seq as i64 * 1000),
+        published: Tai(seq as i64 * 1000 + 7),
         words: [seq, !seq],
     }
 }
@@ -218,7 +219,7 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
     assert_eq!(roots::signing_key(&key_file).unwrap().to_bytes(), key.to_bytes(), "the key stays");
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(&key_file).unwrap().permissions().mode() & 0o777, 0o600);
-    let tomorrow = fep_segments::clock::unix_now_ns() + 86_400_000_000_000;
+    let tomorrow = fep_time::clock::unix_now_ns() + 86_400_000_000_000;
     assert!(roots::sign_past_days(archive, tomorrow, &key).unwrap() >= 1);
     assert_eq!(roots::sign_past_days(archive, tomorrow, &key).unwrap(), 0, "each day once");
     let public = key.verifying_key().to_bytes();

@@ -6,7 +6,7 @@ use std::io;
 use bytes::Bytes;
 use fep_archive_query::time_text;
 use fep_catalogue::{Quality, SegmentId};
-use fep_ccsds::record::Session;
+use fep_record::Session;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;

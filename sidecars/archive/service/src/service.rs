@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use fep_catalogue::{Keeper, SegmentState};
-use fep_ccsds::time::Tai;
 use fep_kit::Problem;
 use fep_kit::access::Access;
 use fep_kit::health::Health;
 use fep_kit::metrics::Metrics;
+use fep_time::Tai;
 use prometheus::IntCounterVec;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -164,7 +164,7 @@ fn permit(of: &Arc<Semaphore>, what: &str, key: &str, max: usize) -> Result<Owne
 pub fn now_tai_ns() -> i64 {
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let utc_ns = i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX);
-    let leap_seconds = fep_ccsds::time::LeapSeconds::builtin();
+    let leap_seconds = fep_time::LeapSeconds::builtin();
     // Near enough for the list of leap seconds, whose entries are years apart.
     let about = Tai::UNIX_EPOCH.0.saturating_add(utc_ns);
     about.saturating_add(i64::from(leap_seconds.tai_minus_utc(Tai(about))) * 1_000_000_000)

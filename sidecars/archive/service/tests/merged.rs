@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use fep_archive::retrieval::{Archive, Plan};
 use fep_archive_query::{Retrieval, Unit};
 use fep_catalogue::{Ingest, Store, StoreConfig};
-use fep_ccsds::record::FrameFlags;
+use fep_record::FrameFlags;
 use proptest::prelude::*;
 use support::{MS, Recorder, START, TestFrame, catalogue_at, ingest_config, tm_frame};
 

@@ -6,7 +6,7 @@ mod support;
 
 use fep_bus::Position;
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
+use fep_record::{FrameFlags, PacketRecord, Session};
 use fep_segments::{SegmentHeader, SegmentWriter, Stream};
 use hyper::{Method, StatusCode};
 use served::Served;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
+use fep_record::{FrameFlags, PacketRecord, Session};
 use served::Served;
 use support::{MS, Recorder, SCID, START, tm_frame};
 
@@ -103,7 +103,7 @@ async fn tshark_dissects_every_packet_of_a_pcapng_export_with_its_time_and_origi
     assert_eq!(lines.len(), packets.len());
     for (n, line) in lines.iter().enumerate() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let utc_ns = START - fep_ccsds::time::Tai::UNIX_EPOCH.0 - 37_000_000_000 + n as i64 * MS + 123;
+        let utc_ns = START - fep_time::Tai::UNIX_EPOCH.0 - 37_000_000_000 + n as i64 * MS + 123;
         assert_eq!(fields[0], format!("{}.{:09}", utc_ns / 1_000_000_000, utc_ns % 1_000_000_000), "{line}");
         assert_eq!(fields[1], format!("10.{}.{}.5", SCID >> 8, SCID & 255));
         assert_eq!(fields[2], "49156");

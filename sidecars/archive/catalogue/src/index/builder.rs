@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use fep_ccsds::record::{
-    BadReason, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
-};
-use fep_ccsds::time::{LeapSeconds, Tai};
 use fep_ccsds::{FrameKind, SpacePacketHeader};
+use fep_record::{BadReason, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_time::{LeapSeconds, Tai};
 use twox_hash::XxHash3_64;
 
 use super::columns::{FrameColumns, FrameRow, PacketColumns, PacketRow, UtcUs};
@@ -25,7 +23,7 @@ pub struct Record<'a> {
     pub seq: u64,
     /// Octets before its 64-octet header in the segment file.
     pub offset: u64,
-    /// What it is: see `fep_ccsds::record`.
+    /// What it is: see `fep_record`.
     pub kind: u16,
     /// Flags of the descriptor.
     pub flags: u16,

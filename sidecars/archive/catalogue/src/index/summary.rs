@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fep_ccsds::record::{FrameFlags, Session};
+use fep_record::{FrameFlags, Session};
 
 use crate::CONTACT_SILENCE_NS;
 use crate::continuity::{Rates, Step, Unit, judge};

@@ -9,7 +9,7 @@ use fep_catalogue::{
     Inserted, Keeper, Scope, SegmentFilter, SegmentId, SegmentState, Store, StoreConfig, Summary, Tier,
 };
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
+use fep_record::{FrameFlags, PacketRecord, Session};
 
 /// Everything that a database must do, on an empty one, and the dump of what it then holds.
 async fn suite(catalogue: &Catalogue, root: &Path) -> Vec<String> {

@@ -8,8 +8,8 @@ use fep_catalogue::{
     Colour, FrameRow, Ingest, IngestConfig, PacketRow, SegmentFilter, Store, StoreConfig, TailSnapshot,
 };
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{FrameFlags, PacketRecord, Session};
-use fep_ccsds::time::{LeapSeconds, Tai};
+use fep_record::{FrameFlags, PacketRecord, Session};
+use fep_time::{LeapSeconds, Tai};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 fn read(path: &std::path::Path) -> RecordBatch {
@@ -81,7 +81,7 @@ async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them
     assert_eq!(i32s(&batch, "service"), [Some(3), None, None, None, None]);
     assert_eq!(i32s(&batch, "subtype"), [Some(25), None, None, None, None]);
     let cuc_ns = 0x1234_5678 * 1_000_000_000 + 250_000_000;
-    let utc = fep_ccsds::time::Utc::from_day_and_ns(24_000, 43_200_000 * MS + 500_000).unwrap();
+    let utc = fep_time::Utc::from_day_and_ns(24_000, 43_200_000 * MS + 500_000).unwrap();
     let cds_ns = LeapSeconds::builtin().tai(utc).unwrap().0;
     assert_eq!(i64s(&batch, "onboard_tai_ns"), [Some(cuc_ns), None, Some(cds_ns), None, None]);
     assert_eq!(i32s(&batch, "apid"), [Some(7), Some(8), Some(7), Some(7), Some(7)]);

@@ -5,12 +5,13 @@
 pub(crate) mod postgres;
 pub(crate) mod s3;
 
+use fep_time::Tai;
 use std::path::{Path, PathBuf};
 
 use fep_bus::{Position, Tag};
 use fep_catalogue::{Catalogue, Ingest, IngestConfig, PacketLayouts, Store, StoreConfig};
 use fep_ccsds::Gvcid;
-use fep_ccsds::record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord, Session};
+use fep_record::{BadReason, FrameFlags, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord, Session};
 use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
 
 /// 2026-11-26T00:00:00 UTC in TAI nanoseconds since 1958.
@@ -30,7 +31,7 @@ pub(crate) struct TestFrame {
 impl TestFrame {
     pub(crate) fn tag(&self) -> Tag {
         let (flags, words) = self.record.to_words();
-        Tag { kind: KIND_FRAME, flags, rx_tai_ns: self.rx_tai_ns, pub_tai_ns: self.rx_tai_ns, words }
+        Tag { kind: KIND_FRAME, flags, received: Tai(self.rx_tai_ns), published: Tai(self.rx_tai_ns), words }
     }
 }
 
@@ -110,7 +111,13 @@ impl Recorder {
     pub(crate) fn packets(&mut self, packets: &[(PacketRecord, i64, Vec<u8>)]) -> PathBuf {
         self.records(packets.iter().map(|(record, rx_tai_ns, octets)| {
             let (flags, words) = record.to_words();
-            let tag = Tag { kind: KIND_PACKET, flags, rx_tai_ns: *rx_tai_ns, pub_tai_ns: *rx_tai_ns, words };
+            let tag = Tag {
+                kind: KIND_PACKET,
+                flags,
+                received: Tai(*rx_tai_ns),
+                published: Tai(*rx_tai_ns),
+                words,
+            };
             (tag, octets.as_slice())
         }))
     }

@@ -8,9 +8,9 @@ use fep_catalogue::{
     Channel, Completeness, CompletenessQuery, Contact, ContactFilter, Gap, GapFilter, GapState, GapStep,
     Segment, SegmentFilter, SegmentState, Silence, Totals,
 };
-use fep_ccsds::record::Session;
 use fep_kit::Problem;
 use fep_kit::access::{Caller, Role};
+use fep_record::Session;
 use serde::{Deserialize, Serialize};
 
 use super::params::Params;

@@ -2,8 +2,8 @@
 
 use fep_archive_query::BadParameter;
 use fep_catalogue::Colour;
-use fep_ccsds::record::Session;
 use fep_kit::Problem;
+use fep_record::Session;
 
 /// As a problem document.
 pub(crate) fn problem(bad: BadParameter) -> Problem {

@@ -3,8 +3,8 @@
 use std::io::Write;
 
 use fep_catalogue::Quality;
-use fep_ccsds::record::{BadReason, FrameFlags, Session};
-use fep_ccsds::time::{AsciiForm, LeapSeconds, Tai};
+use fep_record::{BadReason, FrameFlags, Session};
+use fep_time::{AsciiForm, LeapSeconds, Tai};
 
 use super::{Form, Written};
 use crate::retrieval::{Columns, Error, Kind, Row};

@@ -7,7 +7,7 @@ use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail};
-use fep_ccsds::record::Session;
+use fep_record::Session;
 use fep_segments::{SegmentReader, Stream};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;

@@ -1,0 +1,311 @@
+//! Reads `[links.NAME]` over the defaults of `[link]`, and checks the links against one another.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use fep_coding::soft::SoftFormat;
+use fep_config::{Diagnostics, Place, Section};
+use fep_net::{LinkSpec, TransportSpec, WaitMode};
+use fep_record::Session;
+
+use super::daemon::check_name;
+use super::{CorePolicy, LinkConfig, MAX_CORE};
+use fep_downlink::{Decoding, Framing, IdlePolicy};
+use fep_mission::{ChannelConfig, Mission};
+
+/// The missions that links can name.
+pub(crate) struct Known<'m> {
+    pub(crate) missions: &'m BTreeMap<String, Mission>,
+    /// Missions with mistakes of their own: a link that names one of their channels is not blamed for it.
+    pub(crate) broken: &'m [String],
+}
+
+/// Reads every link. A link with a mistake is reported and left out.
+pub(crate) fn read_links<'d>(
+    links: Section<'d>,
+    defaults: Section<'d>,
+    missions: &Known<'_>,
+    base: &Path,
+    found: &mut Diagnostics,
+) -> Vec<LinkConfig> {
+    let mut configs = Vec::new();
+    let mut taken = Taken::default();
+    for (name, place, table) in links.named_tables(found) {
+        if let Err(message) = check_name(&name) {
+            place.report(found, message, "");
+            continue;
+        }
+        let section = table.over(&defaults);
+        configs.extend(read_link(&name, &place, section, missions, base, &mut taken, found));
+    }
+    configs
+}
+
+/// What only one link may have.
+#[derive(Default)]
+struct Taken {
+    ids: BTreeMap<u16, String>,
+    cores: BTreeMap<usize, String>,
+    addresses: BTreeMap<(&'static str, SocketAddr), String>,
+}
+
+fn claim<K: Ord>(map: &mut BTreeMap<K, String>, key: K, name: &str) -> Option<String> {
+    match map.entry(key) {
+        std::collections::btree_map::Entry::Occupied(other) => Some(other.get().clone()),
+        std::collections::btree_map::Entry::Vacant(free) => {
+            free.insert(name.to_owned());
+            None
+        }
+    }
+}
+
+fn read_link(
+    name: &str,
+    link_place: &Place<'_>,
+    section: Section<'_>,
+    missions: &Known<'_>,
+    base: &Path,
+    taken: &mut Taken,
+    found: &mut Diagnostics,
+) -> Option<LinkConfig> {
+    let enabled = section.boolean("enabled", found);
+    let channel = read_channel_name(&section, missions, found);
+    let transport = read_transport(&section, base, found);
+    let session = section.choice(
+        "session",
+        &[("OPS", Session::Ops), ("TEST", Session::Test), ("REPLAY", Session::Replay)],
+        found,
+    );
+    let idle = section.choice("idle", &[("publish", IdlePolicy::Publish), ("drop", IdlePolicy::Drop)], found);
+    let framing = section.choice("framing", &FRAMINGS, found);
+    let core = read_core(&section, found);
+    let id = section.integer("id", 1..=ID_MAX, found).unwrap_or_else(|| id_of_name(name));
+    let spec = read_link_spec(&section, transport, found);
+    let symbols = read_symbols(&section, found);
+    let decoding = read_decoding(&section, channel.as_ref(), found);
+
+    if let Some(other) = claim(&mut taken.ids, id, name)
+        && let Some(place) = section.place_of("id")
+    {
+        place.report(
+            found,
+            format!("number {id} is that of link {other:?} too"),
+            format!("another `id`, 1 to {ID_MAX}"),
+        );
+    }
+    if let (Some(CorePolicy::Fixed(number)), Some(true)) = (core, enabled)
+        && let Some(other) = claim(&mut taken.cores, number, name)
+        && let Some(place) = section.place_of("core")
+    {
+        place.report(
+            found,
+            format!("core {number} is taken by link {other:?}"),
+            "another core, \"auto\" or \"none\"",
+        );
+    }
+    let bound = spec.as_ref().and_then(|spec| match &spec.transport {
+        TransportSpec::TcpServer(tcp) if tcp.address.port() != 0 => Some(("tcp", tcp.address)),
+        TransportSpec::Udp(udp) if udp.multicast_group.is_none() && udp.bind.port() != 0 => {
+            Some(("udp", udp.bind))
+        }
+        _ => None,
+    });
+    if let Some(bound) = bound
+        && let Some(other) = claim(&mut taken.addresses, bound, name)
+        && let Some(place) = section.place_of("transport")
+    {
+        place.report(found, format!("{} {} is received by link {other:?} too", bound.0, bound.1), "");
+    }
+    if let (Some(channel), Some(framing), Some(place)) = (&channel, framing, section.place_of("framing"))
+        && framing == Framing::Stream
+        && channel.frame.variable_len
+    {
+        place.report(found, "frames of variable length cannot be found in a stream", "datagram_frame");
+    }
+    if let (Some(spec), Some(framing), Some(place)) = (&spec, framing, section.place_of("framing"))
+        && framing != Framing::Stream
+        && !matches!(spec.transport, TransportSpec::Udp(_))
+    {
+        place.report(found, "only udp keeps datagrams apart", "stream");
+    }
+    if let (Some(channel), Some(framing), Some(place)) = (&channel, framing, section.place_of("framing"))
+        && framing != Framing::Stream
+        && (channel.code.needs_symbols() || symbols.is_some())
+    {
+        place.report(found, "symbols come in a stream: their blocks are found by their marker", "stream");
+    }
+    section.finish(found);
+    // A key that has a default is absent only after a report; say so once more rather than guess.
+    let config = (|| {
+        Some(LinkConfig {
+            name: name.to_owned(),
+            id,
+            enabled: enabled?,
+            channel: channel?,
+            transport: spec?,
+            core: core?,
+            session: session?,
+            idle: idle?,
+            framing: framing?,
+            symbols,
+            decoding: decoding?,
+        })
+    })();
+    if config.is_none() && found.is_empty() {
+        link_place.report(found, "this link could not be read", "");
+    }
+    config
+}
+
+const FRAMINGS: [(&str, Framing); 3] = [
+    ("stream", Framing::Stream),
+    ("datagram_cadu", Framing::DatagramCadu),
+    ("datagram_frame", Framing::DatagramFrame),
+];
+
+/// 65535 stands for no link in event records.
+const ID_MAX: u16 = u16::MAX - 1;
+
+/// FNV-1a, folded to 16 bits; 0 is nobody's.
+fn id_of_name(name: &str) -> u16 {
+    let hash =
+        name.bytes().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
+    (((hash >> 16) ^ hash) as u16).clamp(1, ID_MAX)
+}
+
+fn read_channel_name(
+    section: &Section<'_>,
+    missions: &Known<'_>,
+    found: &mut Diagnostics,
+) -> Option<ChannelConfig> {
+    let all = || {
+        let names = missions
+            .missions
+            .values()
+            .flat_map(|mission| mission.channels.values().map(|channel| channel.name.clone()));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if !section.has("channel") {
+        section.missing("channel", found, &all());
+        return None;
+    }
+    let (reference, place) = section.string("channel", found)?;
+    let channel = reference
+        .split_once('/')
+        .and_then(|(mission, channel)| missions.missions.get(mission)?.channels.get(channel))
+        .cloned();
+    let blameless = reference
+        .split_once('/')
+        .is_some_and(|(mission, _)| missions.broken.iter().any(|name| name == mission));
+    if channel.is_none() && !blameless {
+        place.report(found, format!("no channel is called {reference:?}"), all());
+    }
+    channel
+}
+
+fn read_core(section: &Section<'_>, found: &mut Diagnostics) -> Option<CorePolicy> {
+    let words = [("auto", CorePolicy::Auto), ("none", CorePolicy::None)];
+    let core = section.word_or_integer("core", &words, 0..=MAX_CORE, found)?;
+    Some(core.unwrap_or_else(CorePolicy::Fixed))
+}
+
+fn read_symbols(section: &Section<'_>, found: &mut Diagnostics) -> Option<SoftFormat> {
+    let format: SoftFormat = section.deserialize("symbols", found)?;
+    if let (Err(error), Some(place)) = (format.validate(), section.place_of("symbols")) {
+        place.report(found, error.to_string(), "");
+        return None;
+    }
+    Some(format)
+}
+
+fn read_decoding(
+    section: &Section<'_>,
+    channel: Option<&ChannelConfig>,
+    found: &mut Diagnostics,
+) -> Option<Decoding> {
+    let threads = section.integer("decode_threads", 0..=DECODE_THREADS_MAX, found);
+    let batch = section.integer("decode_batch", 0..=DECODE_BATCH_MAX, found);
+    let wait_us = section.integer("decode_wait_us", 0..=1_000_000, found);
+    if let (Some(1..), Some(channel), Some(place)) = (threads, channel, section.place_of("decode_threads"))
+        && channel.soft_sync.is_none()
+    {
+        place.report(
+            found,
+            format!("{} is decoded as one stream, on the link's own core", channel.code.name()),
+            "0",
+        );
+        return None;
+    }
+    Some(Decoding { threads: threads?, batch: batch?, wait_us: wait_us? })
+}
+
+/// More decode threads than a link can feed.
+const DECODE_THREADS_MAX: usize = 64;
+/// More blocks than any decoder has lanes.
+const DECODE_BATCH_MAX: usize = 256;
+
+fn read_transport(section: &Section<'_>, base: &Path, found: &mut Diagnostics) -> Option<TransportSpec> {
+    const KINDS: &str =
+        "a table { kind = \"tcp_client\" | \"tcp_server\" | \"udp\" | \"serial\" | \"file\" | \"stdin\", … }";
+    if !section.has("transport") {
+        section.missing("transport", found, KINDS);
+        return None;
+    }
+    let mut transport: TransportSpec = section.deserialize("transport", found)?;
+    if let TransportSpec::File(file) = &mut transport
+        && !file.path.as_os_str().is_empty()
+    {
+        file.path = base.join(&file.path);
+    }
+    Some(transport)
+}
+
+fn read_link_spec(
+    section: &Section<'_>,
+    transport: Option<TransportSpec>,
+    found: &mut Diagnostics,
+) -> Option<LinkSpec> {
+    let waits = [("busy", WaitMode::Busy), ("wait", WaitMode::Wait), ("adaptive", WaitMode::Adaptive)];
+    let wait = section.choice("wait", &waits, found);
+    let mut number = |key| section.integer(key, 0..=u32::MAX, found);
+    let max_wait_us = number("max_wait_us");
+    let spin_us = number("spin_us");
+    let receive_buffer_bytes = number("receive_buffer_bytes");
+    let socket_buffer_bytes = number("socket_buffer_bytes");
+    let reconnect_min_ms = number("reconnect_min_ms");
+    let reconnect_max_ms = number("reconnect_max_ms");
+    let connect_timeout_ms = number("connect_timeout_ms");
+    let half_open_timeout_ms = number("half_open_timeout_ms");
+    let keepalive_idle_s = number("keepalive_idle_s");
+    let keepalive_interval_s = number("keepalive_interval_s");
+    let keepalive_probes = number("keepalive_probes");
+    let idle_timeout_ms = number("idle_timeout_ms");
+    let receive_buffers = section.integer("receive_buffers", 0..=u16::MAX, found);
+    // Every key has been looked at; a mistake in one must not hide those in others.
+    let mut spec = LinkSpec::new(transport?);
+    spec.wait = wait?;
+    spec.max_wait_us = max_wait_us?;
+    spec.spin_us = spin_us?;
+    spec.receive_buffer_bytes = receive_buffer_bytes?;
+    // 0 stands for "as the transport needs" where `fep-net` has its own rule.
+    spec.receive_buffers = receive_buffers.filter(|count| *count > 0);
+    spec.socket_buffer_bytes = socket_buffer_bytes.filter(|octets| *octets > 0);
+    spec.reconnect_min_ms = reconnect_min_ms?;
+    spec.reconnect_max_ms = reconnect_max_ms?;
+    spec.connect_timeout_ms = connect_timeout_ms?;
+    spec.half_open_timeout_ms = half_open_timeout_ms?;
+    spec.keepalive_idle_s = keepalive_idle_s?;
+    spec.keepalive_interval_s = keepalive_interval_s?;
+    spec.keepalive_probes = keepalive_probes?;
+    spec.idle_timeout_ms = idle_timeout_ms.filter(|limit| *limit > 0);
+    if let Err(error) = spec.validate() {
+        let key = if error.field.starts_with("transport") { "transport" } else { error.field };
+        if let Some(place) = section.place_of(key) {
+            let shown = if key == error.field { String::new() } else { format!("{}: ", error.field) };
+            place.report(found, format!("{shown}{} cannot be: {}", error.value, error.allowed), "");
+        }
+        return None;
+    }
+    Some(spec)
+}

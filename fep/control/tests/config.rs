@@ -1,0 +1,442 @@
+//! The configuration: what is built in loads, and every mistake is told with file, line, key and allowed values.
+
+use fep_control::config::{self, ConfigErrors, CorePolicy};
+use fep_mission::VcService;
+use fep_net::TransportSpec;
+use fep_record::Session;
+use proptest::prelude::*;
+
+fn errors(text: &str) -> Vec<String> {
+    match config::load_text("site.toml", text) {
+        Ok(_) => panic!("accepted:\n{text}"),
+        Err(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
+    }
+}
+
+// REQ: FEP-CFG-001
+#[test]
+fn the_built_in_configuration_loads_and_names_the_eight_simulated_links() {
+    let config = config::load(None).unwrap_or_else(|errors| panic!("{errors}"));
+    let links: Vec<&str> = config.links.iter().map(|link| link.channel.name.as_str()).collect();
+    assert_eq!(
+        links,
+        [
+            "aqua/db",
+            "cso/cso-1",
+            "cso/cso-2",
+            "cso/cso-2-payload",
+            "metopb/ahrpt",
+            "noaa20/hrd",
+            "noaa21/hrd",
+            "npp/hrd"
+        ]
+    );
+    assert!(config.links.iter().all(|link| link.session == Session::Test), "simulated data never looks live");
+    let ids: std::collections::BTreeSet<u16> = config.links.iter().map(|link| link.id).collect();
+    assert_eq!(ids.len(), config.links.len(), "numbers are distinct");
+}
+
+// REQ: FEP-CFG-002
+#[test]
+fn the_managed_parameters_of_the_captures_are_those_of_the_vectors() {
+    for (mission, channel, scid, interleave, frame_len, insert_zone, trailer) in [
+        ("npp", "hrd", 157, 4, 892, 0, 0),
+        ("noaa20", "hrd", 159, 4, 892, 0, 0),
+        ("aqua", "db", 154, 4, 892, 0, 0),
+        ("metopb", "ahrpt", 11, 4, 892, 2, 0),
+        ("noaa21", "hrd", 177, 5, 1115, 9, 4),
+    ] {
+        let mission = fep_mission::load(mission).unwrap_or_else(|errors| panic!("{errors}"));
+        let channel = &mission.channels[channel];
+        assert_eq!((channel.scid, channel.frame.frame_len), (scid, frame_len));
+        assert_eq!((channel.frame.insert_zone_len, channel.frame.trailer_len), (insert_zone, trailer));
+        assert_eq!(channel.block_len(), 255 * interleave);
+        assert!(channel.vcs.iter().any(|vc| vc.id == 63 && vc.service == VcService::Idle));
+    }
+}
+
+// REQ: FEP-CFG-003
+#[test]
+fn every_mistake_is_told_at_once_with_its_line_its_key_and_what_is_allowed() {
+    let text = r#"
+[daemon]
+realtime_priorty = 50
+lock_memory = "yes"
+control_mode = "rw"
+log = "loud"
+
+[rings]
+frames_desc_log2 = 99
+packets_data_mib = 48
+
+[link]
+session = "LIVE"
+
+[links.alpha]
+channel = "npp/xband"
+transport = { kind = "tcp_client", address = "station:4001" }
+
+[links.beta]
+channel = "npp/hrd"
+transport = { kind = "tcp_client", adress = "127.0.0.1:4001" }
+core = 3
+
+[links.gamma]
+channel = "npp/hrd"
+transport = { kind = "udp", bind = "0.0.0.0:4001" }
+core = 3
+reconnect_min_ms = 9000
+
+[links.Delta]
+channel = "npp/hrd"
+"#;
+    let channels = "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, lab/concatenated, lab/convolutional, lab/ldpc-1-2, lab/ldpc-c2, lab/ldpc-stream, lab/turbo-1-2, lab/turbo-1-3, lab/turbo-1-4, lab/turbo-1-6, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
+    let keys = "control_group, control_mode, control_socket, cores, lock_memory, log, metrics_address, \
+                realtime_priority, run_dir";
+    let expected = [
+        format!("site.toml:3:1: daemon.realtime_priorty: unknown key (allowed: {keys})"),
+        "site.toml:4:15: daemon.lock_memory: expected true or false, found a string".to_owned(),
+        "site.toml:5:16: daemon.control_mode: \"rw\" are no permissions (allowed: octal digits, \"0600\" to \"0777\", \
+         the owner reading and writing)"
+            .to_owned(),
+        "site.toml:6:7: daemon.log: \"loud\" is not a choice (allowed: error, warn, info, debug, trace)".to_owned(),
+        "site.toml:9:20: rings.frames_desc_log2: 99 is out of range (allowed: 4 to 28)".to_owned(),
+        "site.toml:10:20: rings.packets_data_mib: 48 is no power of two (allowed: 1, 2, 4, 8, … 1048576)".to_owned(),
+        "site.toml:13:11: link.session: \"LIVE\" is not a choice (allowed: OPS, TEST, REPLAY)".to_owned(),
+        format!("site.toml:16:11: links.alpha.channel: no channel is called \"npp/xband\" (allowed: {channels})"),
+        "site.toml:17:13: links.alpha.transport: \"station:4001\" is not an IP address with a port; write \
+         \"192.0.2.7:4001\" or \"[2001:db8::7]:4001\" (names are not resolved)"
+            .to_owned(),
+        "site.toml:21:13: links.beta.transport: unknown field `adress`, expected `address`".to_owned(),
+        "site.toml:27:8: links.gamma.core: core 3 is taken by link \"beta\" (allowed: another core, \"auto\" or \
+         \"none\")"
+            .to_owned(),
+        "site.toml:28:20: links.gamma.reconnect_min_ms: 9000 cannot be: must be 1 to 5000 milliseconds \
+         (reconnect_max_ms)"
+            .to_owned(),
+        "site.toml:30:8: links.Delta: \"Delta\" is no name (1 to 19 of a-z, 0-9, - and _)".to_owned(),
+    ];
+    assert_eq!(errors(text).join("\n"), expected.join("\n"));
+}
+
+// REQ: FEP-CFG-004
+#[test]
+fn one_own_link_takes_the_place_of_all_built_in_links_and_inherits_the_defaults() {
+    let text = r#"
+[link]
+session = "OPS"
+[links.kiruna]
+channel = "cso/cso-1"
+transport = { kind = "tcp_server", address = "0.0.0.0:5001" }
+core = 3
+idle = "drop"
+"#;
+    let config = config::load_text("site.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.links.len(), 1);
+    let link = config.link("kiruna").expect("the link");
+    assert_eq!((link.session, link.core), (Session::Ops, CorePolicy::Fixed(3)));
+    assert_eq!(link.idle, fep_downlink::IdlePolicy::Drop);
+    assert_eq!(link.transport.reconnect_max_ms, 5000, "from the built-in [link]");
+    assert!(matches!(link.transport.transport, TransportSpec::TcpServer(_)));
+}
+
+// REQ: FEP-CFG-005
+#[test]
+fn a_mission_of_ones_own_is_read_by_path_and_its_mistakes_name_its_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mission = dir.path().join("probe.toml");
+    let good = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").expect("npp").1;
+    std::fs::write(&mission, good.replace("frame_len = 892", "frame_len = 893")).expect("written");
+    let site = dir.path().join("site.toml");
+    let text = "[missions]\nprobe = \"probe.toml\"\n[links.one]\nchannel = \"probe/hrd\"\ntransport = { kind = \"stdin\" }\n";
+    std::fs::write(&site, text).expect("written");
+    let refused = config::load(Some(&site)).expect_err("RS I=4 carries 892 octets").to_string();
+    assert_eq!(
+        refused,
+        format!(
+            "{}:28:1: channel.hrd.code: Reed-Solomon carries frames of 892 octets, but frame_len is 893 \
+             (frame_len = (255 - 2 x e - virtual_fill) x interleave)",
+            mission.display()
+        )
+    );
+
+    std::fs::write(&mission, good).expect("written");
+    let config = config::load(Some(&site)).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.links[0].channel.scid, 157);
+    assert!(fep_mission::load(mission.to_str().expect("a path")).is_ok());
+}
+
+// REQ: FEP-CFG-003
+#[test]
+fn mistakes_of_a_mission_are_all_told_at_once() {
+    let text = r#"
+title = "Probe"
+[spacecraft.probe]
+scid = 1024
+[channel.x]
+spacecraft = "probe"
+randomizer = "modern"
+[channel.x.frame]
+kind = "tm"
+frame_len = 1115
+fhec = true
+[channel.x.sync]
+marker = "1acf"
+[channel.x.code]
+code = "reed_solomon"
+interleave = 6
+[[channel.x.vc]]
+id = 8
+service = "m_pdu"
+[[channel.x.vc]]
+id = 1
+service = "vca"
+packets = true
+[[channel.x.vc]]
+id = 1
+service = "packets"
+"#;
+    let errors =
+        fep_mission::load_text("probe", "probe.toml", text).expect_err("full of mistakes").to_string();
+    let expected = [
+        "probe.toml:7:14: channel.x.randomizer: \"modern\" is not a choice (allowed: none, legacy, long)",
+        "probe.toml:8:1: channel.x.frame: fhec does not exist in TM frames",
+        "probe.toml:13:10: channel.x.sync.marker: ",
+        "probe.toml:16:14: channel.x.code.interleave: \"6\" is not a choice (allowed: 1, 2, 3, 4, 5, 8)",
+        "probe.toml:18:6: channel.x.vc[0].id: 8 is out of range (allowed: 0 to 7)",
+        "probe.toml:19:11: channel.x.vc[0].service: \"m_pdu\" is not a choice (allowed: packets, vca, idle)",
+        "probe.toml:23:11: channel.x.vc[1].packets: this service carries no packets (allowed: false)",
+        "channel.x.vc[2]: virtual channel 1 is described twice",
+    ];
+    for expected in expected {
+        assert!(errors.contains(expected), "missing {expected:?} in\n{errors}");
+    }
+}
+
+fn lab_with(from: &str, to: &str) -> String {
+    let text = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
+    assert!(text.contains(from), "{from}");
+    let errors = fep_mission::load_text("lab", "lab.toml", &text.replacen(from, to, 1));
+    errors.expect_err("a mistake").to_string()
+}
+
+// REQ: FEP-CFG-007
+#[test]
+fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
+    for (from, to, told) in [
+        (
+            "code = \"turbo\"",
+            "code = \"tarbo\"",
+            "code.code: \"tarbo\" is not a choice (allowed: none, reed_solomon, convolutional, concatenated, turbo, ldpc, ldpc_stream)",
+        ),
+        (
+            "rate = \"1/3\"",
+            "rate = \"1/5\"",
+            "channel.turbo-1-3.code.rate: \"1/5\" is not a choice (allowed: 1/2, 1/3, 1/4, 1/6)",
+        ),
+        (
+            "rate = \"1/6\"",
+            "rate = \"1/6\"\niterations_max = 51",
+            "channel.turbo-1-6.code.iterations_max: 51 is out of range (allowed: 1 to 50)",
+        ),
+        (
+            "k = 7136\nrate = \"7/8\"",
+            "k = 7136\nrate = \"7/9\"",
+            "channel.ldpc-c2.code.rate: \"7/9\" is not a choice (allowed: 1/2, 2/3, 4/5, 7/8)",
+        ),
+        (
+            "frame_len = 223\nfecf = \"crc16\"",
+            "frame_len = 224\nfecf = \"crc16\"",
+            "channel.turbo-1-3.code: information_bits = 1792: 1784, 3568, 7136 or 8920 (CCSDS 131.0-B-5 6.3)",
+        ),
+        (
+            "codewords = 4",
+            "codeword = 4",
+            "channel.ldpc-stream.code.codeword: unknown key (allowed: code, codewords, iterations_max, k, rate)",
+        ),
+        (
+            "stop = \"fecf\"",
+            "stop = \"crc\"",
+            "channel.turbo-1-2.code.stop: \"crc\" is not a choice (allowed: never, agreement, fecf)",
+        ),
+        (
+            "k = 7136",
+            "k = 1024",
+            "channel.ldpc-c2.code.rate: k = 1024: LDPC with rate = \"7/8\" has k = 7136 (CCSDS 131.0-B-5 7)",
+        ),
+        (
+            "frame_len = 128",
+            "frame_len = 129",
+            "channel.ldpc-1-2.code: LDPC carries frames of 128 octets, but frame_len is 129 (frame_len = k / 8; frames of other lengths take code = \"ldpc_stream\")",
+        ),
+        (
+            "codewords = 4",
+            "codewords = 9",
+            "channel.ldpc-stream.code.codewords: 9 is out of range (allowed: 1 to 8)",
+        ),
+        (
+            "{ rate = \"3/4\" }",
+            "{ rate = \"4/5\" }",
+            "channel.convolutional.code.convolutional.rate: \"4/5\" is not a choice (allowed: 1/2, 2/3, 3/4, 5/6, 7/8)",
+        ),
+        (
+            "{ rate = \"3/4\" }",
+            "{ rate = \"3/4\", nod_sync = 1 }",
+            "channel.convolutional.code.convolutional.nod_sync: unknown key (allowed: g2_first, invert_g2, latency_bits, node_sync, rate)",
+        ),
+        (
+            "reed_solomon = { e = 16, interleave = 4 }",
+            "",
+            "channel.concatenated.code.reed_solomon: missing key (allowed: a table)",
+        ),
+        (
+            "marker = \"25d5c0ce8990f6c9461bf79c\"",
+            "marker = \"25d5c0ce8990f6c9461bf79c\"\nlock_bit_errors = 40",
+            "channel.turbo-1-3.sync: lock_bit_errors = 40: from 18 to 36 with a marker of 96 bits",
+        ),
+    ] {
+        let errors = lab_with(from, to);
+        assert!(errors.contains(told), "{to}: missing {told:?} in\n{errors}");
+        assert!(errors.starts_with("lab.toml:"), "{errors}");
+    }
+}
+
+// REQ: FEP-CODING-101
+#[test]
+fn channels_whose_frames_nothing_checks_are_read_but_no_crc_stops_their_decoder() {
+    let text = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
+    let unchecked = text.replace("fecf = \"crc16\"\n", "").replace("stop = \"fecf\"\n", "");
+    assert!(!unchecked.contains("fecf"), "{unchecked}");
+    let mission = fep_mission::load_text("lab", "lab.toml", &unchecked).unwrap_or_else(|e| panic!("{e}"));
+    let verified = |name: &str| {
+        let channel = &mission.channels[name];
+        channel.code.verifies_frames(!channel.frame.fecf.is_empty())
+    };
+    assert!(!verified("turbo-1-3") && !verified("convolutional"));
+    assert!(verified("ldpc-c2") && verified("concatenated"));
+    let errors = lab_with("fecf = \"crc16\"\n\n[channel.turbo-1-2.sync]", "\n[channel.turbo-1-2.sync]");
+    assert!(
+        errors.contains(
+            "code.stop: the frame has no CRC-16 that could stop the decoder (allowed: never, agreement)"
+        ),
+        "{errors}"
+    );
+}
+
+// REQ: FEP-CFG-008
+#[test]
+fn mistakes_in_soft_links_name_the_key_and_what_is_allowed() {
+    let text = r#"
+[links.a]
+channel = "lab/ldpc-1-2"
+transport = { kind = "stdin" }
+symbols = { bits = 3 }
+[links.b]
+channel = "lab/ldpc-1-2"
+transport = { kind = "stdin" }
+symbols = { bits = 1, coding = "offset_binary" }
+decode_wait_us = 1000001
+[links.c]
+channel = "lab/concatenated"
+transport = { kind = "udp", bind = "127.0.0.1:5001" }
+framing = "datagram_cadu"
+decode_threads = 2
+[links.d]
+channel = "npp/hrd"
+transport = { kind = "stdin" }
+symbols = { bits = 4, order = "high" }
+decode_threads = 65
+"#;
+    let told = errors(text).join("\n");
+    for expected in [
+        "site.toml:5:20: links.a.symbols: bits = 3: soft symbols have 1, 4 or 8 bits",
+        "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
+        "site.toml:10:18: links.b.decode_wait_us: 1000001 is out of range (allowed: 0 to 1000000)",
+        "site.toml:14:11: links.c.framing: symbols come in a stream: their blocks are found by their marker (allowed: stream)",
+        "site.toml:15:18: links.c.decode_threads: the concatenated code is decoded as one stream, on the link's own core (allowed: 0)",
+        "site.toml:19:23: links.d.symbols: unknown field `order`",
+        "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
+    ] {
+        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+    }
+}
+
+// REQ: FEP-CFG-008
+#[test]
+fn the_links_of_the_laboratory_are_valid() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/lab.toml");
+    let config = config::load(Some(std::path::Path::new(path))).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.links.len(), 6);
+    let link = config.link("turbo-1-3").expect("the link");
+    assert_eq!(link.symbols.map(|format| format.bits.count()), Some(8));
+    assert_eq!((link.decoding.threads, link.decoding.batch, link.decoding.wait_us), (1, 0, 0));
+    let sync = link.channel.soft_sync.as_ref().expect("its marker stands in the symbols");
+    assert_eq!((sync.block_symbols, sync.search_bit_errors, sync.lock_bit_errors), (5364, 18, 26));
+    assert!(config.link("concatenated").expect("the link").channel.soft_sync.is_none());
+}
+
+// REQ: FEP-CFG-003
+#[test]
+fn text_that_is_no_toml_is_refused_with_its_line() {
+    for (text, line) in [("[daemon\n", 1), ("a = 1\na = 2\n", 2), ("[links]\nx = {\n", 2), ("\n\n\u{1}", 3)] {
+        let ConfigErrors(errors) = config::load_text("x.toml", text).expect_err(text);
+        assert!(
+            errors.iter().any(|error| error.file == "x.toml" && error.line == line),
+            "{text:?}: {errors:?}"
+        );
+    }
+}
+
+// REQ: FEP-CFG-006
+#[test]
+fn two_links_cannot_receive_on_one_address_or_carry_one_number() {
+    let text = r#"
+[links.a]
+channel = "npp/hrd"
+transport = { kind = "udp", bind = "0.0.0.0:5001" }
+id = 9
+[links.b]
+channel = "npp/hrd"
+transport = { kind = "udp", bind = "0.0.0.0:5001" }
+id = 9
+framing = "datagram_cadu"
+[links.c]
+channel = "npp/hrd"
+transport = { kind = "tcp_client", address = "127.0.0.1:5001" }
+framing = "datagram_frame"
+"#;
+    assert_eq!(
+        errors(text).join("\n"),
+        "site.toml:8:13: links.b.transport: udp 0.0.0.0:5001 is received by link \"a\" too\n\
+         site.toml:9:6: links.b.id: number 9 is that of link \"a\" too (allowed: another `id`, 1 to 65534)\n\
+         site.toml:14:11: links.c.framing: only udp keeps datagrams apart (allowed: stream)"
+    );
+}
+
+#[test]
+fn every_key_of_the_built_in_configuration_may_stand_in_ones_own_file() {
+    let config =
+        config::load_text("copy.toml", config::DEFAULT_TOML).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config, config::load(None).unwrap_or_else(|errors| panic!("{errors}")));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    // REQ: FEP-CFG-003
+    #[test]
+    fn any_text_is_read_or_refused_with_lines(
+        at in 0usize..config::DEFAULT_TOML.len(), len in 0usize..200, text in "[ -~\\n]{0,40}",
+    ) {
+        let mut start = at;
+        while !config::DEFAULT_TOML.is_char_boundary(start) { start -= 1 }
+        let mut end = (start + len).min(config::DEFAULT_TOML.len());
+        while !config::DEFAULT_TOML.is_char_boundary(end) { end -= 1 }
+        let mut damaged = config::DEFAULT_TOML.to_owned();
+        damaged.replace_range(start..end.max(start), &text);
+        if let Err(ConfigErrors(errors)) = config::load_text("damaged.toml", &damaged) {
+            prop_assert!(!errors.is_empty());
+            prop_assert!(errors.iter().all(|error| error.line >= 1 && error.column >= 1 && !error.message.is_empty()));
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! The chain on frames made here: ledgers under damage, counters across a restart, datagrams, idle policy, bad headers.
+
+mod record;
+
+use fep_ccsds::{AosHeader, Fhp, FrameParts, Header, TmDataField, TmHeader};
+use fep_downlink::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy, Reception};
+use fep_mission::ChannelConfig;
+use fep_record::{BadReason, FrameFlags};
+use fep_sim::Encoder;
+use fep_time::Tai;
+use proptest::prelude::*;
+use record::Recorder;
+
+const MARKER_LEN: usize = 4;
+
+fn channel(name: &str) -> ChannelConfig {
+    fep_mission::load("cso").unwrap_or_else(|errors| panic!("{errors}")).channels[name].clone()
+}
+
+/// An AOS frame of cso-2-payload whose data field is filled from its count.
+fn aos_frame(channel: &ChannelConfig, scid: u8, vcid: u8, count: u32) -> Vec<u8> {
+    let header = AosHeader {
+        scid,
+        vcid,
+        vc_count: count,
+        replay: false,
+        vc_count_cycle_used: false,
+        reserved: 0,
+        vc_count_cycle: 0,
+    };
+    let mut zone = vec![0; channel.frame.frame_len - 6];
+    zone[..2].copy_from_slice(&Fhp::None.to_11_bits().to_be_bytes());
+    for (index, octet) in zone[2..].iter_mut().enumerate() {
+        *octet = (index as u32 * 31 + count * 7 + u32::from(vcid)) as u8;
+    }
+    let mut frame = Vec::new();
+    FrameParts::new(Header::Aos(header), &zone).build(&channel.frame, &mut frame).expect("a frame");
+    frame
+}
+
+fn tm_frame(channel: &ChannelConfig, vcid: u8, mc_count: u8, vc_count: u8) -> Vec<u8> {
+    let header = TmHeader {
+        scid: channel.scid,
+        vcid,
+        ocf: true,
+        mc_count,
+        vc_count,
+        secondary_header: false,
+        data_field: TmDataField::Packets { first_header_pointer: Fhp::None },
+    };
+    let zone = vec![vc_count; channel.frame.frame_len - 6 - 4 - 2];
+    let mut parts = FrameParts::new(Header::Tm(header), &zone);
+    parts.ocf = Some([1, 0, 0, 0]);
+    let mut frame = Vec::new();
+    parts.build(&channel.frame, &mut frame).expect("a frame");
+    frame
+}
+
+fn cadus(channel: &ChannelConfig, frames: &[Vec<u8>]) -> Vec<u8> {
+    let mut encoder =
+        Encoder::new(channel.sync.marker, &channel.code, channel.randomizer).expect("an encoder");
+    let mut cadus = Vec::new();
+    for frame in frames {
+        encoder.encode(frame, &mut cadus);
+    }
+    cadus
+}
+
+fn decode(channel: &ChannelConfig, options: ChainOptions, stream: &[u8]) -> (Chain, Recorder) {
+    let mut chain = Chain::with_options(channel, options).expect("a chain");
+    let mut recorder = Recorder::default();
+    chain.receive(&Reception::new(stream, Tai(5)), &mut recorder);
+    chain.disconnected(Tai(6), &mut recorder);
+    assert!(chain.ledger().is_balanced(), "{}", chain.ledger());
+    (chain, recorder)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    // REQ: FEP-CHN-004
+    #[test]
+    fn under_any_damage_the_ledger_balances_and_no_wrong_frame_is_called_good(
+        damage in prop::collection::vec((0usize..30 * 1279, 1u8..=255), 0..900),
+        cut in 1usize..5000,
+    ) {
+        let channel = channel("cso-2-payload");
+        let sent: Vec<Vec<u8>> = (0..30).map(|count| aos_frame(&channel, 162, 40, count)).collect();
+        let mut stream = cadus(&channel, &sent);
+        for (at, flip) in damage {
+            stream[at] ^= flip;
+        }
+        let mut chain = Chain::new(&channel).expect("a chain");
+        let mut recorder = Recorder::default();
+        for piece in stream.chunks(cut) {
+            chain.receive(&Reception::new(piece, Tai(5)), &mut recorder);
+            prop_assert!(chain.ledger().is_balanced(), "{}", chain.ledger());
+        }
+        chain.disconnected(Tai(6), &mut recorder);
+        let ledger = *chain.ledger();
+        prop_assert!(ledger.is_balanced(), "{}", ledger);
+        prop_assert_eq!(recorder.frames.len() as u64, ledger.counts.received);
+        let good = recorder.frames.iter().filter(|frame| frame.record.reason == BadReason::None);
+        let mut last = None;
+        for frame in good {
+            let count = frame.record.frame_count as usize;
+            prop_assert_eq!(&frame.octets, &sent[count], "every octet of a good frame is the one that was sent");
+            let lost = last.map_or(0, |last: usize| count - last - 1);
+            prop_assert_eq!(frame.lost as usize, lost, "what is missing is counted");
+            last = Some(count);
+        }
+    }
+}
+
+// REQ: FEP-CHN-005
+#[test]
+fn frames_of_another_spacecraft_or_an_unknown_virtual_channel_are_published_with_the_reason() {
+    let channel = channel("cso-2-payload");
+    let frames = [
+        aos_frame(&channel, 162, 40, 1),
+        aos_frame(&channel, 77, 40, 2),
+        aos_frame(&channel, 162, 12, 3),
+        aos_frame(&channel, 162, 40, 2),
+    ];
+    let (chain, recorder) = decode(&channel, ChainOptions::default(), &cadus(&channel, &frames));
+    let reasons: Vec<BadReason> = recorder.frames.iter().map(|frame| frame.record.reason).collect();
+    assert_eq!(
+        reasons,
+        [BadReason::None, BadReason::UnknownSpacecraft, BadReason::UnknownVc, BadReason::None]
+    );
+    assert_eq!(recorder.frames[1].octets, frames[1]);
+    assert_eq!(recorder.frames[1].record.gvcid.scid, 77);
+    assert_eq!(chain.ledger().counts.good, 4, "their octets are good");
+    assert_eq!(chain.ledger().accepted(), 2);
+    assert_eq!(chain.ledger().counts.gaps, 0, "they do not disturb the counters");
+}
+
+// REQ: FEP-CHN-005
+#[test]
+fn a_frame_whose_fecf_fails_is_not_vouched_for_and_its_header_is_not_believed() {
+    let channel = channel("cso-1");
+    let mut frames: Vec<Vec<u8>> = (0..4).map(|count| tm_frame(&channel, 0, count, count)).collect();
+    // Damaged before it was encoded: the code has nothing to say against it.
+    frames[2][500] ^= 1;
+    let (chain, recorder) = decode(&channel, ChainOptions::default(), &cadus(&channel, &frames));
+    assert_eq!(recorder.frames[2].record.reason, BadReason::FecfFailed);
+    assert_eq!(recorder.frames[2].record.gvcid, fep_ccsds::Gvcid::default());
+    assert!(recorder.frames[2].record.flags.contains(FrameFlags::FECF_FAILED));
+    assert!(!recorder.frames[2].record.flags.contains(FrameFlags::CODED));
+    assert_eq!(chain.ledger().counts.uncorrectable, 1);
+    assert_eq!(recorder.frames[3].lost, 1, "it counts as lost on its virtual channel");
+}
+
+// REQ: FEP-CHN-006
+#[test]
+fn idle_frames_are_counted_and_by_configuration_dropped() {
+    let channel = channel("cso-2-payload");
+    let frames =
+        [aos_frame(&channel, 162, 40, 1), aos_frame(&channel, 162, 63, 9), aos_frame(&channel, 162, 40, 2)];
+    let stream = cadus(&channel, &frames);
+    let (published, recorder) = decode(&channel, ChainOptions::default(), &stream);
+    assert_eq!((published.ledger().counts.idle, recorder.frames.len()), (1, 3));
+    assert!(recorder.frames[1].record.flags.contains(FrameFlags::IDLE));
+    let options = ChainOptions { idle: IdlePolicy::Drop, ..ChainOptions::default() };
+    let (dropped, recorder) = decode(&channel, options, &stream);
+    let counts = dropped.ledger().counts;
+    assert_eq!((counts.idle, counts.dropped_idle, counts.published, recorder.frames.len()), (1, 1, 2, 2));
+}
+
+// REQ: FEP-CHN-007
+#[test]
+fn what_was_lost_during_a_restart_is_a_gap_of_the_first_frame_of_each_channel() {
+    let channel = channel("cso-2-payload");
+    let before: Vec<Vec<u8>> = [(40, 0xFF_FFF0), (41, 7), (40, 0xFF_FFF1)]
+        .map(|(vc, count)| aos_frame(&channel, 162, vc, count))
+        .to_vec();
+    let (chain, _) = decode(&channel, ChainOptions::default(), &cadus(&channel, &before));
+    let point = chain.resume_point().clone();
+    drop(chain);
+    let after: Vec<Vec<u8>> =
+        [(40, 5), (40, 6), (41, 8)].map(|(vc, count)| aos_frame(&channel, 162, vc, count)).to_vec();
+    let mut chain = Chain::new(&channel).expect("a chain");
+    chain.resume(point);
+    let mut recorder = Recorder::default();
+    chain.receive(&Reception::new(&cadus(&channel, &after), Tai(1)), &mut recorder);
+    chain.disconnected(Tai(1), &mut recorder);
+    let lost: Vec<u64> = recorder.frames.iter().map(|frame| frame.lost).collect();
+    assert_eq!(
+        lost,
+        [0xF - 1 + 5, 0, 0],
+        "14 up to the wrap of 24 bits and 5 after it; channel 41 lost none"
+    );
+}
+
+// REQ: FEP-CHN-007
+#[test]
+fn after_a_restart_the_master_channel_counter_of_tm_settles_what_eight_bits_leave_open() {
+    let channel = channel("cso-1");
+    let before: Vec<Vec<u8>> = (0..10).map(|count| tm_frame(&channel, 0, count, count)).collect();
+    let (chain, _) = decode(&channel, ChainOptions::default(), &cadus(&channel, &before));
+    let point = chain.resume_point().clone();
+    let mut chain = Chain::new(&channel).expect("a chain");
+    chain.resume(point);
+    let mut recorder = Recorder::default();
+    // Three frames of channel 0 and two of channel 1 were lost.
+    let after = cadus(&channel, &[tm_frame(&channel, 0, 15, 13), tm_frame(&channel, 0, 16, 14)]);
+    chain.receive(&Reception::new(&after, Tai(1)), &mut recorder);
+    chain.disconnected(Tai(1), &mut recorder);
+    assert_eq!(recorder.frames.iter().map(|frame| frame.lost).collect::<Vec<_>>(), [3, 0]);
+    assert!(recorder.events.iter().any(|event| matches!(event, ChainEvent::Gap { lost: 3, .. })));
+}
+
+// REQ: FEP-CHN-008
+#[test]
+fn a_new_connection_resets_the_synchroniser_and_keeps_the_counters() {
+    let channel = channel("cso-2-payload");
+    let stream =
+        cadus(&channel, &(0..6).map(|count| aos_frame(&channel, 162, 40, count)).collect::<Vec<_>>());
+    let mut chain = Chain::new(&channel).expect("a chain");
+    let mut recorder = Recorder::default();
+    // The connection breaks within the fourth CADU; the next begins within the sixth of a stream that went on.
+    chain.receive(&Reception::new(&stream[..3 * 1279 + 700], Tai(1)), &mut recorder);
+    chain.disconnected(Tai(2), &mut recorder);
+    let later = cadus(&channel, &(5..9).map(|count| aos_frame(&channel, 162, 40, count)).collect::<Vec<_>>());
+    chain.receive(&Reception::new(&later[600..], Tai(3)), &mut recorder);
+    chain.disconnected(Tai(4), &mut recorder);
+    let counts: Vec<(u32, u64)> = recorder.frames.iter().map(|f| (f.record.frame_count, f.lost)).collect();
+    assert_eq!(counts, [(0, 0), (1, 0), (2, 0), (6, 3), (7, 0), (8, 0)]);
+    assert!(chain.ledger().is_balanced());
+}
+
+// REQ: FEP-CHN-009
+#[test]
+fn datagrams_with_a_marker_are_checked_for_length_and_polarity() {
+    let channel = channel("cso-2-payload");
+    let frames: Vec<Vec<u8>> = (0..4).map(|count| aos_frame(&channel, 162, 40, count)).collect();
+    let mut datagrams: Vec<Vec<u8>> = cadus(&channel, &frames).chunks(1279).map(<[u8]>::to_vec).collect();
+    datagrams[1][0] ^= 0x10;
+    datagrams[2].iter_mut().for_each(|octet| *octet = !*octet);
+    datagrams[3].pop();
+    let options = ChainOptions { framing: Framing::DatagramCadu, ..ChainOptions::default() };
+    let mut chain = Chain::with_options(&channel, options).expect("a chain");
+    let mut recorder = Recorder::default();
+    for datagram in &datagrams {
+        chain.receive(&Reception::new(datagram, Tai(1)), &mut recorder);
+    }
+    let records: Vec<_> = recorder.frames.iter().map(|frame| frame.record).collect();
+    assert_eq!(records[0].reason, BadReason::None);
+    assert_eq!((records[1].reason, records[1].marker_bit_errors), (BadReason::None, 1));
+    assert!(records[2].reason == BadReason::None && records[2].flags.contains(FrameFlags::INVERTED));
+    assert_eq!(records[3].reason, BadReason::LengthInvalid);
+    assert_eq!(recorder.frames[2].octets, frames[2]);
+    assert_eq!(recorder.frames[3].octets.len(), MARKER_LEN + 1275 - 1, "as it came");
+    assert!(chain.ledger().is_balanced());
+}
+
+// REQ: FEP-CHN-009
+#[test]
+fn datagrams_without_a_marker_are_taken_coded_or_decoded_by_their_length() {
+    let channel = channel("cso-2-payload");
+    let frames: Vec<Vec<u8>> = (0..3).map(|count| aos_frame(&channel, 162, 40, count)).collect();
+    let coded = cadus(&channel, &frames[..1]);
+    let options = ChainOptions { framing: Framing::DatagramFrame, ..ChainOptions::default() };
+    let mut chain = Chain::with_options(&channel, options).expect("a chain");
+    let mut recorder = Recorder::default();
+    chain.receive(&Reception::new(&coded[MARKER_LEN..], Tai(1)), &mut recorder);
+    chain.receive(&Reception::new(&frames[1], Tai(1)), &mut recorder);
+    chain.receive(&Reception::new(&frames[2][..700], Tai(1)), &mut recorder);
+    let records: Vec<_> =
+        recorder.frames.iter().map(|frame| (frame.record.reason, frame.record.flags)).collect();
+    assert_eq!(records[0], (BadReason::None, FrameFlags::CODED));
+    assert_eq!(records[1], (BadReason::None, FrameFlags::empty()), "nobody here vouches for it");
+    assert_eq!(records[2].0, BadReason::LengthInvalid);
+    assert_eq!(recorder.frames[1].octets, frames[1]);
+}

@@ -1,0 +1,182 @@
+//! Missions: what a front end must know of a spacecraft beforehand, and no header says.
+//!
+//! One file describes one mission: its spacecraft, their physical channels with frames, codes and markers, and the
+//! virtual channels. Every process reads the same file. Values only, checked whole: a file with one mistake is refused
+//! with file, line, key and what is allowed, and all mistakes that can be found at once are reported at once.
+//!
+//! ```
+//! let mission = fep_mission::load("npp").unwrap();
+//! assert_eq!(mission.channels["hrd"].scid, 157);
+//! ```
+
+mod code;
+mod read;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use fep_ccsds::FrameSpec;
+use fep_coding::soft::SoftSyncSpec;
+use fep_coding::{CodeSpec, Randomizer, SyncSpec};
+use fep_config::{ConfigErrors, Diagnostics, Source};
+use serde::Serialize;
+
+pub use read::read_mission;
+
+/// The built-in missions: name and text.
+pub const MISSIONS: [(&str, &str); 7] = [
+    ("aqua", include_str!("../../../config/missions/aqua.toml")),
+    ("cso", include_str!("../../../config/missions/cso.toml")),
+    ("lab", include_str!("../../../config/missions/lab.toml")),
+    ("metopb", include_str!("../../../config/missions/metopb.toml")),
+    ("noaa20", include_str!("../../../config/missions/noaa20.toml")),
+    ("noaa21", include_str!("../../../config/missions/noaa21.toml")),
+    ("npp", include_str!("../../../config/missions/npp.toml")),
+];
+
+/// A mission: everything about its space segment that a front end must know beforehand.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Mission {
+    /// Name of the file without `.toml`.
+    pub name: String,
+    /// What people call it.
+    pub title: String,
+    /// Spacecraft by name.
+    pub spacecraft: BTreeMap<String, Spacecraft>,
+    /// Physical channels by name.
+    pub channels: BTreeMap<String, ChannelConfig>,
+}
+
+/// One spacecraft of a mission.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Spacecraft {
+    /// Spacecraft identifier.
+    pub scid: u16,
+    /// Names of application processes by APID.
+    pub apids: BTreeMap<u16, String>,
+}
+
+/// The managed parameters of one physical channel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChannelConfig {
+    /// `mission/channel`.
+    pub name: String,
+    /// Name of the spacecraft.
+    pub spacecraft: String,
+    /// Its identifier: frames of any other are bad.
+    pub scid: u16,
+    /// Transfer frames.
+    pub frame: FrameSpec,
+    /// Marker among bits and how to search for it; `block_len` is that of the code, or of the frames of a sliced stream.
+    pub sync: SyncSpec,
+    /// Marker among symbols and how to search for it, of codes that have theirs there.
+    pub soft_sync: Option<SoftSyncSpec>,
+    /// Randomiser of the codeblock.
+    pub randomizer: Randomizer,
+    /// Channel code.
+    pub code: CodeSpec,
+    /// Virtual channels; frames of any other are bad.
+    pub vcs: Vec<VcConfig>,
+}
+
+impl ChannelConfig {
+    /// Octets between markers.
+    pub fn block_len(&self) -> usize {
+        self.sync.block_len
+    }
+
+    /// Whether some virtual channel carries clear data of an enciphered mission.
+    pub fn has_red(&self) -> bool {
+        self.vcs.iter().any(|vc| vc.colour == VcColour::Red)
+    }
+}
+
+/// One virtual channel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VcConfig {
+    /// Virtual channel identifier.
+    pub id: u8,
+    /// What people call it; empty when the file says nothing.
+    pub name: String,
+    /// What its frames carry.
+    pub service: VcService,
+    /// Whether packets are taken out and published.
+    pub packets: bool,
+    /// Whether its data is clear data of an enciphered mission.
+    pub colour: VcColour,
+}
+
+/// What the data field of a virtual channel carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VcService {
+    /// Packets of TM (132.0-B 4.1.4) or USLP frames (732.1-B 4.1.4).
+    Packets,
+    /// AOS multiplexing protocol data unit (732.0-B 4.1.4.2).
+    MPdu,
+    /// AOS bitstream protocol data unit (732.0-B 4.1.4.3).
+    BPdu,
+    /// Virtual channel access: the frame's data is the mission's own.
+    Vca,
+    /// Only idle data.
+    Idle,
+}
+
+impl VcService {
+    /// Whether packets can be taken out of it.
+    pub fn carries_packets(self) -> bool {
+        matches!(self, VcService::Packets | VcService::MPdu)
+    }
+}
+
+/// Which rings a virtual channel's data may go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VcColour {
+    /// Unclassified or enciphered.
+    Black,
+    /// Clear data of an enciphered mission.
+    Red,
+}
+
+/// Reads one mission: a built-in one by name, or a file by path (anything with a `/` or ending in `.toml`).
+///
+/// # Errors
+/// Every mistake found; a name that is not built in tells those that are.
+pub fn load(name_or_path: &str) -> Result<Mission, ConfigErrors> {
+    if name_or_path.contains('/') || name_or_path.ends_with(".toml") {
+        let path = Path::new(name_or_path);
+        return load_source(mission_name(path), &Source::read(path)?);
+    }
+    match MISSIONS.iter().find(|(name, _)| *name == name_or_path) {
+        Some((name, text)) => load_text(name, &format!("<missions/{name}.toml>"), text),
+        None => {
+            let allowed = MISSIONS.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+            let allowed = format!("{allowed}, or the path of a file ending in .toml");
+            Err(ConfigErrors::of_file(
+                name_or_path,
+                format!("no mission {name_or_path:?} is built in"),
+                allowed,
+            ))
+        }
+    }
+}
+
+/// Reads one mission from a text; `file` is its name in messages.
+///
+/// # Errors
+/// Every mistake found.
+pub fn load_text(name: &str, file: &str, text: &str) -> Result<Mission, ConfigErrors> {
+    load_source(name, &Source::new(file, text))
+}
+
+fn load_source(name: &str, source: &Source) -> Result<Mission, ConfigErrors> {
+    let mut found = Diagnostics::default();
+    let mission = read_mission(name, source, &mut found);
+    found.into_result().map(|()| mission)
+}
+
+/// Name of the mission that a file describes: that of the file without `.toml`.
+pub fn mission_name(path: &Path) -> &str {
+    path.file_stem().and_then(|stem| stem.to_str()).unwrap_or("mission")
+}

@@ -1,0 +1,219 @@
+//! Reads a mission file.
+
+use std::collections::BTreeMap;
+
+use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
+use fep_coding::Randomizer;
+use fep_config::{Diagnostics, Place, Section, Source, parse};
+
+use crate::code::{read_code, read_sync};
+use crate::{ChannelConfig, Mission, Spacecraft, VcColour, VcConfig, VcService};
+
+/// Reads one mission file.
+pub fn read_mission(name: &str, source: &Source, found: &mut Diagnostics) -> Mission {
+    let parsed = parse(source, found);
+    let root = Section::root(source, &parsed);
+    let title = root.string("title", found).map(|(title, _)| title);
+    if title.is_none() && !root.has("title") {
+        root.missing("title", found, "a string");
+    }
+    let spacecraft_section = root.table("spacecraft", found);
+    let channel_section = root.table("channel", found);
+    let mut spacecraft = BTreeMap::new();
+    for (name, _, section) in spacecraft_section.named_tables(found) {
+        if let Some(craft) = read_spacecraft(section, found) {
+            spacecraft.insert(name, craft);
+        }
+    }
+    let mut channels = BTreeMap::new();
+    let mut any = false;
+    for (channel, _, section) in channel_section.named_tables(found) {
+        any = true;
+        if let Some(config) = read_channel(&format!("{name}/{channel}"), section, &spacecraft, found) {
+            channels.insert(channel, config);
+        }
+    }
+    if !any {
+        root.missing("channel", found, "at least one table [channel.NAME]");
+    }
+    root.finish(found);
+    Mission { name: name.to_owned(), title: title.unwrap_or_default(), spacecraft, channels }
+}
+
+fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spacecraft> {
+    let scid =
+        section.require("scid", found, "0 to 65535", |s, found| s.integer("scid", 0..=u16::MAX, found));
+    let mut apids = BTreeMap::new();
+    for (number, place, name) in section.table("apids", found).named_strings(found) {
+        match number.parse::<u16>() {
+            Ok(apid) if apid <= 2047 => {
+                if apids.insert(apid, name).is_some() {
+                    place.report(found, format!("APID {apid} is named twice"), "");
+                }
+            }
+            _ => place.report(found, format!("{number:?} is not an APID"), "0 to 2047"),
+        }
+    }
+    section.finish(found);
+    Some(Spacecraft { scid: scid?, apids })
+}
+
+/// AOS and USLP frames of idle data have a virtual channel of their own, on every physical channel (732.0-B 4.1.2.2.3.2).
+const FILL_VCID: u8 = 63;
+
+const RANDOMIZERS: [(&str, Randomizer); 3] =
+    [("none", Randomizer::None), ("legacy", Randomizer::Legacy255), ("long", Randomizer::Long131071)];
+
+fn read_channel(
+    name: &str,
+    section: Section<'_>,
+    spacecraft: &BTreeMap<String, Spacecraft>,
+    found: &mut Diagnostics,
+) -> Option<ChannelConfig> {
+    let names = spacecraft.keys().cloned().collect::<Vec<_>>().join(", ");
+    let craft = section.require("spacecraft", found, &names, |s, found| s.string("spacecraft", found));
+    let randomizer = section.require("randomizer", found, "none, legacy, long", |s, found| {
+        s.choice("randomizer", &RANDOMIZERS, found)
+    });
+    let (kind, frame) =
+        section.require_table("frame", found).map_or((None, None), |table| read_frame(table, found));
+    let code = section.require_table("code", found).and_then(|table| read_code(table, &frame, found));
+    let sync = section.require_table("sync", found).and_then(|table| read_sync(table, code.as_ref(), found));
+    let mut vcs: Vec<VcConfig> = Vec::new();
+    if !section.has("vc") {
+        section.missing("vc", found, "at least one table [[…vc]]");
+    } else {
+        for table in section.tables("vc", found) {
+            let place = table.place();
+            let Some(vc) = read_vc(table, kind, found) else { continue };
+            if vcs.iter().any(|other| other.id == vc.id) {
+                if let Some(place) = place {
+                    place.report(found, format!("virtual channel {} is described twice", vc.id), "");
+                }
+                continue;
+            }
+            vcs.push(vc);
+        }
+    }
+    if frame.as_ref().is_some_and(|frame| frame.kind != FrameKind::Tm)
+        && vcs.iter().all(|vc| vc.id != FILL_VCID)
+    {
+        let name = "fill".to_owned();
+        let (service, colour) = (VcService::Idle, VcColour::Black);
+        vcs.push(VcConfig { id: FILL_VCID, name, service, packets: false, colour });
+    }
+    let craft = craft.and_then(|(craft, place)| match spacecraft.get(&craft) {
+        Some(known) => {
+            check_scid(known.scid, &frame, &place, found);
+            Some((craft, known.scid))
+        }
+        None => {
+            place.report(found, format!("no spacecraft is called {craft:?}"), names);
+            None
+        }
+    });
+    section.finish(found);
+    let (spacecraft, scid) = craft?;
+    let sync = sync?;
+    Some(ChannelConfig {
+        name: name.to_owned(),
+        spacecraft,
+        scid,
+        frame: frame?,
+        sync: sync.bits,
+        soft_sync: sync.symbols,
+        randomizer: randomizer?,
+        code: code?,
+        vcs,
+    })
+}
+
+fn check_scid(scid: u16, frame: &Option<FrameSpec>, place: &Place<'_>, found: &mut Diagnostics) {
+    let most = match frame.as_ref().map(|frame| frame.kind) {
+        Some(FrameKind::Tm) => 1023,
+        Some(FrameKind::Aos) => 255,
+        Some(FrameKind::Uslp) | None => u16::MAX,
+    };
+    if scid > most {
+        place.report(
+            found,
+            format!("its scid {scid} does not fit the header of this kind of frame"),
+            format!("0 to {most}"),
+        );
+    }
+}
+
+/// The kind of frame, even when the rest is wrong, and the whole.
+fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> (Option<FrameKind>, Option<FrameSpec>) {
+    let kinds = [("tm", FrameKind::Tm), ("aos", FrameKind::Aos), ("uslp", FrameKind::Uslp)];
+    let kind = section.require("kind", found, "tm, aos, uslp", |s, found| s.choice("kind", &kinds, found));
+    let frame_len = section
+        .require("frame_len", found, "7 to 65536", |s, found| s.integer("frame_len", 7..=65536usize, found));
+    let mut octets = |key| section.integer(key, 0..=65535usize, found).unwrap_or(0);
+    let insert_zone_len = octets("insert_zone_len");
+    let security_header_len = octets("security_header_len");
+    let security_trailer_len = octets("security_trailer_len");
+    let trailer_len = octets("trailer_len");
+    let fecfs = [("none", Fecf::None), ("crc16", Fecf::Crc16), ("crc32", Fecf::Crc32)];
+    let spec = FrameSpec {
+        insert_zone_len,
+        security_header_len,
+        security_trailer_len,
+        trailer_len,
+        fecf: section.choice("fecf", &fecfs, found).unwrap_or_default(),
+        ocf: section
+            .choice("ocf", &[("absent", Ocf::Absent), ("present", Ocf::Present)], found)
+            .unwrap_or_default(),
+        fhec: section.boolean("fhec", found).unwrap_or(false),
+        variable_len: section.boolean("variable_len", found).unwrap_or(false),
+        truncated_len: section.integer("truncated_len", 6..=65536usize, found),
+        ..FrameSpec::new(kind.unwrap_or(FrameKind::Uslp), frame_len.unwrap_or(65536))
+    };
+    let place = section.place();
+    section.finish(found);
+    if kind.is_none() || frame_len.is_none() {
+        return (kind, None);
+    }
+    if let (Err(error), Some(place)) = (spec.validate(), place) {
+        place.report(found, error.to_string(), "");
+        return (kind, None);
+    }
+    (kind, Some(spec))
+}
+
+const SERVICES: [(&str, VcService); 5] = [
+    ("packets", VcService::Packets),
+    ("m_pdu", VcService::MPdu),
+    ("b_pdu", VcService::BPdu),
+    ("vca", VcService::Vca),
+    ("idle", VcService::Idle),
+];
+
+fn read_vc(section: Section<'_>, kind: Option<FrameKind>, found: &mut Diagnostics) -> Option<VcConfig> {
+    let most = if kind == Some(FrameKind::Tm) { 7 } else { 63 };
+    let id =
+        section.require("id", found, &format!("0 to {most}"), |s, found| s.integer("id", 0..=most, found));
+    let allowed: Vec<(&str, VcService)> = SERVICES
+        .into_iter()
+        .filter(|(_, service)| match kind {
+            Some(FrameKind::Aos) => *service != VcService::Packets,
+            Some(FrameKind::Tm | FrameKind::Uslp) => !matches!(service, VcService::MPdu | VcService::BPdu),
+            None => true,
+        })
+        .collect();
+    let names = allowed.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let service = section.require("service", found, &names, |s, found| s.choice("service", &allowed, found));
+    let name = section.string("name", found).map(|(name, _)| name).unwrap_or_default();
+    let packets = section.boolean("packets", found);
+    if let (Some(true), Some(service), Some(place)) = (packets, service, section.place_of("packets"))
+        && !service.carries_packets()
+    {
+        place.report(found, "this service carries no packets", "false");
+    }
+    let colours = [("black", VcColour::Black), ("red", VcColour::Red)];
+    let colour = section.choice("colour", &colours, found).unwrap_or(VcColour::Black);
+    section.finish(found);
+    let service = service?;
+    let packets = packets.unwrap_or(true) && service.carries_packets();
+    Some(VcConfig { id: id?, name, service, packets, colour })
+}

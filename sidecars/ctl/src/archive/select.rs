@@ -1,0 +1,128 @@
+//! From the command line's conditions to the query of the service, checked before anything is sent.
+
+use fep_archive_query::{Format, Retrieval, Unit, time_text};
+
+use super::args::{Selection, UnitName};
+use crate::failure::Failure;
+
+impl From<UnitName> for Unit {
+    fn from(name: UnitName) -> Unit {
+        match name {
+            UnitName::Frames => Unit::Frames,
+            UnitName::Packets => Unit::Packets,
+        }
+    }
+}
+
+/// By then what was received is in the index or the open tail.
+const SETTLED_AFTER_NS: i64 = 2_000_000_000;
+
+/// The retrieval that is asked for.
+pub(crate) fn retrieval(
+    unit: UnitName,
+    selection: &Selection,
+    format: Option<&str>,
+    octets: bool,
+    limit: Option<u64>,
+) -> Result<Retrieval, Failure> {
+    let mut pairs: Vec<(&str, String)> = Vec::new();
+    let given = [
+        ("from", &selection.from),
+        ("to", &selection.to),
+        ("onboard_from", &selection.onboard_from),
+        ("onboard_to", &selection.onboard_to),
+        ("scid", &selection.scid),
+        ("vcid", &selection.vcid),
+        ("apid", &selection.apid),
+        ("link", &selection.link),
+        ("ring", &selection.ring),
+        ("colour", &selection.colour),
+        ("session", &selection.session),
+        ("pus_type", &selection.pus_type),
+        ("pus_subtype", &selection.pus_subtype),
+        ("quality", &selection.quality),
+        ("idle", &selection.idle),
+    ];
+    for (name, value) in given {
+        if let Some(value) = value {
+            pairs.push((name, value.clone()));
+        }
+    }
+    if let Some(last) = &selection.last {
+        let (now, last) = (fep_time::tai_now().0, duration_ns(last)?);
+        pairs.push(("from", time_text(now.saturating_sub(last))));
+        if selection.to.is_none() && last > SETTLED_AFTER_NS {
+            // An end, so that the answer stays what it is while it is fetched.
+            pairs.push(("to", time_text(now.saturating_sub(SETTLED_AFTER_NS))));
+        }
+    }
+    if selection.every_copy {
+        pairs.push(("merged", "no".to_owned()));
+    }
+    if let Some(format) = format {
+        pairs.push(("format", format.to_owned()));
+    }
+    if octets {
+        pairs.push(("octets", "yes".to_owned()));
+    }
+    if let Some(limit) = limit {
+        pairs.push(("limit", limit.to_string()));
+    }
+    Retrieval::from_pairs(unit.into(), pairs).map_err(|refused| {
+        let option = refused.name.replace('_', "-");
+        let mut message = format!("--{option}: {}", refused.detail);
+        if !refused.allowed.is_empty() {
+            message.push_str(&format!(" (allowed: {})", refused.allowed));
+        }
+        Failure::usage(message)
+    })
+}
+
+/// Whether the length of this form can be told before it is made.
+pub(crate) fn length_is_known(format: Format) -> bool {
+    matches!(format, Format::Frames | Format::Packets | Format::Cadu | Format::Pcapng)
+}
+
+/// `90s`, `10m`, `2h`, `1d`.
+fn duration_ns(text: &str) -> Result<i64, Failure> {
+    let refused = || {
+        Failure::usage(format!("--last: {text:?} is no time (allowed: a number and s, m, h or d, as 10m)"))
+    };
+    let split = text.len() - text.chars().last().map_or(0, char::len_utf8);
+    let (number, unit) = text.split_at(split);
+    let unit_s: f64 = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err(refused()),
+    };
+    let number: f64 = number.parse().map_err(|_| refused())?;
+    let ns = number * unit_s * 1e9;
+    if ns.is_finite() && ns > 0.0 && ns < 4e18 { Ok(ns as i64) } else { Err(refused()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_back_from_now_have_a_number_and_a_unit() {
+        assert_eq!(duration_ns("90s").ok(), Some(90_000_000_000));
+        assert_eq!(duration_ns("0.5h").ok(), Some(1_800_000_000_000));
+        for wrong in ["", "m", "10", "10x", "-5m", "1e300d", "10µ"] {
+            assert!(duration_ns(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_condition_that_the_service_would_refuse_is_refused_by_its_option() {
+        let selection = Selection { apid: Some("9999".to_owned()), ..Selection::default() };
+        let failure = retrieval(UnitName::Packets, &selection, None, false, None).expect_err("no such APID");
+        assert!(failure.to_string().starts_with("--apid: 9999 is above 2047"), "{failure}");
+        let selection = Selection { onboard_from: Some("2024-01-01".to_owned()), ..Selection::default() };
+        let failure =
+            retrieval(UnitName::Frames, &selection, None, false, None).expect_err("frames have none");
+        assert!(failure.to_string().starts_with("--onboard-from: frames have none"), "{failure}");
+    }
+}

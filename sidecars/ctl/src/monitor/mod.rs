@@ -1,0 +1,180 @@
+//! The monitor: a live terminal view of the daemon, and the same as one plain text or JSON snapshot.
+
+mod app;
+mod panes;
+mod plain;
+mod snapshot;
+mod source;
+mod threads;
+mod view;
+
+#[cfg(test)]
+mod pictures;
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use fep_control::api::Done;
+use ratatui::crossterm::event::{self, Event};
+
+use crate::cli::MonitorArgs;
+use crate::daemon::{Daemon, path_segment};
+use crate::failure::{Failure, output};
+use crate::signals::Ending;
+use app::{Action, App, Request};
+use snapshot::{Health, Snapshot};
+use source::Sampler;
+pub(crate) use source::link_details;
+
+/// Time between the two samples that `--once` needs for rates.
+const ONCE_APART: Duration = Duration::from_millis(500);
+
+/// Runs the command.
+pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
+    let interval = Duration::from_millis(args.interval_ms);
+    let daemon = args.target.daemon()?;
+    if args.once || args.json {
+        return print(daemon, args.once, args.json, interval);
+    }
+    if !io::IsTerminal::is_terminal(&io::stdout()) {
+        return Err(Failure::usage("standard output is no terminal: nothing to draw the view on")
+            .hint("use --once for one snapshot as text, or --json for one JSON object a line"));
+    }
+    // Said before the screen changes: a daemon that is not there at the start is a mistake, later it is an event.
+    daemon.get::<fep_control::api::Status>("/status")?;
+    let ending = Ending::watch()?;
+    watch(daemon, interval, &ending, || None)
+}
+
+fn print(daemon: Daemon, once: bool, json: bool, interval: Duration) -> Result<(), Failure> {
+    let mut sampler = Sampler::new(daemon);
+    let mut out = io::stdout().lock();
+    sampler.sample()?;
+    let mut pause = if once { ONCE_APART } else { interval };
+    loop {
+        std::thread::sleep(pause);
+        let now = sampler.sample()?;
+        let written = if json {
+            serde_json::to_writer(&mut out, &now).map_err(io::Error::from).and_then(|()| writeln!(out))
+        } else {
+            plain::write(&mut out, &now)
+        };
+        written.and_then(|()| out.flush()).map_err(output)?;
+        if once {
+            return Ok(());
+        }
+        pause = interval;
+    }
+}
+
+/// What the sampling thread sends to the screen.
+enum News {
+    Snapshot(Box<Snapshot>),
+    /// The daemon could not be asked, and why.
+    Silence(String),
+    /// The answer to a command.
+    Answer(String, Health),
+}
+
+/// Shows the view until the operator leaves or `over` gives a reason to, which is returned as a failure after the
+/// terminal has been given back.
+pub(crate) fn watch(
+    daemon: Daemon,
+    interval: Duration,
+    ending: &Ending,
+    mut over: impl FnMut() -> Option<Failure>,
+) -> Result<(), Failure> {
+    let (news_out, news) = channel();
+    let (commands, commands_in) = channel::<(Action, String)>();
+    let stop = &AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // The screen must never wait for the daemon: all requests are made on another thread.
+        scope.spawn(move || sample_until(stop, daemon, interval, &commands_in, &news_out));
+        let mut terminal = ratatui::try_init()
+            .map_err(|error| Failure::new(format!("cannot take over the terminal: {error}")));
+        let done = match &mut terminal {
+            Ok(terminal) => interact(terminal, &news, &commands, ending, &mut over),
+            Err(_) => Ok(()),
+        };
+        if terminal.is_ok() {
+            ratatui::restore();
+        }
+        stop.store(true, Ordering::Relaxed);
+        terminal.map(|_| ())?;
+        done
+    })
+}
+
+fn interact(
+    terminal: &mut ratatui::DefaultTerminal,
+    news: &Receiver<News>,
+    commands: &Sender<(Action, String)>,
+    ending: &Ending,
+    over: &mut impl FnMut() -> Option<Failure>,
+) -> Result<(), Failure> {
+    let broken = |error: io::Error| Failure::new(format!("the terminal failed: {error}"));
+    let mut app = App::new();
+    loop {
+        for one in news.try_iter() {
+            match one {
+                News::Snapshot(snapshot) => app.update(*snapshot),
+                News::Silence(problem) => app.lost_sight(problem),
+                News::Answer(text, health) => app.message = Some((text, health)),
+            }
+        }
+        terminal.draw(|frame| view::draw(frame, &app)).map_err(broken)?;
+        // Short enough that news and the end are seen soon, long enough to cost nothing.
+        if event::poll(Duration::from_millis(100)).map_err(broken)?
+            && let Event::Key(key) = event::read().map_err(broken)?
+        {
+            match app.on_key(key) {
+                Request::Nothing => {}
+                Request::Quit => return Ok(()),
+                Request::Command { action, link } => {
+                    app.message = Some((format!("{} {link} ...", action.verb()), Health::Off));
+                    // Nobody listens any more only while we are leaving.
+                    let _ = commands.send((action, link));
+                }
+            }
+        }
+        if ending.asked() {
+            return Ok(());
+        }
+        if let Some(failure) = over() {
+            return Err(failure);
+        }
+    }
+}
+
+/// Samples every `interval` and carries out commands in between.
+fn sample_until(
+    stop: &AtomicBool,
+    daemon: Daemon,
+    interval: Duration,
+    commands: &Receiver<(Action, String)>,
+    news: &Sender<News>,
+) {
+    let mut sampler = Sampler::new(daemon);
+    let mut next = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
+        if let Ok((action, link)) = commands.recv_timeout(wait) {
+            let path = format!("/links/{}/{}", path_segment(&link), action.verb());
+            let answer = match sampler.daemon().post::<Done>(&path) {
+                Ok(done) => News::Answer(done.message, Health::Good),
+                Err(failure) => News::Answer(failure.to_string().replace('\n', " "), Health::Bad),
+            };
+            let _ = news.send(answer);
+            next = Instant::now();
+        }
+        if Instant::now() >= next {
+            next = Instant::now() + interval;
+            let _ = news.send(match sampler.sample() {
+                Ok(snapshot) => News::Snapshot(Box::new(snapshot)),
+                Err(failure) => News::Silence(failure.to_string()),
+            });
+        }
+    }
+}

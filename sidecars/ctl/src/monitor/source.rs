@@ -1,0 +1,369 @@
+//! Where snapshots come from: the daemon's status, the events ring, `/proc`.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use fep_bus::{Consumer, Poll, Resume};
+use fep_control::api::{GateStatus, LinkStatus, RingStatus, Status};
+use fep_record::EventRecord;
+
+use super::snapshot::{
+    ConsumerRow, DaemonFacts, Entry, EventRow, Health, LatencyRow, Ledgers, LinkRow, Snapshot, VcRow,
+};
+use super::threads::{ThreadWatch, resident_bytes};
+use crate::client::{published, words};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+use crate::ring::event_text;
+use crate::{figures, times};
+
+/// Name of the ring that carries the events of all links.
+const EVENTS_RING: &str = "events";
+/// The watched reader that copies the rings to disk.
+const RECORDER: &str = "recorder";
+/// Events kept for showing.
+const EVENTS_KEPT: usize = 200;
+/// Counters of a transport that tell of losses at reception.
+const RECEPTION_LOSSES: [&str; 3] = ["kernel_drops", "truncated", "discarded_bytes"];
+
+/// Takes snapshots.
+pub(crate) struct Sampler {
+    daemon: Daemon,
+    threads: ThreadWatch,
+    events: EventTail,
+    vc_before: HashMap<(String, String), (u64, Instant)>,
+    /// Frames not accounted for, per link, in the sample before: counters are read while they move, so only a
+    /// difference that stays is an imbalance.
+    missing_before: HashMap<String, i128>,
+}
+
+impl Sampler {
+    pub(crate) fn new(daemon: Daemon) -> Sampler {
+        Sampler {
+            daemon,
+            threads: ThreadWatch::default(),
+            events: EventTail::default(),
+            vc_before: HashMap::new(),
+            missing_before: HashMap::new(),
+        }
+    }
+
+    /// The daemon this samples.
+    pub(crate) fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
+    /// Everything as it is now.
+    pub(crate) fn sample(&mut self) -> Result<Snapshot, Failure> {
+        let status: Status = self.daemon.get("/status")?;
+        let now = Instant::now();
+        self.events.read(Path::new(&status.bus_dir), &status.links);
+        let mut vc_now = HashMap::new();
+        let mut vcs = Vec::new();
+        for link in &status.links {
+            for vc in &link.vcs {
+                let key = (link.name.clone(), vc.gvcid.clone());
+                let before = self.vc_before.get(&key);
+                let frames_per_s = before.map_or(0.0, |(frames, at)| {
+                    vc.ledger.frames.saturating_sub(*frames) as f64
+                        / now.duration_since(*at).as_secs_f64().max(1e-3)
+                });
+                vc_now.insert(key, (vc.ledger.frames, now));
+                vcs.push(VcRow {
+                    link: link.name.clone(),
+                    gvcid: vc.gvcid.clone(),
+                    name: vc.name.clone(),
+                    frames: vc.ledger.frames,
+                    frames_per_s,
+                    gaps: vc.ledger.gaps,
+                    lost: vc.ledger.lost,
+                    packets: vc.ledger.packets,
+                });
+            }
+        }
+        self.vc_before = vc_now;
+        Ok(Snapshot {
+            utc: times::utc_now(),
+            daemon: DaemonFacts {
+                version: status.version.clone(),
+                pid: status.pid,
+                uptime_s: status.uptime_s.max(0.0) as u64,
+                memory_bytes: resident_bytes(status.pid),
+            },
+            links: status.links.iter().map(link_row).collect(),
+            vcs,
+            ledgers: self.ledgers(&status),
+            consumers: status.rings.iter().flat_map(consumer_rows).collect(),
+            threads: self.threads.sample(status.pid),
+            latencies: status.links.iter().flat_map(latency_rows).collect(),
+            events: self.events.rows(),
+        })
+    }
+
+    fn ledgers(&mut self, status: &Status) -> Ledgers {
+        let sum = |value: fn(&LinkStatus) -> u64| status.links.iter().map(value).sum::<u64>();
+        let counter = |name: &str| -> u64 {
+            let all = status.links.iter().flat_map(|link| &link.transport_counters);
+            all.filter(|count| count.name == name).map(|count| count.value).sum()
+        };
+        let mut reception = vec![
+            Entry::flow("received", sum(|link| link.ledger.counts.received)),
+            Entry::flow("published", sum(|link| link.ledger.counts.published)),
+            Entry::flow("idle dropped", sum(|link| link.ledger.counts.dropped_idle)),
+            Entry::loss("bad, published", sum(|link| link.ledger.bad.total())),
+        ];
+        reception.extend(RECEPTION_LOSSES.map(|name| Entry::loss(&name.replace('_', " "), counter(name))));
+        let readers = status.rings.iter().flat_map(|ring| &ring.gates);
+        let (mut bus, mut disk) = (Vec::new(), Vec::new());
+        let mut lost: Vec<(&str, u64)> = Vec::new();
+        for reader in readers.filter(|reader| !is_hidden(reader)) {
+            match lost.iter_mut().find(|(name, _)| *name == reader.consumer) {
+                Some((_, amount)) => *amount += reader.lost_records,
+                None => lost.push((&reader.consumer, reader.lost_records)),
+            }
+        }
+        if !lost.is_empty() {
+            bus.push(Entry::flow("published", status.rings.iter().map(published).sum()));
+        }
+        for (name, amount) in lost {
+            bus.push(Entry::loss(name, amount));
+            if name == RECORDER {
+                disk.push(Entry::loss("not recorded", amount));
+            }
+        }
+        Ledgers {
+            link: vec![
+                Entry::flow("accepted", sum(|link| link.ledger.accepted())),
+                Entry::loss("lost", sum(|link| link.ledger.counts.lost)),
+                Entry::loss("gaps", sum(|link| link.ledger.counts.gaps)),
+                Entry::flow("duplicates", sum(|link| link.ledger.counts.duplicates)),
+                Entry::flow("resets", sum(|link| link.ledger.counts.resets)),
+            ],
+            reception,
+            bus,
+            disk,
+            unbalanced: self.unbalanced(status),
+        }
+    }
+
+    fn unbalanced(&mut self, status: &Status) -> Vec<String> {
+        let mut sentences = Vec::new();
+        let mut missing_now = HashMap::new();
+        for link in &status.links {
+            let counts = &link.ledger.counts;
+            let missing =
+                i128::from(counts.received) - i128::from(counts.published) - i128::from(counts.dropped_idle);
+            if missing != 0 && self.missing_before.get(&link.name) == Some(&missing) {
+                sentences.push(format!(
+                    "{}: received {}, but published {} + dropped {}",
+                    link.name, counts.received, counts.published, counts.dropped_idle
+                ));
+            }
+            missing_now.insert(link.name.clone(), missing);
+        }
+        self.missing_before = missing_now;
+        sentences
+    }
+}
+
+fn link_row(link: &LinkStatus) -> LinkRow {
+    let counts = &link.ledger.counts;
+    let state_health = match link.state.as_str() {
+        _ if !link.enabled => Health::Off,
+        "connected" | "listening" => Health::Good,
+        "connecting" | "idle" | "ended" => Health::Warning,
+        _ => Health::Bad,
+    };
+    let lock_health = match link.sync.as_str() {
+        _ if !link.enabled => Health::Off,
+        "lock" => Health::Good,
+        "check" | "flywheel" => Health::Warning,
+        // Datagrams have nothing to search: a link that receives is as good as locked.
+        "" if link.rates.frames_per_s > 0.0 => Health::Good,
+        "" => Health::Warning,
+        _ => Health::Bad,
+    };
+    let (mission, _) = link.channel.split_once('/').unwrap_or((&link.channel, ""));
+    LinkRow {
+        name: link.name.clone(),
+        mission: mission.to_owned(),
+        transport: link.transport.clone(),
+        enabled: link.enabled,
+        state: link.state.clone(),
+        state_health,
+        lock: match link.sync.as_str() {
+            _ if !link.enabled => String::new(),
+            "" => "datagrams".to_owned(),
+            state => state.to_owned(),
+        },
+        lock_health,
+        bits_per_s: link.rates.bits_per_s,
+        frames_per_s: link.rates.frames_per_s,
+        received: counts.received,
+        good: counts.good,
+        corrected: counts.corrected,
+        uncorrectable: counts.uncorrectable,
+        idle: counts.idle,
+        symbols_corrected: counts.symbols_corrected,
+        vc_gaps: counts.gaps,
+        vc_lost: counts.lost,
+        published: counts.published,
+        packets: counts.packets,
+        details: link_details(link),
+    }
+}
+
+/// Everything about a link that is not a table: name and value.
+pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
+    let mut details: Vec<(String, String)> = Vec::new();
+    let mut add = |name: &str, value: String| details.push((name.to_owned(), value));
+    add("channel", link.channel.clone());
+    add("spacecraft", link.spacecraft.clone());
+    add("session", link.session.clone());
+    add("transport", link.transport.clone());
+    let state = if link.enabled { link.state.clone() } else { "disabled".to_owned() };
+    add("state", link.failure.as_ref().map_or(state.clone(), |why| format!("{state}: {why}")));
+    let core = link.thread.core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
+    let class = if link.thread.realtime { "SCHED_FIFO" } else { "normal class" };
+    add("thread", format!("{core}, {class}, {:.0} % busy", link.thread.busy_percent));
+    add("bit rate", figures::bit_rate(link.rates.bits_per_s));
+    let counts = &link.ledger.counts;
+    for (name, frames) in [
+        ("frames received", counts.received),
+        ("= good", counts.good),
+        ("+ corrected", counts.corrected),
+        ("+ uncorrectable", counts.uncorrectable),
+        ("= published", counts.published),
+        ("+ idle, dropped", counts.dropped_idle),
+        ("idle among them", counts.idle),
+        ("symbols corrected", counts.symbols_corrected),
+        ("codewords decoded by iteration", counts.codewords),
+        ("iterations", counts.iterations),
+    ] {
+        add(name, figures::grouped(frames));
+    }
+    for (reason, frames) in link.ledger.bad.iter().filter(|(_, frames)| *frames > 0) {
+        add(&format!("bad: {}", reason.name().replace('_', " ")), figures::grouped(frames));
+    }
+    let counts = &link.ledger.counts;
+    add(
+        "packets",
+        format!("{} ({})", figures::grouped(counts.packets), figures::octets(counts.packet_bytes)),
+    );
+    add("packet octets discarded", figures::grouped(counts.packet_bytes_discarded));
+    for count in link.sync_counters.iter().chain(&link.transport_counters) {
+        add(&words(count), figures::grouped(count.value));
+    }
+    details
+}
+
+fn latency_rows(link: &LinkStatus) -> impl Iterator<Item = LatencyRow> {
+    link.latency.iter().filter(|stage| stage.count > 0).map(|stage| LatencyRow {
+        name: format!("{}: {}", link.name, stage.stage),
+        samples: stage.count,
+        p50_ns: stage.p50_ns,
+        p99_ns: stage.p99_ns,
+        p999_ns: stage.p999_ns,
+        max_ns: stage.max_ns,
+    })
+}
+
+/// The name under which this view reads the events.
+fn own_name() -> String {
+    format!("fepctl-monitor-{}", std::process::id())
+}
+
+/// Not to be shown: named in the configuration and never seen, or this view itself.
+fn is_hidden(reader: &GateStatus) -> bool {
+    reader.state == "absent" || reader.consumer == own_name()
+}
+
+fn consumer_rows(ring: &RingStatus) -> impl Iterator<Item = ConsumerRow> {
+    ring.gates.iter().filter(|reader| !is_hidden(reader)).map(|reader| ConsumerRow {
+        ring: ring.name.clone(),
+        name: reader.consumer.clone(),
+        state: if reader.alive || reader.state == "detached" {
+            reader.state.clone()
+        } else {
+            "dead".to_owned()
+        },
+        health: match reader.state.as_str() {
+            "evicted" => Health::Bad,
+            "warned" => Health::Warning,
+            "detached" => Health::Off,
+            _ if !reader.alive => Health::Warning,
+            _ => Health::Good,
+        },
+        credit_pct: reader.credit_percent,
+        lag_records: reader.lag_records,
+        lag_bytes: reader.lag_bytes,
+        consumed: reader.consumed_records,
+        lost_records: reader.lost_records,
+    })
+}
+
+/// Follows the events ring as one more reader.
+#[derive(Default)]
+struct EventTail {
+    attached: Option<(Consumer, PathBuf)>,
+    rows: VecDeque<EventRow>,
+}
+
+impl EventTail {
+    /// Reads what is new. That the ring cannot be read only costs the pane of events.
+    fn read(&mut self, bus_dir: &Path, links: &[LinkStatus]) {
+        if self.attached.is_none() {
+            let name = own_name();
+            let Ok(consumer) = Consumer::attach(bus_dir, EVENTS_RING, &name, Resume::Oldest) else { return };
+            let file = crate::ring::cursor_file(bus_dir, EVENTS_RING, &name).unwrap_or_default();
+            self.attached = Some((consumer, file));
+        }
+        let Some((consumer, _)) = &mut self.attached else { return };
+        let mut payload = Vec::new();
+        loop {
+            match consumer.poll(&mut payload) {
+                Poll::Record(record) => {
+                    let Some(event) = EventRecord::from_words(record.tag.words) else { continue };
+                    let link = links.iter().find(|link| link.id == event.link_id);
+                    self.rows.push_front(EventRow {
+                        time: times::time_of_day(record.tag.received.0.max(record.tag.published.0)),
+                        health: match event.severity {
+                            0 => Health::Off,
+                            1 => Health::Good,
+                            2 => Health::Warning,
+                            _ => Health::Bad,
+                        },
+                        link: link.map(|link| link.name.clone()).unwrap_or_default(),
+                        text: event_text(&payload),
+                    });
+                    self.rows.truncate(EVENTS_KEPT);
+                }
+                Poll::Gap(_) | Poll::Restarted { .. } => {}
+                Poll::Recreated => {
+                    if consumer.reattach().is_err() {
+                        break;
+                    }
+                }
+                Poll::Empty | Poll::Closed => break,
+            }
+        }
+        // Only a reader with a sign of life sees that a producer has gone and another ring has come.
+        let _ = consumer.heartbeat(fep_time::tai_now().0);
+    }
+
+    fn rows(&self) -> Vec<EventRow> {
+        self.rows.iter().cloned().collect()
+    }
+}
+
+impl Drop for EventTail {
+    fn drop(&mut self) {
+        if let Some((consumer, file)) = self.attached.take() {
+            drop(consumer);
+            // The view is not to be remembered as a reader.
+            let _ = std::fs::remove_file(file);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Where the daemon's socket and rings are: said on the command line, or worked out from its configuration.
+
+use std::path::{Path, PathBuf};
+
+use fep_control::config::{self, Config};
+
+use crate::cli::{RingPlace, Target};
+use crate::daemon::Daemon;
+use crate::failure::Failure;
+
+/// Reads a configuration; all its mistakes become one failure.
+pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
+    config::load(file).map_err(|errors| {
+        Failure::new(errors.to_string())
+            .hint("`fepctl config explain KEY` tells what a key does and what it may be")
+    })
+}
+
+impl Target {
+    /// The configuration meant.
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        load_config(self.config.as_deref())
+    }
+
+    /// A client of the daemon meant.
+    pub(crate) fn daemon(&self) -> Result<Daemon, Failure> {
+        match &self.socket {
+            Some(socket) => Daemon::at(socket.clone()),
+            None => Daemon::at(self.load()?.control_socket()),
+        }
+    }
+}
+
+impl RingPlace {
+    /// The directory of the rings.
+    pub(crate) fn resolve(&self) -> Result<PathBuf, Failure> {
+        match &self.directory {
+            Some(directory) => Ok(directory.clone()),
+            None => Ok(load_config(self.config.as_deref())?.bus_dir()),
+        }
+    }
+
+    /// Names of the links by the number in their records; a configuration that cannot be read only costs the names.
+    pub(crate) fn link_names(&self) -> Vec<(u16, String)> {
+        config::load(self.config.as_deref())
+            .map(|config| config.links.into_iter().map(|link| (link.id, link.name)).collect())
+            .unwrap_or_default()
+    }
+}

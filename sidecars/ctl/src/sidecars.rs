@@ -1,0 +1,134 @@
+//! The archive's processes that `fepctl up` starts beside the daemon: recorder, archive service, feeds.
+//!
+//! Each is started only where its program stands beside this one. They depend on nothing but rings and files: one that dies
+//! is told and changes nothing for the others.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use fep_control::config::Config;
+
+use crate::cli::UpArgs;
+use crate::failure::Failure;
+use crate::programs::beside;
+
+/// An orderly stop that takes longer is ended by force.
+const STOPPED_WITHIN: Duration = Duration::from_secs(15);
+/// In the order of starting; stopped in this order too, so that what is last in the rings is recorded and then indexed.
+const PROGRAMS: [&str; 3] = ["fep-recorder", "fep-archive", "fep-feeds"];
+
+/// The sidecars that run.
+pub(crate) struct Sidecars {
+    running: Vec<(&'static str, Child)>,
+}
+
+impl Sidecars {
+    /// Starts what is there. `echo` passes their log lines on.
+    pub(crate) fn start(config: &Config, args: &UpArgs, echo: bool) -> Result<Sidecars, Failure> {
+        let mut sidecars = Sidecars { running: Vec::new() };
+        if args.no_archive {
+            return Ok(sidecars);
+        }
+        let file = match &args.archive_config {
+            Some(file) => file.clone(),
+            None => own_config(config, args.archive_dir.as_deref())?,
+        };
+        let feeds = std::fs::read_to_string(&file)
+            .ok()
+            .and_then(|text| text.parse::<toml::Table>().ok())
+            .is_some_and(|table| table.contains_key("feeds"));
+        for name in PROGRAMS {
+            let program = beside(name)?;
+            if !program.is_file() || (name == "fep-feeds" && !feeds) {
+                continue;
+            }
+            let mut command = Command::new(&program);
+            command.arg("--config").arg(&file);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+            let mut child = command.spawn().map_err(|error| Failure::file("start", &program, &error))?;
+            if let Some(lines) = child.stderr.take() {
+                std::thread::spawn(move || {
+                    for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                        if echo {
+                            eprintln!("{name}: {line}");
+                        }
+                    }
+                });
+            }
+            eprintln!("{name} runs as pid {}", child.id());
+            sidecars.running.push((name, child));
+        }
+        if !sidecars.running.is_empty() {
+            eprintln!("the archive is configured by {}", file.display());
+        }
+        Ok(sidecars)
+    }
+
+    /// Says which died since the last look.
+    pub(crate) fn tell_deaths(&mut self) {
+        self.running.retain_mut(|(name, child)| match child.try_wait() {
+            Ok(Some(status)) => {
+                eprintln!("fepctl: {name} has died ({status}); everything else runs on. `fepctl up --no-monitor` shows its log");
+                false
+            }
+            _ => true,
+        });
+    }
+
+    /// Stops all in order, by force what does not hear.
+    pub(crate) fn stop(self) {
+        for (name, mut child) in self.running {
+            let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+            let until = Instant::now() + if asked.is_ok() { STOPPED_WITHIN } else { Duration::ZERO };
+            while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if matches!(child.try_wait(), Ok(None)) {
+                eprintln!("fepctl: {name} did not stop when asked and is killed");
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// A configuration for one workstation: everything below one directory, reached over a Unix socket.
+fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Failure> {
+    let directory = match directory {
+        Some(directory) => directory.to_owned(),
+        None => state_home().join("fep/archive"),
+    };
+    let bus = config.bus_dir();
+    let run = &config.daemon.run_dir;
+    let quoted = |path: PathBuf| toml::Value::String(path.display().to_string()).to_string();
+    let url =
+        |scheme: &str, path: PathBuf| toml::Value::String(format!("{scheme}{}", path.display())).to_string();
+    let text = format!(
+        "# Made by `fepctl up`; config/archive.toml explains every key.\n\
+         [archive]\nsegments = {}\nrings = {}\ndatabase = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
+         [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = {}\n",
+        quoted(directory.join("segments")),
+        quoted(bus),
+        url("sqlite://", directory.join("catalogue.sqlite3")),
+        url("file://", directory.join("store")),
+        url("unix:", run.join("archive.sock")),
+        quoted(directory.join("root.key")),
+    );
+    for dir in [&directory, &directory.join("segments"), run] {
+        std::fs::create_dir_all(dir).map_err(|error| Failure::file("make", dir, &error))?;
+    }
+    let file = run.join("archive.toml");
+    std::fs::write(&file, text).map_err(|error| Failure::file("write", &file, &error))?;
+    Ok(file)
+}
+
+/// Where a user's programs keep what they have to keep (XDG base directories).
+fn state_home() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("XDG_STATE_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .unwrap_or_else(|| PathBuf::from("/var/tmp"))
+}
