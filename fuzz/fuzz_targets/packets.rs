@@ -99,7 +99,7 @@ fuzz_target!(|input: Input| {
             Operation::Push { pointer, continuity, zone } => {
                 let continuity = match continuity % 8 {
                     0 => Continuity::First,
-                    1 => Continuity::Gap { lost: 1 },
+                    1 => Continuity::Gap { lost: 1, at_least: false },
                     2 => Continuity::Duplicate,
                     3 => Continuity::Reset,
                     4 => Continuity::Uncounted,
@@ -125,7 +125,7 @@ fuzz_target!(|input: Input| {
                     let from = index * zone_len;
                     let first = starts.iter().find(|start| (from..from + zone.len()).contains(start));
                     let pointer = first.map_or(Fhp::None, |start| Fhp::At((start - from) as u16));
-                    let continuity = if lost > 0 { Continuity::Gap { lost } } else { Continuity::Next };
+                    let continuity = if lost > 0 { Continuity::Gap { lost, at_least: false } } else { Continuity::Next };
                     machine.push(pointer, zone, continuity);
                     lost = 0;
                 }

@@ -27,11 +27,11 @@ pub enum Resume {
     /// At the next record to come. The ledger starts anew.
     Latest,
     /// Where the cursor file says, with its ledger; what was overwritten meanwhile is reported as a gap.
-    /// As `Oldest` when there is no usable cursor.
+    /// As `Oldest` when no usable cursor exists.
     Cursor,
     /// At a place of one's own, in the ring file `instance` or in one whose numbers continue it; what was overwritten
     /// meanwhile is reported as a gap. The ledger starts anew. As `Oldest` when the place is not of this ring's
-    /// numbering: [`Consumer::has_continued`] tells.
+    /// numbering: see [`Consumer::has_continued`].
     At {
         /// Random number of the ring file in which the place was reached.
         instance: u64,
@@ -374,7 +374,7 @@ impl Consumer {
         self.store_cursor()
     }
 
-    /// Stores the cursor and tells the warden not to watch it any more.
+    /// Stores the cursor and asks the warden not to watch it any more.
     pub fn detach(mut self) -> Result<(), BusError> {
         self.cursor.want_gen = self.cursor.want_gen.wrapping_add(self.cursor.want_gen & 1);
         self.store_cursor()
@@ -519,15 +519,15 @@ fn start(
     let shape = fixed_page.shape;
     let newest = reader::newest(&memory, &shape);
     match previous {
+        // Numbers before this ring's first: those of the ring before, which this one continues. The cursor may already
+        // name this ring, when its consumer died before it had found the end of that gap.
+        Some(stored) if stored.instance != 0 && stored.next.seq < shape.seq0 => {
+            (Reader::after_recreation(memory, shape, stored.next, stored.ledger), true)
+        }
         Some(stored) if stored.instance == fixed_page.instance && stored.next.seq <= newest.seq => {
             (Reader::new(memory, shape, stored.next, stored.ledger), true)
         }
-        // Numbers before this ring's first: the ring of before, whose numbers it continues.
-        Some(stored)
-            if stored.instance != 0
-                && stored.instance != fixed_page.instance
-                && stored.next.seq <= shape.seq0 =>
-        {
+        Some(stored) if stored.instance != 0 && stored.next.seq == shape.seq0 => {
             (Reader::after_recreation(memory, shape, stored.next, stored.ledger), true)
         }
         _ => {

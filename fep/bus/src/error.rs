@@ -56,7 +56,7 @@ pub enum BusError {
         group: String,
     },
     /// No ring of this name.
-    #[error("there is no ring \"{ring}\" under {dir}; has its producer been started?")]
+    #[error("no ring or page \"{ring}\" exists under {dir}; has its producer been started?")]
     NotFound {
         /// Name asked for.
         ring: String,

@@ -32,7 +32,7 @@ pub enum Origin {
     },
 }
 
-/// The one writer of a ring. Dropping it says "halted" to the readers; being killed leaves the heartbeat to tell.
+/// The one writer of a ring. Dropping it says "halted" to the readers; a killed one is known by its heartbeat and its lock.
 pub struct Producer {
     writer: Writer<Arc<MappedRing>>,
     path: PathBuf,

@@ -12,8 +12,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use fep_bus::{
-    Access, BusError, Consumer, CursorProblem, LatestPage, LatestReader, LatestSpec, MetricPage, MetricReader,
-    MetricSet, OnFull, Poll, Producer, Resume, RingSpec, Tag, Warden, WardenEvent, WardenSpec, list,
+    Access, BusError, Consumer, CursorProblem, LatestPage, LatestReader, LatestSpec, MetricPage,
+    MetricReader, MetricSet, OnFull, Poll, Producer, Resume, RingSpec, Tag, Warden, WardenEvent, WardenSpec,
+    list,
 };
 use fep_time::{Monotonic, Tai};
 use tempfile::TempDir;
@@ -158,7 +159,8 @@ fn a_consumer_refuses_what_is_planted_under_its_name_and_overwrites_nothing() {
     let cursors = dir.path().join("black/frames/cursors");
     for (what, plant) in plants(&cursors, "recorder") {
         plant();
-        let attached = at_once(|| Consumer::attach(dir.path(), "frames", "recorder", Resume::Cursor).map(drop));
+        let attached =
+            at_once(|| Consumer::attach(dir.path(), "frames", "recorder", Resume::Cursor).map(drop));
         let error = attached.unwrap_err();
         assert!(matches!(error, BusError::Foreign { .. }), "{what}: {error}");
         assert!(error.to_string().contains(what), "{what}: {error}");
@@ -187,7 +189,8 @@ fn ring_lock_and_directories_are_not_taken_through_links_either() {
     drop(Producer::create_or_attach(elsewhere.path(), &spec("frames")).unwrap());
     let there = elsewhere.path().join("black/frames");
     let attach = |dir: &TempDir| Consumer::attach(dir.path(), "frames", "reader", Resume::Oldest).map(drop);
-    for linked in ["black", "black/frames", "black/frames/cursors", "black/frames/ring", "black/frames/lock"] {
+    for linked in ["black", "black/frames", "black/frames/cursors", "black/frames/ring", "black/frames/lock"]
+    {
         let dir = TempDir::new().unwrap();
         drop(Producer::create_or_attach(dir.path(), &spec("frames")).unwrap());
         let path = dir.path().join(linked);

@@ -25,6 +25,7 @@
 //!
 //! ```
 //! use fep_ccsds::{Continuity, Fecf, Frame, FrameInvalid, FrameSpec, MasterChannel};
+//! use fep_time::Tai;
 //!
 //! let spec = FrameSpec { fecf: Fecf::Crc16, ..FrameSpec::aos(16) };
 //! spec.validate()?;
@@ -34,8 +35,8 @@
 //! assert_eq!(frame.gvcid.to_string(), "157/16");
 //! assert_eq!(frame.frame_count, 2);
 //!
-//! let mut spacecraft = MasterChannel::new();
-//! assert_eq!(spacecraft.observe(&frame).virtual_channel, Continuity::First);
+//! let mut spacecraft = MasterChannel::default();
+//! assert_eq!(spacecraft.observe(&frame, Tai(0)).virtual_channel, Continuity::First);
 //!
 //! let mut damaged = octets;
 //! damaged[9] ^= 1;
@@ -53,6 +54,7 @@
 //!     AosHeader, Fhp, Frame, FrameParts, FrameSpec, Header, MasterChannel, Mpdu, PacketAssembler, PacketEvent,
 //!     SpacePacketHeader,
 //! };
+//! use fep_time::Tai;
 //!
 //! // A packet of 16 octets over two frames with packet zones of 12.
 //! let packet = [0x00, 0x64, 0xC0, 0x00, 0x00, 0x09, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
@@ -67,11 +69,11 @@
 //!     FrameParts::new(Header::Aos(header), &data_zone).build(&spec, &mut stream)?;
 //! }
 //!
-//! let (mut spacecraft, mut assembler) = (MasterChannel::new(), PacketAssembler::default());
+//! let (mut spacecraft, mut assembler) = (MasterChannel::default(), PacketAssembler::default());
 //! let mut packets = Vec::new();
 //! for octets in stream.chunks(spec.frame_len) {
 //!     let frame = Frame::parse(&spec, octets)?;
-//!     let continuity = spacecraft.observe(&frame).virtual_channel;
+//!     let continuity = spacecraft.observe(&frame, Tai(0)).virtual_channel;
 //!     if let Some(zone) = frame.packet_zone()? {
 //!         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |event| {
 //!             if let PacketEvent::Packet { bytes, .. } = event {
@@ -113,8 +115,12 @@ pub mod pus;
 pub mod spec;
 pub mod time;
 
-pub use clcw::Clcw;
-pub use counter::{Continuity, FrameContinuity, MasterChannel, VcTracker};
+pub use clcw::{Clcw, OcfReport};
+pub use counter::{
+    Continuity, CounterSpec, CounterState, Delivery, FrameContinuity, MasterChannel, MasterChannelState,
+    MasterChannels, Mcid, RateBounds, VcTracker,
+};
+pub use fep_time::Tai;
 pub use frame::{
     AosHeader, Bpdu, BuildError, Fhp, Frame, FrameInvalid, FrameParts, Header, Mpdu, PacketZone, Payload,
     Tfdf, TmDataField, TmHeader, UslpHeader, UslpHeaderRest, VcService,

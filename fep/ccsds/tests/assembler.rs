@@ -139,7 +139,7 @@ fn after_a_gap_the_packet_in_progress_is_discarded_and_the_pointer_finds_the_nex
         let continuity = match index {
             0 => Continuity::First,
             2 => continue,
-            3 => Continuity::Gap { lost: 1 },
+            3 => Continuity::Gap { lost: 1, at_least: false },
             _ => Continuity::Next,
         };
         log.push(&mut assembler, *pointer, zone, continuity);
@@ -329,7 +329,7 @@ proptest! {
                 missing += 1;
                 continue;
             }
-            let continuity = if missing > 0 { Continuity::Gap { lost: missing } } else { Continuity::Next };
+            let continuity = if missing > 0 { Continuity::Gap { lost: missing, at_least: false } } else { Continuity::Next };
             missing = 0;
             log.push(&mut assembler, *pointer, zone, continuity);
         }
@@ -361,7 +361,7 @@ proptest! {
                 offset => Fhp::At(*offset),
             };
             let continuity = match continuity {
-                0 => Continuity::Gap { lost: 3 },
+                0 => Continuity::Gap { lost: 3, at_least: false },
                 1 => Continuity::Duplicate,
                 2 => Continuity::Reset,
                 3 => Continuity::First,

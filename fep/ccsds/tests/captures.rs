@@ -6,7 +6,7 @@
 //! one along their lengths, those must come out that touch no frame beyond correction.
 
 use fep_ccsds::{
-    Continuity, Frame, FrameSpec, MasterChannel, PacketAssembler, PacketEvent, SpacePacketHeader,
+    Continuity, Frame, FrameSpec, MasterChannel, PacketAssembler, PacketEvent, SpacePacketHeader, Tai,
     packet::ApidTracker,
 };
 use fep_coding::randomizer::{Derandomizer, Randomizer};
@@ -77,7 +77,7 @@ fn decode(capture: &[u8], vectors: &Value) -> Found {
     let mut sync = FrameSync::new(SyncSpec::ccsds(marker, block_len)).expect("valid parameters");
 
     let mut found = Found::default();
-    let mut channel = MasterChannel::new();
+    let mut channel = MasterChannel::default();
     let mut block = vec![0; block_len];
     let mut blocks = 0..;
     let mut take = |data: &[u8]| {
@@ -96,7 +96,7 @@ fn decode(capture: &[u8], vectors: &Value) -> Found {
         let frame = Frame::parse(&spec, octets).expect("a frame that the code vouches for");
         let key = format!("{}:{}:{}", frame.gvcid.tfvn, frame.gvcid.scid, frame.gvcid.vcid);
         *found.frames.entry(key).or_default() += 1;
-        let continuity = channel.observe(&frame).virtual_channel;
+        let continuity = channel.observe(&frame, Tai(0)).virtual_channel;
         assert!(!matches!(continuity, Continuity::Duplicate | Continuity::Reset), "{continuity:?}");
         assert_eq!(continuity == Continuity::Uncounted, frame.idle);
         found.lost_frames += continuity.lost();

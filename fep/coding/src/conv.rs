@@ -50,15 +50,20 @@ mod decoder;
 mod encoder;
 #[cfg(target_arch = "x86_64")]
 mod lanes;
+mod places;
+mod probe;
+mod raw;
 mod receiver;
 mod reference;
 mod spec;
 mod stream;
+mod tie;
 mod window;
 
 pub use decoder::{SymbolErrors, ViterbiCounters, ViterbiDecoder};
 pub use encoder::ConvEncoder;
-pub use receiver::{Axes, ConvCounters, ConvEvent, ConvReceiver, Hypothesis};
+pub use probe::{Axes, Hypothesis};
+pub use receiver::{ConvCounters, ConvEvent, ConvReceiver};
 pub use spec::{ConvRate, ConvRateUnknown, ConvSpec, ConvSpecError, NodeSync, Quadrature};
 
 /// Taps of G1 (171 octal): bit i weighs the bit that came i bits ago.

@@ -10,6 +10,7 @@
 //! | [`fhec`] | header check of AOS frames, with correction | 732.0-B 4.1.2.6 |
 //! | [`spec`] | which code a channel uses, and its decoder and encoder | |
 //! | [`conv`] | convolutional code: encoder, Viterbi decoder, node synchronisation | 131.0-B-5 3 |
+//! | [`differential`] | NRZ-M and NRZ-S, hard and soft | 131.0-B-5, line code |
 //! | [`tc`] | telecommand: BCH, LDPC, CLTUs, PLOP | 231.0-B 3 to 8 |
 //! | [`turbo`] | turbo codes: encoder, iterated soft decoder | 131.0-B-5 6 |
 //! | [`bert`] | bit error rate tests: generator and checker | ITU-T O.150 |
@@ -95,6 +96,7 @@
 pub mod bert;
 pub mod conv;
 pub mod crc;
+pub mod differential;
 pub mod fhec;
 pub mod isa;
 mod kernels;

@@ -100,7 +100,10 @@ pub struct Block<'a, T = u8> {
     pub flywheel: bool,
     /// How many bits later (+) or earlier (-) than due the marker was found: the block *before* this one is damaged.
     pub slip_bits: i8,
-    /// Bit position of the marker's first bit.
+    /// The place of the marker's first bit in the stream: bits (soft symbols) pushed before it since the stream began,
+    /// that is since [`FrameSync::new`], or the last [`FrameSync::reset`] or [`FrameSync::finish`]. Exact, also behind
+    /// slips and inversions; of a flywheel block the place taken on trust. Larger for every block than for the one
+    /// before. The block's first bit lies the bits of a marker behind it, its end one period.
     pub stream_bit: u64,
 }
 

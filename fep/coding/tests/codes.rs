@@ -2,15 +2,18 @@
 
 mod golden;
 
-use fep_coding::conv::{ConvRate, ConvSpec};
+use fep_coding::conv::{ConvRate, ConvSpec, NodeSync, Quadrature};
 use fep_coding::crc::{Crc16, Crc32, crc16_fecf, crc32_uslp};
 use fep_coding::fhec::{self, FhecVerdict};
 use fep_coding::ldpc::LdpcSpec;
-use fep_coding::rs::{Basis, RsE, RsSpec, RsSpecError};
+use fep_coding::rs::{Basis, RsE, RsSpec, RsSpecError, RsVerdict};
 use fep_coding::soft::{SoftDerandomizer, SoftVerdict};
-use fep_coding::spec::{ChannelEncoder, DecodeVerdict, LdpcCode, LdpcStreamCode, SyncDomain, TurboCode};
-use fep_coding::turbo::{INFORMATION_BITS, TurboRate};
-use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
+use fep_coding::spec::{
+    ChannelEncoder, ConcatenatedCode, ConvolutionalCode, DecodeVerdict, LdpcCode, LdpcStreamCode, SyncDomain,
+    TurboCode, UncodedFrames,
+};
+use fep_coding::turbo::{INFORMATION_BITS, TurboRate, TurboStop};
+use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Randomizer};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -244,18 +247,19 @@ fn a_code_is_read_from_configuration_and_impossible_ones_are_refused_with_the_re
         CodeSpec::ReedSolomon(rs)
     );
     let uncoded = read(json!({"code": "none", "frame_len": 1115})).expect("no code");
-    assert_eq!(uncoded, CodeSpec::None { frame_len: 1115 });
+    assert_eq!(uncoded, uncoded_frames(1115));
     assert_eq!(serde_json::to_value(uncoded).expect("JSON"), json!({"code": "none", "frame_len": 1115}));
     let unknown = read(json!({"code": "raptor"})).expect_err("no such code").to_string();
     assert!(unknown.contains("raptor") && unknown.contains("reed_solomon"), "{unknown}");
 
     for frame_len in [0, 65_537] {
-        let error = CodeSpec::None { frame_len }.build(Isa::Scalar).expect_err("an impossible length");
+        let error = uncoded_frames(frame_len).build(Isa::Scalar).expect_err("an impossible length");
         assert_eq!(error, CodeSpecError::FrameLen(frame_len));
         assert!(error.to_string().contains("65536"));
     }
     let odd = CodeSpec::ReedSolomon(RsSpec { interleave: 6, ..rs });
-    assert_eq!(odd.validate(), Err(CodeSpecError::ReedSolomon(RsSpecError::Interleave(6))));
+    let refused = odd.validate().expect_err("no such interleaving");
+    assert_eq!(refused.codec::<RsSpecError>(), Some(&RsSpecError::Interleave(6)));
     assert!(odd.build_encoder(Isa::Scalar).is_err());
     let foreign = if cfg!(target_arch = "aarch64") { Isa::Avx2 } else { Isa::Neon };
     assert!(matches!(uncoded.build(foreign), Err(CodeSpecError::Isa(_))));
@@ -269,7 +273,7 @@ proptest! {
         virtual_fill in 0u8..100, frames in 1usize..5, spare in 0usize..40, coded: bool, seed: u8,
     ) {
         let rs = RsSpec { e, interleave, virtual_fill, basis: Basis::Dual };
-        let spec = if coded { CodeSpec::ReedSolomon(rs) } else { CodeSpec::None { frame_len: rs.frame_len() } };
+        let spec = if coded { CodeSpec::ReedSolomon(rs) } else { uncoded_frames(rs.frame_len()) };
         for isa in Isa::available() {
             let mut encoder = spec.build_encoder(*isa).expect("a code");
             let mut decoder = spec.build(*isa).expect("a code");
@@ -296,13 +300,17 @@ proptest! {
     }
 }
 
+fn uncoded_frames(frame_len: usize) -> CodeSpec {
+    UncodedFrames { frame_len }.into()
+}
+
 fn every_code() -> Vec<CodeSpec> {
     let rs = RsSpec { e: RsE::E16, interleave: 2, virtual_fill: 3, basis: Basis::Dual };
-    let mut codes = vec![CodeSpec::None { frame_len: 100 }, CodeSpec::ReedSolomon(rs)];
+    let mut codes = vec![uncoded_frames(100), CodeSpec::ReedSolomon(rs)];
     for rate in ConvRate::ALL {
         let convolutional = ConvSpec::ccsds(rate);
-        codes.push(CodeSpec::Convolutional { frame_len: 100, convolutional });
-        codes.push(CodeSpec::Concatenated { reed_solomon: rs, convolutional });
+        codes.push(ConvolutionalCode { frame_len: 100, convolutional }.into());
+        codes.push(ConcatenatedCode { reed_solomon: rs, convolutional }.into());
     }
     for rate in TurboRate::ALL {
         codes.extend(INFORMATION_BITS.map(|bits| CodeSpec::Turbo(TurboCode::new(bits, rate))));
@@ -319,7 +327,29 @@ fn every_code() -> Vec<CodeSpec> {
 // REQ: FEP-CODING-007
 #[test]
 fn every_code_is_written_to_configuration_and_read_back_the_same() {
-    for code in every_code() {
+    let node_sync = NodeSync {
+        quadrature: Quadrature::Turns,
+        probe_bits: 300,
+        watch_bits: 1_000_000,
+        threshold_percent: 12,
+    };
+    let convolutional = ConvSpec {
+        invert_g2: Some(true),
+        g2_first: true,
+        latency_bits: 4000,
+        node_sync,
+        ..ConvSpec::ccsds(ConvRate::R1_2)
+    };
+    let reed_solomon = RsSpec { e: RsE::E8, interleave: 8, virtual_fill: 238, basis: Basis::Conventional };
+    let ldpc = LdpcCode { iterations_max: 7, ..LdpcCode::new(LdpcSpec::C2) };
+    let stream =
+        LdpcStreamCode { iterations_max: 9, codewords: 8, ..LdpcStreamCode::new(LdpcSpec::C2, 65_536) };
+    let turbo =
+        TurboCode { iterations_max: 50, stop: TurboStop::Fecf, ..TurboCode::new(8920, TurboRate::R1_4) };
+    // No key at its default: none is lost on the way.
+    let unusual: [CodeSpec; 4] =
+        [ConcatenatedCode { reed_solomon, convolutional }.into(), ldpc.into(), stream.into(), turbo.into()];
+    for code in every_code().into_iter().chain(unusual) {
         assert_eq!(code.validate(), Ok(()), "{code:?}");
         let value = serde_json::to_value(code).expect("JSON");
         assert_eq!(serde_json::from_value::<CodeSpec>(value.clone()).expect("itself"), code, "{value}");
@@ -335,55 +365,100 @@ fn combinations_that_cannot_be_are_refused_with_the_reason() {
         (json!({"code": "turbo", "information_bits": 1784, "rate": "1/5"}), "1/6"),
         (
             json!({"code": "turbo", "information_bits": 1784, "rate": "1/3", "virtual_fill": 1}),
-            "unknown field",
+            "virtual_fill: unknown key (allowed: information_bits, rate, iterations_max, stop)",
         ),
         (json!({"code": "ldpc", "k": 1024, "rate": "7/8"}), "k = 1024"),
-        (json!({"code": "ldpc", "k": 2048, "rate": "1/2"}), "1024, 4096 or 16384"),
+        (
+            json!({"code": "ldpc", "k": 2048, "rate": "1/2"}),
+            "k: \"2048\" is not a choice (allowed: 1024, 4096, 16384, 7136)",
+        ),
         (json!({"code": "concatenated", "reed_solomon": {"e": 16, "interleave": 5}}), "convolutional"),
-        (json!({"code": "convolutional", "frame_len": 5, "convolutional": {"rate": "4/5"}}), "4/5"),
+        (
+            json!({"code": "convolutional", "frame_len": 5, "convolutional": {"rate": "4/5"}}),
+            "convolutional.rate: \"4/5\" is not a choice",
+        ),
+        (json!({"code": "convolutional", "convolutional": {"rate": "3/4"}}), "frame_len: missing key"),
+        (json!({"code": "none", "frame_len": 65_537}), "65537 is out of range (allowed: 1 to 65536)"),
+        (json!({"code": "reed_solomon", "virtual_fill": -1}), "virtual_fill: -1 is out of range"),
+        (json!({"code": "reed_solomon", "e": 0.5}), "e: \"\" is not a choice (allowed: 8, 16)"),
+        (json!({"code": "concatenated", "reed_solomon": 5}), "missing key"),
+        (json!({"frame_len": 5}), "code: missing key (allowed: none, reed_solomon, convolutional,"),
+        (json!(["none"]), "map"),
     ] {
         let refused = read(value.clone()).expect_err("impossible");
         assert!(refused.contains(told), "{value}: {refused}");
     }
     let text = |error: CodeSpecError| error.to_string();
     let turbo = CodeSpec::Turbo(TurboCode::new(1784, TurboRate::R1_3));
-    assert_eq!(turbo.check_frame(223, true), Ok(()));
-    assert!(
-        text(turbo.check_frame(223, false).unwrap_err()).contains("needs a FECF (CCSDS 131.0-B-5 12.2.2)")
-    );
-    assert!(
-        text(turbo.check_frame(224, true).unwrap_err())
-            .contains("frames of 223 octets, but frame_len is 224")
-    );
+    assert_eq!(turbo.check_frame(223), Ok(()));
+    assert!(text(turbo.check_frame(224).unwrap_err()).contains("frames of 223 octets, but frame_len is 224"));
     let odd = CodeSpec::Turbo(TurboCode::new(1785, TurboRate::R1_3));
     assert!(text(odd.validate().unwrap_err()).contains("1784, 3568, 7136 or 8920"));
     let tired = CodeSpec::Turbo(TurboCode { iterations_max: 0, ..TurboCode::new(1784, TurboRate::R1_3) });
     assert!(text(tired.validate().unwrap_err()).contains("iterations_max = 0"));
     let ldpc = LdpcCode::new(LdpcSpec::C2);
-    assert_eq!(CodeSpec::Ldpc(ldpc).check_frame(892, false), Ok(()), "its own check is enough");
-    assert!(text(CodeSpec::Ldpc(ldpc).check_frame(1115, true).unwrap_err()).contains("ldpc_stream"));
+    assert_eq!(CodeSpec::Ldpc(ldpc).check_frame(892), Ok(()));
+    assert!(text(CodeSpec::Ldpc(ldpc).check_frame(1115).unwrap_err()).contains("ldpc_stream"));
     let tired = CodeSpec::Ldpc(LdpcCode { iterations_max: 0, ..ldpc });
     assert!(text(tired.validate().unwrap_err()).contains("iterations_max = 0: 1 to"));
     let stream = LdpcStreamCode { codewords: 9, ..LdpcStreamCode::new(LdpcSpec::C2, 1115) };
     assert!(text(CodeSpec::LdpcStream(stream).validate().unwrap_err()).contains("codewords = 9"));
     let stream = CodeSpec::LdpcStream(LdpcStreamCode::new(LdpcSpec::C2, 1115));
     assert_eq!(stream.build(Isa::Scalar).err(), Some(CodeSpecError::NoBlocks));
-    assert_eq!(CodeSpec::None { frame_len: 9 }.build_soft(Isa::Scalar).err(), Some(CodeSpecError::NoSymbols));
-    let conv = CodeSpec::Convolutional { frame_len: 9, convolutional: ConvSpec::ccsds(ConvRate::R1_2) };
-    assert!(text(conv.check_frame(9, false).unwrap_err()).contains("needs a FECF"));
+    assert_eq!(uncoded_frames(9).build_soft(Isa::Scalar).err(), Some(CodeSpecError::NoSymbols));
+    let early = ConvSpec { latency_bits: 64, ..ConvSpec::ccsds(ConvRate::R1_2) };
+    let conv = CodeSpec::Convolutional(ConvolutionalCode { frame_len: 9, convolutional: early });
+    assert!(text(conv.validate().unwrap_err()).starts_with("convolutional: latency_bits = 64"));
+}
+
+// REQ: FEP-CODING-101
+#[test]
+fn frames_that_neither_code_nor_fecf_checks_are_allowed_and_known_to_be_unchecked() {
+    for code in every_code() {
+        assert_eq!(code.check_frame(code.frame_len()), Ok(()), "{code:?}");
+        let detects = match code {
+            CodeSpec::None(_) | CodeSpec::Convolutional(_) | CodeSpec::Turbo(_) => false,
+            CodeSpec::ReedSolomon(_) | CodeSpec::Concatenated(_) => true,
+            CodeSpec::Ldpc(_) | CodeSpec::LdpcStream(_) => true,
+        };
+        assert_eq!((code.verifies_frames(false), code.verifies_frames(true)), (detects, true), "{code:?}");
+    }
+}
+
+// REQ: FEP-CODING-008
+#[test]
+fn a_verdict_on_a_block_counts_its_codewords_and_saturates() {
+    let verdict = |converged, symbols_corrected| SoftVerdict { converged, iterations: 3, symbols_corrected };
+    let verdicts = [verdict(true, 0), verdict(false, 65_000), verdict(true, 700)];
+    let judged = DecodeVerdict::of_codewords(&verdicts, true);
+    let expected = DecodeVerdict { symbols_corrected: 65_535, codewords_corrected: 2, codewords_failed: 1 };
+    assert_eq!(judged, expected);
+    let judged = DecodeVerdict::of_codewords(&verdicts, false);
+    assert_eq!(judged, DecodeVerdict { codewords_failed: 0, ..expected }, "the FECF judges");
+    assert!(expected.is_uncorrectable() && !judged.is_uncorrectable() && !judged.is_clean());
+    let rs = RsVerdict { symbols_corrected: 300, codewords_corrected: 4, codewords_failed: 1 };
+    let (expected, given) = ((300, 4, 1), DecodeVerdict::from(rs));
+    assert_eq!((given.symbols_corrected, given.codewords_corrected, given.codewords_failed), expected);
 }
 
 #[test]
 fn a_large_ldpc_code_of_low_rate_is_given_more_iterations_unless_it_is_told_how_many() {
-    let read = |keys| serde_json::from_value::<LdpcCode>(keys).expect("a code").iterations_max;
+    let read = |mut keys: Value, code: &str| {
+        keys["code"] = json!(code);
+        match serde_json::from_value::<CodeSpec>(keys).expect("a code") {
+            CodeSpec::Ldpc(code) => code.iterations_max,
+            CodeSpec::LdpcStream(code) => code.iterations_max,
+            other => panic!("{other:?}"),
+        }
+    };
     for (k, rate, default) in
         [(16_384, "1/2", 100), (4096, "1/2", 100), (1024, "1/2", 50), (16_384, "2/3", 100), (7136, "7/8", 50)]
     {
-        assert_eq!(read(json!({"k": k, "rate": rate})), default, "k={k} rate={rate}");
-        assert_eq!(read(json!({"k": k, "rate": rate, "iterations_max": 60})), 60);
+        assert_eq!(read(json!({"k": k, "rate": rate}), "ldpc"), default, "k={k} rate={rate}");
+        assert_eq!(read(json!({"k": k, "rate": rate, "iterations_max": 60}), "ldpc"), 60);
     }
     let stream = json!({"k": 4096, "rate": "1/2", "codewords": 2, "frame_len": 1115});
-    assert_eq!(serde_json::from_value::<LdpcStreamCode>(stream).expect("a stream").iterations_max, 100);
+    assert_eq!(read(stream, "ldpc_stream"), 100);
 }
 
 // REQ: FEP-CODING-008
@@ -435,14 +510,17 @@ fn every_code_decodes_what_it_encodes_from_octets_and_from_symbols() {
             );
             assert!(verdicts.iter().all(|verdict| verdict.converged), "{code:?}: {verdicts:?}");
             assert!(!code.judge(&verdicts).is_uncorrectable());
-            if let CodeSpec::LdpcStream(_) = code {
-                let stream = [Marker::CCSDS_32.as_bytes(), &frame].concat();
+            if let Some(slicing) = code.slicing() {
+                assert_eq!((slicing.codewords, slicing.frame_len), (3, 100));
+                assert_eq!(slicing.slice_len * 3, payload.len());
+                assert_eq!((slicing.frame.block_len(), slicing.codeword.marker()), (100, code.marker()));
+                let stream = [slicing.frame_marker.as_bytes(), &frame].concat();
                 assert_eq!(payload[..104.min(payload.len())], stream[..104.min(payload.len())], "{code:?}");
             } else {
                 assert_eq!(payload, frame, "{code:?}");
             }
         }
-        if !matches!(code, CodeSpec::LdpcStream(_)) {
+        if code.slicing().is_none() {
             let mut block = vec![0; code.block_len()];
             code.build_encoder(Isa::best()).expect("a code").encode(&frame, &mut block);
             if code.detects_errors() {

@@ -240,9 +240,19 @@ fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
             "channel.turbo-1-6.code.iterations_max: 51 is out of range (allowed: 1 to 50)",
         ),
         (
+            "k = 7136\nrate = \"7/8\"",
+            "k = 7136\nrate = \"7/9\"",
+            "channel.ldpc-c2.code.rate: \"7/9\" is not a choice (allowed: 1/2, 2/3, 4/5, 7/8)",
+        ),
+        (
             "frame_len = 223\nfecf = \"crc16\"",
-            "frame_len = 223",
-            "channel.turbo-1-3.code: turbo does not tell wrong frames from right ones: the frame needs a FECF (CCSDS 131.0-B-5 12.2.2)",
+            "frame_len = 224\nfecf = \"crc16\"",
+            "channel.turbo-1-3.code: information_bits = 1792: 1784, 3568, 7136 or 8920 (CCSDS 131.0-B-5 6.3)",
+        ),
+        (
+            "codewords = 4",
+            "codeword = 4",
+            "channel.ldpc-stream.code.codeword: unknown key (allowed: code, codewords, iterations_max, k, rate)",
         ),
         (
             "stop = \"fecf\"",
@@ -289,6 +299,28 @@ fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
         assert!(errors.contains(told), "{to}: missing {told:?} in\n{errors}");
         assert!(errors.starts_with("lab.toml:"), "{errors}");
     }
+}
+
+// REQ: FEP-CODING-101
+#[test]
+fn channels_whose_frames_nothing_checks_are_read_but_no_crc_stops_their_decoder() {
+    let text = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").expect("lab").1;
+    let unchecked = text.replace("fecf = \"crc16\"\n", "").replace("stop = \"fecf\"\n", "");
+    assert!(!unchecked.contains("fecf"), "{unchecked}");
+    let mission = fep_mission::load_text("lab", "lab.toml", &unchecked).unwrap_or_else(|e| panic!("{e}"));
+    let verified = |name: &str| {
+        let channel = &mission.channels[name];
+        channel.code.verifies_frames(!channel.frame.fecf.is_empty())
+    };
+    assert!(!verified("turbo-1-3") && !verified("convolutional"));
+    assert!(verified("ldpc-c2") && verified("concatenated"));
+    let errors = lab_with("fecf = \"crc16\"\n\n[channel.turbo-1-2.sync]", "\n[channel.turbo-1-2.sync]");
+    assert!(
+        errors.contains(
+            "code.stop: the frame has no CRC-16 that could stop the decoder (allowed: never, agreement)"
+        ),
+        "{errors}"
+    );
 }
 
 // REQ: FEP-CFG-008

@@ -1,6 +1,7 @@
 //! Frame counters across a restart: where they stood, and how a new chain takes them up.
 
 use fep_ccsds::{Frame, Header, MasterChannel, UslpHeader};
+use fep_time::Tai;
 
 /// Where the frame counters of one physical channel stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +23,13 @@ pub struct VcResume {
 
 /// Shows the counts of `point` to the counters as if they had just come, in the shape of `frame`, the first frame
 /// after the restart: what is missing between the two is then found by the same rule as any gap.
-pub(crate) fn replay(point: &ResumePoint, vcids: &[u8], frame: &Frame<'_>, master: &mut MasterChannel) {
+pub(crate) fn replay(
+    point: &ResumePoint,
+    vcids: &[u8],
+    frame: &Frame<'_>,
+    received: Tai,
+    master: &mut MasterChannel,
+) {
     for (vcid, last) in vcids.iter().zip(&point.vcs) {
         let Some(VcResume { count, modulus }) = last else { continue };
         let mut last_frame = *frame;
@@ -35,6 +42,6 @@ pub(crate) fn replay(point: &ResumePoint, vcids: &[u8], frame: &Frame<'_>, maste
         if let Header::Uslp(UslpHeader { rest: Some(rest), .. }) = &mut last_frame.header {
             rest.bypass = false;
         }
-        master.observe(&last_frame);
+        master.observe(&last_frame, received);
     }
 }

@@ -8,17 +8,18 @@ use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 
 use crate::block::BlockNote;
 use crate::counters::{ResumePoint, VcResume, replay};
+use crate::reception::Quality;
 use crate::virtual_channel::{FrameContext, VirtualChannel};
-use crate::{ChainEvent, ChainOptions, FrameOut, IdlePolicy, Ledger, Sink, VcLedger};
+use crate::{ChainEvent, ChainOptions, FrameOut, IdlePolicy, Ledger, Merged, Sink, VcLedger};
 
 const NO_VC: u8 = u8::MAX;
 
-/// Judges frames and follows virtual channels.
-pub(crate) struct Spacecraft {
+/// Judges the frames of one physical channel and follows its virtual channels. A [`Chain`](crate::Chain) has one of its
+/// own; behind a [`Merge`](crate::Merge) it stands alone.
+pub struct Spacecraft {
     spec: FrameSpec,
     scid: u16,
     coded: bool,
-    link_id: u16,
     session: Session,
     idle: IdlePolicy,
     ledger: Ledger,
@@ -31,7 +32,9 @@ pub(crate) struct Spacecraft {
 }
 
 impl Spacecraft {
-    pub(crate) fn new(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
         let mut vc_index = [NO_VC; 64];
         let mut vcs = Vec::with_capacity(channel.vcs.len());
         for (index, config) in channel.vcs.iter().enumerate() {
@@ -40,10 +43,9 @@ impl Spacecraft {
             vcs.push(VirtualChannel::new(index, gvcid, config));
         }
         Spacecraft {
-            coded: !channel.frame.fecf.is_empty() || channel.code.detects_errors(),
+            coded: channel.code.verifies_frames(!channel.frame.fecf.is_empty()),
             spec: channel.frame.clone(),
             scid: channel.scid,
-            link_id: options.link_id,
             session: options.session,
             idle: options.idle,
             ledger: Ledger::default(),
@@ -51,12 +53,13 @@ impl Spacecraft {
             vcids: channel.vcs.iter().map(|vc| vc.id).collect(),
             resume_point: ResumePoint { master_count: None, vcs: vec![None; vcs.len()] },
             vcs,
-            master: MasterChannel::new(),
+            master: MasterChannel::default(),
             resume: None,
         }
     }
 
-    pub(crate) fn reset(&mut self) {
+    /// Forgets everything but what was counted.
+    pub fn reset(&mut self) {
         self.master.reset();
         self.resume = None;
         for vc in &mut self.vcs {
@@ -66,19 +69,28 @@ impl Spacecraft {
         self.resume_point.vcs.fill(None);
     }
 
-    pub(crate) fn ledger(&self) -> &Ledger {
+    /// The stream was interrupted: what follows may be any number of frames later.
+    pub(crate) fn interrupted(&mut self) {
+        self.master.interrupted();
+    }
+
+    /// What became of the frames.
+    pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
-    pub(crate) fn vcs(&self) -> impl ExactSizeIterator<Item = (Gvcid, &VcLedger)> {
+    /// Counts of the virtual channels, in the order of the configuration.
+    pub fn vcs(&self) -> impl ExactSizeIterator<Item = (Gvcid, &VcLedger)> {
         self.vcs.iter().map(|vc| (vc.gvcid, &vc.ledger))
     }
 
-    pub(crate) fn resume_point(&self) -> &ResumePoint {
+    /// Where the frame counters stand.
+    pub fn resume_point(&self) -> &ResumePoint {
         &self.resume_point
     }
 
-    pub(crate) fn resume(&mut self, point: ResumePoint) {
+    /// Continues frame counters from a resume point.
+    pub fn resume(&mut self, point: ResumePoint) {
         // Until a channel is heard of again, it still stands where it stood.
         self.resume_point = point.clone();
         self.resume = Some(point);
@@ -91,6 +103,19 @@ impl Spacecraft {
         counts.iterations += verdicts.iter().map(|verdict| u64::from(verdict.iterations)).sum::<u64>();
     }
 
+    /// A frame that a merge serves: its octets and header have been judged, its place in the sequence has not.
+    pub fn merged(&mut self, merged: &Merged<'_>, sink: &mut impl Sink) {
+        let Merged { octets, mut record, received, .. } = *merged;
+        for flag in [FrameFlags::GAP, FrameFlags::DUPLICATE, FrameFlags::RESET] {
+            record.flags.set(flag, false);
+        }
+        let note = BlockNote { received, ..BlockNote::default() };
+        let Ok(frame) = Frame::parse_unchecked(&self.spec, octets) else {
+            return self.bad(octets, &note, record, BadReason::HeaderInvalid, sink);
+        };
+        self.attribute(octets, &note, record, &frame, sink);
+    }
+
     /// One frame with the code's verdict; `None` for a frame that was decoded before it reached us.
     #[inline]
     pub(crate) fn frame(
@@ -100,6 +125,9 @@ impl Spacecraft {
         verdict: Option<&DecodeVerdict>,
         sink: &mut impl Sink,
     ) {
+        if note.following.interrupted {
+            self.master.interrupted();
+        }
         let mut record = self.record(note);
         if let Some(verdict) = verdict {
             record.symbols_corrected = verdict.symbols_corrected;
@@ -111,6 +139,11 @@ impl Spacecraft {
             record.flags.set(FrameFlags::CORRECTED, verdict.symbols_corrected > 0);
         }
         record.flags.set(FrameFlags::CODED, self.coded && (verdict.is_some() || !self.spec.fecf.is_empty()));
+        if note.quality == Quality::Erred && !record.flags.contains(FrameFlags::CODED) {
+            // Nothing verifies the frame, and the station says that it is wrong.
+            record.flags.insert(FrameFlags::UNCORRECTABLE);
+            return self.bad(octets, note, record, BadReason::Uncorrectable, sink);
+        }
         let frame = match Frame::parse(&self.spec, octets) {
             Ok(frame) => frame,
             Err(invalid) => {
@@ -127,6 +160,18 @@ impl Spacecraft {
         record.flags.set(FrameFlags::CORRECTED, record.symbols_corrected > 0 || frame.fhec_corrected > 0);
         record.gvcid = frame.gvcid;
         record.frame_count = frame.frame_count as u32;
+        self.attribute(octets, note, record, &frame, sink);
+    }
+
+    #[inline]
+    fn attribute(
+        &mut self,
+        octets: &[u8],
+        note: &BlockNote,
+        record: FrameRecord,
+        frame: &Frame<'_>,
+        sink: &mut impl Sink,
+    ) {
         if frame.gvcid.scid != self.scid {
             return self.bad(octets, note, record, BadReason::UnknownSpacecraft, sink);
         }
@@ -134,7 +179,7 @@ impl Spacecraft {
         if index == NO_VC {
             return self.bad(octets, note, record, BadReason::UnknownVc, sink);
         }
-        self.accept(octets, note, record, &frame, usize::from(index), sink);
+        self.accept(octets, note, record, frame, usize::from(index), sink);
     }
 
     /// A frame of a known virtual channel whose octets are vouched for.
@@ -149,9 +194,9 @@ impl Spacecraft {
         sink: &mut impl Sink,
     ) {
         if let Some(point) = self.resume.take() {
-            replay(&point, &self.vcids, frame, &mut self.master);
+            replay(&point, &self.vcids, frame, note.received, &mut self.master);
         }
-        let continuity = self.master.observe(frame).virtual_channel;
+        let continuity = self.master.observe(frame, note.received).virtual_channel;
         self.resume_point.master_count = frame.mc_count;
         if !frame.is_expedited() && frame.frame_count_modulus > 1 {
             let (count, modulus) = (frame.frame_count, frame.frame_count_modulus);
@@ -229,7 +274,7 @@ impl Spacecraft {
 
     fn record(&self, note: &BlockNote) -> FrameRecord {
         FrameRecord {
-            link_id: self.link_id,
+            link_id: note.antenna,
             session: self.session,
             marker_bit_errors: note.marker_bit_errors,
             flags: note.flags,
@@ -292,7 +337,7 @@ fn judge_continuity(
 ) {
     let (gvcid, count) = (frame.gvcid, frame.frame_count);
     match continuity {
-        Continuity::Gap { lost } => {
+        Continuity::Gap { lost, .. } => {
             record.flags.insert(FrameFlags::GAP);
             vc.ledger.gaps += 1;
             vc.ledger.lost += lost;

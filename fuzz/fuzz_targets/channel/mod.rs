@@ -2,7 +2,7 @@
 
 use arbitrary::Arbitrary;
 use fep_ccsds::frame::{Bpdu, Mpdu, Tfdf};
-use fep_ccsds::{Clcw, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, VcService};
+use fep_ccsds::{Clcw, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, Tai, VcService};
 
 /// Managed parameters; also such as no channel can have.
 #[derive(Debug, Arbitrary)]
@@ -19,6 +19,7 @@ pub struct Channel {
     trailer_len: u8,
     variable_len: bool,
     truncated_len: Option<u8>,
+    secondary_header_len: Option<u8>,
     huge: bool,
 }
 
@@ -44,6 +45,7 @@ impl Channel {
             trailer_len: usize::from(self.trailer_len % 8),
             variable_len: self.variable_len,
             truncated_len: self.truncated_len.map(usize::from),
+            secondary_header_len: self.secondary_header_len.map(usize::from),
         };
         Parameters { spec, fitting: self.fitting }
     }
@@ -100,7 +102,7 @@ fn look_at(frame: &Frame<'_>) {
     {
         assert_eq!(clcw.emit(), ocf);
     }
-    let continuity = MasterChannel::new().observe(frame).virtual_channel;
+    let continuity = MasterChannel::default().observe(frame, Tai(0)).virtual_channel;
     let mut assembler = PacketAssembler::default();
     if let Ok(Some(zone)) = frame.packet_zone() {
         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |_| {});

@@ -1,6 +1,7 @@
 //! From transfer frames to CADUs of octets: block code, randomiser, marker (131.0-B-5 2.2). Codes that are radiated as
 //! symbols have [`fep_coding::spec::ChannelEncoder`].
 
+use fep_coding::spec::OctetCorrection;
 use fep_coding::{BlockEncoder, CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
 
 use crate::channel::CaduLayout;
@@ -10,6 +11,7 @@ use crate::channel::CaduLayout;
 pub struct Encoder {
     marker: Marker,
     code: BlockEncoder,
+    correction: Option<OctetCorrection>,
     randomizer: Derandomizer,
 }
 
@@ -19,9 +21,10 @@ impl Encoder {
     /// # Errors
     /// [`CodeSpecError`] when there is no such code.
     pub fn new(marker: Marker, code: &CodeSpec, randomizer: Randomizer) -> Result<Encoder, CodeSpecError> {
+        let correction = code.octet_correction();
         let code = code.build_encoder(Isa::best())?;
         let randomizer = Derandomizer::new(randomizer, code.block_len());
-        Ok(Encoder { marker, code, randomizer })
+        Ok(Encoder { marker, code, correction, randomizer })
     }
 
     /// Octets of the frames it takes.
@@ -33,24 +36,17 @@ impl Encoder {
     /// Where marker and codewords lie in its CADUs.
     #[must_use]
     pub fn layout(&self) -> CaduLayout {
-        let interleave = match self.code.spec() {
-            CodeSpec::ReedSolomon(rs) => rs.interleave,
-            _ => 1,
-        };
         CaduLayout {
             marker_len: self.marker.as_bytes().len(),
             codeblock_len: self.code.block_len(),
-            interleave,
+            interleave: self.correction.map_or(1, |code| code.interleave),
         }
     }
 
     /// Wrong symbols that the code corrects in one codeword; 0 without a code.
     #[must_use]
     pub fn correctable(&self) -> u16 {
-        match self.code.spec() {
-            CodeSpec::ReedSolomon(rs) => rs.e.correctable() as u16,
-            _ => 0,
-        }
+        self.correction.map_or(0, |code| code.correctable.into())
     }
 
     /// Appends the CADU of `frame` to `out`.

@@ -50,7 +50,7 @@ impl Radio {
     pub(crate) fn finish(&mut self, octets: &mut Vec<u8>) {
         self.symbols.clear();
         self.encoder.finish(&mut self.symbols);
-        if self.encoder.spec().convolutional().is_some() {
+        if self.encoder.has_inner_code() {
             self.symbols.extend((0..TRAIL_SYMBOLS).map(|i| if i % 3 == 0 { 1 } else { -1 }));
         }
         if !self.symbols.is_empty() {

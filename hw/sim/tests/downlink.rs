@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use fep_ccsds::{
-    Continuity, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, PacketEvent,
+    Continuity, Fecf, Frame, FrameKind, FrameSpec, MasterChannel, Ocf, PacketAssembler, PacketEvent, Tai,
 };
-use fep_coding::rs::{RsE, RsSpec, RsVerdict};
+use fep_coding::rs::{RsE, RsSpec};
+use fep_coding::spec::DecodeVerdict;
 use fep_coding::sync::{Block, FrameSync, Marker, SyncSpec};
 use fep_coding::{CodeSpec, Derandomizer, Isa, Randomizer};
 use fep_sim::{
@@ -92,7 +93,7 @@ fn every_frame_is_valid_counters_never_jump_and_every_packet_comes_out_whole_and
     for frame_spec in frame_specs() {
         let mut spacecraft =
             Spacecraft::new(spacecraft(frame_spec.clone()), SEED).expect("a valid spacecraft");
-        let mut channels = MasterChannel::new();
+        let mut channels = MasterChannel::default();
         let mut assemblers: BTreeMap<u8, PacketAssembler> = BTreeMap::new();
         let mut next_ordinal: BTreeMap<u16, u64> = BTreeMap::new();
         let mut idle_frames = 0;
@@ -110,7 +111,7 @@ fn every_frame_is_valid_counters_never_jump_and_every_packet_comes_out_whole_and
                 frame_spec.kind != FrameKind::Aos || frame_spec.ocf == Ocf::Present
             );
             idle_frames += u64::from(frame.idle);
-            let continuity = channels.observe(&frame).virtual_channel;
+            let continuity = channels.observe(&frame, Tai(0)).virtual_channel;
             // Counts of the AOS and USLP idle channel say nothing: real spacecraft leave theirs at 0.
             let counts = !frame.idle || frame_spec.kind == FrameKind::Tm;
             assert!(
@@ -170,7 +171,7 @@ fn on_board_time_advances_at_the_nominal_rate() {
 /// A receiver as plain as can be: synchronise, derandomise, decode.
 struct Received {
     frame: Vec<u8>,
-    verdict: RsVerdict,
+    verdict: DecodeVerdict,
     marker_bit_errors: u32,
     inverted: bool,
     slip_bits: i8,
@@ -185,7 +186,7 @@ fn receive(stream: &[u8], code: &CodeSpec, randomizer: Randomizer) -> Vec<Receiv
     let mut take = |block: Block<'_>| {
         let mut octets = block.data.to_vec();
         derandomizer.apply(&mut octets);
-        let mut verdict = [RsVerdict::default()];
+        let mut verdict = [DecodeVerdict::default()];
         decoder.decode_batch(&mut octets, code.block_len(), &mut verdict);
         octets.truncate(code.frame_len());
         received.push(Received {

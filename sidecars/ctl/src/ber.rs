@@ -94,13 +94,7 @@ pub(crate) fn run(args: &BerArgs) -> Result<(), Failure> {
 
 /// Slices are codewords like any other: the stream around them changes nothing in how they decode.
 fn sliced_as_blocks(code: CodeSpec) -> CodeSpec {
-    match code {
-        CodeSpec::LdpcStream(stream) => CodeSpec::Ldpc(fep_coding::spec::LdpcCode {
-            ldpc: stream.ldpc,
-            iterations_max: stream.iterations_max,
-        }),
-        code => code,
-    }
+    code.slicing().map_or(code, |slicing| slicing.codeword)
 }
 
 fn write_file(path: &Path, text: &str) -> Result<(), Failure> {

@@ -63,11 +63,14 @@ mod tests {
             Ok((4, true))
         );
         for (text, told) in [
-            ("turbo", "missing field"),
-            ("tarbo,k=1", "unknown variant"),
+            ("turbo", "rate: missing key (allowed: 1/2, 1/3, 1/4, 1/6)"),
+            ("tarbo,k=1", "code: \"tarbo\" is not a choice (allowed: none, reed_solomon,"),
             ("ldpc,k=1024,rate=7/8", "k = 1024"),
             ("ldpc,k=1024,rate", "key=value"),
-            ("turbo,information_bits=1785,rate=1/6", "information_bits = 1785"),
+            (
+                "turbo,information_bits=1785,rate=1/6",
+                "information_bits: \"1785\" is not a choice (allowed: 1784,",
+            ),
             ("ldpc,k\"=1", "is no key"),
         ] {
             let refused = code(text).expect_err(text);

@@ -68,7 +68,7 @@ impl ApidTracker {
         counters.packets += 1;
         counters.octets += packet_len as u64;
         match continuity {
-            Continuity::Gap { lost } => {
+            Continuity::Gap { lost, .. } => {
                 counters.gaps += 1;
                 counters.lost += lost;
             }

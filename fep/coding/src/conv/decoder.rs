@@ -53,6 +53,19 @@ pub struct SymbolErrors {
 }
 
 impl SymbolErrors {
+    pub(super) fn add(&mut self, tally: Tally) {
+        self.compared += u64::from(tally.compared);
+        self.wrong += u64::from(tally.wrong);
+    }
+
+    /// The errors of several windows.
+    pub(super) fn of<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> SymbolErrors {
+        tallies.into_iter().fold(SymbolErrors::default(), |mut sum, tally| {
+            sum.add(*tally);
+            sum
+        })
+    }
+
     /// Wrong symbols over symbols; `None` before anything was compared.
     pub fn rate(&self) -> Option<f64> {
         (self.compared > 0).then(|| self.wrong as f64 / self.compared as f64)
@@ -95,10 +108,7 @@ impl ViterbiDecoder {
 
     /// Symbol errors of the last 64 windows.
     pub fn recent_errors(&self) -> SymbolErrors {
-        self.recent.iter().fold(SymbolErrors::default(), |sum, tally| SymbolErrors {
-            compared: sum.compared + u64::from(tally.compared),
-            wrong: sum.wrong + u64::from(tally.wrong),
-        })
+        SymbolErrors::of(&self.recent)
     }
 
     /// Takes soft symbols (see [`crate::soft`]) and appends the bits that can now be decided to `bits`, whole octets,

@@ -1,62 +1,40 @@
 //! Node synchronisation: which symbol is the first of a puncture period and, on quadrature modulations, how the axes are
 //! turned. Found by trying all hypotheses on a stretch of symbols, watched by the symbol error rate, found again.
+//!
+//! # Ties
+//! Some data is a codeword under two hypotheses: all zeros of rate 1/2, read one symbol late, are all ones. While two
+//! hypotheses are equally good the receiver holds the symbols back and tries the next stretch, until one is clearly better,
+//! and then decodes from where the tie began. What is held is bounded: after [`TIE_PROBES`] probes it decodes under the
+//! first of the tied hypotheses and goes on trying the others beside it.
+//!
+//! # Decoding again
+//! When the lock falls, by its error rate or because a tied hypothesis turned out better, the wrong bits are out already.
+//! The symbols are still there, from the first window that was bad on and one before it; the search goes back to it. No
+//! symbol is decoded more than twice.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
 use super::decoder::{SymbolErrors, append_bits};
-use super::spec::{ConvSpec, ConvSpecError, Quadrature};
-use super::stream::{WindowStream, depuncture};
-use super::window::{BATCH, Shape, Tally, WindowDecoder};
+use super::places::BitPlaces;
+use super::probe::{Axes, Hypothesis, Probe, hypotheses, restore};
+use super::raw::RawSymbols;
+use super::spec::{ConvSpec, ConvSpecError, PROBE_BITS_MIN};
+use super::stream::WindowStream;
+use super::tie::{Tie, is_locked, is_sure};
+use super::window::Tally;
 use crate::isa::Isa;
 
 /// Symbols that are taken in at once, so that memory stays bounded however much a call brings.
 const PIECE_SYMBOLS: usize = 1 << 16;
+/// Probes for which the symbols of a tie are held back.
+const TIE_PROBES: u64 = 4;
+/// In how many steps a stream that ends in search is searched once more.
+const END_STEPS: usize = 8;
 
-/// How the two axes of a quadrature modulation arrive: `(i, q)` is what was sent. Turning by 180 degrees on top inverts
-/// all symbols, which the code cannot tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Axes {
-    /// As sent: `(i, q)`.
-    Upright,
-    /// Turned by a quarter: `(q, -i)`.
-    Turned,
-    /// Exchanged, as an inverted spectrum with a quarter turn does: `(q, i)`.
-    Exchanged,
-    /// Mirrored, as an inverted spectrum does: `(i, -q)`.
-    Mirrored,
-}
-
-impl Axes {
-    /// All, in the order of trying.
-    pub const ALL: [Axes; 4] = [Axes::Upright, Axes::Turned, Axes::Exchanged, Axes::Mirrored];
-
-    /// What was sent when `pair` arrived.
-    fn restore(self, [a, b]: [i8; 2]) -> [i8; 2] {
-        match self {
-            Axes::Upright => [a, b],
-            Axes::Turned => [b.saturating_neg(), a],
-            Axes::Exchanged => [b, a],
-            Axes::Mirrored => [a, b.saturating_neg()],
-        }
-    }
-}
-
-/// One way to read the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hypothesis {
-    /// Symbols between the place where the search began and the first of a puncture period.
-    pub skip: u8,
-    /// How the axes arrive.
-    pub axes: Axes,
-    /// Whether the symbols of odd numbers in the stream are the first axis of their modulation symbol; means nothing
-    /// when the axes are upright.
-    pub odd: bool,
-}
-
-/// What a receiver has found.
+/// What a receiver has found. Numbers of symbols and bits count from the start of the stream: from
+/// [`ConvReceiver::new`], or from the last [`ConvReceiver::finish`] or [`ConvReceiver::reset`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ConvEvent {
@@ -71,19 +49,24 @@ pub enum ConvEvent {
         /// What decoding the probe under this hypothesis found.
         errors: SymbolErrors,
     },
-    /// The symbol error rate rose above what the lock allows. The output up to bit `bit`, of which about the last
-    /// [`crate::conv::NodeSync::watch_bits`] are worth nothing, ends with symbol `symbol`; the search starts there.
+    /// The symbol error rate rose above what the lock allows, or another hypothesis turned out better. The output up to
+    /// bit `bit` ends with symbol `symbol`; the search starts at symbol `again`, from which on the output is decoded again.
+    /// Of that output only the first two windows ([`ConvSpec::window_bits`]) can be right: a frame that is as short may
+    /// come out twice.
     Lost {
         /// Number of the symbol since the stream began.
         symbol: u64,
         /// Number of the bit since the stream began.
         bit: u64,
+        /// Number of the symbol from which on the stream is searched and decoded again.
+        again: u64,
         /// Over the watched bits.
         errors: SymbolErrors,
     },
 }
 
-/// What a receiver has done. Always `symbols_in = symbols_decoded + symbols_discarded + symbols_held`.
+/// What a receiver has done since it was made, over all streams. Always
+/// `symbols_in + symbols_repeated = symbols_decoded + symbols_discarded + symbols_held`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ConvCounters {
     /// Symbols pushed.
@@ -94,7 +77,10 @@ pub struct ConvCounters {
     pub symbols_discarded: u64,
     /// Symbols that wait for more.
     pub symbols_held: u64,
-    /// Bits given.
+    /// Symbols that were decoded in a wrong phase and are searched and decoded again.
+    #[serde(default)]
+    pub symbols_repeated: u64,
+    /// Bits given, those of repeated symbols every time.
     pub bits_out: u64,
     /// Symbols of given bits that were compared with these bits encoded again.
     pub symbols_compared: u64,
@@ -108,18 +94,36 @@ pub struct ConvCounters {
 
 /// Decodes a stream of soft symbols of unknown phase.
 ///
-/// The polarity cannot be told (the code is transparent): bits may come out inverted, for [`crate::FrameSync`] to resolve.
+/// The polarity is not known (the code is transparent): bits may come out inverted, for [`crate::FrameSync`] to resolve.
+///
+/// What was decoded in a wrong phase is decoded again when that is noticed: wrong bits may come out, and the right ones of
+/// the same symbols behind them ([`ConvEvent::Lost`]).
+///
+/// # Positions
+/// Symbols and bits are numbered from the start of the stream: the first symbol pushed and the first bit given after
+/// [`ConvReceiver::new`], [`ConvReceiver::finish`] or [`ConvReceiver::reset`] are number 0.
+/// [`ConvReceiver::symbol_of_bit`] says where a bit came from; with [`crate::Block::stream_bit`] of a synchroniser that
+/// starts at the same time, and a table of the times at which symbols arrived, that is the time of a frame's first bit.
 #[derive(Debug)]
 pub struct ConvReceiver {
     spec: ConvSpec,
     hypotheses: Vec<Hypothesis>,
     probe: Probe,
     stream: WindowStream,
-    /// Received symbols that belong to no given bit, from number `raw_start` on.
-    raw: Vec<i8>,
-    raw_start: u64,
+    raw: RawSymbols,
+    /// Number of the first symbol that is neither decoded nor discarded.
+    taken: u64,
+    /// No symbol before this number is decoded again.
+    settled: u64,
     locked: Option<Locked>,
+    /// Hypotheses that are as good as that of the lock, or as one another before it.
+    tie: Option<Tie>,
     restored: Vec<i8>,
+    /// Bits given of this stream.
+    stream_bits: u64,
+    places: BitPlaces,
+    /// The stream has ended; the next symbol is the first of a new one.
+    ended: bool,
     counters: ConvCounters,
 }
 
@@ -130,8 +134,8 @@ struct Locked {
     /// Number of the first symbol of the lock.
     origin: u64,
     windows: u64,
-    /// Symbols of `raw` that the stream has taken.
-    fed: usize,
+    /// Number of the first symbol that the stream has not taken.
+    fed: u64,
     watched: VecDeque<Tally>,
 }
 
@@ -150,28 +154,20 @@ impl ConvReceiver {
     /// As [`ConvSpec::validate`], or [`ConvSpecError::Isa`] when this machine lacks `isa`.
     pub fn with_isa(spec: &ConvSpec, isa: Isa) -> Result<ConvReceiver, ConvSpecError> {
         spec.validate()?;
-        let mut hypotheses = Vec::new();
-        let axes_searched = match spec.node_sync.quadrature {
-            Quadrature::Off => &Axes::ALL[..1],
-            Quadrature::Turns => &Axes::ALL[..2],
-            Quadrature::TurnsAndMirrors => &Axes::ALL[..],
-        };
-        for axes in axes_searched {
-            for odd in if *axes == Axes::Upright { &[false][..] } else { &[false, true] } {
-                for skip in 0..spec.rate.period_symbols() as u8 {
-                    hypotheses.push(Hypothesis { skip, axes: *axes, odd: *odd });
-                }
-            }
-        }
         Ok(ConvReceiver {
             spec: *spec,
-            hypotheses,
+            hypotheses: hypotheses(spec),
             probe: Probe::new(spec, isa)?,
             stream: WindowStream::new(spec, isa)?,
-            raw: Vec::new(),
-            raw_start: 0,
+            raw: RawSymbols::default(),
+            taken: 0,
+            settled: 0,
             locked: None,
+            tie: None,
             restored: Vec::new(),
+            stream_bits: 0,
+            places: BitPlaces::default(),
+            ended: false,
             counters: ConvCounters::default(),
         })
     }
@@ -188,266 +184,316 @@ impl ConvReceiver {
 
     /// Symbol errors over the watched bits, while locked.
     pub fn recent_errors(&self) -> SymbolErrors {
-        self.locked.as_ref().map_or(SymbolErrors::default(), |locked| sum(&locked.watched))
+        self.locked.as_ref().map_or(SymbolErrors::default(), |locked| SymbolErrors::of(&locked.watched))
     }
 
     /// What was done so far.
     pub fn counters(&self) -> ConvCounters {
-        ConvCounters { symbols_held: self.raw.len() as u64, ..self.counters }
+        ConvCounters { symbols_held: self.raw.end() - self.taken, ..self.counters }
+    }
+
+    /// The number of the first symbol that bit `bit` of the output was decoded from. `None` for a bit that was not given
+    /// yet, and for one that is more than 1024 locks old. Known until the next stream begins: after
+    /// [`ConvReceiver::finish`] until the next [`ConvReceiver::push`].
+    ///
+    /// Exact: the number is that of the first symbol which the encoder made of this bit. On turned axes it may be the
+    /// other symbol of the same modulation symbol, one off. Within a lock it grows with `bit`; the next lock may go back
+    /// to symbols that were decoded in a wrong phase before.
+    pub fn symbol_of_bit(&self, bit: u64) -> Option<u64> {
+        if bit < self.stream_bits { self.places.symbol_of(bit, &self.spec) } else { None }
     }
 
     /// Takes soft symbols (see [`crate::soft`]), appends the bits decided to `bits` (whole octets, the earliest bit of
     /// each highest) and reports what was found. Any number of symbols; the answer does not depend on how they are cut.
     pub fn push(&mut self, symbols: &[i8], bits: &mut Vec<u8>, on_event: &mut impl FnMut(ConvEvent)) {
+        if self.ended && !symbols.is_empty() {
+            self.begin_stream();
+        }
         for piece in symbols.chunks(PIECE_SYMBOLS) {
             self.counters.symbols_in += piece.len() as u64;
-            self.raw.extend_from_slice(piece);
+            self.raw.extend(piece);
             while if self.locked.is_some() { self.decode(bits, on_event) } else { self.search(on_event) } {}
+            self.forget();
         }
     }
 
     /// Ends the stream: appends the bits still held, the last octet completed with zeros, and discards what cannot be
-    /// decoded. Returns the number of bits of the whole stream. The receiver then searches anew; its counters go on.
+    /// decoded. Returns the number of bits of the whole stream.
+    ///
+    /// The last bits are those of the best path, whatever state it ends in. A tie is settled for the best, what was decoded
+    /// in a wrong phase lately is decoded again. The receiver then searches anew; positions start at 0 again, counters go
+    /// on.
     pub fn finish(&mut self, bits: &mut Vec<u8>) -> u64 {
-        if let Some(locked) = self.locked.take() {
+        loop {
+            if self.locked.is_none() {
+                self.search_the_rest();
+            }
+            let Some(locked) = &mut self.locked else { break };
             // A last symbol without its other axis has no partner to come.
-            self.restored.clear();
-            restore(
-                locked.hypothesis,
-                self.raw_start,
-                &self.raw,
-                locked.fed..self.raw.len(),
-                &mut self.restored,
-            );
-            self.stream.feed(&self.restored);
-            let mut bits_left = 0;
-            loop {
+            feed(&mut self.stream, locked, &self.raw, self.raw.end(), &mut self.restored);
+            let fallen = loop {
                 let (count, given) = self.stream.decode_rest();
                 if count == 0 {
-                    break;
+                    break self.bad_end();
                 }
-                for k in 0..count {
-                    let (words, tally) = self.stream.window(k);
-                    append_bits(words, given - k * self.stream.shape().payload, bits);
-                    count_tally(&mut self.counters, tally);
+                if let Some(errors) = self.give(count, given, bits) {
+                    break Some((self.first_bad_symbol(), errors));
                 }
-                bits_left += given as u64;
-            }
-            self.counters.bits_out += bits_left;
-            let first_bit = locked.windows * self.stream.shape().payload as u64;
-            let used = self.spec.first_symbol(first_bit + bits_left) - self.spec.first_symbol(first_bit);
-            self.counters.symbols_decoded += used;
-            self.drop_raw(used as usize);
+            };
+            let Some((again, errors)) = fallen else { break };
+            self.fall(again, errors, &mut |_| {});
         }
-        self.counters.symbols_discarded += self.raw.len() as u64;
-        self.drop_raw(self.raw.len());
-        self.counters.bits_out
+        self.pass_over(self.raw.end() - self.taken);
+        self.locked = None;
+        self.tie = None;
+        self.ended = true;
+        self.stream_bits
     }
 
-    /// Tries all hypotheses on the next stretch of symbols. Returns whether there was such a stretch.
+    /// Forgets the stream: what is held is discarded, the phase is searched anew, positions start at 0. Counters go on.
+    pub fn reset(&mut self) {
+        self.pass_over(self.raw.end() - self.taken);
+        self.begin_stream();
+    }
+
+    fn begin_stream(&mut self) {
+        self.ended = false;
+        self.raw.clear();
+        (self.taken, self.settled, self.stream_bits) = (0, 0, 0);
+        self.locked = None;
+        self.tie = None;
+        self.places.clear();
+    }
+
+    /// Tries the hypotheses on the next stretch of symbols. Returns whether there was such a stretch.
     fn search(&mut self, on_event: &mut impl FnMut(ConvEvent)) -> bool {
-        let needed = self.probe.symbols;
-        if self.raw.len() < needed {
-            return false;
-        }
-        let best = self.probe.best(&self.spec, &self.hypotheses, self.raw_start, &self.raw[..needed]);
-        let Some((hypothesis, errors)) = best.filter(|(_, errors)| is_locked(&self.spec, *errors)) else {
-            self.counters.symbols_discarded += self.probe.step as u64;
-            self.drop_raw(self.probe.step);
+        let at = self.tie.as_ref().map_or(self.taken, |tie| tie.next);
+        let Some(symbols) = stretch(&self.raw, at, self.probe.symbols) else { return false };
+        let Some(tie) = &mut self.tie else {
+            let errors = self.probe.errors(&self.spec, &self.hypotheses, at, symbols);
+            let next = at + self.probe.step as u64;
+            match Tie::new(&self.spec, &self.hypotheses, &errors, next) {
+                Some(tie) if tie.alive.len() == 1 => self.lock(tie.best(), on_event),
+                Some(tie) => self.tie = Some(tie),
+                None => self.pass_over(self.probe.step as u64),
+            }
             return true;
         };
-        self.counters.symbols_discarded += u64::from(hypothesis.skip);
-        self.counters.locks += 1;
-        let origin = self.raw_start + u64::from(hypothesis.skip);
-        on_event(ConvEvent::Locked { symbol: origin, bit: self.counters.bits_out, hypothesis, errors });
-        self.drop_raw(hypothesis.skip as usize);
-        self.stream.restart();
-        self.locked = Some(Locked { hypothesis, origin, windows: 0, fed: 0, watched: VecDeque::new() });
+        let errors = self.probe.errors(&self.spec, &tie.alive, at, symbols);
+        let holds = tie.add(&self.spec, &errors, self.probe.step);
+        let (best, is_decided) = (tie.best(), tie.alive.len() == 1);
+        if is_decided || !holds {
+            self.tie = None;
+        }
+        // What is held is not lost by a wrong choice: it is decoded again.
+        if is_decided || !holds || at >= self.taken + TIE_PROBES * self.probe.step as u64 {
+            self.lock(best, on_event);
+        }
         true
+    }
+
+    /// The stream ends in search: settles a tie, or tries all hypotheses on what there is, less than a probe likes. Fewer
+    /// symbols prove less, so they must be better; at either end of them, where a state is unknown, they prove nothing.
+    fn search_the_rest(&mut self) {
+        if let Some(tie) = self.tie.take() {
+            return self.lock(tie.best(), &mut |_| {});
+        }
+        let least = self.least_symbols();
+        let step = (self.probe.step as u64 / END_STEPS as u64).max(least).next_multiple_of(2);
+        while self.raw.end() - self.taken >= least {
+            let symbols = self.raw.get(self.taken..self.raw.end());
+            let errors = self.probe.errors(&self.spec, &self.hypotheses, self.taken, symbols);
+            let tie = Tie::new(&self.spec, &self.hypotheses, &errors, self.taken);
+            if let Some(best) = tie.map(|tie| tie.best()).filter(|(_, errors)| is_sure(&self.spec, *errors)) {
+                return self.lock(best, &mut |_| {});
+            }
+            self.pass_over(step);
+        }
+    }
+
+    /// The symbols that are worth a decision.
+    fn least_symbols(&self) -> u64 {
+        self.spec.first_symbol(u64::from(PROBE_BITS_MIN) + 2 * self.spec.overlap_bits() as u64)
+    }
+
+    /// The next symbols are not decoded.
+    fn pass_over(&mut self, symbols: u64) {
+        let symbols = symbols.min(self.raw.end() - self.taken);
+        self.counters.symbols_discarded += symbols;
+        self.taken += symbols;
+    }
+
+    fn lock(&mut self, best: (Hypothesis, SymbolErrors), on_event: &mut impl FnMut(ConvEvent)) {
+        let (hypothesis, errors) = best;
+        self.pass_over(u64::from(hypothesis.skip));
+        self.counters.locks += 1;
+        let origin = self.taken;
+        on_event(ConvEvent::Locked { symbol: origin, bit: self.stream_bits, hypothesis, errors });
+        self.places.begin(self.stream_bits, origin);
+        self.stream.restart();
+        self.locked = Some(Locked { hypothesis, origin, windows: 0, fed: origin, watched: VecDeque::new() });
     }
 
     /// Decodes what waits, as long as the phase seems right. Returns whether anything was done.
     fn decode(&mut self, bits: &mut Vec<u8>, on_event: &mut impl FnMut(ConvEvent)) -> bool {
         let Some(locked) = &mut self.locked else { return false };
+        // Not beyond the end of the stretch on which tied hypotheses are tried next, so that the answer does not depend on
+        // how much is there already.
+        let next_trial = self.tie.as_ref().map(|tie| tie.next + self.probe.symbols as u64);
+        let end = next_trial.map_or(self.raw.end(), |trial| trial.min(self.raw.end()));
         // A symbol without its other axis waits for it.
-        let end = self.raw_start as usize + self.raw.len();
-        let whole = match locked.hypothesis.axes {
-            Axes::Upright => self.raw.len(),
-            _ => self.raw.len() - (end + usize::from(locked.hypothesis.odd)) % 2,
-        };
-        self.restored.clear();
-        if whole > locked.fed {
-            let range = locked.fed..whole;
-            restore(locked.hypothesis, self.raw_start, &self.raw, range, &mut self.restored);
-            locked.fed = whole;
-        }
-        self.stream.feed(&self.restored);
+        let waits =
+            locked.hypothesis.axes != Axes::Upright && (end + u64::from(locked.hypothesis.odd)) % 2 == 1;
+        feed(&mut self.stream, locked, &self.raw, end - u64::from(waits), &mut self.restored);
         let count = self.stream.decode_waiting();
-        let payload = self.stream.shape().payload as u64;
-        let first_bit = locked.windows * payload;
-        let watch_windows = (self.spec.node_sync.watch_bits as u64).div_ceil(payload) as usize;
-        let mut lost = None;
+        if count == 0 {
+            return next_trial.is_some_and(|trial| trial <= self.raw.end()) && self.try_the_tied(on_event);
+        }
+        if let Some(errors) = self.give(count, count * self.stream.shape().payload, bits) {
+            let again = self.first_bad_symbol();
+            self.fall(again, errors, on_event);
+        }
+        true
+    }
+
+    /// Tries the hypotheses that are as good as that of the lock on the next stretch, and takes the better one. Returns
+    /// true.
+    fn try_the_tied(&mut self, on_event: &mut impl FnMut(ConvEvent)) -> bool {
+        let (Some(mut tie), Some(locked)) = (self.tie.take(), &self.locked) else { return false };
+        let symbols = self.raw.get(tie.next..tie.next + self.probe.symbols as u64);
+        let errors = self.probe.errors(&self.spec, &tie.alive, tie.next, symbols);
+        let holds = tie.add(&self.spec, &errors, self.probe.step);
+        if !holds {
+            return true; // what comes now fits none of them: for the watch to notice
+        }
+        if tie.alive.contains(&locked.hypothesis) {
+            self.tie = (tie.alive.len() > 1).then_some(tie);
+            return true;
+        }
+        let kept = self.taken.saturating_sub(self.kept_for_a_tie()).max(self.settled);
+        let first = kept.max(locked.origin - u64::from(locked.hypothesis.skip));
+        // A number of steps back, so that the hypotheses mean the same there.
+        let step = self.probe.step as u64;
+        let again = tie.next - tie.next.saturating_sub(first) / step * step;
+        let errors = SymbolErrors::of(&locked.watched);
+        self.fall(again, errors, on_event);
+        if self.taken == again {
+            self.lock(tie.best(), on_event);
+            self.tie = (tie.alive.len() > 1).then_some(tie);
+        }
+        true
+    }
+
+    /// Appends the first `bits_valid` bits of the `count` windows decoded last, and keeps the books. Stops behind the
+    /// window with which the lock falls, and returns the errors for which it does.
+    fn give(&mut self, count: usize, bits_valid: usize, bits: &mut Vec<u8>) -> Option<SymbolErrors> {
+        let locked = self.locked.as_mut()?;
+        let payload = self.stream.shape().payload;
+        let watch_windows = (self.spec.node_sync.watch_bits as usize).div_ceil(payload);
         for k in 0..count {
             let (words, tally) = self.stream.window(k);
-            append_bits(words, payload as usize, bits);
-            count_tally(&mut self.counters, tally);
-            self.counters.bits_out += payload;
+            let given = (bits_valid - k * payload).min(payload);
+            append_bits(words, given, bits);
+            self.counters.symbols_compared += u64::from(tally.compared);
+            self.counters.symbols_wrong += u64::from(tally.wrong);
+            self.counters.bits_out += given as u64;
+            self.stream_bits += given as u64;
+            let bits_of_lock = locked.windows * payload as u64 + given as u64;
             locked.windows += 1;
+            let taken = locked.origin + self.spec.first_symbol(bits_of_lock);
+            self.counters.symbols_decoded += taken - self.taken;
+            self.taken = taken;
             if locked.watched.len() == watch_windows {
                 locked.watched.pop_front();
             }
             locked.watched.push_back(tally);
-            let errors = sum(&locked.watched);
+            let errors = SymbolErrors::of(&locked.watched);
             if locked.watched.len() == watch_windows && !is_locked(&self.spec, errors) {
-                lost = Some(errors);
+                return Some(errors);
+            }
+        }
+        None
+    }
+
+    /// The windows decoded last that are bad, one after the other: how many, and their errors.
+    fn bad_windows(&self) -> (u64, SymbolErrors) {
+        let (mut count, mut errors) = (0, SymbolErrors::default());
+        for tally in self.locked.iter().flat_map(|locked| locked.watched.iter().rev()) {
+            let one = SymbolErrors::of([tally]);
+            // Twice the errors: half of what a lock allows.
+            if one.compared > 0 && is_locked(&self.spec, SymbolErrors { wrong: 2 * one.wrong, ..one }) {
                 break;
             }
+            count += 1;
+            errors.add(*tally);
         }
-        let next_bit = locked.windows * payload;
-        let used = self.spec.first_symbol(next_bit) - self.spec.first_symbol(first_bit);
-        locked.fed -= used as usize;
-        let symbol = locked.origin + self.spec.first_symbol(next_bit);
-        self.counters.symbols_decoded += used;
-        self.drop_raw(used as usize);
-        if let Some(errors) = lost {
-            self.counters.losses += 1;
-            self.locked = None;
-            on_event(ConvEvent::Lost { symbol, bit: self.counters.bits_out, errors });
-        }
-        count > 0
+        (count, errors)
     }
 
-    fn drop_raw(&mut self, symbols: usize) {
-        self.raw.drain(..symbols);
-        self.raw_start += symbols as u64;
-    }
-}
-
-/// Tries hypotheses on a stretch of symbols, windows of several side by side.
-#[derive(Debug)]
-struct Probe {
-    windows: WindowDecoder,
-    /// Windows that are decoded under each hypothesis.
-    count: usize,
-    /// Symbols of the stretch.
-    symbols: usize,
-    /// Symbols that are passed over when none holds: whole modulation symbols.
-    step: usize,
-    restored: Vec<i8>,
-    pairs: Vec<i8>,
-    batch: Vec<i8>,
-    words: Vec<u64>,
-}
-
-impl Probe {
-    fn new(spec: &ConvSpec, isa: Isa) -> Result<Probe, ConvSpecError> {
-        let shape = Shape { payload: spec.window_bits(), overlap: spec.overlap_bits() };
-        let count = (spec.node_sync.probe_bits as usize).div_ceil(shape.payload);
-        let bits = (count * shape.payload + shape.overlap) as u64;
-        let period = spec.rate.period_symbols();
-        Ok(Probe {
-            windows: WindowDecoder::new(shape, isa)?,
-            count,
-            // With what a hypothesis skips, and the other axis of the last symbol.
-            symbols: spec.first_symbol(bits + spec.rate.period_bits() as u64) as usize + period + 1,
-            step: spec.first_symbol((count * shape.payload) as u64) as usize / 2 * 2,
-            restored: Vec::new(),
-            pairs: Vec::new(),
-            batch: Vec::with_capacity(BATCH * 2 * shape.span()),
-            words: vec![0; BATCH * shape.words()],
-        })
+    /// The first symbol of the bad windows, and of the window before them, in which the phase may have changed.
+    fn first_bad_symbol(&self) -> u64 {
+        let Some(locked) = &self.locked else { return self.taken };
+        let first = locked.windows.saturating_sub(self.bad_windows().0 + 1);
+        locked.origin + self.spec.first_symbol(first * self.stream.shape().payload as u64)
     }
 
-    /// The hypothesis with the fewest symbol errors on `symbols`, of which the first is number `start`.
-    fn best(
-        &mut self,
-        spec: &ConvSpec,
-        hypotheses: &[Hypothesis],
-        start: u64,
-        symbols: &[i8],
-    ) -> Option<(Hypothesis, SymbolErrors)> {
-        let shape = self.windows.shape();
-        let mut errors = vec![SymbolErrors::default(); hypotheses.len()];
-        let mut owners = Vec::with_capacity(BATCH);
-        self.batch.clear();
-        for (k, hypothesis) in hypotheses.iter().enumerate() {
-            self.restored.clear();
-            restore(*hypothesis, start, symbols, 0..symbols.len(), &mut self.restored);
-            self.pairs.clear();
-            self.pairs.resize(2 * shape.overlap, 0);
-            depuncture(spec, 0, &self.restored[hypothesis.skip as usize..], &mut self.pairs);
-            for window in 0..self.count {
-                self.batch.extend_from_slice(&self.pairs[2 * window * shape.payload..][..2 * shape.span()]);
-                owners.push(k);
-                if owners.len() == BATCH {
-                    self.decode(&mut owners, &mut errors);
-                }
+    /// At the end of the stream: whether the last windows are bad, be they fewer than are watched, and where they begin.
+    fn bad_end(&self) -> Option<(u64, SymbolErrors)> {
+        let (count, errors) = self.bad_windows();
+        let again = self.first_bad_symbol().max(self.settled);
+        let is_bad = count > 0 && !is_sure(&self.spec, errors) && self.taken - again >= self.least_symbols();
+        is_bad.then_some((again, errors))
+    }
+
+    /// The lock falls: the symbols from number `again` on are searched and decoded again, if they were not already.
+    fn fall(&mut self, again: u64, errors: SymbolErrors, on_event: &mut impl FnMut(ConvEvent)) {
+        let (symbol, again) = (self.taken, again.max(self.settled).min(self.taken));
+        debug_assert!(again >= self.raw.start(), "symbol {again} was dropped");
+        self.counters.losses += 1;
+        self.counters.symbols_repeated += symbol - again;
+        self.settled = self.settled.max(symbol);
+        self.taken = again;
+        self.locked = None;
+        self.tie = None;
+        on_event(ConvEvent::Lost { symbol, bit: self.stream_bits, again, errors });
+    }
+
+    /// Symbols that are kept behind `taken` while hypotheses are tied.
+    fn kept_for_a_tie(&self) -> u64 {
+        (TIE_PROBES + 2) * self.probe.step as u64 + self.probe.symbols as u64
+    }
+
+    /// Drops the symbols that are not decoded again whatever comes, but for one: with turned axes it may be the partner of
+    /// the first symbol needed.
+    fn forget(&mut self) {
+        let needed = self.locked.as_ref().map_or(self.taken, |locked| {
+            let windows = locked.windows.saturating_sub(locked.watched.len() as u64 + 1);
+            let watched =
+                locked.origin + self.spec.first_symbol(windows * self.stream.shape().payload as u64);
+            match self.tie {
+                Some(_) => watched.min(self.taken.saturating_sub(self.kept_for_a_tie())),
+                None => watched,
             }
-        }
-        self.decode(&mut owners, &mut errors);
-        let rated = hypotheses.iter().zip(errors).filter_map(|(h, e)| e.rate().map(|rate| (*h, e, rate)));
-        rated.min_by(|a, b| a.2.total_cmp(&b.2)).map(|(hypothesis, errors, _)| (hypothesis, errors))
-    }
-
-    /// Decodes the windows of `batch`, and adds what they say to their owners' errors.
-    fn decode(&mut self, owners: &mut Vec<usize>, errors: &mut [SymbolErrors]) {
-        let shape = self.windows.shape();
-        let mut tallies = [Tally::default(); BATCH];
-        let tallies = &mut tallies[..owners.len()];
-        let words = &mut self.words[..owners.len() * shape.words()];
-        self.windows.decode(&self.batch, 2 * shape.span(), words, tallies);
-        for (owner, tally) in owners.drain(..).zip(tallies) {
-            errors[owner].compared += u64::from(tally.compared);
-            errors[owner].wrong += u64::from(tally.wrong);
-        }
-        self.batch.clear();
+        });
+        let needed = needed.max(self.settled).min(self.taken).saturating_sub(1);
+        self.raw.forget_before(needed.max(self.raw.start()));
     }
 }
 
-/// Whether symbol errors are few enough for a lock.
-fn is_locked(spec: &ConvSpec, errors: SymbolErrors) -> bool {
-    let most_ppm = spec.rate.random_error_ppm() * u64::from(spec.node_sync.threshold_percent) / 100;
-    errors.compared > 0 && errors.wrong * 1_000_000 <= errors.compared * most_ppm
+/// The symbols of a whole stretch from number `at` on, if they are there.
+fn stretch(raw: &RawSymbols, at: u64, symbols: usize) -> Option<&[i8]> {
+    let end = at + symbols as u64;
+    (end <= raw.end()).then(|| raw.get(at..end))
 }
 
-fn sum(tallies: &VecDeque<Tally>) -> SymbolErrors {
-    tallies.iter().fold(SymbolErrors::default(), |sum, tally| SymbolErrors {
-        compared: sum.compared + u64::from(tally.compared),
-        wrong: sum.wrong + u64::from(tally.wrong),
-    })
-}
-
-fn count_tally(counters: &mut ConvCounters, tally: Tally) {
-    counters.symbols_compared += u64::from(tally.compared);
-    counters.symbols_wrong += u64::from(tally.wrong);
-}
-
-/// Appends what was sent as the symbols `range` of `raw`, of which the first is number `start` of the stream. A symbol
-/// whose other axis is not in `raw` is restored as if that had been erased.
-fn restore(
-    hypothesis: Hypothesis,
-    start: u64,
-    raw: &[i8],
-    range: std::ops::Range<usize>,
-    sent: &mut Vec<i8>,
-) {
-    if hypothesis.axes == Axes::Upright {
-        sent.extend_from_slice(&raw[range]);
+/// Gives the decoder the symbols before number `end` that it has not taken, as they were sent.
+fn feed(stream: &mut WindowStream, locked: &mut Locked, raw: &RawSymbols, end: u64, restored: &mut Vec<i8>) {
+    if end <= locked.fed {
         return;
     }
-    let is_second = |k: usize| (start as usize + k + usize::from(hypothesis.odd)) % 2 == 1;
-    let mut k = range.start;
-    if k < range.end && is_second(k) {
-        let first = if k > 0 { raw[k - 1] } else { 0 };
-        sent.push(hypothesis.axes.restore([first, raw[k]])[1]);
-        k += 1;
-    }
-    let (pairs, rest) = raw[k..range.end].as_chunks::<2>();
-    for pair in pairs {
-        sent.extend_from_slice(&hypothesis.axes.restore(*pair));
-    }
-    if let [first] = rest {
-        let second = raw.get(range.end).copied().unwrap_or(0);
-        sent.push(hypothesis.axes.restore([*first, second])[0]);
-    }
+    restored.clear();
+    let range = (locked.fed - raw.start()) as usize..(end - raw.start()) as usize;
+    restore(locked.hypothesis, raw.start(), raw.all(), range, restored);
+    locked.fed = end;
+    stream.feed(restored);
 }

@@ -13,6 +13,8 @@ const LATENCY_BITS_DEFAULT: u32 = 640;
 const LATENCY_BITS_MAX: u32 = 4096;
 /// The fewest bits of a window.
 const WINDOW_BITS_MIN: usize = 64;
+/// The fewest bits of a probe.
+pub(super) const PROBE_BITS_MIN: u32 = 256;
 
 /// The rate of the code: information bits to channel symbols (131.0-B-5 3.3, 3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -318,7 +320,7 @@ impl ConvSpec {
             return Err(ConvSpecError::MirrorsUntold);
         }
         for (name, given, least, most) in [
-            ("probe_bits", probe_bits, 256, 65_536),
+            ("probe_bits", probe_bits, PROBE_BITS_MIN, 65_536),
             ("watch_bits", watch_bits, 256, 1 << 20),
             ("threshold_percent", u32::from(threshold_percent), 10, 95),
         ] {

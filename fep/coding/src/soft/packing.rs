@@ -112,6 +112,14 @@ impl Unpacker {
         self.held_len = rest.len();
     }
 
+    /// The octet that symbol `symbol` lies in (starts in), both counted from the start of the stream: from
+    /// [`Unpacker::new`] or the last [`Unpacker::reset`].
+    pub fn octet_of_symbol(&self, symbol: u64) -> u64 {
+        let (unit, bits) = (self.order.len as u64, self.format.bits.count() as u64);
+        let octet = symbol * bits / 8;
+        octet / unit * unit + u64::from(self.order.places[(octet % unit) as usize])
+    }
+
     /// Forgets a unit that is not whole: the next octet begins a new one.
     pub fn reset(&mut self) {
         self.held_len = 0;

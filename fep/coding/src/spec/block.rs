@@ -1,66 +1,38 @@
-//! Decoding and encoding of blocks of octets.
+//! Decoding and encoding of blocks: lengths are checked here, codecs do the work.
 
-use super::{CodeSpec, CodeSpecError, DecodeVerdict, SoftBlockDecoder};
+use super::codec::{Codec, DecodeOctets, DecodeSymbols, EncodeOctets};
+use super::{CodeSpecError, DecodeVerdict};
 use crate::isa::Isa;
-use crate::ldpc::LdpcEncoder;
-use crate::rs::ReedSolomon;
 use crate::soft::{LEVEL_1_BIT, SoftVerdict, from_hard};
-use crate::turbo::TurboEncoder;
 
-#[derive(Debug)]
-enum Decoder {
-    None,
-    ReedSolomon(Box<ReedSolomon>),
-    /// A code of soft symbols, fed with hard ones.
-    Soft(Box<HardInput>),
-}
-
-#[derive(Debug)]
-struct HardInput {
-    decoder: SoftBlockDecoder,
-    symbols: Vec<i8>,
-    payload: Vec<u8>,
-}
-
-/// Decodes blocks in place. Owns its scratch; nothing is allocated after [`CodeSpec::build`].
+/// Decodes blocks in place. Owns its scratch; nothing is allocated after it was built.
 #[derive(Debug)]
 pub struct BlockDecoder {
-    spec: CodeSpec,
-    decoder: Decoder,
+    block_len: usize,
+    frame_len: usize,
+    decoder: Box<dyn DecodeOctets>,
 }
 
 impl BlockDecoder {
-    pub(super) fn new(spec: &CodeSpec, isa: Isa) -> Result<BlockDecoder, CodeSpecError> {
-        spec.validate()?;
-        isa.require()?;
-        let decoder = match spec {
-            CodeSpec::None { .. } | CodeSpec::Convolutional { .. } => Decoder::None,
-            CodeSpec::ReedSolomon(rs) | CodeSpec::Concatenated { reed_solomon: rs, .. } => {
-                Decoder::ReedSolomon(Box::new(ReedSolomon::with_isa(*rs, isa)?))
-            }
-            CodeSpec::Turbo(_) | CodeSpec::Ldpc(_) => Decoder::Soft(Box::new(HardInput {
-                decoder: SoftBlockDecoder::new(spec, isa)?,
-                symbols: Vec::with_capacity(8 * spec.block_len()),
-                payload: vec![0; spec.payload_len()],
-            })),
-            CodeSpec::LdpcStream(_) => return Err(CodeSpecError::NoBlocks),
-        };
-        Ok(BlockDecoder { spec: *spec, decoder })
+    /// The decoder of a codec with the kernels of `isa`.
+    ///
+    /// # Errors
+    /// See [`CodeSpec::build`](super::CodeSpec::build).
+    pub fn new(codec: &dyn Codec, isa: Isa) -> Result<BlockDecoder, CodeSpecError> {
+        codec.validate()?;
+        let decoder = codec.decoder(isa.require()?)?;
+        Ok(BlockDecoder { block_len: codec.block_len(), frame_len: codec.frame_len(), decoder })
     }
 
-    /// The code.
-    pub fn spec(&self) -> &CodeSpec {
-        &self.spec
-    }
-
-    /// See [`CodeSpec::block_len`].
+    /// See [`CodeSpec::block_len`](super::CodeSpec::block_len).
     pub fn block_len(&self) -> usize {
-        self.spec.block_len()
+        self.block_len
     }
 
-    /// See [`CodeSpec::frame_len`]. The decoded frame is the first `frame_len` octets of its block.
+    /// See [`CodeSpec::frame_len`](super::CodeSpec::frame_len). The decoded frame is the first `frame_len` octets of its
+    /// block.
     pub fn frame_len(&self) -> usize {
-        self.spec.frame_len()
+        self.frame_len
     }
 
     /// Decodes `verdicts.len()` derandomised blocks in place: block k lies at `blocks[k * stride..]`, its frame then at
@@ -69,32 +41,153 @@ impl BlockDecoder {
     /// # Panics
     /// When `stride` is less than the block length or `blocks` is too short for the batch: caller's mistakes.
     pub fn decode_batch(&mut self, blocks: &mut [u8], stride: usize, verdicts: &mut [DecodeVerdict]) {
-        let block_len = self.block_len();
+        let block_len = self.block_len;
         assert!(stride >= block_len, "stride of {stride} octets, blocks of {block_len}");
         if let Some(last) = verdicts.len().checked_sub(1) {
             let needed = last * stride + block_len;
             assert!(blocks.len() >= needed, "batch needs {needed} octets, got {}", blocks.len());
         }
-        match &mut self.decoder {
-            Decoder::None => verdicts.fill(DecodeVerdict::default()),
-            Decoder::ReedSolomon(rs) => rs.decode_batch(blocks, stride, verdicts),
-            Decoder::Soft(hard) => {
-                let symbols = self.spec.block_symbols();
-                for (block, verdict) in blocks.chunks_mut(stride).zip(verdicts) {
-                    *verdict = hard.decode(&mut block[..block_len], symbols);
-                }
-            }
-        }
+        self.decoder.decode_batch(blocks, stride, verdicts);
     }
 }
 
+/// Decodes derandomised blocks of soft symbols: a codeword with one frame, or a codeblock of codewords with slices of a
+/// stream. Faster in batches; the answers are the same.
+#[derive(Debug)]
+pub struct SoftBlockDecoder {
+    block_symbols: usize,
+    payload_len: usize,
+    codewords: usize,
+    decoder: Box<dyn DecodeSymbols>,
+}
+
+impl SoftBlockDecoder {
+    /// The decoder of a codec with the kernels of `isa`.
+    ///
+    /// # Errors
+    /// See [`CodeSpec::build_soft`](super::CodeSpec::build_soft).
+    pub fn new(codec: &dyn Codec, isa: Isa) -> Result<SoftBlockDecoder, CodeSpecError> {
+        codec.validate()?;
+        Ok(SoftBlockDecoder {
+            block_symbols: codec.block_symbols(),
+            payload_len: codec.payload_len(),
+            codewords: codec.codewords(),
+            decoder: codec.soft_decoder(isa.require()?)?,
+        })
+    }
+
+    /// See [`CodeSpec::block_symbols`](super::CodeSpec::block_symbols).
+    pub fn block_symbols(&self) -> usize {
+        self.block_symbols
+    }
+
+    /// See [`CodeSpec::payload_len`](super::CodeSpec::payload_len).
+    pub fn payload_len(&self) -> usize {
+        self.payload_len
+    }
+
+    /// Verdicts of a block: codewords.
+    pub fn codewords(&self) -> usize {
+        self.codewords
+    }
+
+    /// Decodes blocks of [`SoftBlockDecoder::block_symbols`], one behind the other, into
+    /// [`SoftBlockDecoder::payload_len`] octets each, with [`SoftBlockDecoder::codewords`] verdicts each. What does not
+    /// converge is given as far as it was decoded.
+    ///
+    /// # Panics
+    /// When the lengths do not match.
+    pub fn decode_batch(&mut self, blocks: &[i8], payloads: &mut [u8], verdicts: &mut [SoftVerdict]) {
+        self.decoder.decode_batch(blocks, payloads, verdicts);
+    }
+}
+
+/// Encodes frames into blocks (simulators, tests, replay).
+#[derive(Debug)]
+pub struct BlockEncoder {
+    block_len: usize,
+    frame_len: usize,
+    encoder: Box<dyn EncodeOctets>,
+}
+
+impl BlockEncoder {
+    /// The encoder of a codec with the kernels of `isa`.
+    ///
+    /// # Errors
+    /// See [`CodeSpec::build_encoder`](super::CodeSpec::build_encoder).
+    pub fn new(codec: &dyn Codec, isa: Isa) -> Result<BlockEncoder, CodeSpecError> {
+        codec.validate()?;
+        let encoder = codec.encoder(isa.require()?)?;
+        Ok(BlockEncoder { block_len: codec.block_len(), frame_len: codec.frame_len(), encoder })
+    }
+
+    /// See [`CodeSpec::block_len`](super::CodeSpec::block_len).
+    pub fn block_len(&self) -> usize {
+        self.block_len
+    }
+
+    /// See [`CodeSpec::frame_len`](super::CodeSpec::frame_len).
+    pub fn frame_len(&self) -> usize {
+        self.frame_len
+    }
+
+    /// Encodes `frame` into `block`, before randomising. Of a turbo codeword the last bits of the last octet may belong to
+    /// nothing ([`CodeSpec::block_symbols`](super::CodeSpec::block_symbols)).
+    ///
+    /// # Panics
+    /// When `frame` is not `frame_len` or `block` not `block_len` octets long.
+    pub fn encode(&mut self, frame: &[u8], block: &mut [u8]) {
+        assert_eq!(frame.len(), self.frame_len, "frame length");
+        assert_eq!(block.len(), self.block_len, "block length");
+        self.encoder.encode(frame, block);
+    }
+}
+
+/// Blocks that are their frames: nothing to decode, nothing to encode.
+#[derive(Debug)]
+pub(super) struct Plain;
+
+impl DecodeOctets for Plain {
+    fn decode_batch(&mut self, _blocks: &mut [u8], _stride: usize, verdicts: &mut [DecodeVerdict]) {
+        verdicts.fill(DecodeVerdict::default());
+    }
+}
+
+impl EncodeOctets for Plain {
+    fn encode(&mut self, frame: &[u8], block: &mut [u8]) {
+        block.copy_from_slice(frame);
+    }
+}
+
+/// Feeds a decoder of soft symbols, one codeword and one frame a block, with hard ones.
+#[derive(Debug)]
+pub(super) struct HardInput {
+    decoder: Box<dyn DecodeSymbols>,
+    detects_errors: bool,
+    block_len: usize,
+    block_symbols: usize,
+    symbols: Vec<i8>,
+    payload: Vec<u8>,
+}
+
 impl HardInput {
-    fn decode(&mut self, block: &mut [u8], symbols: usize) -> DecodeVerdict {
+    pub(super) fn new(codec: &dyn Codec, isa: Isa) -> Result<HardInput, CodeSpecError> {
+        Ok(HardInput {
+            decoder: codec.soft_decoder(isa)?,
+            detects_errors: codec.detects_errors(),
+            block_len: codec.block_len(),
+            block_symbols: codec.block_symbols(),
+            symbols: Vec::with_capacity(8 * codec.block_len()),
+            payload: vec![0; codec.payload_len()],
+        })
+    }
+
+    fn decode(&mut self, block: &mut [u8]) -> DecodeVerdict {
         self.symbols.clear();
-        from_hard(block, symbols, LEVEL_1_BIT, &mut self.symbols);
+        from_hard(block, self.block_symbols, LEVEL_1_BIT, &mut self.symbols);
         let mut verdict = [SoftVerdict::default()];
         self.decoder.decode_batch(&self.symbols, &mut self.payload, &mut verdict);
-        let verdict = self.decoder.spec().judge(&verdict);
+        let verdict = DecodeVerdict::of_codewords(&verdict, self.detects_errors);
         if !verdict.is_uncorrectable() {
             block[..self.payload.len()].copy_from_slice(&self.payload);
         }
@@ -102,69 +195,11 @@ impl HardInput {
     }
 }
 
-#[derive(Debug)]
-enum Encoder {
-    None,
-    ReedSolomon(Box<ReedSolomon>),
-    Turbo(Box<TurboEncoder>),
-    Ldpc(Box<LdpcEncoder>),
-}
-
-/// Encodes frames into blocks (simulators, tests, replay).
-#[derive(Debug)]
-pub struct BlockEncoder {
-    spec: CodeSpec,
-    encoder: Encoder,
-}
-
-impl BlockEncoder {
-    pub(super) fn new(spec: &CodeSpec, isa: Isa) -> Result<BlockEncoder, CodeSpecError> {
-        spec.validate()?;
-        isa.require()?;
-        let encoder = match spec {
-            CodeSpec::None { .. } | CodeSpec::Convolutional { .. } => Encoder::None,
-            CodeSpec::ReedSolomon(rs) | CodeSpec::Concatenated { reed_solomon: rs, .. } => {
-                Encoder::ReedSolomon(Box::new(ReedSolomon::with_isa(*rs, isa)?))
-            }
-            CodeSpec::Turbo(code) => Encoder::Turbo(Box::new(TurboEncoder::new(code.spec())?)),
-            CodeSpec::Ldpc(code) => Encoder::Ldpc(Box::new(LdpcEncoder::with_isa(code.ldpc, isa)?)),
-            CodeSpec::LdpcStream(_) => return Err(CodeSpecError::NoBlocks),
-        };
-        Ok(BlockEncoder { spec: *spec, encoder })
-    }
-
-    /// The code.
-    pub fn spec(&self) -> &CodeSpec {
-        &self.spec
-    }
-
-    /// See [`CodeSpec::block_len`].
-    pub fn block_len(&self) -> usize {
-        self.spec.block_len()
-    }
-
-    /// See [`CodeSpec::frame_len`].
-    pub fn frame_len(&self) -> usize {
-        self.spec.frame_len()
-    }
-
-    /// Encodes `frame` into `block`, before randomising. Of a turbo codeword the last bits of the last octet may belong to
-    /// nothing ([`CodeSpec::block_symbols`]).
-    ///
-    /// # Panics
-    /// When `frame` is not `frame_len` or `block` not `block_len` octets long.
-    pub fn encode(&mut self, frame: &[u8], block: &mut [u8]) {
-        assert_eq!(frame.len(), self.frame_len(), "frame length");
-        assert_eq!(block.len(), self.block_len(), "block length");
-        match &mut self.encoder {
-            Encoder::None => block.copy_from_slice(frame),
-            Encoder::ReedSolomon(rs) => {
-                let (information, check) = block.split_at_mut(frame.len());
-                information.copy_from_slice(frame);
-                rs.encode(frame, check);
-            }
-            Encoder::Turbo(turbo) => turbo.encode(frame, block),
-            Encoder::Ldpc(ldpc) => ldpc.encode(frame, block),
+impl DecodeOctets for HardInput {
+    fn decode_batch(&mut self, blocks: &mut [u8], stride: usize, verdicts: &mut [DecodeVerdict]) {
+        let block_len = self.block_len;
+        for (block, verdict) in blocks.chunks_mut(stride).zip(verdicts) {
+            *verdict = self.decode(&mut block[..block_len]);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From frames to the symbols that are radiated: code, randomiser, marker, inner code (131.0-B-5 2.2).
 
+use super::codec::{Codec, EncodeStream};
 use super::{BlockEncoder, CodeSpec, CodeSpecError};
 use crate::conv::ConvEncoder;
 use crate::isa::Isa;
-use crate::ldpc::{LdpcStreamEncoder, LdpcStreamSpec, LdpcStreamSpecError};
 use crate::randomizer::{Derandomizer, Randomizer};
 use crate::soft::from_hard;
 use crate::sync::Marker;
@@ -11,15 +11,15 @@ use crate::sync::Marker;
 #[derive(Debug)]
 enum Outer {
     Block { encoder: Box<BlockEncoder>, randomizer: Derandomizer, block: Vec<u8> },
-    Stream { encoder: Box<LdpcStreamEncoder>, octets: Vec<u8> },
+    Stream { encoder: Box<dyn EncodeStream>, octets: Vec<u8> },
 }
 
 /// Makes the symbols of a channel from its frames: 1 for a 0, -1 for a 1.
 ///
 /// ```
 /// use fep_coding::{CodeSpec, Marker, Randomizer};
-/// use fep_coding::spec::ChannelEncoder;
-/// let code = CodeSpec::None { frame_len: 2 };
+/// use fep_coding::spec::{ChannelEncoder, UncodedFrames};
+/// let code = CodeSpec::from(UncodedFrames { frame_len: 2 });
 /// let mut encoder = ChannelEncoder::new(&code, Marker::CCSDS_32, Randomizer::None)?;
 /// let mut symbols = Vec::new();
 /// encoder.encode(&[0xFF, 0x00], &mut symbols);
@@ -29,15 +29,25 @@ enum Outer {
 /// ```
 #[derive(Debug)]
 pub struct ChannelEncoder {
-    spec: CodeSpec,
     marker: Marker,
+    shape: Shape,
     outer: Outer,
     inner: Option<Box<ConvEncoder>>,
 }
 
+/// What of the code is needed to radiate its blocks.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    frame_len: usize,
+    block_len: usize,
+    block_symbols: usize,
+    /// Octets of the marker that blocks of a stream come with.
+    code_marker_len: usize,
+}
+
 impl ChannelEncoder {
-    /// An encoder for one physical channel. `marker` stands in front of every block; frames of a sliced stream have the
-    /// standard's 32-bit marker besides.
+    /// An encoder for one physical channel. `marker` stands in front of every block; frames of a sliced stream have a
+    /// marker of their own besides.
     ///
     /// # Errors
     /// As [`CodeSpec::validate`].
@@ -46,29 +56,41 @@ impl ChannelEncoder {
         marker: Marker,
         randomizer: Randomizer,
     ) -> Result<ChannelEncoder, CodeSpecError> {
-        spec.validate()?;
-        let outer = match spec {
-            CodeSpec::LdpcStream(code) => {
-                let stream = LdpcStreamSpec { ldpc: code.ldpc, codewords: code.codewords, randomizer };
-                let encoder = LdpcStreamEncoder::new(stream).map_err(|error| match error {
-                    LdpcStreamSpecError::Codewords(codewords) => CodeSpecError::Codewords(codewords),
-                    LdpcStreamSpecError::Isa(unavailable) => CodeSpecError::Isa(unavailable),
-                })?;
-                Outer::Stream { encoder: Box::new(encoder), octets: Vec::new() }
-            }
-            _ => Outer::Block {
-                encoder: Box::new(spec.build_encoder(Isa::best())?),
-                randomizer: Derandomizer::new(randomizer, spec.block_len()),
-                block: vec![0; spec.block_len()],
-            },
-        };
-        let inner = spec.convolutional().map(ConvEncoder::new).transpose()?.map(Box::new);
-        Ok(ChannelEncoder { spec: *spec, marker, outer, inner })
+        ChannelEncoder::of_codec(spec.codec(), marker, randomizer)
     }
 
-    /// The code.
-    pub fn spec(&self) -> &CodeSpec {
-        &self.spec
+    /// The same for a codec of any registry.
+    ///
+    /// # Errors
+    /// As [`Codec::validate`].
+    pub fn of_codec(
+        codec: &dyn Codec,
+        marker: Marker,
+        randomizer: Randomizer,
+    ) -> Result<ChannelEncoder, CodeSpecError> {
+        codec.validate()?;
+        let isa = Isa::best();
+        let outer = match codec.stream_encoder(randomizer, isa)? {
+            Some(encoder) => Outer::Stream { encoder, octets: Vec::new() },
+            None => Outer::Block {
+                encoder: Box::new(BlockEncoder::new(codec, isa)?),
+                randomizer: Derandomizer::new(randomizer, codec.block_len()),
+                block: vec![0; codec.block_len()],
+            },
+        };
+        let inner = codec.convolutional().map(ConvEncoder::new).transpose()?.map(Box::new);
+        let shape = Shape {
+            frame_len: codec.frame_len(),
+            block_len: codec.block_len(),
+            block_symbols: codec.block_symbols(),
+            code_marker_len: codec.marker().as_bytes().len(),
+        };
+        Ok(ChannelEncoder { marker, shape, outer, inner })
+    }
+
+    /// Whether a convolutional code lies around the stream: its decoder needs more symbols behind the last frame.
+    pub fn has_inner_code(&self) -> bool {
+        self.inner.is_some()
     }
 
     /// Appends the symbols that `frame` completes.
@@ -76,19 +98,18 @@ impl ChannelEncoder {
     /// # Panics
     /// When `frame` is not [`CodeSpec::frame_len`] octets long.
     pub fn encode(&mut self, frame: &[u8], symbols: &mut Vec<i8>) {
+        let shape = self.shape;
+        assert_eq!(frame.len(), shape.frame_len, "frame length");
         match &mut self.outer {
             Outer::Block { encoder, randomizer, block } => {
                 encoder.encode(frame, block);
                 randomizer.apply(block);
-                let bits = self.spec.block_symbols();
-                radiate(self.marker.as_bytes(), 8 * self.marker.as_bytes().len(), &mut self.inner, symbols);
-                radiate(block, bits, &mut self.inner, symbols);
+                radiate(&self.marker, block, shape.block_symbols, &mut self.inner, symbols);
             }
             Outer::Stream { encoder, octets } => {
-                assert_eq!(frame.len(), self.spec.frame_len(), "frame length");
                 octets.clear();
                 encoder.push(frame, octets);
-                radiate_codeblocks(octets, encoder.spec(), &self.marker, symbols);
+                radiate_blocks(octets, shape, &self.marker, &mut self.inner, symbols);
             }
         }
     }
@@ -98,7 +119,7 @@ impl ChannelEncoder {
         if let Outer::Stream { encoder, octets } = &mut self.outer {
             octets.clear();
             encoder.finish(octets);
-            radiate_codeblocks(octets, encoder.spec(), &self.marker, symbols);
+            radiate_blocks(octets, self.shape, &self.marker, &mut self.inner, symbols);
         }
         if let Some(inner) = &mut self.inner {
             inner.finish_soft(1, symbols);
@@ -106,19 +127,36 @@ impl ChannelEncoder {
     }
 }
 
-fn radiate(octets: &[u8], bits: usize, inner: &mut Option<Box<ConvEncoder>>, symbols: &mut Vec<i8>) {
-    match inner {
-        // Blocks in front of an inner code are whole octets.
-        Some(inner) => inner.push_soft(octets, 1, symbols),
-        None => from_hard(octets, bits, 1, symbols),
+/// Blocks of a stream come with the marker of their code in front; the channel's own takes its place.
+fn radiate_blocks(
+    octets: &[u8],
+    shape: Shape,
+    marker: &Marker,
+    inner: &mut Option<Box<ConvEncoder>>,
+    symbols: &mut Vec<i8>,
+) {
+    for block in octets.chunks_exact(shape.code_marker_len + shape.block_len) {
+        radiate(marker, &block[shape.code_marker_len..], shape.block_symbols, inner, symbols);
     }
 }
 
-/// Codeblocks come with the marker of their code in front; the channel's own takes its place.
-fn radiate_codeblocks(octets: &[u8], stream: &LdpcStreamSpec, marker: &Marker, symbols: &mut Vec<i8>) {
-    let code_marker_len = stream.code_marker().as_bytes().len();
-    for codeblock in octets.chunks_exact(code_marker_len + stream.codeblock_bits() / 8) {
-        from_hard(marker.as_bytes(), 8 * marker.as_bytes().len(), 1, symbols);
-        from_hard(&codeblock[code_marker_len..], stream.codeblock_bits(), 1, symbols);
+fn radiate(
+    marker: &Marker,
+    block: &[u8],
+    bits: usize,
+    inner: &mut Option<Box<ConvEncoder>>,
+    symbols: &mut Vec<i8>,
+) {
+    let marker = marker.as_bytes();
+    match inner {
+        // Blocks in front of an inner code are whole octets.
+        Some(inner) => {
+            inner.push_soft(marker, 1, symbols);
+            inner.push_soft(block, 1, symbols);
+        }
+        None => {
+            from_hard(marker, 8 * marker.len(), 1, symbols);
+            from_hard(block, bits, 1, symbols);
+        }
     }
 }

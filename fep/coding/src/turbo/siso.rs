@@ -93,7 +93,12 @@ pub(super) fn decode(siso: &mut impl Siso, code: &Code, scratch: &mut Scratch, j
                 continue;
             }
             TurboStop::Agreement => settled,
-            TurboStop::Fecf => crc_holds(&decisions.words),
+            // The CRC is looked at once for each answer that stands, not once for each guess on the way: every look at wrong
+            // bits is a chance of 2^-16.
+            TurboStop::Fecf => match all & !decisions.changed & decisions.active {
+                0 => 0,
+                standing => standing & crc_holds(&decisions.words),
+            },
         } & decisions.active;
         converged |= sure;
         decisions.active &= !sure;

@@ -6,6 +6,8 @@ mod curves;
 mod golden;
 #[path = "../noise/mod.rs"]
 mod noise;
+mod places;
 mod properties;
 mod receiver;
+mod ties;
 mod vectors;

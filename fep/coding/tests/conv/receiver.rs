@@ -33,7 +33,7 @@ fn received(
 
 fn assert_balanced(counters: &ConvCounters) {
     let accounted = counters.symbols_decoded + counters.symbols_discarded + counters.symbols_held;
-    assert_eq!(counters.symbols_in, accounted, "{counters:?}");
+    assert_eq!(counters.symbols_in + counters.symbols_repeated, accounted, "{counters:?}");
 }
 
 /// Where each octet-long run of `data` is to be found in the bits, any alignment: the fraction of `data`'s octets, from
@@ -52,7 +52,7 @@ fn agreement(data: &[u8], bits: &[u8], search: std::ops::Range<usize>) -> f64 {
 }
 
 /// Turns the axes as the link does, `odd` symbols being the first of their modulation symbol.
-fn turned(symbols: &[i8], axes: Axes, odd: bool, invert: bool) -> Vec<i8> {
+pub(crate) fn turned(symbols: &[i8], axes: Axes, odd: bool, invert: bool) -> Vec<i8> {
     let mut out = symbols.to_vec();
     for pair in out[usize::from(odd)..].chunks_exact_mut(2) {
         let [i, q] = [pair[0], pair[1]];
@@ -128,7 +128,8 @@ fn slips_are_noticed_and_the_phase_is_found_again_with_every_symbol_accounted_fo
         assert_eq!((counters.locks - counters.losses, counters.losses >= 2), (1, true), "{events:?}");
         assert_eq!(counters.symbols_in, symbols.len() as u64);
         let watch = u64::from(spec.node_sync.watch_bits) + u64::from(spec.latency_bits);
-        let Some(ConvEvent::Lost { symbol, bit, .. }) = events.get(1) else { panic!("{events:?}") };
+        let Some(ConvEvent::Lost { symbol, bit, again, .. }) = events.get(1) else { panic!("{events:?}") };
+        assert!(*again <= slip_at as u64, "decoded again from {again} on, slipped at {slip_at}");
         let noticed = spec.complete_bits(*symbol) - spec.complete_bits(slip_at as u64);
         assert!(*symbol > slip_at as u64 && noticed <= watch, "noticed {noticed} bits after the slip");
         assert!(bit % 8 == 0 && *bit < 8 * bits.len() as u64);

@@ -2,6 +2,7 @@
 
 use fep_coding::conv::{ConvEncoder, ConvRate, ConvSpec, ViterbiDecoder};
 use fep_coding::rs::{Basis, RsE, RsSpec};
+use fep_coding::spec::UncodedFrames;
 use fep_coding::{CodeSpec, Derandomizer, FrameSync, Isa, Marker, Randomizer, SyncSpec};
 
 use crate::channel::{bit_errors, decoded};
@@ -121,7 +122,8 @@ fn concatenated_and_punctured_chains_give_every_frame() {
                 virtual_fill: config["q"].as_u64().expect("a number") as u8,
                 basis: Basis::Dual,
             }),
-            None => CodeSpec::None { frame_len: config["frame_length"].as_u64().expect("a length") as usize },
+            None => UncodedFrames { frame_len: config["frame_length"].as_u64().expect("a length") as usize }
+                .into(),
         };
         let randomizer = match config["randomizer"].as_str().expect("a randomiser") {
             "255" => Randomizer::Legacy255,

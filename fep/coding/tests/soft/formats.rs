@@ -149,6 +149,27 @@ proptest! {
         }
     }
 
+    // REQ: FEP-SOFT-101
+    #[test]
+    fn changing_an_octet_changes_the_symbols_that_lie_in_it_and_no_other(
+        format in any_format(), octets in prop::collection::vec(any::<u8>(), 16), k in 0usize..16,
+    ) {
+        let mut unpacker = Unpacker::new(format).unwrap();
+        let before = unpack(format, &octets);
+        let mut changed = octets.clone();
+        // Every symbol of the octet changes its sign, whatever the coding.
+        changed[k] = !changed[k];
+        let mut after = Vec::new();
+        unpacker.push(&changed, &mut after);
+        for (symbol, (before, after)) in before.iter().zip(&after).enumerate() {
+            if before != after {
+                prop_assert_eq!(unpacker.octet_of_symbol(symbol as u64), k as u64);
+            } else if unpacker.octet_of_symbol(symbol as u64) == k as u64 {
+                prop_assert_eq!((*before, *after), (0, 0), "only both zeros look the same");
+            }
+        }
+    }
+
     // REQ: FEP-SOFT-005
     #[test]
     fn derandomised_symbols_have_the_signs_of_derandomised_bits(

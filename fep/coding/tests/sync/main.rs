@@ -6,6 +6,7 @@ mod chains;
 #[path = "../golden/mod.rs"]
 mod golden;
 mod oracle;
+mod positions;
 mod properties;
 mod rules;
 mod stream;

@@ -8,4 +8,5 @@ mod golden;
 mod noise;
 mod properties;
 mod reference;
+mod undetected;
 mod vectors;

@@ -110,7 +110,6 @@ impl Job for LinkJob {
 
 fn make_chain(config: &LinkConfig) -> Result<Chain, String> {
     let options = ChainOptions {
-        link_id: config.id,
         session: config.session,
         framing: config.framing,
         idle: config.idle,
@@ -120,9 +119,8 @@ fn make_chain(config: &LinkConfig) -> Result<Chain, String> {
     };
     let pool = match config.decoding.threads {
         0 => None,
-        count => DecodeThreads::start(count, &config.channel).map_err(|error| error.to_string())?,
+        count => DecodeThreads::start(count).map(|pool| Box::new(pool) as Box<dyn DecodePool>),
     };
-    let pool = pool.map(|pool| Box::new(pool) as Box<dyn DecodePool>);
     Chain::with_pool(&config.channel, options, pool).map_err(|error| error.to_string())
 }
 
@@ -176,6 +174,11 @@ impl Receiver {
             if now.ns_since(self.kept_house_at) >= HOUSEKEEP_EVERY_NS && self.keep_house(now, line) {
                 break;
             }
+            if self.chain.pool_failed() {
+                let cause = "a decode thread failed; its blocks are published as uncorrectable".to_owned();
+                self.end_stream();
+                return fail(self.publisher, self.chain.resume_point().clone(), cause);
+            }
             if polled == Polled::Ended {
                 if let LinkState::Failed(reason) = self.link.state() {
                     let reason = reason.clone();
@@ -202,14 +205,14 @@ impl Receiver {
             work_start.get_or_insert_with(Monotonic::now);
             publisher.received(chunk.received);
             if chunk.connection_start {
-                chain.disconnected(chunk.received, publisher);
+                chain.disconnected(publisher);
             }
             let reception = Reception { antenna: config.id, ..Reception::new(chunk.bytes, chunk.received) };
-            chain.receive(&reception, publisher);
+            chain.receive(&reception, Monotonic::now(), publisher);
         });
         self.figures.turns += 1;
         if self.chain.is_waiting() {
-            self.chain.idle(fep_time::tai_now(), &mut self.publisher);
+            self.chain.idle(Monotonic::now(), &mut self.publisher);
         }
         let now = Monotonic::now();
         if let Some(start) = work_start {
@@ -220,7 +223,7 @@ impl Receiver {
 
     /// The stream has ended: publishes what is held and brings the page up to date.
     fn end_stream(&mut self) {
-        self.chain.disconnected(fep_time::tai_now(), &mut self.publisher);
+        self.chain.disconnected(&mut self.publisher);
         self.publisher.events.flush();
         self.update_metrics();
     }

@@ -107,7 +107,7 @@ pub fn judge(modulus: u64, last: Unit, next: Unit, rates: Rates) -> Step {
             let cause = if explained { Cause::Loss } else { Cause::Reset };
             Step::Gap { lost: if explained { distance - 1 } else { 0 }, cause }
         }
-        Continuity::Gap { lost } => {
+        Continuity::Gap { lost, .. } => {
             let possible = rates
                 .ring
                 .is_none_or(|rate| lost as f64 <= IMPOSSIBLE_RATE * rate * elapsed_ns + IMPOSSIBLE_UNITS);
@@ -212,7 +212,7 @@ mod tests {
                 let expected = match tracker.observe(next) {
                     Continuity::Next => Step::Next,
                     Continuity::Duplicate => Step::Duplicate,
-                    Continuity::Gap { lost } => Step::Gap { lost, cause: Cause::Loss },
+                    Continuity::Gap { lost, .. } => Step::Gap { lost, cause: Cause::Loss },
                     _ => Step::Gap { lost: 0, cause: Cause::Reset },
                 };
                 assert_eq!(judge(modulus, unit(last, 0), unit(next, 1), Rates::default()), expected);

@@ -255,6 +255,7 @@ fn measure_point(
 mod tests {
     use super::*;
     use fep_coding::soft::SymbolBits;
+    use fep_coding::spec::UncodedFrames;
 
     // REQ: FEP-CTL-018
     #[test]
@@ -282,7 +283,7 @@ mod tests {
     #[test]
     fn without_a_code_the_bit_error_rate_is_that_of_theory() {
         let plan = Plan {
-            code: CodeSpec::None { frame_len: 1000 },
+            code: UncodedFrames { frame_len: 1000 }.into(),
             format: SoftFormat::new(SymbolBits::Eight),
             seed: 1,
             errors_min: u64::MAX,

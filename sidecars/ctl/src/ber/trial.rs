@@ -2,8 +2,8 @@
 
 use fep_coding::conv::{ConvEncoder, ConvSpec, ViterbiDecoder};
 use fep_coding::soft::{SoftVerdict, from_hard};
-use fep_coding::spec::{DecodeVerdict, SoftBlockDecoder};
-use fep_coding::{BlockDecoder, BlockEncoder, CodeSpec, CodeSpecError, Isa};
+use fep_coding::spec::{DecodeVerdict, SoftBlockDecoder, SyncDomain};
+use fep_coding::{BlockDecoder, BlockEncoder, CodeSpecError, Isa};
 use fep_sim::awgn::{Awgn, es_n0_db};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -36,14 +36,10 @@ pub(super) struct Trial {
 impl Trial {
     pub(super) fn new(plan: &Plan) -> Result<Trial, CodeSpecError> {
         let (code, isa) = (&plan.code, Isa::best());
-        let decoder = match code {
-            CodeSpec::Turbo(_) | CodeSpec::Ldpc(_) | CodeSpec::LdpcStream(_) => {
-                Decoder::Symbols(code.build_soft(isa)?)
-            }
-            _ => match code.convolutional() {
-                Some(conv) => Decoder::Stream(Box::new(*conv), code.build(isa)?),
-                None => Decoder::Bits(code.build(isa)?),
-            },
+        let decoder = match (code.domain(), code.convolutional()) {
+            (SyncDomain::Symbols, _) => Decoder::Symbols(code.build_soft(isa)?),
+            (SyncDomain::Bits, Some(conv)) => Decoder::Stream(Box::new(*conv), code.build(isa)?),
+            (SyncDomain::Bits, None) => Decoder::Bits(code.build(isa)?),
         };
         let frames = (PART_SYMBOLS / code.block_symbols()).clamp(1, PART_FRAMES);
         Ok(Trial { plan: plan.clone(), encoder: code.build_encoder(isa)?, decoder, frames })
