@@ -12,7 +12,8 @@ use crate::datagram::DatagramReader;
 use crate::spacecraft::Spacecraft;
 use crate::symbols::SymbolInput;
 use crate::{
-    ChainError, ChainEvent, ChainOptions, DecodePool, Framing, Ledger, Reception, ResumePoint, Sink, VcLedger,
+    ChainError, ChainEvent, ChainOptions, DecodePool, Framing, Ledger, Reception, Refusals, ResumePoint,
+    Sink, UndeclaredPackets, VcLedger,
 };
 
 /// The chain of one link.
@@ -140,6 +141,7 @@ impl Chain {
         if self.is_locked() {
             sink.event(ChainEvent::LockLost);
         }
+        self.spacecraft.interrupted();
         self.reset_input();
     }
 
@@ -186,14 +188,24 @@ impl Chain {
         }
     }
 
+    /// Frames of unknown spacecraft and unknown virtual channels, by what their headers name.
+    pub fn refusals(&self) -> &Refusals {
+        self.spacecraft.refusals()
+    }
+
+    /// Packets with APIDs that the mission does not name, of virtual channels that report or reject them.
+    pub fn undeclared_packets(&self) -> impl Iterator<Item = (Gvcid, &UndeclaredPackets)> {
+        self.spacecraft.undeclared_packets()
+    }
+
     /// Where the frame counters stand, to be given to the chain that continues after a restart.
-    pub fn resume_point(&self) -> &ResumePoint {
+    pub fn resume_point(&self) -> ResumePoint {
         self.spacecraft.resume_point()
     }
 
-    /// Continues frame counters: what was lost since that point is counted with the first frame of each channel,
-    /// modulo the width of its counter.
-    pub fn resume(&mut self, point: ResumePoint) {
+    /// Continues frame counters: what was lost since that point is counted with the first frame of each channel, by the time
+    /// that went by.
+    pub fn resume(&mut self, point: &ResumePoint) {
         self.spacecraft.resume(point);
     }
 
@@ -206,7 +218,7 @@ impl Chain {
         self.sync_counters().map_or((0, 0), |counters| (counters.lock_acquired, counters.lock_lost))
     }
 
-    fn report_lock(&self, before: (u64, u64), sink: &mut impl Sink) {
+    fn report_lock(&mut self, before: (u64, u64), sink: &mut impl Sink) {
         // Several changes within one chunk are told once each way, the present state last.
         let now = self.lock_counts();
         let (gained, fell, locked_now) = (now.0 > before.0, now.1 > before.1, self.is_locked());
@@ -214,6 +226,7 @@ impl Chain {
             sink.event(ChainEvent::LockAcquired);
         }
         if fell {
+            self.spacecraft.interrupted();
             sink.event(ChainEvent::LockLost);
         }
         if gained && locked_now {

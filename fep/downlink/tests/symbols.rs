@@ -43,7 +43,7 @@ fn spacecraft(channel: &ChannelConfig) -> Spacecraft {
     };
     let vc = VcSpec { vcid: 0, weight: 1, packets: vec![packets], idle_packets: 0 };
     let spec = SpacecraftSpec {
-        scid: channel.scid,
+        scid: channel.spacecraft[0].scid,
         frame: channel.frame.clone(),
         clcw: false,
         vc: vec![vc],
