@@ -14,19 +14,20 @@
 //! header is believed before the code and the FECF have vouched for it. A bad frame goes to the sink as well, with the
 //! reason, and counts as lost on its virtual channel only through the counter of the next good frame.
 
-mod batch;
 mod block;
 mod chain;
 mod channels;
 mod counters;
 mod datagram;
 mod decoding;
+mod framer;
 mod ledger;
 mod merge;
 mod reception;
 mod sightings;
 mod spacecraft;
 mod symbols;
+mod times;
 mod virtual_channel;
 
 use fep_ccsds::{Frame, Gvcid, MasterChannel};
@@ -75,7 +76,7 @@ pub enum IdlePolicy {
     Drop,
 }
 
-/// How blocks of soft symbols are decoded: see `decode_threads` in `config/default.toml`.
+/// How blocks are decoded: see `decode_threads` in `config/default.toml`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Decoding {
     /// Threads that decode; 0 for the link's own.
@@ -89,8 +90,6 @@ pub struct Decoding {
 /// What a chain is told besides the managed parameters of its channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChainOptions {
-    /// Number of the link, for the records.
-    pub link_id: u16,
     /// What the data is, for the records.
     pub session: Session,
     /// How frames lie in the input.
@@ -229,6 +228,12 @@ pub enum ChainEvent {
         gvcid: Gvcid,
         /// The count.
         count: u64,
+    },
+    /// The data field status of a TM frame has another segment length identifier than 132.0-B-3 demands, the first of its
+    /// virtual channel. Its packets are taken all the same.
+    LegacyStatus {
+        /// Which channel.
+        gvcid: Gvcid,
     },
     /// A packet with an APID that the mission does not name, the first of its virtual channel.
     UndeclaredApid {

@@ -19,6 +19,7 @@ use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 use crate::block::BlockNote;
 use crate::channels::{Belongs, ChannelIndex};
 use crate::counters::ResumePoint;
+use crate::reception::Quality;
 use crate::virtual_channel::{FrameContext, VirtualChannel};
 use crate::{
     ChainEvent, ChainOptions, FrameOut, Framing, IdlePolicy, Ledger, Merged, OcfOut, Refusals, Sink,
@@ -36,7 +37,6 @@ pub struct Spacecraft {
     code_verifies: bool,
     /// Colour of what cannot be attributed to a virtual channel.
     unattributed: VcColour,
-    link_id: u16,
     session: Session,
     idle: IdlePolicy,
     explore: bool,
@@ -92,7 +92,6 @@ impl Spacecraft {
             code_verifies: channel.code.detects_errors(),
             spec: channel.frame.clone(),
             unattributed: if channel.has_red() { VcColour::Red } else { VcColour::Black },
-            link_id: options.link_id,
             session: options.session,
             idle: options.idle,
             explore: options.explore,
@@ -186,6 +185,9 @@ impl Spacecraft {
         verdict: Option<&DecodeVerdict>,
         sink: &mut impl Sink,
     ) {
+        if note.following.interrupted {
+            self.masters.interrupted();
+        }
         let mut record = self.record(note);
         if let Some(verdict) = verdict {
             record.symbols_corrected = verdict.symbols_corrected;
@@ -199,6 +201,11 @@ impl Spacecraft {
         let by_fecf = self.spec.fecf != Fecf::None;
         record.flags.set(FrameFlags::CORRECTED, record.symbols_corrected > 0);
         record.flags.set(FrameFlags::CODED, by_code || by_fecf);
+        if note.quality == Quality::Erred && !by_code && !by_fecf {
+            // Nothing verifies the frame, and the station says that it is wrong.
+            record.flags.insert(FrameFlags::UNCORRECTABLE);
+            return self.bad(octets, note, record, BadReason::Uncorrectable, sink);
+        }
         let frame = match Frame::parse(&self.spec, octets) {
             Ok(frame) => frame,
             Err(invalid) => {
@@ -318,6 +325,10 @@ impl Spacecraft {
         if let Some(octets) = frame.ocf {
             sink.ocf(&OcfOut { gvcid: frame.gvcid, octets, received: note.received, colour, verified });
         }
+        if frame.has_legacy_status() && !vc.has_legacy_status {
+            vc.has_legacy_status = true;
+            sink.event(ChainEvent::LegacyStatus { gvcid: frame.gvcid });
+        }
         let payload = match payload {
             Ok(payload) => payload,
             Err(_) => {
@@ -355,7 +366,7 @@ impl Spacecraft {
 
     fn record(&self, note: &BlockNote) -> FrameRecord {
         FrameRecord {
-            link_id: self.link_id,
+            link_id: note.antenna,
             session: self.session,
             marker_bit_errors: note.marker_bit_errors,
             flags: note.flags,

@@ -18,6 +18,8 @@ pub(crate) struct VirtualChannel {
     pub(crate) takes_packets: bool,
     /// The mission does not describe it.
     pub(crate) is_explored: bool,
+    /// A TM frame had a data field status of an older standard: it was reported.
+    pub(crate) has_legacy_status: bool,
     pub(crate) ledger: VcLedger,
     index: usize,
     assembler: PacketAssembler,
@@ -65,6 +67,7 @@ impl VirtualChannel {
             service: config.service,
             takes_packets: config.packets,
             is_explored: false,
+            has_legacy_status: false,
             ledger: VcLedger::default(),
             index,
             assembler: PacketAssembler::default(),

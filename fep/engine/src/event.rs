@@ -85,6 +85,8 @@ codes! {
     PhaseLost = 16, "phase_lost", Warning;
     /// A packet has an APID that the mission file does not name, the first of its virtual channel.
     UndeclaredApid = 17, "undeclared_apid", Warning;
+    /// TM frames have a data field status of packet telemetry (102.0-B), first seen on their virtual channel.
+    LegacyStatus = 18, "legacy_status", Info;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.
@@ -193,6 +195,9 @@ impl LinkEvents {
             }),
             ChainEvent::Reset { gvcid, count } => self.vc(gvcid, count, |news| news.resets += 1),
             ChainEvent::Duplicate { gvcid, count } => self.vc(gvcid, count, |news| news.duplicates += 1),
+            ChainEvent::LegacyStatus { gvcid } => {
+                self.tell(EventCode::LegacyStatus, json!({"vc": gvcid.to_string()}));
+            }
             ChainEvent::UndeclaredApid { gvcid, apid } => {
                 let detail = json!({"vc": gvcid.to_string(), "apid": apid});
                 self.tell(EventCode::UndeclaredApid, detail);

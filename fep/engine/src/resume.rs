@@ -9,8 +9,8 @@
 use std::path::Path;
 
 use fep_bus::{
-    BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll, Producer,
-    Resume,
+    Access, BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll,
+    Producer, Resume,
 };
 use fep_ccsds::{CounterState, Frame, Gvcid, MasterChannelState, Mcid};
 use fep_downlink::{FrameOut, ResumePoint};
@@ -36,6 +36,7 @@ impl ResumePage {
         black: &Producer,
         red: Option<&Producer>,
         channel: &ChannelConfig,
+        access: &Access,
     ) -> Result<(ResumePage, ResumePoint), BusError> {
         let mut set = MetricSet::new();
         let tfvn = channel.frame.kind.tfvn();
@@ -61,7 +62,7 @@ impl ResumePage {
             }
         }
         // The new page takes the place of the old one only when it knows what the old one knew.
-        let page = MetricPage::create(dir, &format!("{name}.new"), &set)?;
+        let page = MetricPage::create(dir, &format!("{name}.new"), &set, access)?;
         let path = dir.join("metrics").join(&name);
         let mut page = ResumePage { page, seqs, masters, vcs };
         page.store_point(&point);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
 use fep_coding::Randomizer;
+use fep_coding::differential::LineCode;
 use fep_config::{Diagnostics, Place, Section, Source, parse};
 
 use crate::code::{read_code, read_sync};
@@ -81,12 +82,24 @@ fn read_channel(
     let randomizer = section.require("randomizer", found, "none, legacy, long", |s, found| {
         s.choice("randomizer", &RANDOMIZERS, found)
     });
+    let line_code = section.choice("line_code", &LineCode::ALL.map(|code| (code.name(), code)), found);
+    let line_place = section.place_of("line_code");
     let (kind, frame) =
         section.require_table("frame", found).map_or((None, None), |table| read_frame(table, found));
     let code = section.require_table("code", found).and_then(|table| read_code(table, &frame, found));
     let sync = section.require_table("sync", found).and_then(|table| read_sync(table, code.as_ref(), found));
     let carried = read_carried(&section, &frame, spacecraft, found);
     let vcs = read_vcs(&section, kind, carried.as_deref(), found);
+    if let (Some(line), Some(place), Some(sync)) = (line_code, line_place, &sync)
+        && line != LineCode::NrzL
+        && sync.symbols.is_some()
+    {
+        place.report(
+            found,
+            "this code is not transparent: it cannot be read through a differential line code",
+            "nrz_l",
+        );
+    }
     section.finish(found);
     let sync = sync?;
     Some(ChannelConfig {
@@ -97,6 +110,7 @@ fn read_channel(
         soft_sync: sync.symbols,
         randomizer: randomizer?,
         code: code?,
+        line_code: line_code.unwrap_or_default(),
         vcs,
     })
 }
@@ -232,6 +246,7 @@ fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> (Option<FrameKin
         fhec: section.boolean("fhec", found).unwrap_or(false),
         variable_len: section.boolean("variable_len", found).unwrap_or(false),
         truncated_len: section.integer("truncated_len", 6..=65536usize, found),
+        secondary_header_len: section.integer("secondary_header_len", 1..=2048usize, found),
         ..FrameSpec::new(kind.unwrap_or(FrameKind::Uslp), frame_len.unwrap_or(65536))
     };
     let place = section.place();

@@ -1,6 +1,7 @@
 //! The LDPC codes of telemetry, C2 and AR4JA, and sliced frames.
 
 mod channel;
+mod checks;
 mod curves;
 #[path = "../golden/mod.rs"]
 mod golden;

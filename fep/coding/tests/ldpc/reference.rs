@@ -2,7 +2,7 @@
 
 use fep_coding::ldpc::LdpcSpec;
 
-use crate::permutations::column;
+use crate::permutations::quarter;
 
 /// The checks of a code as lists of bits, made from the standard's tables as this file has them.
 pub(crate) struct SumProduct {
@@ -21,6 +21,44 @@ const C2_ONES: [&str; 2] = [
      364,470 51,382 192,414",
 ];
 
+/// One permutation, or the identity, in a block of an AR4JA matrix.
+pub(crate) struct Term {
+    pub(crate) row: usize,
+    pub(crate) column: usize,
+    /// 1 to 26; 0 for the identity.
+    pub(crate) permutation: usize,
+}
+
+impl Term {
+    /// Column quarter and first column of row quarter `j`.
+    pub(crate) fn quarter(&self, m: usize, j: usize) -> (usize, usize) {
+        if self.permutation == 0 { (j, 0) } else { quarter(self.permutation, m, j) }
+    }
+}
+
+/// M, and the blocks of an AR4JA matrix (131.0-B-5 7.4): the columns are those of the rate 4/5 matrix, of which lower rates
+/// lack the first ones.
+pub(crate) fn ar4ja(spec: LdpcSpec) -> (usize, Vec<Term>) {
+    let rows: [&str; 3] = [
+        "- | - | - | - | - | - | - | - | 0 | - | 0 1",
+        "21 22 23 | 0 | 15 16 17 | 0 | 9 10 11 | 0 | 0 | 0 | - | 0 | 2 3 4",
+        "0 | 24 25 26 | 0 | 18 19 20 | 0 | 12 13 14 | 0 | 5 6 | - | 7 8 | 0",
+    ];
+    let blocks = match spec.rate_name() {
+        "1/2" => 2,
+        "2/3" => 4,
+        _ => 8,
+    };
+    let mut terms = Vec::new();
+    for (row, text) in rows.iter().enumerate() {
+        for (column, block) in text.split('|').skip(8 - blocks).enumerate() {
+            let permutations = block.split_whitespace().filter_map(|term| term.parse().ok());
+            terms.extend(permutations.map(|permutation| Term { row, column, permutation }));
+        }
+    }
+    (spec.information_bits() / blocks, terms)
+}
+
 impl SumProduct {
     pub(crate) fn new(spec: LdpcSpec) -> SumProduct {
         let mut checks: Vec<Vec<usize>> = Vec::new();
@@ -38,34 +76,19 @@ impl SumProduct {
                 }
                 (8176, 18)
             }
-            LdpcSpec::Ar4ja { information, .. } => {
-                // 0 stands for the identity; the columns are those of the rate 4/5 matrix, of which lower rates lack the
-                // first ones.
-                let rows: [&str; 3] = [
-                    "- | - | - | - | - | - | - | - | 0 | - | 0 1",
-                    "21 22 23 | 0 | 15 16 17 | 0 | 9 10 11 | 0 | 0 | 0 | - | 0 | 2 3 4",
-                    "0 | 24 25 26 | 0 | 18 19 20 | 0 | 12 13 14 | 0 | 5 6 | - | 7 8 | 0",
-                ];
-                let blocks = match spec.rate_name() {
-                    "1/2" => 2,
-                    "2/3" => 4,
-                    _ => 8,
-                };
-                let m = information.bits() / blocks;
-                for row in rows {
-                    for i in 0..m {
-                        let columns = row.split('|').skip(8 - blocks).enumerate();
-                        let ones = columns.flat_map(|(block, terms)| {
-                            let terms = terms.split_whitespace().filter_map(|term| term.parse().ok());
-                            terms
-                                .map(|k: usize| if k == 0 { i } else { column(k, m, i) })
-                                .map(move |at| block * m + at)
-                                .collect::<Vec<_>>()
-                        });
-                        checks.push(ones.collect());
+            LdpcSpec::Ar4ja { .. } => {
+                let (m, terms) = ar4ja(spec);
+                checks.resize(3 * m, Vec::new());
+                for term in &terms {
+                    for j in 0..4 {
+                        let (quarter, first) = term.quarter(m, j);
+                        for i in 0..m / 4 {
+                            let at = term.column * m + quarter * m / 4 + (first + i) % (m / 4);
+                            checks[term.row * m + j * m / 4 + i].push(at);
+                        }
                     }
                 }
-                (m * (blocks + 3), 0)
+                (spec.codeword_bits() + m, 0)
             }
         };
         let mut first = vec![0];
@@ -75,6 +98,21 @@ impl SumProduct {
             first.push(bits.len());
         }
         SumProduct { first, bits, len, zeros }
+    }
+
+    /// Bits of a word: punctured ones included, and virtual zeros in front.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Virtual zeros in front of a word.
+    pub(crate) fn zeros(&self) -> usize {
+        self.zeros
+    }
+
+    /// The bits that each check adds up.
+    pub(crate) fn checks(&self) -> impl Iterator<Item = &[u32]> {
+        self.first.windows(2).map(|check| &self.bits[check[0]..check[1]])
     }
 
     /// The bits of the word, or `None` if some check still fails after the last iteration. `received` are the values of
