@@ -40,7 +40,7 @@ fn aos_frame(channel: &ChannelConfig, scid: u8, vcid: u8, count: u32) -> Vec<u8>
 
 fn tm_frame(channel: &ChannelConfig, vcid: u8, mc_count: u8, vc_count: u8) -> Vec<u8> {
     let header = TmHeader {
-        scid: channel.scid,
+        scid: channel.spacecraft[0].scid,
         vcid,
         ocf: true,
         mc_count,
@@ -175,12 +175,12 @@ fn what_was_lost_during_a_restart_is_a_gap_of_the_first_frame_of_each_channel() 
         .map(|(vc, count)| aos_frame(&channel, 162, vc, count))
         .to_vec();
     let (chain, _) = decode(&channel, ChainOptions::default(), &cadus(&channel, &before));
-    let point = chain.resume_point().clone();
+    let point = chain.resume_point();
     drop(chain);
     let after: Vec<Vec<u8>> =
         [(40, 5), (40, 6), (41, 8)].map(|(vc, count)| aos_frame(&channel, 162, vc, count)).to_vec();
     let mut chain = Chain::new(&channel).expect("a chain");
-    chain.resume(point);
+    chain.resume(&point);
     let mut recorder = Recorder::default();
     chain.receive(&Reception::new(&cadus(&channel, &after), Tai(1)), Monotonic(1), &mut recorder);
     chain.disconnected(&mut recorder);
@@ -198,9 +198,9 @@ fn after_a_restart_the_master_channel_counter_of_tm_settles_what_eight_bits_leav
     let channel = channel("cso-1");
     let before: Vec<Vec<u8>> = (0..10).map(|count| tm_frame(&channel, 0, count, count)).collect();
     let (chain, _) = decode(&channel, ChainOptions::default(), &cadus(&channel, &before));
-    let point = chain.resume_point().clone();
+    let point = chain.resume_point();
     let mut chain = Chain::new(&channel).expect("a chain");
-    chain.resume(point);
+    chain.resume(&point);
     let mut recorder = Recorder::default();
     // Three frames of channel 0 and two of channel 1 were lost.
     let after = cadus(&channel, &[tm_frame(&channel, 0, 15, 13), tm_frame(&channel, 0, 16, 14)]);

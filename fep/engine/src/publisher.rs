@@ -66,9 +66,7 @@ impl Sink for Publisher {
             Err(error) => unreachable!("downlink rings never wait: {error}"),
         };
         self.frame_seq = seq;
-        if let (Some(vc), Some(view)) = (frame.vc, frame.view) {
-            self.resume.note(vc, view, Some((frame.colour, seq)));
-        }
+        self.resume.note(frame, Some(seq));
     }
 
     #[inline]
@@ -89,9 +87,7 @@ impl Sink for Publisher {
     }
 
     fn idle_dropped(&mut self, frame: &FrameOut<'_>) {
-        if let (Some(vc), Some(view)) = (frame.vc, frame.view) {
-            self.resume.note(vc, view, None);
-        }
+        self.resume.note(frame, None);
     }
 
     #[inline]

@@ -116,6 +116,7 @@ fn make_chain(config: &LinkConfig) -> Result<Chain, String> {
         isa: None,
         symbols: config.symbols,
         decoding: config.decoding,
+        ..ChainOptions::default()
     };
     let pool = match config.decoding.threads {
         0 => None,
@@ -153,7 +154,7 @@ impl Receiver {
         link: Link,
         resume: ResumePoint,
     ) -> Receiver {
-        chain.resume(resume);
+        chain.resume(&resume);
         let start = Monotonic::now();
         Receiver {
             config,
@@ -177,13 +178,13 @@ impl Receiver {
             if self.chain.pool_failed() {
                 let cause = "a decode thread failed; its blocks are published as uncorrectable".to_owned();
                 self.end_stream();
-                return fail(self.publisher, self.chain.resume_point().clone(), cause);
+                return fail(self.publisher, self.chain.resume_point(), cause);
             }
             if polled == Polled::Ended {
                 if let LinkState::Failed(reason) = self.link.state() {
                     let reason = reason.clone();
                     self.end_stream();
-                    return fail(self.publisher, self.chain.resume_point().clone(), reason);
+                    return fail(self.publisher, self.chain.resume_point(), reason);
                 }
                 self.rest(line);
                 break;
@@ -193,7 +194,7 @@ impl Receiver {
         self.end_stream();
         self.publisher.metrics.set_state(STATE_DISABLED);
         self.publisher.housekeep(Monotonic::now());
-        let kept = LinkKept { publisher: self.publisher, resume_point: self.chain.resume_point().clone() };
+        let kept = LinkKept { publisher: self.publisher, resume_point: self.chain.resume_point() };
         Ended { kept: Some(kept), failure: None }
     }
 

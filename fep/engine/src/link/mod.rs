@@ -98,7 +98,7 @@ impl Link {
             name: config.name.clone(),
             id: config.id,
             channel: config.channel.name.clone(),
-            spacecraft: config.channel.spacecraft.clone(),
+            spacecraft: config.channel.spacecraft_names(),
             session: session_name(config).to_owned(),
             transport: transport_name(config),
             enabled: self.role.is_wanted(),
