@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
-use fep_net::{Link, LinkCounters, LinkState, Polled, TransportSpec};
+use fep_net::{Event, Link, LinkCounters, LinkState, Polled, TransportSpec};
 use serde_json::json;
 
 use crate::chain::{Chain, ChainOptions, ResumePoint};
@@ -172,14 +172,18 @@ fn run(
     let mut turn = Turn { figures, kept_house_at: start, cpu_read_at: start, connections: 0, disconnects: 0 };
     loop {
         let mut work_start = None;
-        let polled = link.poll(&mut |chunk| {
-            work_start.get_or_insert_with(Instant::now);
-            let rx_tai_ns = chunk.received.0;
-            publisher.received(rx_tai_ns);
-            if chunk.connection_start {
-                chain.connection_start(rx_tai_ns, &mut publisher);
+        let polled = link.poll(&mut |event| match event {
+            Event::Connected { at } => chain.connection_start(at.tai.0, &mut publisher),
+            Event::Chunk(chunk) => {
+                work_start.get_or_insert_with(Instant::now);
+                let rx_tai_ns = chunk.received.0;
+                publisher.received(rx_tai_ns);
+                chain.push(chunk.octets, rx_tai_ns, &mut publisher);
             }
-            chain.push(chunk.bytes, rx_tai_ns, &mut publisher);
+            Event::Silence { .. }
+            | Event::Disconnected { .. }
+            | Event::Transmitted { .. }
+            | Event::TransmitFailed { .. } => {}
         });
         turn.figures.turns += 1;
         if chain.is_waiting() {
@@ -189,7 +193,7 @@ fn run(
         if let Some(start) = work_start {
             turn.figures.work_ns += now.duration_since(start).as_nanos() as u64;
         }
-        if polled == Polled::Data(0) || now.duration_since(turn.kept_house_at) >= HOUSEKEEP_EVERY {
+        if now.duration_since(turn.kept_house_at) >= HOUSEKEEP_EVERY {
             turn.kept_house_at = now;
             if keep_house(&mut turn, now, &mut publisher, &mut chain, &link, commands) {
                 break;
