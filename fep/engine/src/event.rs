@@ -91,6 +91,8 @@ codes! {
     LegacyStatus = 18, "legacy_status", Info;
     /// The thread of a role does not stop: it was abandoned, and its rings are not used again before it has ended.
     Abandoned = 19, "abandoned", Alarm;
+    /// A link of datagrams has had none for its `silence_ms`.
+    Silent = 50, "silent", Info;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.

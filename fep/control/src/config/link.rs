@@ -6,7 +6,7 @@ use std::path::Path;
 
 use fep_coding::soft::SoftFormat;
 use fep_config::{Diagnostics, Place, Section};
-use fep_net::{LinkSpec, TransportSpec, WaitMode};
+use fep_net::{LinkSpec, ProtocolSpec, TransportSpec, WaitMode};
 use fep_record::Session;
 
 use super::daemon::check_name;
@@ -272,6 +272,8 @@ fn read_link_spec(
     let max_wait_us = number("max_wait_us");
     let spin_us = number("spin_us");
     let receive_buffer_bytes = number("receive_buffer_bytes");
+    let transmit_buffer_bytes = number("transmit_buffer_bytes");
+    let transmit_units = number("transmit_units");
     let socket_buffer_bytes = number("socket_buffer_bytes");
     let reconnect_min_ms = number("reconnect_min_ms");
     let reconnect_max_ms = number("reconnect_max_ms");
@@ -282,12 +284,19 @@ fn read_link_spec(
     let keepalive_probes = number("keepalive_probes");
     let idle_timeout_ms = number("idle_timeout_ms");
     let receive_buffers = section.integer("receive_buffers", 0..=u16::MAX, found);
+    let protocol = match section.has("protocol") {
+        true => section.deserialize("protocol", found),
+        false => Some(ProtocolSpec::default()),
+    };
     // Every key has been looked at; a mistake in one must not hide those in others.
     let mut spec = LinkSpec::new(transport?);
     spec.wait = wait?;
     spec.max_wait_us = max_wait_us?;
     spec.spin_us = spin_us?;
+    spec.protocol = protocol?;
     spec.receive_buffer_bytes = receive_buffer_bytes?;
+    spec.transmit_buffer_bytes = transmit_buffer_bytes?;
+    spec.transmit_units = transmit_units?;
     // 0 stands for "as the transport needs" where `fep-net` has its own rule.
     spec.receive_buffers = receive_buffers.filter(|count| *count > 0);
     spec.socket_buffer_bytes = socket_buffer_bytes.filter(|octets| *octets > 0);
@@ -300,7 +309,7 @@ fn read_link_spec(
     spec.keepalive_probes = keepalive_probes?;
     spec.idle_timeout_ms = idle_timeout_ms.filter(|limit| *limit > 0);
     if let Err(error) = spec.validate() {
-        let key = if error.field.starts_with("transport") { "transport" } else { error.field };
+        let key = error.key();
         if let Some(place) = section.place_of(key) {
             let shown = if key == error.field { String::new() } else { format!("{}: ", error.field) };
             place.report(found, format!("{shown}{} cannot be: {}", error.value, error.allowed), "");

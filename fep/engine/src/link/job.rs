@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use fep_net::{Link, LinkCounters, LinkState, Polled, TransportSpec};
+use fep_net::{EndReason, Event, LinkState, Polled, Station, TransportSpec};
 use fep_time::Monotonic;
 use serde_json::json;
 
@@ -87,20 +87,22 @@ impl Job for LinkJob {
         line.sit(&seat);
         let LinkKept { mut publisher, resume_point } = kept;
         publisher.housekeep(Monotonic::now());
-        let (chain, link) = match make_chain(&self.config).and_then(|chain| {
+        let (chain, station) = match make_chain(&self.config).and_then(|chain| {
             let mut transport = self.config.transport.clone();
             transport.wait = seat.wait;
             if self.config.decoding.wait_us > 0 {
                 // A block that waits for others must not wait for the kernel as well.
                 transport.max_wait_us = transport.max_wait_us.min(self.config.decoding.wait_us.max(1));
             }
-            Ok((chain, Link::open(transport).map_err(|error| error.to_string())?))
+            let mut station = Station::open(transport).map_err(|error| error.to_string())?;
+            line.wake_with(station.waker().map_err(|error| format!("no descriptor to be woken by: {error}"))?);
+            Ok((chain, station))
         }) {
             Ok(opened) => opened,
             Err(error) => return fail(publisher, resume_point, error),
         };
         line.report_ready();
-        Receiver::new(self.config, publisher, chain, link, resume_point).run(line)
+        Receiver::new(self.config, publisher, chain, station, resume_point).run(line)
     }
 
     fn keep_alive(kept: &mut LinkKept, now: Monotonic) {
@@ -138,12 +140,19 @@ struct Receiver {
     config: LinkConfig,
     publisher: Publisher,
     chain: Chain,
-    link: Link,
+    station: Station,
     figures: ThreadFigures,
     kept_house_at: Monotonic,
     cpu_read_at: Monotonic,
-    connections: u64,
-    disconnects: u64,
+    connections: Connections,
+}
+
+/// Connections that came and went since the last report.
+#[derive(Default)]
+struct Connections {
+    up: u64,
+    down: u64,
+    reason: Option<EndReason>,
 }
 
 impl Receiver {
@@ -151,7 +160,7 @@ impl Receiver {
         config: LinkConfig,
         publisher: Publisher,
         mut chain: Chain,
-        link: Link,
+        station: Station,
         resume: ResumePoint,
     ) -> Receiver {
         chain.resume(&resume);
@@ -160,12 +169,11 @@ impl Receiver {
             config,
             publisher,
             chain,
-            link,
+            station,
             figures: ThreadFigures::default(),
             kept_house_at: start,
             cpu_read_at: start,
-            connections: 0,
-            disconnects: 0,
+            connections: Connections::default(),
         }
     }
 
@@ -181,7 +189,7 @@ impl Receiver {
                 return fail(self.publisher, self.chain.resume_point(), cause);
             }
             if polled == Polled::Ended {
-                if let LinkState::Failed(reason) = self.link.state() {
+                if let LinkState::Failed(reason) = self.station.state() {
                     let reason = reason.clone();
                     self.end_stream();
                     return fail(self.publisher, self.chain.resume_point(), reason);
@@ -200,16 +208,29 @@ impl Receiver {
 
     /// Takes what has come, and says when it was done.
     fn turn(&mut self) -> (Polled, Monotonic) {
-        let Receiver { config, publisher, chain, link, .. } = self;
+        let Receiver { config, publisher, chain, station, connections, .. } = self;
         let mut work_start = None;
-        let polled = link.poll(&mut |chunk| {
-            work_start.get_or_insert_with(Monotonic::now);
-            publisher.received(chunk.received);
-            if chunk.connection_start {
-                chain.disconnected(publisher);
+        let polled = station.poll(&mut |event| match event {
+            Event::Chunk(chunk) => {
+                let now = Monotonic::now();
+                work_start.get_or_insert(now);
+                publisher.received(chunk.received);
+                let reception =
+                    Reception { antenna: config.id, ..Reception::new(chunk.octets, chunk.received) };
+                chain.receive(&reception, now, publisher);
             }
-            let reception = Reception { antenna: config.id, ..Reception::new(chunk.bytes, chunk.received) };
-            chain.receive(&reception, Monotonic::now(), publisher);
+            Event::Connected { .. } => connections.up += 1,
+            // What is held comes out now, with its own times, and not when the next connection begins.
+            Event::Disconnected { reason, .. } => {
+                chain.disconnected(publisher);
+                (connections.down, connections.reason) = (connections.down + 1, Some(reason));
+            }
+            Event::Silence { last_received, .. } => {
+                chain.disconnected(publisher);
+                publisher.events.report(EventCode::Silent, json!({"last_received_tai_ns": last_received.0}));
+            }
+            // Nothing is sent on a downlink.
+            Event::Transmitted { .. } | Event::TransmitFailed { .. } => {}
         });
         self.figures.turns += 1;
         if self.chain.is_waiting() {
@@ -225,6 +246,7 @@ impl Receiver {
     /// The stream has ended: publishes what is held and brings the page up to date.
     fn end_stream(&mut self) {
         self.chain.disconnected(&mut self.publisher);
+        self.report_connections();
         self.publisher.events.flush();
         self.update_metrics();
     }
@@ -244,8 +266,8 @@ impl Receiver {
     }
 
     fn update_metrics(&mut self) {
-        let Receiver { publisher, chain, link, figures, .. } = self;
-        publisher.metrics.update(chain, link.counters(), link.state(), figures);
+        let Receiver { publisher, chain, station, figures, .. } = self;
+        publisher.metrics.update(chain, station.counters(), station.state(), figures);
     }
 
     /// Counters, heartbeats, events, commands. `true` to stop.
@@ -255,7 +277,7 @@ impl Receiver {
             self.cpu_read_at = now;
             self.figures.cpu_ns = realtime::thread_cpu_ns();
         }
-        self.report_connections(*self.link.counters());
+        self.report_connections();
         self.figures.events_overflowed = self.publisher.events.overflowed();
         self.figures.packets_too_long = self.publisher.packets_too_long;
         self.update_metrics();
@@ -270,7 +292,7 @@ impl Receiver {
                 }
                 Command::Sit(seat) => {
                     line.sit(&seat);
-                    self.link.set_wait(seat.wait);
+                    self.station.set_wait(seat.wait);
                 }
                 Command::Panic => panic!("asked for by the test switch"),
             }
@@ -278,14 +300,13 @@ impl Receiver {
         false
     }
 
-    /// By the counters, not by the state: a connection that came back within the millisecond is reported as well.
-    fn report_connections(&mut self, counters: LinkCounters) {
-        let up = counters.connections - self.connections;
-        let down = counters.disconnects - self.disconnects;
-        (self.connections, self.disconnects) = (counters.connections, counters.disconnects);
+    /// What has come together since the last time: a station that connects a thousand times a second is one event.
+    fn report_connections(&mut self) {
+        let Connections { up, down, reason } = std::mem::take(&mut self.connections);
         let events = &mut self.publisher.events;
         if down > 0 {
-            events.report(EventCode::Disconnected, json!({"times": down, "half_open": counters.half_open}));
+            let reason = reason.map(|reason| reason.to_string());
+            events.report(EventCode::Disconnected, json!({"times": down, "reason": reason}));
         }
         if up > 0 {
             events.report(EventCode::Connected, json!({"times": up}));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam::queue::ArrayQueue;
+use fep_net::Waker;
 
 use crate::plan::{Class, Seat};
 use crate::realtime;
@@ -42,6 +43,8 @@ pub(crate) struct Line {
     commands: ArrayQueue<Command>,
     ready: AtomicBool,
     granted: Mutex<Granted>,
+    /// Ends the sleep of a thread that waits in the kernel.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Line {
@@ -52,7 +55,13 @@ impl Line {
             commands: ArrayQueue::new(COMMANDS),
             ready: AtomicBool::new(false),
             granted: Mutex::default(),
+            waker: Mutex::default(),
         }
+    }
+
+    /// From now on commands end the sleep of the thread.
+    pub(crate) fn wake_with(&self, waker: Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
     }
 
     /// The next command, for the thread. `Stop` comes before all others.
@@ -80,13 +89,17 @@ impl Line {
     }
 
     fn send(&self, command: Command) -> bool {
-        match command {
+        let sent = match command {
             Command::Stop => {
                 self.stop.store(true, Ordering::Relaxed);
                 true
             }
             other => self.commands.push(other).is_ok(),
+        };
+        if let Some(waker) = &*self.waker.lock().unwrap_or_else(PoisonError::into_inner) {
+            waker.wake();
         }
+        sent
     }
 }
 
