@@ -93,6 +93,8 @@ codes! {
     Abandoned = 19, "abandoned", Alarm;
     /// A link of datagrams has had none for its `silence_ms`.
     Silent = 50, "silent", Info;
+    /// Records of an antenna were overwritten before its spacecraft read them.
+    AntennaLapped = 51, "antenna_lapped", Alarm;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.

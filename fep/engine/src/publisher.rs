@@ -5,17 +5,19 @@ use fep_record::{KIND_FRAME, KIND_PACKET, PacketRecord};
 use fep_time::{Monotonic, Tai};
 
 use crate::event::LinkEvents;
-use crate::metrics::{LinkMetrics, Stage};
+use crate::metrics::{RoleMetrics, Stage};
+use crate::ocf::OcfOutlet;
 use crate::resume::ResumePage;
 use crate::rings::Rings;
-use fep_downlink::{ChainEvent, FrameOut, PacketOut, Sink};
+use fep_downlink::{ChainEvent, FrameOut, OcfOut, PacketOut, Sink};
 
 /// Publishes what the chain of one link gives.
 pub(crate) struct Publisher {
     rings: Rings,
     pub(crate) resume: ResumePage,
-    pub(crate) metrics: LinkMetrics,
+    pub(crate) metrics: RoleMetrics,
     pub(crate) events: LinkEvents,
+    pub(crate) ocf: OcfOutlet,
     /// Packets longer than the packets ring takes: counted, reported, dropped.
     pub(crate) packets_too_long: u64,
     received: Tai,
@@ -27,11 +29,12 @@ impl Publisher {
     pub(crate) fn new(
         rings: Rings,
         resume: ResumePage,
-        metrics: LinkMetrics,
+        metrics: RoleMetrics,
         events: LinkEvents,
+        ocf: OcfOutlet,
     ) -> Publisher {
         let (packets_too_long, received, decoded, frame_seq) = (0, Tai::EPOCH, Tai::EPOCH, 0);
-        Publisher { rings, resume, metrics, events, packets_too_long, received, decoded, frame_seq }
+        Publisher { rings, resume, metrics, events, ocf, packets_too_long, received, decoded, frame_seq }
     }
 
     /// The bytes that follow were received at this time.
@@ -42,7 +45,19 @@ impl Publisher {
     /// Heartbeats and head hints of all rings, events that are due.
     pub(crate) fn housekeep(&mut self, now: Monotonic) {
         self.rings.all().for_each(|ring| ring.housekeep(now));
+        self.ocf.housekeep(now);
         self.events.housekeep(now);
+    }
+
+    /// Whether rings and pages still lie under their names.
+    ///
+    /// # Errors
+    /// What is wrong, in words, when somebody has deleted them.
+    pub(crate) fn check_linked(&mut self) -> Result<(), String> {
+        if self.rings.all().all(|ring| ring.is_still_linked()) && self.ocf.is_still_linked() {
+            return Ok(());
+        }
+        Err("its rings or pages have been deleted or replaced; they are made anew".to_owned())
     }
 }
 
@@ -80,6 +95,10 @@ impl Sink for Publisher {
             self.packets_too_long += 1;
             self.events.packet_too_long();
         }
+    }
+
+    fn ocf(&mut self, ocf: &OcfOut) {
+        self.ocf.take(ocf);
     }
 
     fn event(&mut self, event: ChainEvent) {

@@ -2,7 +2,7 @@
 
 use fep_time::Monotonic;
 
-use crate::metrics::LinkReading;
+use crate::metrics::Reading;
 use fep_control::api::Rates;
 
 /// What a role did of late.
@@ -21,7 +21,7 @@ pub(crate) struct RateMeter {
 
 impl RateMeter {
     /// Takes a reading. The first gives no rates yet.
-    pub(crate) fn sample(&mut self, reading: &LinkReading) {
+    pub(crate) fn sample(&mut self, reading: &Reading) {
         let now = Monotonic::now();
         let elapsed_s = self.at.map_or(f64::INFINITY, |at| now.ns_since(at) as f64 / 1e9).max(1e-3);
         self.at = Some(now);

@@ -14,7 +14,7 @@ use tokio::net::UnixListener;
 use tokio::sync::Notify;
 
 use crate::exposition;
-use crate::supervisor::{Supervisor, Verb};
+use crate::supervisor::{Kind, Supervisor, Verb};
 use fep_control::api::{ApiError, Done};
 use fep_control::config::DaemonConfig;
 
@@ -39,14 +39,14 @@ impl Shared {
     }
 
     /// Lets the supervisor work until a condition holds, or for a bounded time. Other requests are answered meanwhile.
-    pub(crate) async fn until(&self, done: impl Fn(&Supervisor) -> bool) {
+    pub(crate) async fn until(&self, done: impl Fn(&mut Supervisor) -> bool) {
         let patience = SETTLE_FOR + self.lock().stop_timeout();
         let start = Instant::now();
         loop {
             let finished = {
                 let mut supervisor = self.lock();
                 supervisor.tick();
-                done(&supervisor)
+                done(&mut supervisor)
             };
             if finished || start.elapsed() > patience {
                 return;
@@ -63,7 +63,23 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/status", get(async |State(shared): State<Shared>| Json(shared.lock().status())))
         .route("/links", get(async |State(shared): State<Shared>| Json(shared.lock().link_statuses())))
         .route("/links/{name}", get(link))
-        .route("/links/{name}/{action}", post(command))
+        .route(
+            "/links/{name}/{action}",
+            post(async |state: State<Shared>, path: UrlPath<(String, String)>| {
+                command(Kind::Link, state, path).await
+            }),
+        )
+        .route(
+            "/spacecraft",
+            get(async |State(shared): State<Shared>| Json(shared.lock().spacecraft_statuses())),
+        )
+        .route("/spacecraft/{name}", get(spacecraft))
+        .route(
+            "/spacecraft/{name}/{action}",
+            post(async |state: State<Shared>, path: UrlPath<(String, String)>| {
+                command(Kind::Spacecraft, state, path).await
+            }),
+        )
         .route("/rings", get(async |State(shared): State<Shared>| Json(shared.lock().ring_statuses())))
         .route("/ledgers", get(async |State(shared): State<Shared>| Json(shared.lock().ledgers())))
         .route("/metrics", get(metrics))
@@ -119,11 +135,24 @@ async fn link(State(shared): State<Shared>, UrlPath(name): UrlPath<String>) -> R
     let supervisor = shared.lock();
     match supervisor.link_status(&name) {
         Some(status) => Json(status).into_response(),
-        None => refusal(StatusCode::NOT_FOUND, supervisor.unknown_link(&name)),
+        None => unknown(&supervisor, Kind::Link, &name),
     }
 }
 
+async fn spacecraft(State(shared): State<Shared>, UrlPath(name): UrlPath<String>) -> Response {
+    let supervisor = shared.lock();
+    match supervisor.spacecraft_status(&name) {
+        Some(status) => Json(status).into_response(),
+        None => unknown(&supervisor, Kind::Spacecraft, &name),
+    }
+}
+
+fn unknown(supervisor: &Supervisor, kind: Kind, name: &str) -> Response {
+    refusal(StatusCode::NOT_FOUND, supervisor.unknown(kind, name).unwrap_or_default())
+}
+
 async fn command(
+    kind: Kind,
     State(shared): State<Shared>,
     UrlPath((name, action)): UrlPath<(String, String)>,
 ) -> Response {
@@ -132,14 +161,14 @@ async fn command(
         "disable" => Verb::Disable,
         "reset" => Verb::Reset,
         _ => {
-            let message = format!("a link can be asked to enable, disable or reset, not {action:?}");
+            let message = format!("it can be asked to enable, disable or reset, not {action:?}");
             return refusal(StatusCode::NOT_FOUND, message);
         }
     };
     let asked = {
         let mut supervisor = shared.lock();
-        if supervisor.link_status(&name).is_none() {
-            return refusal(StatusCode::NOT_FOUND, supervisor.unknown_link(&name));
+        if let Some(message) = supervisor.unknown(kind, &name) {
+            return refusal(StatusCode::NOT_FOUND, message);
         }
         supervisor.ask(&name, verb)
     };

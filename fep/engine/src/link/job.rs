@@ -6,28 +6,35 @@
 
 use std::sync::Arc;
 
-use fep_net::{EndReason, Event, LinkState, Polled, Station, TransportSpec};
+use fep_net::{EndReason, Event, LinkState, Polled, Station, TransportSpec, WaitMode};
 use fep_time::Monotonic;
 use serde_json::json;
 
-use fep_downlink::{Chain, ChainOptions, DecodePool, Framing, Reception, ResumePoint};
+use fep_coding::SyncState;
+use fep_downlink::{Chain, ChainOptions, DecodePool, Framing, IdlePolicy, Reception, ResumePoint};
 
 use crate::decode_pool::DecodeThreads;
 use crate::event::{EventCode, EventQueue, LinkEvents};
-use crate::metrics::{LinkMetrics, STATE_DISABLED, STATE_FAILED, ThreadFigures};
+use crate::heard::{Heard, Speaker};
+use crate::metrics::{MetricPlan, RoleMetrics, STATE_DISABLED, STATE_FAILED, ThreadFigures};
+use crate::ocf::OcfOutlet;
 use crate::plan::{Class, Seat};
 use crate::publisher::Publisher;
 use crate::realtime;
 use crate::resume::ResumePage;
 use crate::rings::{BusSetting, RingPlan, Rings};
 use crate::role::{Command, Ended, Job, Line};
+use crate::supervised::Work;
 use fep_bus::{BusError, Colour};
-use fep_control::config::LinkConfig;
+use fep_control::config::{CorePolicy, LinkConfig};
+use fep_record::Session;
 
 /// Between two looks at the line, the counters and the rings' heartbeats.
 const HOUSEKEEP_EVERY_NS: i64 = 1_000_000;
 /// Between two readings of the processor time, which cost a system call.
 const CPU_EVERY_NS: i64 = 100_000_000;
+/// Between two looks whether the rings still lie under their names.
+const LINKED_EVERY_NS: i64 = 1_000_000_000;
 /// Between two looks at the line once the data has ended.
 const ENDED_NAP: std::time::Duration = std::time::Duration::from_millis(10);
 /// A datagram of a wrong length is published as it came.
@@ -37,6 +44,8 @@ const DATAGRAM_MAX: u32 = 65_535;
 #[derive(Clone)]
 pub(crate) struct LinkJob {
     pub(crate) config: LinkConfig,
+    /// What the spacecraft's thread is told, if one merges this link with others.
+    pub(crate) heard: Heard,
     pub(crate) setting: Arc<BusSetting>,
     pub(crate) queue: EventQueue,
 }
@@ -49,24 +58,28 @@ pub(crate) struct LinkKept {
 
 impl LinkJob {
     /// Which rings the link has.
-    pub(crate) fn ring_plan(&self) -> RingPlan {
+    fn ring_plan(&self) -> RingPlan {
         let frame_max = match self.config.framing {
             Framing::Stream => self.config.channel.frame.frame_len as u32,
             _ => DATAGRAM_MAX.min((self.setting.rings.extent_len / 4) as u32),
         };
-        RingPlan { red: self.config.channel.has_red(), packets: true, frame_max }
+        // A link of a merge publishes frames only: its spacecraft takes the packets out.
+        let packets = self.config.merged_by.is_none();
+        RingPlan { red: self.config.channel.has_red(), packets, frame_max }
     }
 
     fn open(&self) -> Result<LinkKept, BusError> {
-        let LinkJob { config, setting, queue } = self;
+        let LinkJob { config, setting, queue, .. } = self;
         let rings = Rings::open(setting, &config.name, &self.ring_plan())?;
         // Whoever may read black data may read the counters.
         let pages = setting.access(Colour::Black);
         let (page, resume_point) =
             ResumePage::take_over(&setting.dir, &config.name, &rings, &config.channel, &pages)?;
-        let metrics = LinkMetrics::create(&setting.dir, &config.name, &config.channel, &pages)?;
+        let metrics =
+            RoleMetrics::create(&setting.dir, &config.name, &config.channel, MetricPlan::Link, &pages)?;
+        let ocf = OcfOutlet::open(setting, &config.name, config.channel.has_red())?;
         let events = LinkEvents::new(queue.clone(), config.id);
-        Ok(LinkKept { publisher: Publisher::new(rings, page, metrics, events), resume_point })
+        Ok(LinkKept { publisher: Publisher::new(rings, page, metrics, events, ocf), resume_point })
     }
 }
 
@@ -102,7 +115,8 @@ impl Job for LinkJob {
             Err(error) => return fail(publisher, resume_point, error),
         };
         line.report_ready();
-        Receiver::new(self.config, publisher, chain, station, resume_point).run(line)
+        let speaker = self.heard.speak();
+        Receiver::new(self.config, publisher, chain, station, resume_point, speaker).run(line)
     }
 
     fn keep_alive(kept: &mut LinkKept, now: Monotonic) {
@@ -110,11 +124,33 @@ impl Job for LinkJob {
     }
 }
 
+impl Work for LinkJob {
+    const KIND: &'static str = "link";
+
+    fn id(&self) -> u16 {
+        self.config.id
+    }
+
+    fn session(&self) -> Session {
+        self.config.session
+    }
+
+    fn wishes(&self) -> (CorePolicy, WaitMode) {
+        (self.config.core, self.config.transport.wait)
+    }
+
+    fn ring_names(&self) -> Vec<String> {
+        self.ring_plan().names(&self.config.name)
+    }
+}
+
 fn make_chain(config: &LinkConfig) -> Result<Chain, String> {
     let options = ChainOptions {
         session: config.session,
         framing: config.framing,
-        idle: config.idle,
+        // Whether idle frames are dropped is decided where frames are served.
+        idle: if config.merged_by.is_some() { IdlePolicy::Publish } else { config.idle },
+        frames_only: config.merged_by.is_some(),
         isa: None,
         symbols: config.symbols,
         decoding: config.decoding,
@@ -144,7 +180,11 @@ struct Receiver {
     figures: ThreadFigures,
     kept_house_at: Monotonic,
     cpu_read_at: Monotonic,
+    linked_at: Monotonic,
     connections: Connections,
+    speaker: Speaker,
+    /// Whether datagrams come: on a stream the synchroniser knows.
+    datagrams_come: bool,
 }
 
 /// Connections that came and went since the last report.
@@ -162,6 +202,7 @@ impl Receiver {
         mut chain: Chain,
         station: Station,
         resume: ResumePoint,
+        speaker: Speaker,
     ) -> Receiver {
         chain.resume(&resume);
         let start = Monotonic::now();
@@ -173,7 +214,10 @@ impl Receiver {
             figures: ThreadFigures::default(),
             kept_house_at: start,
             cpu_read_at: start,
+            linked_at: start,
             connections: Connections::default(),
+            speaker,
+            datagrams_come: false,
         }
     }
 
@@ -182,6 +226,14 @@ impl Receiver {
             let (polled, now) = self.turn();
             if now.ns_since(self.kept_house_at) >= HOUSEKEEP_EVERY_NS && self.keep_house(now, line) {
                 break;
+            }
+            if now.ns_since(self.linked_at) >= LINKED_EVERY_NS {
+                self.linked_at = now;
+                if let Err(cause) = self.publisher.check_linked() {
+                    self.end_stream();
+                    // Rings that nobody can find are worth nothing: the next life makes new ones.
+                    return Ended { kept: None, failure: Some(cause) };
+                }
             }
             if self.chain.pool_failed() {
                 let cause = "a decode thread failed; its blocks are published as uncorrectable".to_owned();
@@ -208,7 +260,7 @@ impl Receiver {
 
     /// Takes what has come, and says when it was done.
     fn turn(&mut self) -> (Polled, Monotonic) {
-        let Receiver { config, publisher, chain, station, connections, .. } = self;
+        let Receiver { config, publisher, chain, station, connections, datagrams_come, .. } = self;
         let mut work_start = None;
         let polled = station.poll(&mut |event| match event {
             Event::Chunk(chunk) => {
@@ -218,15 +270,18 @@ impl Receiver {
                 let reception =
                     Reception { antenna: config.id, ..Reception::new(chunk.octets, chunk.received) };
                 chain.receive(&reception, now, publisher);
+                *datagrams_come = true;
             }
             Event::Connected { .. } => connections.up += 1,
             // What is held comes out now, with its own times, and not when the next connection begins.
             Event::Disconnected { reason, .. } => {
                 chain.disconnected(publisher);
+                *datagrams_come = false;
                 (connections.down, connections.reason) = (connections.down + 1, Some(reason));
             }
             Event::Silence { last_received, .. } => {
                 chain.disconnected(publisher);
+                *datagrams_come = false;
                 publisher.events.report(EventCode::Silent, json!({"last_received_tai_ns": last_received.0}));
             }
             // Nothing is sent on a downlink.
@@ -236,6 +291,11 @@ impl Receiver {
         if self.chain.is_waiting() {
             self.chain.idle(Monotonic::now(), &mut self.publisher);
         }
+        let heard = match self.chain.sync_state() {
+            Some(state) => matches!(state, SyncState::Lock | SyncState::Flywheel),
+            None => self.datagrams_come,
+        };
+        self.speaker.say(heard);
         let now = Monotonic::now();
         if let Some(start) = work_start {
             self.figures.work_ns += now.ns_since(start).unsigned_abs();
@@ -267,7 +327,8 @@ impl Receiver {
 
     fn update_metrics(&mut self) {
         let Receiver { publisher, chain, station, figures, .. } = self;
-        publisher.metrics.update(chain, station.counters(), station.state(), figures);
+        publisher.metrics.update_link(chain, station.counters(), station.state());
+        publisher.metrics.update(figures, &publisher.ocf.counts, chain.ledger(), chain.vcs());
     }
 
     /// Counters, heartbeats, events, commands. `true` to stop.

@@ -23,12 +23,12 @@ impl Supervisor {
 
     fn publish(&mut self, event: Event) {
         let Event { code, link_id, at, mut detail } = event;
-        let link = self.links.values().find(|link| link.config().id == link_id).map(|link| link.config());
-        let session = link.map_or(Session::Ops, |link| link.session);
+        let role = self.roles().find(|role| role.id() == link_id);
+        let session = role.map_or(Session::Ops, |role| role.session());
         if let Value::Object(fields) = &mut detail {
             fields.insert("event".to_owned(), code.name().into());
-            if let Some(link) = link {
-                fields.insert("link".to_owned(), link.name.as_str().into());
+            if let Some(role) = role {
+                fields.insert(role.kind().to_owned(), role.name().into());
             }
         }
         match code.severity() {

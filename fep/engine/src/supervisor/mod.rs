@@ -17,14 +17,16 @@ use fep_time::{Monotonic, Tai};
 use serde_json::json;
 
 use crate::event::{EventCode, EventQueue, NO_LINK};
+use crate::heard::Heard;
 use crate::link::Link;
 use crate::plan::Offer;
 use crate::realtime;
 use crate::rings::{BusSetting, EVENTS_RING};
 use crate::role::Patience;
+use crate::spacecraft::Spacecraft;
 use crate::watch::RingWatch;
 use fep_control::config::{self, Config, ConfigErrors};
-pub(crate) use roles::Verb;
+pub(crate) use roles::{Kind, Verb};
 use run_directory::RunDirectory;
 
 /// Events that can wait for the control thread.
@@ -63,6 +65,8 @@ pub(crate) struct Supervisor {
     patience: Patience,
     offer: Offer,
     links: BTreeMap<String, Link>,
+    spacecraft: BTreeMap<String, Spacecraft>,
+    heard: BTreeMap<String, Heard>,
     queue: EventQueue,
     events: Producer,
     events_watch: RingWatch,
@@ -113,6 +117,8 @@ impl Supervisor {
             source,
             setting,
             links: BTreeMap::new(),
+            spacecraft: BTreeMap::new(),
+            heard: BTreeMap::new(),
             queue: Arc::new(ArrayQueue::new(EVENT_QUEUE)),
             events,
             events_watch,
@@ -132,7 +138,10 @@ impl Supervisor {
             json!({"version": env!("CARGO_PKG_VERSION"), "pid": std::process::id()}),
         );
         for link in supervisor.config.links.clone() {
-            supervisor.add(link);
+            supervisor.add_link(link);
+        }
+        for craft in supervisor.config.spacecraft.clone() {
+            supervisor.add_spacecraft(craft);
         }
         supervisor.log_warnings();
         Ok(supervisor)
@@ -151,11 +160,26 @@ impl Supervisor {
 
     /// To be called about once a second.
     pub(crate) fn tick_slowly(&mut self) {
-        self.links.values_mut().for_each(Link::sample_rates);
+        self.roles_mut().for_each(|role| role.sample_rates());
         if let Some(what) = self.run_directory.look() {
             self.report(EventCode::RunDirectoryGone, NO_LINK, json!({"reason": what}));
         }
+        if !self.events.is_still_linked() {
+            self.open_events_anew();
+        }
         self.log_warnings();
+    }
+
+    /// The roles make their rings anew by themselves; this is the one of the supervisor.
+    fn open_events_anew(&mut self) {
+        match Producer::create_or_attach(&self.setting.dir, &self.setting.events()) {
+            Ok(events) => {
+                self.events = events;
+                self.events_watch.open(&self.setting.dir, vec![EVENTS_RING.to_owned()]);
+                self.run_directory.adopt();
+            }
+            Err(error) => tracing::error!(%error, "the events ring cannot be made anew"),
+        }
     }
 
     /// How long a thread may take to stop.
@@ -167,9 +191,9 @@ impl Supervisor {
         let all = self.ticks.is_multiple_of(QUIET_TICKS);
         let mut news = Vec::new();
         let mut watching = false;
-        for link in self.links.values_mut() {
-            let id = link.config().id;
-            watching |= link.watch.scan(now, all, &mut |code, detail| news.push((id, code, detail)));
+        for role in self.roles_mut() {
+            let id = role.id();
+            watching |= role.watch_mut().scan(now, all, &mut |code, detail| news.push((id, code, detail)));
         }
         watching |= self.events_watch.scan(now, all, &mut |code, detail| news.push((NO_LINK, code, detail)));
         for (id, code, detail) in news {
@@ -183,8 +207,8 @@ impl Supervisor {
         let mut warnings = self.start_warnings.clone();
         warnings.extend(self.run_directory.warning().map(str::to_owned));
         warnings.extend(self.plan_warnings.iter().cloned());
-        for link in self.links.values() {
-            warnings.extend(link.role.granted().warnings);
+        for role in self.roles() {
+            warnings.extend(role.granted().warnings);
         }
         warnings
     }

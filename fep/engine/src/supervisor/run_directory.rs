@@ -1,5 +1,5 @@
-//! Whether the run directory is still the one that `fepd` started in: when somebody deletes it, `fepd` goes on writing
-//! rings that nobody can find.
+//! Whether the run directory is still the one that `fepd` works in: when somebody deletes it, rings are written that nobody
+//! can find until they are made anew.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,13 +27,24 @@ impl RunDirectory {
         let changed = self.directories.iter().find(|(path, was)| identity(path) != *was);
         let warning = changed.map(|(path, _)| {
             format!(
-                "{} has been deleted or replaced: no other process finds the rings in it; restart fepd when it is convenient",
+                "{} was deleted or replaced while fepd ran: its rings were made anew, and consumers that have the old ones \
+                 open see nothing new until they attach again",
                 path.display()
             )
         });
-        let is_news = warning.is_some() && self.warning.is_none();
+        // It stays until fepd is started again: what was lost by it is lost.
+        if warning.is_none() || self.warning.is_some() {
+            return None;
+        }
         self.warning = warning;
-        if is_news { self.warning.clone() } else { None }
+        self.warning.clone()
+    }
+
+    /// The directories were made anew.
+    pub(super) fn adopt(&mut self) {
+        for (path, was) in &mut self.directories {
+            *was = identity(path);
+        }
     }
 
     pub(super) fn warning(&self) -> Option<&str> {
@@ -64,7 +75,8 @@ mod tests {
         assert!(watched.look().is_some_and(|what| what.contains(&bus.display().to_string())));
         assert_eq!(watched.look(), None, "once");
         std::fs::create_dir(&bus).unwrap();
-        watched.look();
-        assert!(watched.warning().is_some(), "another directory of the same name is not the one");
+        watched.adopt();
+        assert_eq!(watched.look(), None);
+        assert!(watched.warning().is_some(), "what was lost by it is lost");
     }
 }

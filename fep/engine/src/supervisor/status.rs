@@ -8,7 +8,8 @@ use fep_time::Monotonic;
 
 use super::Supervisor;
 use crate::link::Link;
-use fep_control::api::{Ledgers, LinkStatus, RingStatus, Status};
+use crate::spacecraft::Spacecraft;
+use fep_control::api::{AntennaStatus, Ledgers, LinkStatus, RingStatus, SpacecraftStatus, Status};
 
 impl Supervisor {
     pub(crate) fn status(&self) -> Status {
@@ -26,6 +27,7 @@ impl Supervisor {
             warnings: self.warnings(),
             stopping: self.stopping,
             links: self.link_statuses(),
+            spacecraft: self.spacecraft_statuses(),
             rings: self.ring_statuses(),
         }
     }
@@ -39,6 +41,19 @@ impl Supervisor {
         self.links.get(name).map(|link| link.status(Monotonic::now()))
     }
 
+    pub(crate) fn spacecraft_statuses(&self) -> Vec<SpacecraftStatus> {
+        let now = Monotonic::now();
+        self.spacecraft.values().map(|craft| craft.status(now)).collect()
+    }
+
+    pub(crate) fn spacecraft_status(&self, name: &str) -> Option<SpacecraftStatus> {
+        self.spacecraft.get(name).map(|craft| craft.status(Monotonic::now()))
+    }
+
+    pub(crate) fn spacecraft(&self) -> impl Iterator<Item = &Spacecraft> {
+        self.spacecraft.values()
+    }
+
     pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
         self.links.values()
     }
@@ -49,13 +64,17 @@ impl Supervisor {
             .into_iter()
             .filter_map(|info| info.ok().map(|info| (info.name.clone(), info)))
             .collect();
-        let watches = self.links.values().map(|link| &link.watch).chain([&self.events_watch]);
+        let watches = self.roles().map(|role| role.watch()).chain([&self.events_watch]);
         watches.flat_map(|watch| watch.statuses(&infos)).collect()
     }
 
     pub(crate) fn ledgers(&self) -> Ledgers {
         let links: Vec<_> = self.links.values().map(Link::ledgers).collect();
-        let balanced = links.iter().all(|link| link.ledger.is_balanced());
-        Ledgers { links, bus: self.ring_statuses(), balanced }
+        let spacecraft: Vec<_> = self.spacecraft.values().map(Spacecraft::ledgers).collect();
+        let balanced = links.iter().all(|link| link.ledger.is_balanced())
+            && spacecraft.iter().all(|craft| {
+                craft.ledger.is_balanced() && craft.antennas.iter().all(AntennaStatus::is_balanced)
+            });
+        Ledgers { links, spacecraft, bus: self.ring_statuses(), balanced }
     }
 }
