@@ -63,7 +63,7 @@ impl ResumePage {
             }
         }
         // The new page takes the place of the old one only when it knows what the old one knew.
-        let page = MetricPage::create(dir, &format!("{name}.new"), &set, access)?;
+        let page = MetricPage::create(dir, &format!("{role}.new"), &set, access)?;
         let path = dir.join("metrics").join(&name);
         let mut page = ResumePage { page, seqs, masters, vcs };
         page.store_point(&point);
