@@ -68,8 +68,12 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-time",
         ],
     ),
-    ("fep-replay", &["fep-bus", "fep-record", "fep-segments", "fep-time"]),
-    ("fep-feeds", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
+    // What is played again goes out by the wire format of the feeds.
+    ("fep-replay", &["fep-bus", "fep-feeds", "fep-record", "fep-segments", "fep-time"]),
+    (
+        "fep-feeds",
+        &["fep-bus", "fep-ccsds", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"],
+    ),
     (
         "fep-archive",
         &[
@@ -77,6 +81,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-bus",
             "fep-catalogue",
             "fep-ccsds",
+            "fep-feeds",
             "fep-config",
             "fep-kit",
             "fep-mission",
