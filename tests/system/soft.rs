@@ -37,7 +37,7 @@ fn station(name: &str, channel: &ChannelConfig, eb_n0_db: f64, frames: u64) -> (
     };
     let downlink = DownlinkSpec {
         spacecraft: SpacecraftSpec {
-            scid: channel.scid,
+            scid: channel.spacecraft[0].scid,
             frame: channel.frame.clone(),
             clcw: false,
             vc: vec![VcSpec { vcid: 0, weight: 1, packets: vec![packets], idle_packets: 0 }],

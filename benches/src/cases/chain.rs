@@ -166,7 +166,7 @@ pub(crate) fn made(errors: usize) -> Result<Stream, String> {
     let mut block = vec![0; channel.block_len()];
     for count in 0..MADE_FRAMES {
         let header = AosHeader {
-            scid: channel.scid as u8,
+            scid: channel.spacecraft[0].scid as u8,
             vcid: 40,
             vc_count: count as u32,
             replay: false,

@@ -240,6 +240,18 @@ impl<'d> Section<'d> {
         Some((string.to_owned(), place))
     }
 
+    /// A string, or an array of strings, with their places: one value or several of the same kind.
+    pub fn string_or_strings(
+        &self,
+        key: &'static str,
+        found: &mut Diagnostics,
+    ) -> Option<Vec<(String, Place<'d>)>> {
+        if self.find(key)?.value.as_array().is_some() {
+            return self.strings(key, found);
+        }
+        self.string(key, found).map(|one| vec![one])
+    }
+
     /// An array of strings with their places; what is no string is reported and left out.
     pub fn strings(&self, key: &'static str, found: &mut Diagnostics) -> Option<Vec<(String, Place<'d>)>> {
         let (place, items) = self.array(key, found)?;

@@ -48,7 +48,7 @@ fn the_managed_parameters_of_the_captures_are_those_of_the_vectors() {
     ] {
         let mission = fep_mission::load(mission).unwrap_or_else(|errors| panic!("{errors}"));
         let channel = &mission.channels[channel];
-        assert_eq!((channel.scid, channel.frame.frame_len), (scid, frame_len));
+        assert_eq!((channel.scids().collect::<Vec<_>>(), channel.frame.frame_len), (vec![scid], frame_len));
         assert_eq!((channel.frame.insert_zone_len, channel.frame.trailer_len), (insert_zone, trailer));
         assert_eq!(channel.block_len(), 255 * interleave);
         assert!(channel.vcs.iter().any(|vc| vc.id == 63 && vc.service == VcService::Idle));
@@ -162,7 +162,7 @@ fn a_mission_of_ones_own_is_read_by_path_and_its_mistakes_name_its_file() {
 
     std::fs::write(&mission, good).expect("written");
     let config = config::load(Some(&site)).unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(config.links[0].channel.scid, 157);
+    assert_eq!(config.links[0].channel.spacecraft[0].scid, 157);
     assert!(fep_mission::load(mission.to_str().expect("a path")).is_ok());
 }
 

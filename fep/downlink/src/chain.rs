@@ -15,7 +15,8 @@ use crate::spacecraft::Spacecraft;
 use crate::symbols::SymbolInput;
 use crate::times::ChunkTimes;
 use crate::{
-    ChainError, ChainEvent, ChainOptions, DecodePool, Framing, Ledger, Reception, ResumePoint, Sink, VcLedger,
+    ChainError, ChainEvent, ChainOptions, DecodePool, Framing, Ledger, Reception, Refusals, ResumePoint,
+    Sink, UndeclaredPackets, VcLedger,
 };
 
 /// The chain of one link.
@@ -293,14 +294,24 @@ impl Chain {
         }
     }
 
+    /// Frames of unknown spacecraft and unknown virtual channels, by what their headers name.
+    pub fn refusals(&self) -> &Refusals {
+        self.spacecraft.refusals()
+    }
+
+    /// Packets with APIDs that the mission does not name, of virtual channels that report or reject them.
+    pub fn undeclared_packets(&self) -> impl Iterator<Item = (Gvcid, &UndeclaredPackets)> {
+        self.spacecraft.undeclared_packets()
+    }
+
     /// Where the frame counters stand, to be given to the chain that continues after a restart.
-    pub fn resume_point(&self) -> &ResumePoint {
+    pub fn resume_point(&self) -> ResumePoint {
         self.spacecraft.resume_point()
     }
 
-    /// Continues frame counters: what was lost since that point is counted with the first frame of each channel,
-    /// modulo the width of its counter.
-    pub fn resume(&mut self, point: ResumePoint) {
+    /// Continues frame counters: what was lost since that point is counted with the first frame of each channel, by the time
+    /// that went by.
+    pub fn resume(&mut self, point: &ResumePoint) {
         self.spacecraft.resume(point);
     }
 

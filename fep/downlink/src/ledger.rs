@@ -121,6 +121,8 @@ counts! {
         codewords,
         /// Iterations that they took together.
         iterations,
+        /// Frames that nothing verified, neither code nor FECF: part of the good ones, believed because nothing better exists.
+        unchecked,
         /// Frames of idle data, part of the good and corrected.
         idle,
         /// Frames handed to the sink.
@@ -131,10 +133,14 @@ counts! {
         lost,
         /// Times that frames were missing.
         gaps,
+        /// Gaps of which only the least number of frames is known.
+        gaps_at_least,
         /// Frames with the count of the frame before.
         duplicates,
         /// Times that a frame counter jumped backwards.
         resets,
+        /// Packets with an APID that the mission does not name, where it says what becomes of them.
+        packets_undeclared,
         /// Packets handed to the sink.
         packets,
         /// Their octets.
@@ -151,14 +157,20 @@ counts! {
     VcLedger {
         /// Frames whose octets and header are good.
         frames,
+        /// Frames whose octets are good and whose packet pointer lies outside of them: no packets are taken.
+        pointer_invalid,
         /// Times that frames were missing.
         gaps,
-        /// Frames that the counter says are missing, modulo its width.
+        /// Gaps of which only the least number of frames is known.
+        gaps_at_least,
+        /// Frames that the counter says are missing; at least so many where there are gaps of which no more is known.
         lost,
         /// Frames with the count of the frame before.
         duplicates,
         /// Times that the counter jumped backwards.
         resets,
+        /// Packets with an APID that the mission does not name, where it says what becomes of them.
+        packets_undeclared,
         /// Packets handed to the sink.
         packets,
         /// Their octets.

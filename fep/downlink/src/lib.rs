@@ -16,6 +16,7 @@
 
 mod block;
 mod chain;
+mod channels;
 mod counters;
 mod datagram;
 mod decoding;
@@ -23,12 +24,13 @@ mod framer;
 mod ledger;
 mod merge;
 mod reception;
+mod sightings;
 mod spacecraft;
 mod symbols;
 mod times;
 mod virtual_channel;
 
-use fep_ccsds::{Frame, Gvcid};
+use fep_ccsds::{Frame, Gvcid, MasterChannel};
 use fep_coding::conv::{Hypothesis, SymbolErrors};
 use fep_coding::soft::{SoftFormat, SoftFormatError, SoftSyncSpecError};
 use fep_coding::sync::SyncSpecError;
@@ -38,7 +40,7 @@ use fep_time::Tai;
 use serde::{Deserialize, Serialize};
 
 pub use chain::Chain;
-pub use counters::{ResumePoint, VcResume};
+pub use counters::ResumePoint;
 pub use decoding::{DecodeJob, DecodePool};
 use fep_mission::VcColour;
 pub use ledger::{BadFrames, Counts, Ledger, UnknownReason, VcLedger};
@@ -46,7 +48,8 @@ pub use merge::{
     ANTENNAS_MAX, AntennaCounts, Fate, Merge, MergeInput, MergeLedger, MergeSpec, MergeSpecError, Merged,
 };
 pub use reception::{Quality, Reception};
-pub use spacecraft::Spacecraft;
+pub use sightings::{Refusal, Refusals, UndeclaredPackets};
+pub use spacecraft::{EXPLORED_MAX, Spacecraft};
 
 /// How frames lie in what the station sends.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +102,12 @@ pub struct ChainOptions {
     pub symbols: Option<SoftFormat>,
     /// How blocks of soft symbols are decoded.
     pub decoding: Decoding,
+    /// Frames only: no packets are taken out of them. For one of several antennas, whose frames are merged first.
+    pub frames_only: bool,
+    /// Whether spacecraft and virtual channels that the mission does not describe are taken as they come, up to
+    /// [`EXPLORED_MAX`]. For files of an unknown satellite, not for a link whose sink knows the configured ones only:
+    /// indexes of what is found lie behind those of the configuration.
+    pub explore: bool,
 }
 
 /// Where the chain hands its results. Everything borrowed is valid during the call only.
@@ -109,6 +118,10 @@ pub trait Sink {
     fn packet(&mut self, packet: &PacketOut<'_>);
     /// Something that an operator wants to know.
     fn event(&mut self, event: ChainEvent);
+    /// The operational control field of a good frame, once for each that has one; also for idle frames that are dropped.
+    fn ocf(&mut self, ocf: &OcfOut) {
+        let _ = ocf;
+    }
     /// An idle frame that is dropped by configuration: for whoever follows counters.
     fn idle_dropped(&mut self, frame: &FrameOut<'_>) {
         let _ = frame;
@@ -130,14 +143,31 @@ pub struct FrameOut<'a> {
     pub record: FrameRecord,
     /// When it was received.
     pub received: Tai,
-    /// Its parts; `None` when its header is not to be believed.
+    /// Its parts; `None` when its header is not to be believed, or its virtual channel not known.
     pub view: Option<&'a Frame<'a>>,
-    /// Index of its virtual channel in the configuration; `None` when bad.
+    /// Index of its virtual channel in the configuration; `None` when it cannot be attributed.
     pub vc: Option<usize>,
     /// Which rings it may go to.
     pub colour: VcColour,
-    /// Frames of its virtual channel missing before it.
+    /// Frames of its virtual channel missing before it; at least so many with [`fep_record::FrameFlags::LOSS_AT_LEAST`].
     pub lost: u64,
+    /// The counters of its spacecraft as they stand with this frame; `None` when it cannot be attributed.
+    pub counters: Option<&'a MasterChannel>,
+}
+
+/// An operational control field as the chain hands it over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OcfOut {
+    /// Virtual channel of the frame that it came in.
+    pub gvcid: Gvcid,
+    /// The field: [`fep_ccsds::Clcw::parse`] reads it.
+    pub octets: [u8; 4],
+    /// When the frame was received.
+    pub received: Tai,
+    /// Colour of the frame.
+    pub colour: VcColour,
+    /// Whether a code or a FECF has verified the frame.
+    pub verified: bool,
 }
 
 /// A packet as the chain hands it over.
@@ -178,8 +208,10 @@ pub enum ChainEvent {
     Gap {
         /// Which channel.
         gvcid: Gvcid,
-        /// How many, modulo the width of the counter.
+        /// How many.
         lost: u64,
+        /// The count allows more, and time does not tell how many: `lost` is the least number, and may be 0.
+        at_least: bool,
         /// Count of the frame after the gap.
         count: u64,
     },
@@ -196,6 +228,19 @@ pub enum ChainEvent {
         gvcid: Gvcid,
         /// The count.
         count: u64,
+    },
+    /// The data field status of a TM frame has another segment length identifier than 132.0-B-3 demands, the first of its
+    /// virtual channel. Its packets are taken all the same.
+    LegacyStatus {
+        /// Which channel.
+        gvcid: Gvcid,
+    },
+    /// A packet with an APID that the mission does not name, the first of its virtual channel.
+    UndeclaredApid {
+        /// Which channel.
+        gvcid: Gvcid,
+        /// The APID.
+        apid: u16,
     },
     /// A bad frame.
     Bad {

@@ -1,77 +1,121 @@
-//! The judgement of one spacecraft's frames: headers, continuity, packets, and what became of each.
+//! The judgement of the frames of one physical channel: headers, continuity, packets, and what became of each.
+//!
+//! # Colour
+//!
+//! A frame whose octets are verified (by the code or the FECF), whose header is readable and whose virtual channel is known
+//! has the colour of that virtual channel, whatever else is wrong with it. Where the physical channel has a red virtual
+//! channel, everything else is red: nobody can say that it holds no red data. That includes frames that nothing verifies:
+//! one wrong bit in their header would change their colour.
 
-use fep_ccsds::{Continuity, Frame, FrameSpec, Gvcid, MasterChannel, Payload};
+use fep_ccsds::{
+    Continuity, CounterSpec, Delivery, Fecf, Frame, FrameSpec, Gvcid, Header, MasterChannels, Payload,
+    UslpHeader,
+};
 use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_mission::{ChannelConfig, VcColour, VcService};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 
 use crate::block::BlockNote;
-use crate::counters::{ResumePoint, VcResume, replay};
+use crate::channels::{Belongs, ChannelIndex};
+use crate::counters::ResumePoint;
 use crate::reception::Quality;
 use crate::virtual_channel::{FrameContext, VirtualChannel};
-use crate::{ChainEvent, ChainOptions, FrameOut, IdlePolicy, Ledger, Merged, Sink, VcLedger};
+use crate::{
+    ChainEvent, ChainOptions, FrameOut, Framing, IdlePolicy, Ledger, Merged, OcfOut, Refusals, Sink,
+    UndeclaredPackets, VcLedger,
+};
 
-const NO_VC: u8 = u8::MAX;
+/// Most virtual channels that exploration finds by itself.
+pub const EXPLORED_MAX: usize = 1024;
 
-/// Judges the frames of one physical channel and follows its virtual channels. A [`Chain`](crate::Chain) has one of its
-/// own; behind a [`Merge`](crate::Merge) it stands alone.
+/// Judges the frames of one physical channel and follows the virtual channels of its spacecraft. A [`Chain`](crate::Chain)
+/// has one of its own; behind a [`Merge`](crate::Merge) it stands alone.
 pub struct Spacecraft {
     spec: FrameSpec,
-    scid: u16,
-    coded: bool,
+    /// Whether the code detects what it cannot correct.
+    code_verifies: bool,
+    /// Colour of what cannot be attributed to a virtual channel.
+    unattributed: VcColour,
     session: Session,
     idle: IdlePolicy,
+    explore: bool,
+    frames_only: bool,
     ledger: Ledger,
-    vc_index: [u8; 64],
-    vcids: Vec<u8>,
+    index: ChannelIndex,
     vcs: Vec<VirtualChannel>,
-    master: MasterChannel,
-    resume_point: ResumePoint,
-    resume: Option<ResumePoint>,
+    masters: MasterChannels,
+    refusals: Refusals,
+}
+
+/// A frame on its way through the judgement.
+struct Judged<'f> {
+    octets: &'f [u8],
+    frame: &'f Frame<'f>,
+    note: &'f BlockNote,
+    record: FrameRecord,
+    /// Whether a code or a FECF has verified the octets.
+    verified: bool,
 }
 
 impl Spacecraft {
-    /// Nothing seen yet.
+    /// Nothing seen yet: the judgement of the frames of one link.
     #[must_use]
     pub fn new(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
-        let mut vc_index = [NO_VC; 64];
+        let delivery = match options.framing {
+            Framing::Stream => Delivery::Stream,
+            Framing::DatagramCadu | Framing::DatagramFrame => Delivery::Units,
+        };
+        Spacecraft::with_counters(channel, options, CounterSpec { delivery, ..CounterSpec::default() })
+    }
+
+    /// Nothing seen yet: the judgement of frames that a [`Merge`](crate::Merge) serves. Their order is that of each virtual
+    /// channel, so that the master channel counter says nothing.
+    #[must_use]
+    pub fn behind_merge(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
+        let counters =
+            CounterSpec { delivery: Delivery::Units, use_master_count: false, ..CounterSpec::default() };
+        Spacecraft::with_counters(channel, options, counters)
+    }
+
+    fn with_counters(channel: &ChannelConfig, options: &ChainOptions, counters: CounterSpec) -> Spacecraft {
+        let mut index = ChannelIndex::default();
         let mut vcs = Vec::with_capacity(channel.vcs.len());
-        for (index, config) in channel.vcs.iter().enumerate() {
-            vc_index[usize::from(config.id & 63)] = index as u8;
-            let gvcid = Gvcid { tfvn: channel.frame.kind.tfvn(), scid: channel.scid, vcid: config.id };
-            vcs.push(VirtualChannel::new(index, gvcid, config));
+        for (number, config) in channel.vcs.iter().enumerate() {
+            index.insert(config.scid, config.id, number);
+            let gvcid = Gvcid { tfvn: channel.frame.kind.tfvn(), scid: config.scid, vcid: config.id };
+            let craft = channel.spacecraft.iter().find(|craft| craft.scid == config.scid);
+            vcs.push(VirtualChannel::new(number, gvcid, config, craft));
         }
+        let spacecraft_max = if options.explore { EXPLORED_MAX } else { channel.spacecraft.len() };
         Spacecraft {
-            coded: channel.code.verifies_frames(!channel.frame.fecf.is_empty()),
+            code_verifies: channel.code.detects_errors(),
             spec: channel.frame.clone(),
-            scid: channel.scid,
+            unattributed: if channel.has_red() { VcColour::Red } else { VcColour::Black },
             session: options.session,
             idle: options.idle,
+            explore: options.explore,
+            frames_only: options.frames_only,
             ledger: Ledger::default(),
-            vc_index,
-            vcids: channel.vcs.iter().map(|vc| vc.id).collect(),
-            resume_point: ResumePoint { master_count: None, vcs: vec![None; vcs.len()] },
+            index,
             vcs,
-            master: MasterChannel::default(),
-            resume: None,
+            masters: MasterChannels::new(counters, spacecraft_max),
+            refusals: Refusals::default(),
         }
     }
 
     /// Forgets everything but what was counted.
     pub fn reset(&mut self) {
-        self.master.reset();
-        self.resume = None;
+        self.masters.reset();
         for vc in &mut self.vcs {
             vc.give_up_packet(&mut self.ledger.counts);
         }
-        self.resume_point.master_count = None;
-        self.resume_point.vcs.fill(None);
     }
 
-    /// The stream was interrupted: what follows may be any number of frames later.
-    pub(crate) fn interrupted(&mut self) {
-        self.master.interrupted();
+    /// Lock was lost, or the connection, and for a merge that of all antennas: frames may be missing before the next one,
+    /// and any number of them.
+    pub fn interrupted(&mut self) {
+        self.masters.interrupted();
     }
 
     /// What became of the frames.
@@ -79,21 +123,34 @@ impl Spacecraft {
         &self.ledger
     }
 
-    /// Counts of the virtual channels, in the order of the configuration.
+    /// Counts of the virtual channels, in the order of the configuration; behind them those that exploration found.
     pub fn vcs(&self) -> impl ExactSizeIterator<Item = (Gvcid, &VcLedger)> {
         self.vcs.iter().map(|vc| (vc.gvcid, &vc.ledger))
     }
 
-    /// Where the frame counters stand.
-    pub fn resume_point(&self) -> &ResumePoint {
-        &self.resume_point
+    /// Frames of unknown spacecraft and unknown virtual channels, by what their headers name.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
-    /// Continues frame counters from a resume point.
-    pub fn resume(&mut self, point: ResumePoint) {
-        // Until a channel is heard of again, it still stands where it stood.
-        self.resume_point = point.clone();
-        self.resume = Some(point);
+    /// Packets with APIDs that the mission does not name, of virtual channels that report or reject them.
+    pub fn undeclared_packets(&self) -> impl Iterator<Item = (Gvcid, &UndeclaredPackets)> {
+        self.vcs.iter().map(|vc| (vc.gvcid, vc.undeclared())).filter(|(_, packets)| !packets.seen.is_empty())
+    }
+
+    /// Where the frame counters stand.
+    pub fn resume_point(&self) -> ResumePoint {
+        ResumePoint { spacecraft: self.masters.iter().map(|(mcid, master)| (mcid, master.state())).collect() }
+    }
+
+    /// Continues frame counters from a resume point. Spacecraft that this channel does not carry are left out.
+    pub fn resume(&mut self, point: &ResumePoint) {
+        for (mcid, state) in &point.spacecraft {
+            let known = self.vcs.iter().any(|vc| vc.gvcid.mcid() == *mcid);
+            if known && let Some(master) = self.masters.entry(*mcid) {
+                master.resume(state);
+            }
+        }
     }
 
     /// Counts what decoding by iteration took.
@@ -103,17 +160,20 @@ impl Spacecraft {
         counts.iterations += verdicts.iter().map(|verdict| u64::from(verdict.iterations)).sum::<u64>();
     }
 
-    /// A frame that a merge serves: its octets and header have been judged, its place in the sequence has not.
+    /// A frame that a merge serves: its octets have been judged, its place in the sequence has not.
     pub fn merged(&mut self, merged: &Merged<'_>, sink: &mut impl Sink) {
         let Merged { octets, mut record, received, .. } = *merged;
-        for flag in [FrameFlags::GAP, FrameFlags::DUPLICATE, FrameFlags::RESET] {
+        for flag in [FrameFlags::GAP, FrameFlags::DUPLICATE, FrameFlags::RESET, FrameFlags::LOSS_AT_LEAST] {
             record.flags.set(flag, false);
         }
         let note = BlockNote { received, ..BlockNote::default() };
-        let Ok(frame) = Frame::parse_unchecked(&self.spec, octets) else {
-            return self.bad(octets, &note, record, BadReason::HeaderInvalid, sink);
-        };
-        self.attribute(octets, &note, record, &frame, sink);
+        match Frame::parse_unchecked(&self.spec, octets) {
+            Ok(frame) => {
+                let verified = record.flags.contains(FrameFlags::CODED);
+                self.attribute(Judged { octets, frame: &frame, note: &note, record, verified }, sink);
+            }
+            Err(invalid) => self.bad(octets, &note, record, BadReason::from(invalid), sink),
+        }
     }
 
     /// One frame with the code's verdict; `None` for a frame that was decoded before it reached us.
@@ -126,7 +186,7 @@ impl Spacecraft {
         sink: &mut impl Sink,
     ) {
         if note.following.interrupted {
-            self.master.interrupted();
+            self.masters.interrupted();
         }
         let mut record = self.record(note);
         if let Some(verdict) = verdict {
@@ -136,10 +196,12 @@ impl Spacecraft {
                 record.flags.insert(FrameFlags::UNCORRECTABLE);
                 return self.bad(octets, note, record, BadReason::Uncorrectable, sink);
             }
-            record.flags.set(FrameFlags::CORRECTED, verdict.symbols_corrected > 0);
         }
-        record.flags.set(FrameFlags::CODED, self.coded && (verdict.is_some() || !self.spec.fecf.is_empty()));
-        if note.quality == Quality::Erred && !record.flags.contains(FrameFlags::CODED) {
+        let by_code = self.code_verifies && verdict.is_some();
+        let by_fecf = self.spec.fecf != Fecf::None;
+        record.flags.set(FrameFlags::CORRECTED, record.symbols_corrected > 0);
+        record.flags.set(FrameFlags::CODED, by_code || by_fecf);
+        if note.quality == Quality::Erred && !by_code && !by_fecf {
             // Nothing verifies the frame, and the station says that it is wrong.
             record.flags.insert(FrameFlags::UNCORRECTABLE);
             return self.bad(octets, note, record, BadReason::Uncorrectable, sink);
@@ -157,94 +219,124 @@ impl Spacecraft {
                 return self.bad(octets, note, record, reason, sink);
             }
         };
+        // A truncated frame has no FECF, whatever the channel has.
+        let verified = by_code || by_fecf && !is_truncated(&frame);
+        record.flags.set(FrameFlags::CODED, verified);
         record.flags.set(FrameFlags::CORRECTED, record.symbols_corrected > 0 || frame.fhec_corrected > 0);
         record.gvcid = frame.gvcid;
         record.frame_count = frame.frame_count as u32;
-        self.attribute(octets, note, record, &frame, sink);
+        self.attribute(Judged { octets, frame: &frame, note, record, verified }, sink);
     }
 
+    /// A frame whose octets are judged and whose header is readable.
     #[inline]
-    fn attribute(
-        &mut self,
-        octets: &[u8],
-        note: &BlockNote,
-        record: FrameRecord,
-        frame: &Frame<'_>,
-        sink: &mut impl Sink,
-    ) {
-        if frame.gvcid.scid != self.scid {
-            return self.bad(octets, note, record, BadReason::UnknownSpacecraft, sink);
+    fn attribute(&mut self, judged: Judged<'_>, sink: &mut impl Sink) {
+        let Gvcid { scid, vcid, .. } = judged.frame.gvcid;
+        match self.index.find(scid, vcid) {
+            Belongs::Vc(index) => self.accept(judged, index, sink),
+            unknown => match self.explored(judged.frame) {
+                Some(index) => self.accept(judged, index, sink),
+                None => self.stranger(judged, unknown, sink),
+            },
         }
-        let index = self.vc_index[usize::from(frame.gvcid.vcid & 63)];
-        if index == NO_VC {
-            return self.bad(octets, note, record, BadReason::UnknownVc, sink);
-        }
-        self.accept(octets, note, record, frame, usize::from(index), sink);
     }
 
-    /// A frame of a known virtual channel whose octets are vouched for.
-    #[inline]
-    fn accept(
-        &mut self,
-        octets: &[u8],
-        note: &BlockNote,
-        mut record: FrameRecord,
-        frame: &Frame<'_>,
-        index: usize,
-        sink: &mut impl Sink,
-    ) {
-        if let Some(point) = self.resume.take() {
-            replay(&point, &self.vcids, frame, note.received, &mut self.master);
-        }
-        let continuity = self.master.observe(frame, note.received).virtual_channel;
-        self.resume_point.master_count = frame.mc_count;
-        if !frame.is_expedited() && frame.frame_count_modulus > 1 {
-            let (count, modulus) = (frame.frame_count, frame.frame_count_modulus);
-            self.resume_point.vcs[index] = Some(VcResume { count, modulus });
-        }
-        let payload = match self.vcs[index].service {
-            VcService::BPdu => frame.payload(fep_ccsds::VcService::Bitstream),
-            VcService::Vca | VcService::Idle => frame.payload(fep_ccsds::VcService::Vca),
-            VcService::Packets | VcService::MPdu => frame.payload(fep_ccsds::VcService::Packets),
+    /// A frame of a spacecraft or virtual channel that the mission does not describe.
+    #[cold]
+    fn stranger(&mut self, judged: Judged<'_>, unknown: Belongs, sink: &mut impl Sink) {
+        let Judged { octets, frame, note, record, verified } = judged;
+        let reason = match unknown {
+            Belongs::UnknownSpacecraft => BadReason::UnknownSpacecraft,
+            Belongs::UnknownVc | Belongs::Vc(_) => {
+                // It moves the counter of its master channel like any other.
+                if verified {
+                    self.masters.observe(frame, note.received);
+                }
+                BadReason::UnknownVc
+            }
         };
+        self.refusals.count(frame.gvcid, reason);
+        self.bad(octets, note, record, reason, sink);
+    }
+
+    /// Makes a virtual channel for a frame of which the mission says nothing, where that is asked for.
+    #[cold]
+    fn explored(&mut self, frame: &Frame<'_>) -> Option<usize> {
+        let index = self.vcs.len();
+        if !self.explore || self.vcs.iter().filter(|vc| vc.is_explored).count() == EXPLORED_MAX {
+            return None;
+        }
+        self.vcs.push(VirtualChannel::explored(index, frame, self.unattributed));
+        self.index.insert(frame.gvcid.scid, frame.gvcid.vcid, index);
+        Some(index)
+    }
+
+    /// A frame of a known virtual channel.
+    #[inline]
+    fn accept(&mut self, judged: Judged<'_>, index: usize, sink: &mut impl Sink) {
+        let Judged { octets, frame, note, mut record, verified } = judged;
+        let mcid = frame.gvcid.mcid();
+        // There is room for every spacecraft that has a virtual channel.
+        let continuity = self
+            .masters
+            .observe(frame, note.received)
+            .map_or(Continuity::Uncounted, |continuity| continuity.virtual_channel);
         let vc = &mut self.vcs[index];
         if continuity != Continuity::Next {
             judge_continuity(continuity, frame, vc, &mut record, &mut self.ledger, sink);
         }
-        let payload = match payload {
-            Ok(payload) => payload,
-            Err(invalid) => {
-                vc.give_up_packet(&mut self.ledger.counts);
-                record.flags.insert(FrameFlags::HEADER_INVALID);
-                return self.bad(octets, note, record, BadReason::from(invalid), sink);
-            }
+        let colour = if verified { vc.colour } else { vc.colour.max(self.unattributed) };
+        let payload = match vc.service {
+            VcService::BPdu => frame.payload(fep_ccsds::VcService::Bitstream),
+            VcService::Vca | VcService::Idle => frame.payload(fep_ccsds::VcService::Vca),
+            VcService::Packets | VcService::MPdu => frame.payload(fep_ccsds::VcService::Packets),
         };
-        vc.ledger.frames += 1;
-        self.count_verdict(&record);
-        let mut drop = false;
+        self.ledger.counts.unchecked += u64::from(!verified);
+        count_verdict(&mut self.ledger, &record);
         if frame.idle {
             record.flags.insert(FrameFlags::IDLE);
             self.ledger.counts.idle += 1;
-            drop = self.idle == IdlePolicy::Drop;
         }
-        let vc = &mut self.vcs[index];
+        if let Err(invalid) = &payload {
+            record.flags.insert(FrameFlags::HEADER_INVALID);
+            record.reason = BadReason::from(*invalid);
+            self.ledger.bad.count(record.reason);
+            vc.ledger.pointer_invalid += 1;
+        } else {
+            vc.ledger.frames += 1;
+        }
         let out = FrameOut {
             octets,
             record,
             received: note.received,
             view: Some(frame),
             vc: Some(index),
-            colour: vc.colour,
+            colour,
             lost: continuity.lost(),
+            counters: self.masters.get(mcid),
         };
-        if drop {
+        if frame.idle && self.idle == IdlePolicy::Drop && payload.is_ok() {
             self.ledger.counts.dropped_idle += 1;
             sink.idle_dropped(&out);
         } else {
             self.ledger.counts.published += 1;
             sink.frame(&out);
         }
-        if !vc.takes_packets {
+        if let Some(octets) = frame.ocf {
+            sink.ocf(&OcfOut { gvcid: frame.gvcid, octets, received: note.received, colour, verified });
+        }
+        if frame.has_legacy_status() && !vc.has_legacy_status {
+            vc.has_legacy_status = true;
+            sink.event(ChainEvent::LegacyStatus { gvcid: frame.gvcid });
+        }
+        let payload = match payload {
+            Ok(payload) => payload,
+            Err(_) => {
+                sink.event(ChainEvent::Bad { reason: record.reason });
+                return vc.give_up_packet(&mut self.ledger.counts);
+            }
+        };
+        if !vc.takes_packets || self.frames_only {
             return;
         }
         let zone = match payload {
@@ -255,7 +347,7 @@ impl Spacecraft {
             }
             Payload::Bitstream(_) | Payload::Sdu(_) => return vc.give_up_packet(&mut self.ledger.counts),
         };
-        let context = FrameContext { record, received: note.received, idle: self.idle };
+        let context = FrameContext { record, received: note.received, idle: self.idle, colour };
         vc.take_packets(zone, continuity, &context, &mut self.ledger.counts, sink);
     }
 
@@ -282,6 +374,7 @@ impl Spacecraft {
         }
     }
 
+    /// A frame that belongs to no known virtual channel, or of which nobody can say.
     #[cold]
     fn bad(
         &mut self,
@@ -299,7 +392,10 @@ impl Spacecraft {
                 self.ledger.counts.received += 1;
                 self.ledger.counts.uncorrectable += 1;
             }
-            _ => self.count_verdict(&record),
+            _ => count_verdict(&mut self.ledger, &record),
+        }
+        if !matches!(reason, BadReason::UnknownSpacecraft | BadReason::UnknownVc) {
+            self.masters.unreadable(1);
         }
         sink.frame(&FrameOut {
             octets,
@@ -307,23 +403,28 @@ impl Spacecraft {
             received: note.received,
             view: None,
             vc: None,
-            colour: VcColour::Black,
+            colour: self.unattributed,
             lost: 0,
+            counters: None,
         });
         sink.event(ChainEvent::Bad { reason });
     }
+}
 
-    /// A frame whose octets are vouched for, or for which there is nothing that could.
-    fn count_verdict(&mut self, record: &FrameRecord) {
-        let counts = &mut self.ledger.counts;
-        counts.received += 1;
-        if record.flags.contains(FrameFlags::CORRECTED) {
-            counts.corrected += 1;
-            counts.symbols_corrected += u64::from(record.symbols_corrected);
-        } else {
-            counts.good += 1;
-        }
+/// A frame that no code and no FECF says anything against.
+fn count_verdict(ledger: &mut Ledger, record: &FrameRecord) {
+    let counts = &mut ledger.counts;
+    counts.received += 1;
+    if record.flags.contains(FrameFlags::CORRECTED) {
+        counts.corrected += 1;
+        counts.symbols_corrected += u64::from(record.symbols_corrected);
+    } else {
+        counts.good += 1;
     }
+}
+
+fn is_truncated(frame: &Frame<'_>) -> bool {
+    matches!(frame.header, Header::Uslp(UslpHeader { rest: None, .. }))
 }
 
 #[cold]
@@ -337,13 +438,16 @@ fn judge_continuity(
 ) {
     let (gvcid, count) = (frame.gvcid, frame.frame_count);
     match continuity {
-        Continuity::Gap { lost, .. } => {
+        Continuity::Gap { lost, at_least } => {
             record.flags.insert(FrameFlags::GAP);
+            record.flags.set(FrameFlags::LOSS_AT_LEAST, at_least);
             vc.ledger.gaps += 1;
             vc.ledger.lost += lost;
+            vc.ledger.gaps_at_least += u64::from(at_least);
             ledger.counts.gaps += 1;
             ledger.counts.lost += lost;
-            sink.event(ChainEvent::Gap { gvcid, lost, count });
+            ledger.counts.gaps_at_least += u64::from(at_least);
+            sink.event(ChainEvent::Gap { gvcid, lost, at_least, count });
         }
         Continuity::Duplicate => {
             record.flags.insert(FrameFlags::DUPLICATE);

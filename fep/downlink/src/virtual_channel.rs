@@ -1,35 +1,104 @@
 //! One virtual channel: its packets and its counts.
 
-use fep_ccsds::{Continuity, Gvcid, PacketAssembler, PacketEvent, PacketZone, SpacePacketHeader};
+use fep_ccsds::{
+    Continuity, Fhp, Frame, FrameKind, Gvcid, PacketAssembler, PacketEvent, PacketZone, SpacePacketHeader,
+};
+use fep_mission::{ChannelSpacecraft, UndeclaredApids, VcColour, VcConfig, VcService};
 use fep_record::{FrameFlags, FrameRecord, PacketRecord};
 use fep_time::Tai;
 
 use crate::ledger::Counts;
-use crate::{IdlePolicy, PacketOut, Sink, VcLedger};
-use fep_mission::{VcColour, VcConfig, VcService};
+use crate::{ChainEvent, IdlePolicy, PacketOut, Sink, UndeclaredPackets, VcLedger};
 
-/// State of one configured virtual channel.
+/// State of one virtual channel.
 pub(crate) struct VirtualChannel {
     pub(crate) gvcid: Gvcid,
     pub(crate) colour: VcColour,
     pub(crate) service: VcService,
     pub(crate) takes_packets: bool,
+    /// The mission does not describe it.
+    pub(crate) is_explored: bool,
+    /// A TM frame had a data field status of an older standard: it was reported.
+    pub(crate) has_legacy_status: bool,
     pub(crate) ledger: VcLedger,
     index: usize,
     assembler: PacketAssembler,
+    /// Colour of the octets of the packet in progress.
+    in_progress: VcColour,
+    apids: Option<Box<DeclaredApids>>,
+    undeclared: UndeclaredPackets,
+}
+
+/// Which APIDs a mission names, and what becomes of others.
+struct DeclaredApids {
+    named: [u64; 32],
+    rejects: bool,
+}
+
+impl DeclaredApids {
+    fn of(craft: &ChannelSpacecraft) -> Option<Box<DeclaredApids>> {
+        let rejects = match craft.undeclared_apids {
+            UndeclaredApids::Accept => return None,
+            UndeclaredApids::Report => false,
+            UndeclaredApids::Reject => true,
+        };
+        let mut named = [0; 32];
+        for apid in &craft.apids {
+            named[usize::from(apid >> 6 & 31)] |= 1 << (apid & 63);
+        }
+        Some(Box::new(DeclaredApids { named, rejects }))
+    }
+
+    fn names(&self, apid: u16) -> bool {
+        self.named[usize::from(apid >> 6 & 31)] >> (apid & 63) & 1 != 0
+    }
 }
 
 impl VirtualChannel {
-    pub(crate) fn new(index: usize, gvcid: Gvcid, config: &VcConfig) -> VirtualChannel {
+    pub(crate) fn new(
+        index: usize,
+        gvcid: Gvcid,
+        config: &VcConfig,
+        craft: Option<&ChannelSpacecraft>,
+    ) -> VirtualChannel {
         VirtualChannel {
             gvcid,
             colour: config.colour,
             service: config.service,
             takes_packets: config.packets,
+            is_explored: false,
+            has_legacy_status: false,
             ledger: VcLedger::default(),
             index,
             assembler: PacketAssembler::default(),
+            in_progress: config.colour,
+            apids: craft.and_then(DeclaredApids::of),
+            undeclared: UndeclaredPackets::default(),
         }
+    }
+
+    /// A virtual channel of which nothing is known but a frame: packets, as the kind of frame carries them.
+    pub(crate) fn explored(index: usize, frame: &Frame<'_>, colour: VcColour) -> VirtualChannel {
+        let service = match frame.kind {
+            FrameKind::Aos | FrameKind::Uslp if frame.idle => VcService::Idle,
+            FrameKind::Aos => VcService::MPdu,
+            FrameKind::Tm | FrameKind::Uslp => VcService::Packets,
+        };
+        let config = VcConfig {
+            spacecraft: String::new(),
+            scid: frame.gvcid.scid,
+            id: frame.gvcid.vcid,
+            name: String::new(),
+            service,
+            packets: service.carries_packets(),
+            colour,
+        };
+        VirtualChannel { is_explored: true, ..VirtualChannel::new(index, frame.gvcid, &config, None) }
+    }
+
+    /// Packets with APIDs that the mission does not name, where they are reported or rejected.
+    pub(crate) fn undeclared(&self) -> &UndeclaredPackets {
+        &self.undeclared
     }
 
     /// Takes the packets out of a packet zone.
@@ -41,19 +110,35 @@ impl VirtualChannel {
         counts: &mut Counts,
         sink: &mut impl Sink,
     ) {
-        let VirtualChannel { gvcid, colour, index, ledger, assembler, .. } = self;
+        // A packet is as red as the reddest of the frames that it came in.
+        let colour = frame.colour.max(self.in_progress);
+        self.in_progress = match zone.first_header_pointer {
+            Fhp::At(_) => frame.colour,
+            Fhp::None | Fhp::IdleOnly => colour,
+        };
+        let VirtualChannel { gvcid, index, ledger, assembler, apids, undeclared, .. } = self;
         let mut publish = |bytes: &[u8], pvn, flags, ledger: &mut VcLedger, counts: &mut Counts| {
+            let record = packet_record(*gvcid, bytes, pvn, frame, flags);
+            if let Some(apids) = apids
+                && pvn == 0
+                && flags == FrameFlags::empty()
+                && !apids.names(record.apid)
+            {
+                ledger.packets_undeclared += 1;
+                counts.packets_undeclared += 1;
+                if undeclared.count(record.apid) {
+                    sink.event(ChainEvent::UndeclaredApid { gvcid: *gvcid, apid: record.apid });
+                }
+                if apids.rejects {
+                    return;
+                }
+            }
             ledger.packets += 1;
             ledger.packet_bytes += bytes.len() as u64;
             counts.packets += 1;
             counts.packet_bytes += bytes.len() as u64;
-            sink.packet(&PacketOut {
-                octets: bytes,
-                record: packet_record(*gvcid, bytes, pvn, frame, flags),
-                received: frame.received,
-                vc: *index,
-                colour: *colour,
-            });
+            let received = frame.received;
+            sink.packet(&PacketOut { octets: bytes, record, received, vc: *index, colour });
         };
         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |event| match event {
             PacketEvent::Packet { bytes, pvn, .. } => {
@@ -83,6 +168,7 @@ impl VirtualChannel {
                 counts.packet_bytes_discarded += bytes as u64;
             }
         });
+        self.in_progress = self.colour;
     }
 }
 
@@ -91,6 +177,7 @@ pub(crate) struct FrameContext {
     pub(crate) record: FrameRecord,
     pub(crate) received: Tai,
     pub(crate) idle: IdlePolicy,
+    pub(crate) colour: VcColour,
 }
 
 fn packet_record(

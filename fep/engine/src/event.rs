@@ -3,12 +3,14 @@
 //! A hot thread never tells one event for each damaged frame: it adds up and tells at most every
 //! [`TELL_EVERY_NS`] what has come together since. The first of a kind is told at once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use fep_record::BadReason;
 use serde_json::{Value, json};
 
+use fep_ccsds::Gvcid;
 use fep_downlink::ChainEvent;
 
 /// Shortest time between two events of the same kind from one link.
@@ -81,6 +83,10 @@ codes! {
     PhaseFound = 15, "phase_found", Info;
     /// It has lost it.
     PhaseLost = 16, "phase_lost", Warning;
+    /// A packet has an APID that the mission file does not name, the first of its virtual channel.
+    UndeclaredApid = 17, "undeclared_apid", Warning;
+    /// TM frames have a data field status of packet telemetry (102.0-B), first seen on their virtual channel.
+    LegacyStatus = 18, "legacy_status", Info;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.
@@ -127,7 +133,7 @@ pub(crate) struct LinkEvents {
     now_tai_ns: i64,
     told_tai_ns: i64,
     pending: bool,
-    vcs: Vec<Option<VcNews>>,
+    vcs: BTreeMap<Gvcid, VcNews>,
     bad: [u64; BadReason::ALL.len()],
     too_long: u64,
     overflowed: u64,
@@ -135,8 +141,8 @@ pub(crate) struct LinkEvents {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct VcNews {
-    scid: u16,
     gaps: u64,
+    gaps_at_least: u64,
     lost: u64,
     resets: u64,
     duplicates: u64,
@@ -151,7 +157,7 @@ impl LinkEvents {
             now_tai_ns: 0,
             told_tai_ns: i64::MIN,
             pending: false,
-            vcs: vec![None; 64],
+            vcs: BTreeMap::new(),
             bad: [0; BadReason::ALL.len()],
             too_long: 0,
             overflowed: 0,
@@ -182,12 +188,20 @@ impl LinkEvents {
                 self.tell(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
             }
             ChainEvent::PhaseLost { errors } => self.tell(EventCode::PhaseLost, json!({"errors": errors})),
-            ChainEvent::Gap { gvcid, lost, count } => self.vc(gvcid, count, |news| {
+            ChainEvent::Gap { gvcid, lost, at_least, count } => self.vc(gvcid, count, |news| {
                 news.gaps += 1;
+                news.gaps_at_least += u64::from(at_least);
                 news.lost += lost;
             }),
             ChainEvent::Reset { gvcid, count } => self.vc(gvcid, count, |news| news.resets += 1),
             ChainEvent::Duplicate { gvcid, count } => self.vc(gvcid, count, |news| news.duplicates += 1),
+            ChainEvent::LegacyStatus { gvcid } => {
+                self.tell(EventCode::LegacyStatus, json!({"vc": gvcid.to_string()}));
+            }
+            ChainEvent::UndeclaredApid { gvcid, apid } => {
+                let detail = json!({"vc": gvcid.to_string(), "apid": apid});
+                self.tell(EventCode::UndeclaredApid, detail);
+            }
             ChainEvent::Bad { reason } => {
                 self.bad[reason as usize] += 1;
                 self.pending = true;
@@ -195,9 +209,10 @@ impl LinkEvents {
         }
     }
 
-    fn vc(&mut self, gvcid: fep_ccsds::Gvcid, count: u64, add: impl FnOnce(&mut VcNews)) {
-        let news = self.vcs[usize::from(gvcid.vcid & 63)].get_or_insert_default();
-        (news.scid, news.count) = (gvcid.scid, count);
+    fn vc(&mut self, gvcid: Gvcid, count: u64, add: impl FnOnce(&mut VcNews)) {
+        // At most one for each virtual channel of the configuration: the chain reports no other.
+        let news = self.vcs.entry(gvcid).or_default();
+        news.count = count;
         add(news);
         self.pending = true;
     }
@@ -215,13 +230,14 @@ impl LinkEvents {
     pub(crate) fn flush(&mut self) {
         self.told_tai_ns = self.now_tai_ns;
         self.pending = false;
-        for vcid in 0..self.vcs.len() {
-            let Some(VcNews { scid, gaps, lost, resets, duplicates, count }) = self.vcs[vcid].take() else {
-                continue;
-            };
-            let vc = format!("{scid}/{vcid}");
+        for (gvcid, news) in std::mem::take(&mut self.vcs) {
+            let VcNews { gaps, gaps_at_least, lost, resets, duplicates, count } = news;
+            let vc = gvcid.to_string();
             if gaps > 0 {
-                self.tell(EventCode::Gap, json!({"vc": vc, "gaps": gaps, "lost": lost, "count": count}));
+                let at_least = gaps_at_least > 0;
+                let detail =
+                    json!({"vc": vc, "gaps": gaps, "lost": lost, "at_least": at_least, "count": count});
+                self.tell(EventCode::Gap, detail);
             }
             if resets > 0 {
                 self.tell(EventCode::CounterReset, json!({"vc": vc, "resets": resets, "count": count}));

@@ -160,7 +160,7 @@ impl LinkSlot {
             name: config.name.clone(),
             id: config.id,
             channel: config.channel.name.clone(),
-            spacecraft: config.channel.spacecraft.clone(),
+            spacecraft: config.channel.spacecraft_names(),
             session: session_name(config).to_owned(),
             transport: transport_name(config),
             enabled: self.is_running(),
@@ -300,7 +300,7 @@ fn make_publisher(
         config.channel.vcs.iter().any(|vc| vc.colour == VcColour::Red),
         "red rings exist where there is red data"
     );
-    let frames_ring = format!("{}.frames", config.name);
+    let red_frames = red.as_ref().map(|red| &red.frames);
     // Whoever may read black data may read the counters.
     let black_access = &whole.rings.black;
     let pages = Access {
@@ -308,7 +308,7 @@ fn make_publisher(
         group: (!black_access.group.is_empty()).then(|| black_access.group.clone()),
     };
     let (resume_page, point) =
-        ResumePage::take_over(&dir, &config.name, &black.frames, &frames_ring, &config.channel, &pages)?;
+        ResumePage::take_over(&dir, &config.name, &black.frames, red_frames, &config.channel, &pages)?;
     let metrics = LinkMetrics::create(&dir, &config.name, &config.channel, &pages)?;
     let events = LinkEvents::new(queue.clone(), config.id);
     Ok((Publisher::new(black, red, resume_page, metrics, events), point))

@@ -156,6 +156,7 @@ fn run(
         isa: None,
         symbols: config.symbols,
         decoding: config.decoding,
+        ..ChainOptions::default()
     };
     let mut transport = config.transport.clone();
     if config.decoding.wait_us > 0 {
@@ -169,7 +170,7 @@ fn run(
         (Err(error), _) => return fail(publisher, resume, error),
         (_, Err(error)) => return fail(publisher, resume, error.to_string()),
     };
-    chain.resume(resume);
+    chain.resume(&resume);
     let start = Instant::now();
     let figures = ThreadFigures::default();
     let mut turn = Turn { figures, kept_house_at: start, cpu_read_at: start, connections: 0, disconnects: 0 };
@@ -209,7 +210,7 @@ fn run(
         if polled == Polled::Ended {
             if let LinkState::Failed(reason) = link.state() {
                 let reason = reason.clone();
-                let point = chain.resume_point().clone();
+                let point = chain.resume_point();
                 chain.disconnected(&mut publisher);
                 publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
                 return fail(publisher, point, reason);
@@ -224,7 +225,7 @@ fn run(
     publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
     publisher.metrics.set_state(STATE_DISABLED);
     publisher.housekeep(fep_time::tai_now().0);
-    Ended { publisher, resume_point: chain.resume_point().clone(), failure: None }
+    Ended { publisher, resume_point: chain.resume_point(), failure: None }
 }
 
 fn make_chain(config: &LinkConfig, options: ChainOptions) -> Result<Chain, String> {

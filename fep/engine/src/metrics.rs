@@ -107,7 +107,7 @@ impl LinkMetrics {
         let vcs = channel
             .vcs
             .iter()
-            .map(|vc| counters(&format!("vc.{}.{}", channel.scid, vc.id), VcLedger::NAMES))
+            .map(|vc| counters(&format!("vc.{}.{}", vc.scid, vc.id), VcLedger::NAMES))
             .collect();
         let latency = STAGES.map(|stage| {
             (set.histogram(format!("latency.{stage}_ns")), set.gauge(format!("latency.{stage}_max_ns")))
@@ -256,17 +256,17 @@ impl LinkReading {
 
     pub(crate) fn vcs(&self, channel: &ChannelConfig, counts: &CounterReading) -> Vec<VcStatus> {
         let statuses = channel.vcs.iter().map(|vc| {
-            let prefix = format!("vc.{}.{}", channel.scid, vc.id);
+            let prefix = format!("vc.{}.{}", vc.scid, vc.id);
             let numbers = VcLedger::NAMES.iter().map(|name| self.number(&format!("{prefix}.{name}")));
             VcStatus {
-                gvcid: format!("{}/{}", channel.scid, vc.id),
+                gvcid: format!("{}/{}", vc.scid, vc.id),
                 name: vc.name.clone(),
                 service: serde_json::to_value(vc.service)
                     .ok()
                     .and_then(|service| service.as_str().map(str::to_owned))
                     .unwrap_or_default(),
                 ledger: VcLedger::from_values(numbers),
-                last_count: counts.last(channel.scid, vc.id),
+                last_count: counts.last(vc.scid, vc.id),
             }
         });
         statuses.collect()

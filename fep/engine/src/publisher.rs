@@ -88,9 +88,7 @@ impl Sink for Publisher {
             Err(error) => unreachable!("downlink rings never wait: {error}"),
         };
         self.frame_seq = seq;
-        if let (Some(vc), Some(view)) = (frame.vc, frame.view) {
-            self.resume.note(vc, view, (frame.colour == VcColour::Black).then_some(seq));
-        }
+        self.resume.note(frame, Some(seq));
     }
 
     #[inline]
@@ -109,9 +107,7 @@ impl Sink for Publisher {
     }
 
     fn idle_dropped(&mut self, frame: &FrameOut<'_>) {
-        if let (Some(vc), Some(view)) = (frame.vc, frame.view) {
-            self.resume.note(vc, view, None);
-        }
+        self.resume.note(frame, None);
     }
 
     #[inline]

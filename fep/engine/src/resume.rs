@@ -1,10 +1,10 @@
 //! Frame counters across a restart of the process, even one by `kill -9`.
 //!
-//! Next to every published frame the hot thread stores its count in a page of shared memory: one plain store. The next
-//! life of `fepd` reads the page, looks in the frames ring for the one frame that may have been committed after the
-//! last store, and so knows exactly where every virtual channel stood. What the link lost in between is then counted
-//! as a gap by the first frame of each channel, modulo the width of its counter: 256 frames for TM, where the master
-//! channel counter has eight bits too; 2^24 or 2^28 for AOS; 2^8n for USLP.
+//! Next to every published frame the hot thread stores where its counters stand in a page of shared memory: a few plain
+//! stores. The next life of `fepd` reads the page, looks in the frames rings (of both colours) for the frames that may have
+//! been committed after the last store, and so knows exactly where every virtual channel stood. What the link lost in between
+//! is then counted as a gap by the first frame of each channel. The page holds receive times and rates as well: where the
+//! counter may have turned in between (256 frames of TM), the time that went by tells how often.
 
 use std::path::Path;
 
@@ -12,19 +12,20 @@ use fep_bus::{
     Access, BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll,
     Producer, Resume,
 };
-use fep_ccsds::Frame;
+use fep_ccsds::{CounterState, Frame, Gvcid, MasterChannelState, Mcid};
+use fep_downlink::{FrameOut, ResumePoint};
+use fep_mission::{ChannelConfig, VcColour};
 use fep_record::{BadReason, FrameRecord, KIND_FRAME};
-
-use fep_downlink::{ResumePoint, VcResume};
-use fep_mission::ChannelConfig;
 
 /// The page of one link.
 pub(crate) struct ResumePage {
     page: MetricPage,
-    master: MetricId,
-    seq: MetricId,
-    /// Count and modulus by index of the virtual channel.
-    vcs: Vec<(MetricId, MetricId)>,
+    /// Numbers of the newest frames in the frames rings: black, red.
+    seqs: [MetricId; 2],
+    /// By spacecraft of the channel.
+    masters: Vec<(Mcid, [MetricId; MasterChannelState::WORDS])>,
+    /// By index of the virtual channel.
+    vcs: Vec<(Gvcid, [MetricId; CounterState::WORDS])>,
 }
 
 impl ResumePage {
@@ -32,32 +33,42 @@ impl ResumePage {
     pub(crate) fn take_over(
         dir: &Path,
         link: &str,
-        frames: &Producer,
-        frames_ring: &str,
+        black: &Producer,
+        red: Option<&Producer>,
         channel: &ChannelConfig,
         access: &Access,
     ) -> Result<(ResumePage, ResumePoint), BusError> {
         let mut set = MetricSet::new();
-        let (master, seq) = (set.gauge("master.next"), set.gauge("seq"));
-        let vcs = channel
-            .vcs
-            .iter()
-            .map(|vc| (set.gauge(count_name(channel, vc.id)), set.gauge(modulus_name(vc.id))));
-        let vcs: Vec<_> = vcs.collect();
+        let tfvn = channel.frame.kind.tfvn();
+        let seqs = SEQS.map(|name| set.gauge(name));
+        let masters =
+            channel.scids().map(|scid| (Mcid { tfvn, scid }, master_names(scid).map(|name| set.gauge(name))));
+        let masters = masters.collect();
+        let vcs = channel.vcs.iter().map(|vc| {
+            let gvcid = Gvcid { tfvn, scid: vc.scid, vcid: vc.id };
+            (gvcid, counter_names(gvcid).map(|name| set.gauge(name)))
+        });
+        let vcs = vcs.collect();
         let name = format!("{link}.counters");
-        let (mut point, last_seq) = read(&dir.join("metrics").join(&name), channel);
-        let newest = frames.head().seq - 1;
-        if let Some(last_seq) = last_seq
-            && last_seq < newest
+        let (mut point, noted) = read(&dir.join("metrics").join(&name), channel);
+        let newest = [Some(black), red].map(|ring| ring.map_or(0, |ring| ring.head().seq - 1));
+        for (colour, (noted, newest)) in
+            [Colour::Black, Colour::Red].into_iter().zip(noted.into_iter().zip(newest))
         {
-            catch_up(&mut point, last_seq, dir, frames_ring, channel);
+            if let Some(noted) = noted
+                && noted < newest
+            {
+                catch_up(&mut point, noted, dir, link, colour, channel);
+            }
         }
         // The new page takes the place of the old one only when it knows what the old one knew.
         let page = MetricPage::create(dir, &format!("{name}.new"), &set, access)?;
         let path = dir.join("metrics").join(&name);
-        let mut page = ResumePage { page, master, seq, vcs };
+        let mut page = ResumePage { page, seqs, masters, vcs };
         page.store_point(&point);
-        page.page.set(page.seq, newest);
+        for (seq, newest) in page.seqs.into_iter().zip(newest) {
+            page.page.set(seq, newest);
+        }
         std::fs::rename(page.page.path(), &path).map_err(|source| BusError::Io {
             path,
             action: "put into place",
@@ -66,90 +77,117 @@ impl ResumePage {
         Ok((page, point))
     }
 
-    /// Notes a frame that has been committed (or dropped by policy): a few plain stores.
-    /// `seq` is its number in the black frames ring, if it went there.
+    /// Notes a frame that has been committed under the number `seq` of its ring, or dropped by policy: plain stores.
     #[inline]
-    pub(crate) fn note(&mut self, vc: usize, frame: &Frame<'_>, seq: Option<u64>) {
-        if let Some(count) = frame.mc_count {
-            self.page.set(self.master, u64::from(count) + 1);
-        }
-        if frame.frame_count_modulus > 1 && !frame.is_expedited() {
-            let (count, modulus) = self.vcs[vc];
-            self.page.set(modulus, frame.frame_count_modulus);
-            self.page.set(count, frame.frame_count + 1);
+    pub(crate) fn note(&mut self, frame: &FrameOut<'_>, seq: Option<u64>) {
+        if let (Some(vc), Some(counters)) = (frame.vc, frame.counters) {
+            let (gvcid, words) = self.vcs[vc];
+            if let Some(counter) = counters.counter(gvcid.vcid, false) {
+                // The count comes last: a kill in between leaves the frame before, and the ring has this one.
+                set_words(&mut self.page, words, counter.to_words());
+            }
+            if let Some((_, words)) = self.masters.iter().find(|(mcid, _)| *mcid == gvcid.mcid()) {
+                set_words(&mut self.page, *words, counters.master_state().to_words());
+            }
         }
         if let Some(seq) = seq {
-            self.page.set(self.seq, seq);
+            self.page.set(self.seqs[usize::from(frame.colour == VcColour::Red)], seq);
         }
     }
 
     /// Forgets every count: a reset was asked for.
     pub(crate) fn clear(&mut self) {
-        let vcs = vec![None; self.vcs.len()];
-        self.store_point(&ResumePoint { master_count: None, vcs });
+        self.store_point(&ResumePoint::default());
     }
 
     fn store_point(&mut self, point: &ResumePoint) {
-        self.page.set(self.master, point.master_count.map_or(0, |count| u64::from(count) + 1));
-        for ((count, modulus), vc) in self.vcs.iter().zip(&point.vcs) {
-            self.page.set(*modulus, vc.map_or(0, |vc| vc.modulus));
-            self.page.set(*count, vc.map_or(0, |vc| vc.count + 1));
+        let state =
+            |mcid: Mcid| point.spacecraft.iter().find(|(known, _)| *known == mcid).map(|(_, state)| state);
+        for (mcid, words) in &self.masters {
+            let values = state(*mcid).map_or([0; MasterChannelState::WORDS], MasterChannelState::to_words);
+            set_words(&mut self.page, *words, values);
+        }
+        for (gvcid, words) in &self.vcs {
+            let counter = state(gvcid.mcid()).and_then(|state| {
+                state.channels.iter().find(|counter| counter.vcid == gvcid.vcid && !counter.expedited)
+            });
+            let values = counter.map_or([0; CounterState::WORDS], CounterState::to_words);
+            set_words(&mut self.page, *words, values);
         }
     }
 }
 
-fn count_name(channel: &ChannelConfig, vcid: u8) -> String {
-    // The spacecraft is part of the name: another one under the same link name continues nothing.
-    format!("next.{}.{vcid}", channel.scid)
+fn set_words<const N: usize>(page: &mut MetricPage, ids: [MetricId; N], values: [u64; N]) {
+    for (id, value) in ids.into_iter().zip(values).rev() {
+        page.set(id, value);
+    }
 }
 
-fn modulus_name(vcid: u8) -> String {
-    format!("modulus.{vcid}")
+const SEQS: [&str; 2] = ["seq", "seq.red"];
+
+// The spacecraft is part of every name: another one under the same link name continues nothing.
+fn master_names(scid: u16) -> [String; MasterChannelState::WORDS] {
+    ["next", "received", "rate_low", "rate_high"].map(|word| format!("master.{scid}.{word}"))
 }
 
-/// Name under which the frames ring is looked at once, at start.
+fn counter_names(Gvcid { scid, vcid, .. }: Gvcid) -> [String; CounterState::WORDS] {
+    ["next", "modulus", "received", "rate_low", "rate_high"].map(|word| format!("{word}.{scid}.{vcid}"))
+}
+
+/// Name under which the frames rings are looked at once, at start.
 const READER: &str = "fepd-resume";
 
-/// What the page of an earlier life says. A page that cannot be read says nothing: the counters start anew.
-fn read(path: &Path, channel: &ChannelConfig) -> (ResumePoint, Option<u64>) {
-    let empty = ResumePoint { master_count: None, vcs: vec![None; channel.vcs.len()] };
-    let Ok(reader) = MetricReader::open(path) else { return (empty, None) };
+/// What the page of an earlier life says, and the numbers of the newest frames noted in it. A page that cannot be read says
+/// nothing: the counters start anew.
+fn read(path: &Path, channel: &ChannelConfig) -> (ResumePoint, [Option<u64>; 2]) {
+    let Ok(reader) = MetricReader::open(path) else { return (ResumePoint::default(), [None; 2]) };
     let gauge = |name: &str| match reader.value(name) {
         Some(MetricValue::Gauge(value)) => Some(value),
         _ => None,
     };
-    let vcs = channel.vcs.iter().map(|vc| {
-        let count = gauge(&count_name(channel, vc.id))?.checked_sub(1)?;
-        let modulus = gauge(&modulus_name(vc.id)).filter(|modulus| *modulus > count)?;
-        Some(VcResume { count, modulus })
-    });
-    let vcs: Vec<_> = vcs.collect();
-    if vcs.iter().all(Option::is_none) {
-        return (empty, None);
+    let word = |name: String| gauge(&name).unwrap_or(0);
+    let tfvn = channel.frame.kind.tfvn();
+    let mut point = ResumePoint::default();
+    for scid in channel.scids() {
+        let channels = channel.vcs.iter().filter(|vc| vc.scid == scid).filter_map(|vc| {
+            CounterState::from_words(vc.id, false, counter_names(Gvcid { tfvn, scid, vcid: vc.id }).map(word))
+        });
+        let channels: Vec<_> = channels.collect();
+        if !channels.is_empty() {
+            let state = MasterChannelState::from_words(master_names(scid).map(word), channels);
+            point.spacecraft.push((Mcid { tfvn, scid }, state));
+        }
     }
-    let master_count = gauge("master.next").and_then(|next| u8::try_from(next.checked_sub(1)?).ok());
-    (ResumePoint { master_count, vcs }, gauge("seq"))
+    if point.spacecraft.is_empty() {
+        return (point, [None; 2]);
+    }
+    (point, SEQS.map(gauge))
 }
 
 /// Takes into account the frames that were committed after the last store into the page: none or one, after a kill.
-fn catch_up(point: &mut ResumePoint, last_seq: u64, dir: &Path, ring: &str, channel: &ChannelConfig) {
-    let Ok(mut consumer) = Consumer::attach(dir, ring, READER, Resume::Oldest) else { return };
+fn catch_up(
+    point: &mut ResumePoint,
+    noted: u64,
+    dir: &Path,
+    link: &str,
+    colour: Colour,
+    channel: &ChannelConfig,
+) {
+    let ring = match colour {
+        Colour::Black => format!("{link}.frames"),
+        Colour::Red => format!("{link}.red.frames"),
+    };
+    let Ok(mut consumer) = Consumer::attach(dir, &ring, READER, Resume::Oldest) else { return };
     let mut octets = Vec::new();
     loop {
         match consumer.poll(&mut octets) {
-            Poll::Record(record) if record.seq > last_seq && record.tag.kind == KIND_FRAME => {
+            Poll::Record(record) if record.seq > noted && record.tag.kind == KIND_FRAME => {
                 let Some(tag) = FrameRecord::from_words(record.tag.flags, record.tag.words) else { continue };
-                let vc = channel
-                    .vcs
-                    .iter()
-                    .position(|vc| vc.id == tag.gvcid.vcid && tag.gvcid.scid == channel.scid);
-                let (Some(vc), BadReason::None) = (vc, tag.reason) else { continue };
-                let Ok(frame) = Frame::parse(&channel.frame, &octets) else { continue };
-                if frame.frame_count_modulus > 1 && !frame.is_expedited() {
-                    let (count, modulus) = (frame.frame_count, frame.frame_count_modulus);
-                    point.vcs[vc] = Some(VcResume { count, modulus });
+                let known = channel.vcs.iter().any(|vc| vc.id == tag.gvcid.vcid && vc.scid == tag.gvcid.scid);
+                if known && matches!(tag.reason, BadReason::None | BadReason::PointerInvalid) {
+                    let frame = Frame::parse_unchecked(&channel.frame, &octets);
+                    frame.into_iter().for_each(|frame| advance(point, &frame, record.tag.received));
                 }
-                point.master_count = frame.mc_count.or(point.master_count);
             }
             Poll::Record(_) | Poll::Gap(_) | Poll::Restarted { .. } => {}
             Poll::Empty | Poll::Closed | Poll::Recreated => break,
@@ -157,5 +195,29 @@ fn catch_up(point: &mut ResumePoint, last_seq: u64, dir: &Path, ring: &str, chan
     }
     drop(consumer);
     // It is no consumer that anybody should see listed; a file left behind would do no harm.
-    let _ = std::fs::remove_file(dir.join(Colour::Black.directory()).join(ring).join("cursors").join(READER));
+    let _ = std::fs::remove_file(dir.join(colour.directory()).join(ring).join("cursors").join(READER));
+}
+
+/// The counters stand at this frame, if it was received after those that the point knows.
+fn advance(point: &mut ResumePoint, frame: &Frame<'_>, received: fep_time::Tai) {
+    let mcid = frame.gvcid.mcid();
+    if !point.spacecraft.iter().any(|(known, _)| *known == mcid) {
+        point.spacecraft.push((mcid, MasterChannelState::default()));
+    }
+    for (_, state) in point.spacecraft.iter_mut().filter(|(known, _)| *known == mcid) {
+        state.master_count = frame.mc_count.or(state.master_count);
+        state.received = Some(received);
+        let is_fill = frame.idle && frame.mc_count.is_none();
+        if frame.frame_count_modulus <= 1 || frame.is_expedited() || is_fill {
+            continue;
+        }
+        let (vcid, count, modulus) = (frame.gvcid.vcid, frame.frame_count, frame.frame_count_modulus);
+        match state.channels.iter_mut().find(|counter| counter.vcid == vcid && !counter.expedited) {
+            Some(counter) => (counter.count, counter.modulus, counter.received) = (count, modulus, received),
+            None => {
+                let rate = None;
+                state.channels.push(CounterState { vcid, expedited: false, count, modulus, received, rate });
+            }
+        }
+    }
 }

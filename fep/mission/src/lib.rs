@@ -6,13 +6,13 @@
 //!
 //! ```
 //! let mission = fep_mission::load("npp").unwrap();
-//! assert_eq!(mission.channels["hrd"].scid, 157);
+//! assert_eq!(mission.channels["hrd"].scids().collect::<Vec<_>>(), [157]);
 //! ```
 
 mod code;
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use fep_ccsds::FrameSpec;
@@ -55,6 +55,21 @@ pub struct Spacecraft {
     pub scid: u16,
     /// Names of application processes by APID.
     pub apids: BTreeMap<u16, String>,
+    /// What becomes of packets with other APIDs.
+    pub undeclared_apids: UndeclaredApids,
+}
+
+/// What becomes of packets with an APID that the mission file does not name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UndeclaredApids {
+    /// They are taken like any other.
+    #[default]
+    Accept,
+    /// They are taken, counted and reported.
+    Report,
+    /// They are counted and reported, and not taken.
+    Reject,
 }
 
 /// The managed parameters of one physical channel.
@@ -62,10 +77,8 @@ pub struct Spacecraft {
 pub struct ChannelConfig {
     /// `mission/channel`.
     pub name: String,
-    /// Name of the spacecraft.
-    pub spacecraft: String,
-    /// Its identifier: frames of any other are bad.
-    pub scid: u16,
+    /// The spacecraft whose master channels it carries, at least one: frames of any other are bad.
+    pub spacecraft: Vec<ChannelSpacecraft>,
     /// Transfer frames.
     pub frame: FrameSpec,
     /// Marker among bits and how to search for it; `block_len` is that of the code, or of the frames of a sliced stream.
@@ -78,11 +91,34 @@ pub struct ChannelConfig {
     pub code: CodeSpec,
     /// Whether bits are levels or changes of level on this channel; behind the convolutional code, if there is one.
     pub line_code: LineCode,
-    /// Virtual channels; frames of any other are bad.
+    /// Virtual channels of all spacecraft; frames of any other are bad.
     pub vcs: Vec<VcConfig>,
 }
 
+/// A spacecraft as a physical channel knows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChannelSpacecraft {
+    /// Its name in the mission.
+    pub name: String,
+    /// Spacecraft identifier.
+    pub scid: u16,
+    /// The APIDs that the mission names.
+    pub apids: BTreeSet<u16>,
+    /// What becomes of packets with other APIDs.
+    pub undeclared_apids: UndeclaredApids,
+}
+
 impl ChannelConfig {
+    /// Identifiers of the spacecraft, in the order of the file.
+    pub fn scids(&self) -> impl ExactSizeIterator<Item = u16> + '_ {
+        self.spacecraft.iter().map(|spacecraft| spacecraft.scid)
+    }
+
+    /// Names of the spacecraft, for people: `a, b`.
+    pub fn spacecraft_names(&self) -> String {
+        self.spacecraft.iter().map(|spacecraft| spacecraft.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Octets between markers.
     pub fn block_len(&self) -> usize {
         self.sync.block_len
@@ -97,6 +133,10 @@ impl ChannelConfig {
 /// One virtual channel.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct VcConfig {
+    /// Name of its spacecraft.
+    pub spacecraft: String,
+    /// Identifier of its spacecraft.
+    pub scid: u16,
     /// Virtual channel identifier.
     pub id: u8,
     /// What people call it; empty when the file says nothing.
@@ -133,7 +173,7 @@ impl VcService {
 }
 
 /// Which rings a virtual channel's data may go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum VcColour {
     /// Unclassified or enciphered.

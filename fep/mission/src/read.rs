@@ -8,7 +8,9 @@ use fep_coding::differential::LineCode;
 use fep_config::{Diagnostics, Place, Section, Source, parse};
 
 use crate::code::{read_code, read_sync};
-use crate::{ChannelConfig, Mission, Spacecraft, VcColour, VcConfig, VcService};
+use crate::{
+    ChannelConfig, ChannelSpacecraft, Mission, Spacecraft, UndeclaredApids, VcColour, VcConfig, VcService,
+};
 
 /// Reads one mission file.
 pub fn read_mission(name: &str, source: &Source, found: &mut Diagnostics) -> Mission {
@@ -55,8 +57,14 @@ fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spac
             _ => place.report(found, format!("{number:?} is not an APID"), "0 to 2047"),
         }
     }
+    let policies = [
+        ("accept", UndeclaredApids::Accept),
+        ("report", UndeclaredApids::Report),
+        ("reject", UndeclaredApids::Reject),
+    ];
+    let undeclared_apids = section.choice("undeclared_apids", &policies, found).unwrap_or_default();
     section.finish(found);
-    Some(Spacecraft { scid: scid?, apids })
+    Some(Spacecraft { scid: scid?, apids, undeclared_apids })
 }
 
 /// AOS and USLP frames of idle data have a virtual channel of their own, on every physical channel (732.0-B 4.1.2.2.3.2).
@@ -71,8 +79,6 @@ fn read_channel(
     spacecraft: &BTreeMap<String, Spacecraft>,
     found: &mut Diagnostics,
 ) -> Option<ChannelConfig> {
-    let names = spacecraft.keys().cloned().collect::<Vec<_>>().join(", ");
-    let craft = section.require("spacecraft", found, &names, |s, found| s.string("spacecraft", found));
     let randomizer = section.require("randomizer", found, "none, legacy, long", |s, found| {
         s.choice("randomizer", &RANDOMIZERS, found)
     });
@@ -82,39 +88,8 @@ fn read_channel(
         section.require_table("frame", found).map_or((None, None), |table| read_frame(table, found));
     let code = section.require_table("code", found).and_then(|table| read_code(table, &frame, found));
     let sync = section.require_table("sync", found).and_then(|table| read_sync(table, code.as_ref(), found));
-    let mut vcs: Vec<VcConfig> = Vec::new();
-    if !section.has("vc") {
-        section.missing("vc", found, "at least one table [[…vc]]");
-    } else {
-        for table in section.tables("vc", found) {
-            let place = table.place();
-            let Some(vc) = read_vc(table, kind, found) else { continue };
-            if vcs.iter().any(|other| other.id == vc.id) {
-                if let Some(place) = place {
-                    place.report(found, format!("virtual channel {} is described twice", vc.id), "");
-                }
-                continue;
-            }
-            vcs.push(vc);
-        }
-    }
-    if frame.as_ref().is_some_and(|frame| frame.kind != FrameKind::Tm)
-        && vcs.iter().all(|vc| vc.id != FILL_VCID)
-    {
-        let name = "fill".to_owned();
-        let (service, colour) = (VcService::Idle, VcColour::Black);
-        vcs.push(VcConfig { id: FILL_VCID, name, service, packets: false, colour });
-    }
-    let craft = craft.and_then(|(craft, place)| match spacecraft.get(&craft) {
-        Some(known) => {
-            check_scid(known.scid, &frame, &place, found);
-            Some((craft, known.scid))
-        }
-        None => {
-            place.report(found, format!("no spacecraft is called {craft:?}"), names);
-            None
-        }
-    });
+    let carried = read_carried(&section, &frame, spacecraft, found);
+    let vcs = read_vcs(&section, kind, carried.as_deref(), found);
     if let (Some(line), Some(place), Some(sync)) = (line_code, line_place, &sync)
         && line != LineCode::NrzL
         && sync.symbols.is_some()
@@ -126,12 +101,10 @@ fn read_channel(
         );
     }
     section.finish(found);
-    let (spacecraft, scid) = craft?;
     let sync = sync?;
     Some(ChannelConfig {
         name: name.to_owned(),
-        spacecraft,
-        scid,
+        spacecraft: carried?,
         frame: frame?,
         sync: sync.bits,
         soft_sync: sync.symbols,
@@ -140,6 +113,100 @@ fn read_channel(
         line_code: line_code.unwrap_or_default(),
         vcs,
     })
+}
+
+/// The key `spacecraft` of a channel: one name, or several.
+fn read_carried(
+    section: &Section<'_>,
+    frame: &Option<FrameSpec>,
+    spacecraft: &BTreeMap<String, Spacecraft>,
+    found: &mut Diagnostics,
+) -> Option<Vec<ChannelSpacecraft>> {
+    let known = spacecraft.keys().cloned().collect::<Vec<_>>().join(", ");
+    let allowed = format!("one of, or a list of: {known}");
+    if !section.has("spacecraft") {
+        section.missing("spacecraft", found, &allowed);
+        return None;
+    }
+    let mistakes = found.len();
+    let mut carried: Vec<ChannelSpacecraft> = Vec::new();
+    for (name, place) in section.string_or_strings("spacecraft", found)? {
+        let Some(craft) = spacecraft.get(&name) else {
+            place.report(found, format!("no spacecraft is called {name:?}"), known.clone());
+            continue;
+        };
+        check_scid(craft.scid, frame, &place, found);
+        if let Some(other) = carried.iter().find(|other| other.scid == craft.scid) {
+            let message = if other.name == name {
+                format!("spacecraft {name:?} is named twice")
+            } else {
+                format!(
+                    "spacecraft {name:?} has scid {} as {:?}: no header tells them apart",
+                    craft.scid, other.name
+                )
+            };
+            place.report(found, message, "");
+            continue;
+        }
+        let Spacecraft { scid, apids, undeclared_apids, .. } = craft;
+        let (apids, undeclared_apids) = (apids.keys().copied().collect(), *undeclared_apids);
+        carried.push(ChannelSpacecraft { name, scid: *scid, apids, undeclared_apids });
+    }
+    if let (true, Some(place)) =
+        (carried.is_empty() && found.len() == mistakes, section.place_of("spacecraft"))
+    {
+        place.report(found, "the list is empty", allowed);
+    }
+    (found.len() == mistakes).then_some(carried)
+}
+
+/// The tables `vc` of a channel. Without spacecraft (a mistake that is reported elsewhere) only their own mistakes.
+fn read_vcs(
+    section: &Section<'_>,
+    kind: Option<FrameKind>,
+    carried: Option<&[ChannelSpacecraft]>,
+    found: &mut Diagnostics,
+) -> Vec<VcConfig> {
+    let mut vcs: Vec<VcConfig> = Vec::new();
+    if !section.has("vc") {
+        section.missing("vc", found, "at least one table [[…vc]]");
+        return vcs;
+    }
+    for table in section.tables("vc", found) {
+        let place = table.place();
+        let Some(vc) = read_vc(table, kind, carried, found) else { continue };
+        if vcs.iter().any(|other| other.id == vc.id && other.spacecraft == vc.spacecraft) {
+            if let Some(place) = place {
+                let message = match carried {
+                    Some([_, _, ..]) => {
+                        format!(
+                            "virtual channel {} of spacecraft {:?} is described twice",
+                            vc.id, vc.spacecraft
+                        )
+                    }
+                    _ => format!("virtual channel {} is described twice", vc.id),
+                };
+                place.report(found, message, "");
+            }
+            continue;
+        }
+        vcs.push(vc);
+    }
+    for craft in carried.unwrap_or_default() {
+        let has_fill = vcs.iter().any(|vc| vc.id == FILL_VCID && vc.scid == craft.scid);
+        if kind.is_some_and(|kind| kind != FrameKind::Tm) && !has_fill {
+            vcs.push(VcConfig {
+                spacecraft: craft.name.clone(),
+                scid: craft.scid,
+                id: FILL_VCID,
+                name: "fill".to_owned(),
+                service: VcService::Idle,
+                packets: false,
+                colour: VcColour::Black,
+            });
+        }
+    }
+    vcs
 }
 
 fn check_scid(scid: u16, frame: &Option<FrameSpec>, place: &Place<'_>, found: &mut Diagnostics) {
@@ -181,6 +248,7 @@ fn read_frame(section: Section<'_>, found: &mut Diagnostics) -> (Option<FrameKin
         fhec: section.boolean("fhec", found).unwrap_or(false),
         variable_len: section.boolean("variable_len", found).unwrap_or(false),
         truncated_len: section.integer("truncated_len", 6..=65536usize, found),
+        secondary_header_len: section.integer("secondary_header_len", 1..=2048usize, found),
         ..FrameSpec::new(kind.unwrap_or(FrameKind::Uslp), frame_len.unwrap_or(65536))
     };
     let place = section.place();
@@ -203,7 +271,12 @@ const SERVICES: [(&str, VcService); 5] = [
     ("idle", VcService::Idle),
 ];
 
-fn read_vc(section: Section<'_>, kind: Option<FrameKind>, found: &mut Diagnostics) -> Option<VcConfig> {
+fn read_vc(
+    section: Section<'_>,
+    kind: Option<FrameKind>,
+    carried: Option<&[ChannelSpacecraft]>,
+    found: &mut Diagnostics,
+) -> Option<VcConfig> {
     let most = if kind == Some(FrameKind::Tm) { 7 } else { 63 };
     let id =
         section.require("id", found, &format!("0 to {most}"), |s, found| s.integer("id", 0..=most, found));
@@ -226,8 +299,21 @@ fn read_vc(section: Section<'_>, kind: Option<FrameKind>, found: &mut Diagnostic
     }
     let colours = [("black", VcColour::Black), ("red", VcColour::Red)];
     let colour = section.choice("colour", &colours, found).unwrap_or(VcColour::Black);
+    let own = section.string("spacecraft", found);
     section.finish(found);
+    let (spacecraft, scid) = match (own, carried) {
+        (None, Some([first, ..])) => (first.name.clone(), first.scid),
+        (Some((own, place)), Some(carried)) => match carried.iter().find(|craft| craft.name == own) {
+            Some(craft) => (craft.name.clone(), craft.scid),
+            None => {
+                let names = carried.iter().map(|craft| craft.name.as_str()).collect::<Vec<_>>().join(", ");
+                place.report(found, format!("this channel does not carry a spacecraft {own:?}"), names);
+                return None;
+            }
+        },
+        (own, _) => (own.map(|(own, _)| own).unwrap_or_default(), 0),
+    };
     let service = service?;
     let packets = packets.unwrap_or(true) && service.carries_packets();
-    Some(VcConfig { id: id?, name, service, packets, colour })
+    Some(VcConfig { spacecraft, scid, id: id?, name, service, packets, colour })
 }

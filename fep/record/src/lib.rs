@@ -48,8 +48,10 @@ impl FrameFlags {
     pub const CODED: FrameFlags = FrameFlags(1 << 13);
     /// Made by a simulator.
     pub const SIMULATED: FrameFlags = FrameFlags(1 << 14);
+    /// More frames may be missing before this one than the counter says: only the least number is known.
+    pub const LOSS_AT_LEAST: FrameFlags = FrameFlags(1 << 15);
 
-    const NAMES: [(&'static str, FrameFlags); 15] = [
+    const NAMES: [(&'static str, FrameFlags); 16] = [
         ("corrected", Self::CORRECTED),
         ("uncorrectable", Self::UNCORRECTABLE),
         ("fecf_failed", Self::FECF_FAILED),
@@ -65,6 +67,7 @@ impl FrameFlags {
         ("reset", Self::RESET),
         ("coded", Self::CODED),
         ("simulated", Self::SIMULATED),
+        ("loss_at_least", Self::LOSS_AT_LEAST),
     ];
 
     /// No bit set.

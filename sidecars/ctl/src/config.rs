@@ -83,11 +83,12 @@ pub(crate) fn missions(as_json: bool) -> Result<(), Failure> {
         list.iter().try_for_each(|mission| {
             writeln!(out, "{:<8} {}", mission.name, mission.title)?;
             mission.channels.iter().try_for_each(|(name, channel)| {
+                let spacecraft =
+                    channel.spacecraft.iter().map(|craft| format!("{} (SCID {})", craft.name, craft.scid));
                 writeln!(
                     out,
-                    "         --channel {name}: spacecraft {} (SCID {}), frames of {} octets, {} virtual channels",
-                    channel.spacecraft,
-                    channel.scid,
+                    "         --channel {name}: spacecraft {}, frames of {} octets, {} virtual channels",
+                    spacecraft.collect::<Vec<_>>().join(", "),
                     channel.frame.frame_len,
                     channel.vcs.len()
                 )
