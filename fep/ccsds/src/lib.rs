@@ -92,14 +92,15 @@
 //! # Time
 //!
 //! ```
-//! use fep_ccsds::time::{Cds, LeapSeconds};
+//! use fep_ccsds::time::Cds;
+//! use fep_time::LeapSeconds;
 //!
 //! let (cds, _) = Cds::parse(&[0x41, 0x5E, 0xA8, 0x01, 0x87, 0xFC, 0x0B, 0x00, 0x00])?;
 //! let utc = cds.to_utc(0)?;
 //! assert_eq!(format!("{utc:.3}"), "2024-05-06T07:08:09.099Z");
 //! let tai = LeapSeconds::builtin().tai(utc)?;
 //! assert_eq!(LeapSeconds::builtin().tai_minus_utc(tai), 37);
-//! # Ok::<(), fep_ccsds::time::TimeError>(())
+//! # Ok::<(), fep_time::TimeError>(())
 //! ```
 
 #![warn(missing_docs)]
