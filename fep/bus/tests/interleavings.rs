@@ -50,7 +50,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 
 fn spec(large: bool) -> RingSpec {
     RingSpec {
-        desc_log2: if large { 5 } else { 4 },
+        desc_log2: if large { 6 } else { 5 },
         data_len: 16 << 10,
         extent_len: 4 << 10,
         payload_max: 1000,
