@@ -79,12 +79,18 @@ fn scan(warden: &mut Warden, now_ns: i64) -> Vec<WardenEvent> {
     events
 }
 
+/// Puts something where it does not belong.
+type Plant = Box<dyn Fn()>;
+
+/// What somebody does to a run directory; the second path is a place beside it.
+type Deed = fn(&Path, &Path);
+
 /// Ways to plant something under `name`; each has the word by which a refusal calls it.
-fn plants(directory: &Path, name: &str) -> Vec<(&'static str, Box<dyn Fn()>)> {
+fn plants(directory: &Path, name: &str) -> Vec<(&'static str, Plant)> {
     let (path, directory, name) = (directory.join(name), directory.to_owned(), name.to_owned());
     let with = |make: fn(&Path)| {
         let path = path.clone();
-        Box::new(move || make(&path)) as Box<dyn Fn()>
+        Box::new(move || make(&path)) as Plant
     };
     let by = |program: &'static str, arguments: &'static [&'static str]| {
         let (directory, name) = (directory.clone(), name.clone());
@@ -93,7 +99,7 @@ fn plants(directory: &Path, name: &str) -> Vec<(&'static str, Box<dyn Fn()>)> {
             all.extend(&arguments[1..]);
             run(program, &all[usize::from(arguments[0].is_empty())..], &directory);
         };
-        Box::new(make) as Box<dyn Fn()>
+        Box::new(make) as Plant
     };
     let mut plants = vec![
         ("a FIFO", by("mkfifo", &[""])),
@@ -369,7 +375,7 @@ fn a_consumer_of_another_user_in_the_group_is_watched_and_may_cut_its_cursor_sho
 #[test]
 fn a_deleted_moved_or_replaced_run_directory_is_noticed() {
     let aside = TempDir::new().unwrap();
-    let deeds: [(&str, fn(&Path, &Path)); 5] = [
+    let deeds: [(&str, Deed); 5] = [
         ("all deleted", |dir, _| fs::remove_dir_all(dir.join("black")).unwrap()),
         ("ring deleted", |dir, _| fs::remove_file(dir.join("black/frames/ring")).unwrap()),
         ("lock deleted", |dir, _| fs::remove_file(dir.join("black/frames/lock")).unwrap()),
