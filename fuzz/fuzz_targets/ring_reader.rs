@@ -9,6 +9,7 @@ use std::sync::{Mutex, OnceLock};
 
 use arbitrary::Arbitrary;
 use fep_bus::{Consumer, Poll, Producer, Resume, RingSpec, Tag, Warden, WardenSpec, list};
+use fep_time::Monotonic;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -65,7 +66,7 @@ fn world() -> &'static Mutex<World> {
                 .publish(Tag { kind: 1, ..Tag::default() }, &vec![seq as u8; (seq * 97 % 1000) as usize])
                 .expect("fits");
         }
-        producer.housekeep(1);
+        producer.housekeep(Monotonic(1));
         let path = producer.path().to_owned();
         let pristine = std::fs::read(&path).expect("the ring");
         let ring = OpenOptions::new().read(true).write(true).open(&path).expect("the ring");
@@ -128,7 +129,7 @@ fuzz_target!(|steps: Vec<Step>| {
             }
             Step::Scan(now) => {
                 if let Some(warden) = &mut warden {
-                    warden.scan(*now, &mut |_| {});
+                    warden.scan(Monotonic(*now), &mut |_| {});
                     let _ = warden.status();
                 }
             }
@@ -161,7 +162,7 @@ fuzz_target!(|steps: Vec<Step>| {
                         }
                     }
                     Step::Heartbeat(now) => {
-                        let _ = consumer.heartbeat(*now);
+                        let _ = consumer.heartbeat(Monotonic(*now));
                     }
                     Step::Reattach => {
                         let _ = consumer.reattach();

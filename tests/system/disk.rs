@@ -135,7 +135,7 @@ impl Publishing {
                     for _ in 0..8 {
                         producer.publish(tag, &[0x1A; 1115]).expect("it takes everything");
                     }
-                    producer.housekeep(now);
+                    producer.housekeep(fep_time::Monotonic::now());
                 }
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -28,6 +28,12 @@ fn the_page_of_the_ring_lists_every_field_at_its_offset_and_width() {
     assert_page_draws("docs/ring.md", fep_bus::FIELDS);
 }
 
+// REQ: FEP-BUS-017
+#[test]
+fn the_page_of_latest_values_lists_every_field_at_its_offset_and_width() {
+    assert_page_draws("docs/latest.md", fep_bus::LATEST_FIELDS);
+}
+
 // REQ: FEP-SEG-009
 #[test]
 fn the_page_of_the_segments_lists_every_field_at_its_offset_and_width_and_every_cause_of_loss() {

@@ -1,4 +1,4 @@
-//! The ring beside its peers: one writing process, one or six reading processes, records of a frame's size.
+//! The ring beside its peers, and latest-value pages. One writing process, one or six reading processes, records of a frame's size.
 //!
 //! What is compared: each bus publishes as fast as it can for the given time, filling every octet of every record from
 //! the writer's own memory; readers take what they can get. Figures are records *received* a second, summed over
@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use fep_bus::RingSpec;
+use fep_bus::{LatestPage, LatestReader, LatestSpec, RingSpec};
+use fep_time::Tai;
 
 use crate::{Case, Measured};
 
@@ -70,6 +71,12 @@ pub fn cases() -> Vec<Case> {
             }),
         });
     }
+    cases.push(Case {
+        name: "latest/64keys".to_owned(),
+        unit: "Mset/s",
+        peer_name: "Mutex<HashMap>",
+        run: Box::new(latest_values),
+    });
     cases
 }
 
@@ -221,6 +228,44 @@ fn helper() -> Result<PathBuf, String> {
 
 /// One record of a frame's size, as an inline value.
 type Inline = [u8; 1115];
+
+/// One thread sets the values of 64 keys (four octets each, as a CLCW has) in turn, nobody reads. The peer shares a map
+/// behind a lock inside one process. The note has what reading back costs.
+fn latest_values(budget_s: f64) -> Measured {
+    const KEYS: u64 = 64;
+    let time = Duration::from_secs_f64(budget_s / 3.0);
+    let rate = |mut turn: Box<dyn FnMut(u64)>| {
+        let (start, mut turns) = (Instant::now(), 0_u64);
+        while start.elapsed() < time {
+            (0..1000).for_each(|_| {
+                turns += 1;
+                turn(turns);
+            });
+        }
+        turns as f64 / start.elapsed().as_secs_f64() / 1e6
+    };
+    let measure = || -> Result<Measured, String> {
+        let dir = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let spec = LatestSpec::new("bench", KEYS as usize);
+        let mut page = LatestPage::create(dir.path(), &spec).map_err(|error| error.to_string())?;
+        let reader = LatestReader::open(dir.path(), "bench").map_err(|error| error.to_string())?;
+        let ours = rate(Box::new(move |turn| {
+            let stored = page.set(turn % KEYS, &(turn as u32).to_be_bytes(), Tai(turn as i64));
+            assert!(stored.is_ok(), "64 keys fit");
+        }));
+        let read = rate(Box::new(move |turn| {
+            std::hint::black_box(reader.get(turn % KEYS));
+        }));
+        let map = std::sync::Mutex::new(std::collections::HashMap::new());
+        let peer = rate(Box::new(move |turn| {
+            let mut map = map.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            map.insert(turn % KEYS, ((turn as u32).to_be_bytes(), Tai(turn as i64)));
+        }));
+        let note = format!("set {:.1} ns, get {:.1} ns", 1000.0 / ours, 1000.0 / read);
+        Ok(Measured { ours, peer: Some(peer), note })
+    };
+    measure().unwrap_or_else(|note| Measured { note, ..Measured::default() })
+}
 
 fn crossbeam_rate(seconds: f64) -> f64 {
     let queue = crossbeam::queue::ArrayQueue::<Inline>::new(4096);

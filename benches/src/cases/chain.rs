@@ -17,7 +17,7 @@ use fep_ccsds::{AosHeader, SpacePacketHeader};
 use fep_coding::{Derandomizer, Isa, Randomizer};
 use fep_downlink::{Chain, ChainEvent, FrameOut, PacketOut, Reception, Sink};
 use fep_mission::ChannelConfig;
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 use fepd::realtime;
 
 use crate::peers::ccsds_pipeline;
@@ -111,7 +111,7 @@ fn ours(stream: &Stream, budget_s: f64) -> (f64, Counting) {
         while realtime::thread_cpu_ns() - window < 50_000_000 {
             pass = Counting::default();
             for chunk in stream.bytes.chunks(CHUNK) {
-                chain.receive(&Reception::new(chunk, Tai(1)), &mut pass);
+                chain.receive(&Reception::new(chunk, Tai(1)), Monotonic(1), &mut pass);
             }
             bits += 8.0 * stream.bytes.len() as f64;
         }

@@ -228,7 +228,7 @@ fn record(budget_s: f64, rate_bps: Option<f64>) -> Result<Told, String> {
             producer.publish(tag, &frame).map_err(text)?;
             published += 1;
         }
-        producer.housekeep(now);
+        producer.housekeep(fep_time::Monotonic::now());
     }
     stop.store(true, Ordering::Release);
     let recorder = recorder.join().map_err(|_| "the recorder's thread failed".to_owned())??;

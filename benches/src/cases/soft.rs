@@ -13,7 +13,7 @@ use fep_coding::spec::ChannelEncoder;
 use fep_downlink::{Chain, ChainEvent, ChainOptions, FrameOut, PacketOut, Reception, Sink};
 use fep_mission::ChannelConfig;
 use fep_sim::{SymbolChannel, SymbolSpec};
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 
 use crate::{Case, Measured, timing};
 
@@ -127,7 +127,7 @@ fn chain_rate(name: &str, eb_n0_db: f64, isa: Isa, budget_s: f64) -> f64 {
     let bits = (8 * channel.frame.frame_len * frames) as f64;
     let rate = timing::rate(budget_s, bits, || {
         for chunk in octets.chunks(CHUNK) {
-            chain.receive(&Reception::new(black_box(chunk), Tai(0)), &mut counter);
+            chain.receive(&Reception::new(black_box(chunk), Tai(0)), Monotonic(0), &mut counter);
         }
         runs += 1;
     });

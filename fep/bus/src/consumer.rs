@@ -1,16 +1,21 @@
 //! A consumer of a ring: reads at its own pace, hurts nobody, keeps its place over its own death.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fep_time::Monotonic;
+
 use crate::cursor::{self, CursorState};
 use crate::descriptor::{Record, Seq};
+use crate::directory::{Directory, Owner, Use};
 use crate::error::BusError;
-use crate::file::{self, MappedRing, StaticPage};
+use crate::file::{self, MappedRing, RingPlace, StaticPage};
+use crate::heartbeat;
 use crate::layout::{Position, gate, state};
 use crate::lock;
 use crate::memory::Ordering;
+use crate::producer::LOCK_NAME;
 use crate::reader::{self, Gap, GapCause, Ledger, Look, Payload, Reader};
 use crate::spec::check_name;
 
@@ -22,11 +27,11 @@ pub enum Resume {
     /// At the next record to come. The ledger starts anew.
     Latest,
     /// Where the cursor file says, with its ledger; what was overwritten meanwhile is reported as a gap.
-    /// As `Oldest` when there is no usable cursor.
+    /// As `Oldest` when no usable cursor exists.
     Cursor,
     /// At a place of one's own, in the ring file `instance` or in one whose numbers continue it; what was overwritten
     /// meanwhile is reported as a gap. The ledger starts anew. As `Oldest` when the place is not of this ring's
-    /// numbering: [`Consumer::has_continued`] tells.
+    /// numbering: see [`Consumer::has_continued`].
     At {
         /// Random number of the ring file in which the place was reached.
         instance: u64,
@@ -67,6 +72,8 @@ pub struct Span {
     /// Where the stream stands after it.
     pub end: Position,
     address: *const u8,
+    /// The ring file it lies in.
+    instance: u64,
 }
 
 impl Span {
@@ -93,7 +100,7 @@ pub const SILENT_AFTER_NS: i64 = 1_000_000_000;
 /// One consumer of one ring.
 pub struct Consumer {
     reader: Reader<Arc<MappedRing>>,
-    ring_dir: PathBuf,
+    place: RingPlace,
     name: String,
     fixed_page: StaticPage,
     /// Held for its lock; written with `pwrite`.
@@ -121,9 +128,9 @@ impl Consumer {
             ring: ring.to_owned(),
             problem: format!("the consumer's name \"{consumer}\" {problem}"),
         })?;
-        let ring_dir = file::find(dir, ring)?;
-        let (cursor_file, stored) = open_cursor(&ring_dir.join("cursors").join(consumer), consumer)?;
-        let (fixed_page, memory) = map_ring(&ring_dir)?;
+        let (place, directory) = file::find(dir, ring)?;
+        let (cursor_file, stored) = open_cursor(&directory.enter("cursors")?, consumer)?;
+        let (fixed_page, memory) = map_ring(&directory)?;
         let stored = stored.unwrap_or_default();
         let previous = match resume {
             Resume::Cursor => Some(stored),
@@ -145,7 +152,7 @@ impl Consumer {
             gate: gate_index(reader.memory(), &fixed_page, consumer),
             epoch: reader.epoch(),
             reader,
-            ring_dir,
+            place,
             name: consumer.to_owned(),
             fixed_page,
             cursor_file,
@@ -219,12 +226,15 @@ impl Consumer {
         }
     }
 
-    /// Moves past the record that [`Consumer::peek`] has just shown, without touching its payload: it counts as
-    /// consumed. Does nothing when no record was shown.
+    /// Moves past the record that [`Consumer::peek`] showed, without touching its payload: it counts as consumed. Does
+    /// nothing when no record was shown, or when the cursor has left it since: a cursor never moves back.
     #[inline]
     pub fn skip(&mut self) {
         if let Some(record) = self.peeked.take() {
-            self.reader.advance(&record);
+            let next = self.reader.next();
+            if (record.seq, record.payload_before) == (next.seq, next.payload) {
+                self.reader.advance(&record);
+            }
         }
     }
 
@@ -268,24 +278,31 @@ impl Consumer {
             return self.after_tear();
         }
         let address = self.reader.log_words(begin.pos, end.pos).as_ptr().cast();
-        Poll::Record(Span { begin, end, address })
+        Poll::Record(Span { begin, end, address, instance: self.fixed_page.instance })
     }
 
     /// Copies a span into memory of one's own; `out` must be exactly as long. Believe it after [`Consumer::confirm`].
+    /// A span of another ring file, from before a [`Consumer::reattach`], is not copied; it will not be confirmed either.
     ///
     /// # Panics
     /// When `out` has another length than the span.
     pub fn copy_span(&self, span: &Span, out: &mut [u8]) {
         assert_eq!(out.len(), span.len(), "a span is copied whole");
-        self.reader.copy_log(span.begin.pos, span.end.pos, out);
+        if span.instance == self.fixed_page.instance {
+            self.reader.copy_log(span.begin.pos, span.end.pos, out);
+        }
     }
 
-    /// Whether the span was intact until now; if so the cursor moves to its end, else a gap follows.
+    /// Whether the span was intact until now; if so the cursor moves to its end, else a gap follows. `false` without any
+    /// effect for a span that does not start at the cursor.
     pub fn confirm(&mut self, span: &Span) -> bool {
-        let intact = span.begin == self.reader.next() && self.reader.is_intact(span.begin.pos);
+        if span.instance != self.fixed_page.instance || span.begin != self.reader.next() {
+            return false;
+        }
+        let intact = self.reader.is_intact(span.begin.pos);
         if intact {
             self.reader.advance_to(span.end);
-        } else if span.begin == self.reader.next() {
+        } else {
             self.reader.give_up();
         }
         intact
@@ -298,26 +315,46 @@ impl Consumer {
         (self.cursor.next, self.cursor.ledger) =
             self.durable.unwrap_or((self.reader.next(), self.reader.ledger()));
         cursor::write_state(&self.cursor_file, self.cursor)
-            .map_err(BusError::io(&self.ring_dir.join("cursors").join(&self.name), "write the cursor"))
+            .map_err(BusError::io(&self.cursor_path(), "write the cursor"))
     }
 
-    /// To be called some times a second: stores the cursor with `now_tai_ns` as sign of life, and looks whether the
-    /// producer still gives its own and whether the ring is still the one under this name.
-    pub fn heartbeat(&mut self, now_tai_ns: i64) -> Result<(), BusError> {
-        self.cursor.heartbeat_tai_ns = now_tai_ns;
-        let beat = self.reader.producer_heartbeat();
-        self.silent = beat != 0 && now_tai_ns.saturating_sub(beat) > self.silent_after_ns;
-        if self.silent || self.reader.producer_state() == state::HALT {
-            self.recreated = file::open(&self.ring_dir, false)
+    fn cursor_path(&self) -> PathBuf {
+        self.place.path().join("cursors").join(&self.name)
+    }
+
+    /// To be called some times a second: stores the cursor with `now` as sign of life, and looks whether the producer still
+    /// gives its own and whether the ring is still the one under this name.
+    pub fn heartbeat(&mut self, now: Monotonic) -> Result<(), BusError> {
+        self.cursor.heartbeat = heartbeat::word(now);
+        let age_ns = heartbeat::age_ns(self.reader.producer_heartbeat(), now);
+        self.silent = match age_ns {
+            Some(age_ns) => age_ns > self.silent_after_ns,
+            // A producer that has given no sign of life yet, or died before the machine was booted: only its lock says.
+            None => !self.is_producer_locked(),
+        };
+        if self.silent || age_ns.is_none() || self.reader.producer_state() == state::HALT {
+            self.recreated = self
+                .place
+                .enter()
+                .and_then(|directory| file::open(&directory, Use::Read))
                 .is_ok_and(|(_, fixed_page)| fixed_page.instance != self.fixed_page.instance);
         }
         self.store_cursor()
     }
 
+    /// Whether some process holds the producer's lock. What cannot be found out is no sign of life.
+    fn is_producer_locked(&self) -> bool {
+        self.place.enter().is_ok_and(|directory| {
+            directory
+                .open(LOCK_NAME, Use::Read, Owner::Trusted)
+                .is_ok_and(|lock| lock::is_held(&lock).unwrap_or(false))
+        })
+    }
+
     /// After [`Poll::Recreated`]: goes on with the new ring. Its numbers continue the old ring's where that was
     /// readable; what was published between is then reported as a gap.
     pub fn reattach(&mut self) -> Result<(), BusError> {
-        let (fixed_page, memory) = map_ring(&self.ring_dir)?;
+        let (fixed_page, memory) = map_ring(&self.place.enter()?)?;
         let old = CursorState {
             instance: self.fixed_page.instance,
             next: self.reader.next(),
@@ -337,7 +374,7 @@ impl Consumer {
         self.store_cursor()
     }
 
-    /// Stores the cursor and tells the warden not to watch it any more.
+    /// Stores the cursor and asks the warden not to watch it any more.
     pub fn detach(mut self) -> Result<(), BusError> {
         self.cursor.want_gen = self.cursor.want_gen.wrapping_add(self.cursor.want_gen & 1);
         self.store_cursor()
@@ -350,8 +387,12 @@ impl Consumer {
 
     /// From now on the cursor file says that everything before `position` is done with, and no more, however far
     /// reading has come: for consumers that must not lose what they have read and not yet put away. `ledger` is
-    /// what [`Consumer::ledger`] said when reading stood there. [`Consumer::reattach`] forgets it.
+    /// what [`Consumer::ledger`] said when reading stood there. [`Consumer::reattach`] forgets it. A place before the one
+    /// set last changes nothing.
     pub fn set_durable(&mut self, position: Position, ledger: Ledger) {
+        if self.durable.is_some_and(|(set, _)| position.seq < set.seq) {
+            return;
+        }
         self.durable = Some((position, ledger));
         self.cursor.durable_pos = position.pos;
     }
@@ -463,9 +504,9 @@ impl Drop for Consumer {
     }
 }
 
-fn map_ring(ring_dir: &Path) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
-    let (file, fixed_page) = file::open(ring_dir, false)?;
-    let ring = MappedRing::new(&file, &ring_dir.join("ring"), &fixed_page, false, false)?;
+fn map_ring(directory: &Directory) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
+    let (file, fixed_page) = file::open(directory, Use::Read)?;
+    let ring = MappedRing::new(&file, &directory.path_of("ring"), &fixed_page, false, false)?;
     Ok((fixed_page, Arc::new(ring)))
 }
 
@@ -478,15 +519,15 @@ fn start(
     let shape = fixed_page.shape;
     let newest = reader::newest(&memory, &shape);
     match previous {
+        // Numbers before this ring's first: those of the ring before, which this one continues. The cursor may already
+        // name this ring, when its consumer died before it had found the end of that gap.
+        Some(stored) if stored.instance != 0 && stored.next.seq < shape.seq0 => {
+            (Reader::after_recreation(memory, shape, stored.next, stored.ledger), true)
+        }
         Some(stored) if stored.instance == fixed_page.instance && stored.next.seq <= newest.seq => {
             (Reader::new(memory, shape, stored.next, stored.ledger), true)
         }
-        // Numbers before this ring's first: the ring of before, whose numbers it continues.
-        Some(stored)
-            if stored.instance != 0
-                && stored.instance != fixed_page.instance
-                && stored.next.seq <= shape.seq0 =>
-        {
+        Some(stored) if stored.instance != 0 && stored.next.seq == shape.seq0 => {
             (Reader::after_recreation(memory, shape, stored.next, stored.ledger), true)
         }
         _ => {
@@ -500,26 +541,26 @@ fn gate_index(ring: &MappedRing, fixed_page: &StaticPage, consumer: &str) -> Opt
     (0..fixed_page.gate_count).find(|index| file::gate_name(ring, *index).as_deref() == Some(consumer))
 }
 
-fn open_cursor(path: &Path, consumer: &str) -> Result<(File, Option<CursorState>), BusError> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(BusError::io(path, "open the cursor"))?;
-    let stored = cursor::read_state(&file).map_err(BusError::io(path, "read the cursor"))?;
-    if !lock::try_exclusive(&file).map_err(BusError::io(path, "lock the cursor"))? {
-        let pid = stored.map_or(0, |stored| u32::try_from(stored.pid).unwrap_or(0));
-        return Err(BusError::Held { path: path.to_owned(), pid, role: "consumer of this name" });
+/// Mode of a cursor file: readable by the ring's group, hence by the warden. Positions and counts, no payload.
+const CURSOR_MODE: u32 = 0o640;
+
+fn open_cursor(cursors: &Directory, consumer: &str) -> Result<(File, Option<CursorState>), BusError> {
+    let path = cursors.path_of(consumer);
+    let read = |file: &File| cursor::read_state(file).map_err(BusError::io(&path, "read the cursor"));
+    match cursors.lock(consumer, CURSOR_MODE, None)? {
+        Ok(file) => {
+            let stored = read(&file)?;
+            if stored.is_none() {
+                file.set_len(0)
+                    .and_then(|()| file.set_len(cursor::CURSOR_FILE_LEN as u64))
+                    .and_then(|()| cursor::write_header(&file, consumer))
+                    .map_err(BusError::io(&path, "lay out the cursor"))?;
+            }
+            Ok((file, stored))
+        }
+        Err(held) => {
+            let pid = read(&held)?.map_or(0, |stored| u32::try_from(stored.pid).unwrap_or(0));
+            Err(BusError::Held { path, pid, role: "consumer of this name" })
+        }
     }
-    // Read again under the lock: the one who held it may have moved on in between.
-    let stored = cursor::read_state(&file).map_err(BusError::io(path, "read the cursor"))?;
-    if stored.is_none() {
-        file.set_len(0)
-            .and_then(|()| file.set_len(cursor::CURSOR_FILE_LEN as u64))
-            .and_then(|()| cursor::write_header(&file, consumer))
-            .map_err(BusError::io(path, "lay out the cursor"))?;
-    }
-    Ok((file, stored))
 }

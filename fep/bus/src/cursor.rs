@@ -13,6 +13,8 @@ use crate::reader::Ledger;
 
 /// First octets of a cursor file.
 pub(crate) const CURSOR_MAGIC: u64 = u64::from_le_bytes(*b"FEPCURS1");
+/// Version of the layout. Version 1 had wall-clock heartbeats.
+pub(crate) const CURSOR_VERSION: u64 = 2;
 /// Octets of the file.
 pub(crate) const CURSOR_FILE_LEN: usize = 512;
 
@@ -34,7 +36,7 @@ pub(crate) mod cursor_slot {
     pub(crate) const NEXT_POS: usize = 0x18;
     pub(crate) const NEXT_PAYLOAD: usize = 0x20;
     pub(crate) const DURABLE_POS: usize = 0x28;
-    pub(crate) const HEARTBEAT_TAI_NS: usize = 0x30;
+    pub(crate) const HEARTBEAT_MONOTONIC_NS: usize = 0x30;
     pub(crate) const CONSUMED_RECORDS: usize = 0x38;
     pub(crate) const CONSUMED_BYTES: usize = 0x40;
     pub(crate) const LOST_RECORDS: usize = 0x48;
@@ -56,7 +58,8 @@ pub(crate) struct CursorState {
     pub(crate) next: Position,
     /// Everything before this log position has been made durable by the consumer.
     pub(crate) durable_pos: u64,
-    pub(crate) heartbeat_tai_ns: i64,
+    /// Word of the last sign of life, as [`crate::heartbeat`] reads it.
+    pub(crate) heartbeat: u64,
     pub(crate) ledger: Ledger,
     /// Odd: the consumer wants to be watched; even: it does not. A new odd number asks again after an eviction.
     pub(crate) want_gen: u64,
@@ -74,7 +77,7 @@ impl CursorState {
         words[cursor_slot::NEXT_POS / 8] = self.next.pos;
         words[cursor_slot::NEXT_PAYLOAD / 8] = self.next.payload;
         words[cursor_slot::DURABLE_POS / 8] = self.durable_pos;
-        words[cursor_slot::HEARTBEAT_TAI_NS / 8] = self.heartbeat_tai_ns.cast_unsigned();
+        words[cursor_slot::HEARTBEAT_MONOTONIC_NS / 8] = self.heartbeat;
         words[cursor_slot::CONSUMED_RECORDS / 8] = self.ledger.consumed_records;
         words[cursor_slot::CONSUMED_BYTES / 8] = self.ledger.consumed_bytes;
         words[cursor_slot::LOST_RECORDS / 8] = self.ledger.lost_records;
@@ -103,7 +106,7 @@ impl CursorState {
                 payload: words[cursor_slot::NEXT_PAYLOAD / 8],
             },
             durable_pos: words[cursor_slot::DURABLE_POS / 8],
-            heartbeat_tai_ns: words[cursor_slot::HEARTBEAT_TAI_NS / 8].cast_signed(),
+            heartbeat: words[cursor_slot::HEARTBEAT_MONOTONIC_NS / 8],
             ledger: Ledger {
                 consumed_records: words[cursor_slot::CONSUMED_RECORDS / 8],
                 consumed_bytes: words[cursor_slot::CONSUMED_BYTES / 8],
@@ -128,7 +131,7 @@ fn check_word(words: &[u64]) -> u64 {
 pub(crate) fn write_header(file: &File, name: &str) -> io::Result<()> {
     let mut octets = [0; head::SLOT_A];
     octets[head::MAGIC..head::MAGIC + 8].copy_from_slice(&CURSOR_MAGIC.to_le_bytes());
-    octets[head::VERSION..head::VERSION + 8].copy_from_slice(&1_u64.to_le_bytes());
+    octets[head::VERSION..head::VERSION + 8].copy_from_slice(&CURSOR_VERSION.to_le_bytes());
     let name = &name.as_bytes()[..name.len().min(NAME_LEN - 1)];
     octets[head::NAME..head::NAME + name.len()].copy_from_slice(name);
     file.write_all_at(&octets, 0)
@@ -160,7 +163,8 @@ pub(crate) fn read_state(file: &File) -> io::Result<Option<CursorState>> {
 /// As [`read_state`], from octets.
 pub(crate) fn newest_state(octets: &[u8]) -> Option<CursorState> {
     let magic = octets.get(head::MAGIC..head::MAGIC + 8)?;
-    if magic != CURSOR_MAGIC.to_le_bytes() {
+    let version = octets.get(head::VERSION..head::VERSION + 8)?;
+    if magic != CURSOR_MAGIC.to_le_bytes() || version != CURSOR_VERSION.to_le_bytes() {
         return None;
     }
     [head::SLOT_A, head::SLOT_B]

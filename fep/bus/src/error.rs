@@ -31,8 +31,32 @@ pub enum BusError {
         /// First thing found wrong.
         problem: String,
     },
+    /// What lies under the name is not a file (or directory) of the bus: a link, a FIFO, a device, another user's.
+    #[error("{path} was refused: {problem}; only files of the bus belong here, remove it")]
+    Foreign {
+        /// The entry.
+        path: PathBuf,
+        /// What it is.
+        problem: String,
+    },
+    /// A directory holds more entries than are looked at.
+    #[error(
+        "{path} holds more than {limit} entries; the others are left out. Remove what does not belong here"
+    )]
+    TooMany {
+        /// The directory.
+        path: PathBuf,
+        /// Entries looked at.
+        limit: usize,
+    },
+    /// A group without a number.
+    #[error("no group \"{group}\" in /etc/group; give its number if it comes from elsewhere")]
+    NoGroup {
+        /// Its name.
+        group: String,
+    },
     /// No ring of this name.
-    #[error("there is no ring \"{ring}\" under {dir}; has its producer been started?")]
+    #[error("no ring or page \"{ring}\" exists under {dir}; has its producer been started?")]
     NotFound {
         /// Name asked for.
         ring: String,
@@ -63,6 +87,10 @@ impl BusError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> BusError {
         let path = path.to_owned();
         move |source| BusError::Io { path, action, source }
+    }
+
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, BusError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
     }
 
     pub(crate) fn layout(path: &Path, problem: impl Into<String>) -> BusError {

@@ -8,11 +8,12 @@
 //! <dir>/red/<ring>/…                 the same with permissions of its own
 //! ```
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::directory::{Directory, Owner, Use};
 use crate::error::BusError;
 use crate::layout::{
     self, ABI_VERSION, LAYOUT_HASH, LINE, NAME_LEN, Position, RING_MAGIC, Shape, fixed, gate, page,
@@ -21,13 +22,30 @@ use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Memory, Ordering, format_page};
 use crate::spec::{Colour, RingSpec, check_name};
 
-/// Directory of one ring.
-pub(crate) fn ring_dir(dir: &Path, colour: Colour, ring: &str) -> PathBuf {
-    dir.join(colour.directory()).join(ring)
+/// Directories of colours: others may look which rings exist.
+const COLOUR_MODE: u32 = 0o755;
+
+/// Where a ring lies. Kept as a path, so that it is found again after its directory was made anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RingPlace {
+    dir: PathBuf,
+    colour: Colour,
+    name: String,
+}
+
+impl RingPlace {
+    /// The ring's directory.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.dir.join(self.colour.directory()).join(&self.name)
+    }
+
+    pub(crate) fn enter(&self) -> Result<Directory, BusError> {
+        Directory::base(&self.dir)?.enter(self.colour.directory())?.enter(&self.name)
+    }
 }
 
 /// Finds a ring by name, or by `black/name`, `red/name`.
-pub(crate) fn find(dir: &Path, ring: &str) -> Result<PathBuf, BusError> {
+pub(crate) fn find(dir: &Path, ring: &str) -> Result<(RingPlace, Directory), BusError> {
     let (colours, name): (&[Colour], &str) = match ring.split_once('/') {
         Some(("black", name)) => (&[Colour::Black], name),
         Some(("red", name)) => (&[Colour::Red], name),
@@ -37,15 +55,24 @@ pub(crate) fn find(dir: &Path, ring: &str) -> Result<PathBuf, BusError> {
         ring: ring.to_owned(),
         problem: format!("the ring's name {problem}"),
     })?;
-    let found: Vec<PathBuf> = colours
-        .iter()
-        .map(|colour| ring_dir(dir, *colour, name))
-        .filter(|candidate| candidate.join("ring").exists())
-        .collect();
-    match found.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(BusError::NotFound { ring: ring.to_owned(), dir: dir.to_owned() }),
-        _ => Err(BusError::Ambiguous { ring: ring.to_owned(), dir: dir.to_owned() }),
+    let (mut found, mut refused) = (Vec::new(), None);
+    for colour in colours {
+        let place = RingPlace { dir: dir.to_owned(), colour: *colour, name: name.to_owned() };
+        match place.enter().and_then(|directory| Ok((directory.holds("ring")?, directory))) {
+            Ok((true, directory)) => found.push((place, directory)),
+            Ok((false, _)) => {}
+            Err(error) if error.is_not_found() => {}
+            // A directory of the other colour that may not be entered hides nothing from those who look for this one.
+            Err(error) => refused = Some(error),
+        }
+    }
+    match (found.pop(), refused) {
+        (Some(_), _) if !found.is_empty() => {
+            Err(BusError::Ambiguous { ring: ring.to_owned(), dir: dir.to_owned() })
+        }
+        (Some(one), _) => Ok(one),
+        (None, Some(error)) => Err(error),
+        (None, None) => Err(BusError::NotFound { ring: ring.to_owned(), dir: dir.to_owned() }),
     }
 }
 
@@ -222,13 +249,11 @@ impl Memory for MappedRing {
 }
 
 /// Opens a ring that exists, or says why it cannot be believed.
-pub(crate) fn open(ring_dir: &Path, writable: bool) -> Result<(File, StaticPage), BusError> {
-    let path = ring_dir.join("ring");
-    let file = OpenOptions::new()
-        .read(true)
-        .write(writable)
-        .open(&path)
-        .map_err(BusError::io(&path, "open the ring"))?;
+pub(crate) fn open(directory: &Directory, purpose: Use) -> Result<(File, StaticPage), BusError> {
+    let path = directory.path_of("ring");
+    let file = directory
+        .open("ring", purpose, Owner::Trusted)
+        .map_err(|refusal| refusal.into_error(&path, "open the ring"))?;
     let fixed_page = StaticPage::read(&file, &path)?;
     Ok((file, fixed_page))
 }
@@ -255,50 +280,27 @@ pub(crate) fn gate_name(ring: &MappedRing, index: usize) -> Option<String> {
 }
 
 /// Makes the directories with the permissions the specification asks for.
-pub(crate) fn make_directories(dir: &Path, spec: &RingSpec) -> Result<PathBuf, BusError> {
-    let colour_dir = dir.join(spec.colour.directory());
-    let ring_dir = colour_dir.join(&spec.name);
-    let cursors = ring_dir.join("cursors");
-    fs::create_dir_all(&cursors).map_err(BusError::io(&cursors, "create"))?;
-    // Whoever may read the ring may enter its directory, and leave a cursor of its own there (sticky: only its own).
+pub(crate) fn make_directories(dir: &Path, spec: &RingSpec) -> Result<Directory, BusError> {
+    let group = spec.access().group_id()?;
+    // Closed until it has its group: nobody gets in between.
+    let directory =
+        Directory::make_base(dir)?.make(spec.colour.directory(), COLOUR_MODE)?.make(&spec.name, 0o700)?;
+    let cursors = directory.make("cursors", 0o700)?;
+    // Whoever may read the ring may enter its directory, and leave a cursor of its own there (sticky: only its own; setgid:
+    // readable by the ring's group, hence by the producer).
     let enter = spec.mode | (spec.mode & 0o444) >> 2;
-    let leave = 0o1000 | enter | (spec.mode & 0o044) >> 1;
-    for (path, mode) in [(&ring_dir, enter), (&cursors, leave)] {
-        fs::set_permissions(path, Permissions::from_mode(mode))
-            .map_err(BusError::io(path, "set the mode of"))?;
-        own(path, spec)?;
-    }
-    Ok(ring_dir)
-}
-
-fn own(path: &Path, spec: &RingSpec) -> Result<(), BusError> {
-    let Some(group) = &spec.group else { return Ok(()) };
-    let gid = match group.parse::<u32>() {
-        Ok(gid) => gid,
-        Err(_) => group_id(group).ok_or_else(|| BusError::Spec {
-            ring: spec.name.clone(),
-            problem: format!(
-                "no group \"{group}\" in /etc/group; give its number if it comes from elsewhere"
-            ),
-        })?,
-    };
-    std::os::unix::fs::chown(path, None, Some(gid)).map_err(BusError::io(path, "set the group of"))
-}
-
-fn group_id(group: &str) -> Option<u32> {
-    let groups = fs::read_to_string("/etc/group").ok()?;
-    groups.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
-    })
+    let leave = 0o3000 | enter | (spec.mode & 0o044) >> 1;
+    cursors.set_access(leave, group)?;
+    directory.set_access(enter, group)?;
+    Ok(directory)
 }
 
 /// Lays out a new ring under a temporary name and renames it when it is whole. The caller holds the producer's lock.
 pub(crate) fn create(
-    ring_dir: &Path,
+    directory: &Directory,
     spec: &RingSpec,
     start: Position,
-) -> Result<(StaticPage, MappedRing), BusError> {
+) -> Result<(File, StaticPage, MappedRing), BusError> {
     let shape =
         Shape::of_spec(spec, start).map_err(|problem| BusError::Spec { ring: spec.name.clone(), problem })?;
     let fixed_page = StaticPage {
@@ -306,43 +308,28 @@ pub(crate) fn create(
         instance: random_word()?,
         region_len: layout::region_len(shape.desc_log2, shape.data_len),
         gate_count: spec.gates.len(),
-        created_unix_ns: std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)),
+        created_unix_ns: fep_time::clock::unix_now_ns(),
         name: spec.name.clone(),
         schema: spec.schema.clone(),
         colour: spec.colour,
     };
-    // A producer killed here leaves this name behind; the next one truncates it.
-    let temporary = ring_dir.join("ring.building");
-    let _ = fs::remove_file(&temporary);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(BusError::io(&temporary, "create"))?;
-    map::allocate(&file, fixed_page.region_len)
-        .map_err(BusError::io(&temporary, "allocate the memory of"))?;
-    let ring = MappedRing::new(&file, &temporary, &fixed_page, true, spec.prefault)?;
-    format_page(&ring, &shape);
-    for (index, name) in spec.gates.iter().enumerate() {
-        let mut octets = [0; NAME_LEN];
-        octets[..name.len()].copy_from_slice(name.as_bytes());
-        for (word, chunk) in octets.chunks_exact(8).enumerate() {
-            let value = u64::from_le_bytes(chunk.try_into().expect("8 octets"));
-            ring.gate(index, gate::NAME + word * 8).store(value, Ordering::Relaxed);
+    directory.build("ring", &spec.access(), |file, path| {
+        map::allocate(file, fixed_page.region_len).map_err(BusError::io(path, "allocate the memory of"))?;
+        let ring = MappedRing::new(file, path, &fixed_page, true, spec.prefault)?;
+        format_page(&ring, &shape);
+        for (index, name) in spec.gates.iter().enumerate() {
+            let mut octets = [0; NAME_LEN];
+            octets[..name.len()].copy_from_slice(name.as_bytes());
+            for (word, chunk) in octets.chunks_exact(8).enumerate() {
+                let value = u64::from_le_bytes(chunk.try_into().expect("8 octets"));
+                ring.gate(index, gate::NAME + word * 8).store(value, Ordering::Relaxed);
+            }
+            ring.gate(index, gate::CREDIT_PERMILLE).store(1000, Ordering::Relaxed);
         }
-        ring.gate(index, gate::CREDIT_PERMILLE).store(1000, Ordering::Relaxed);
-    }
-    file.write_all_at(&fixed_page.to_octets(), 0).map_err(BusError::io(&temporary, "write"))?;
-    own(&temporary, spec)?;
-    file.set_permissions(Permissions::from_mode(spec.mode))
-        .map_err(BusError::io(&temporary, "set the mode of"))?;
-    let path = ring_dir.join("ring");
-    fs::rename(&temporary, &path).map_err(BusError::io(&path, "put into place"))?;
-    Ok((fixed_page, ring))
+        file.write_all_at(&fixed_page.to_octets(), 0).map_err(BusError::io(path, "write"))?;
+        let kept = file.try_clone().map_err(BusError::io(path, "keep open"))?;
+        Ok((kept, fixed_page, ring))
+    })
 }
 
 pub(crate) fn random_word() -> Result<u64, BusError> {

@@ -14,7 +14,7 @@ pub(crate) const GATE_MAX: usize = 16;
 /// First octets of a ring file.
 pub(crate) const RING_MAGIC: u64 = u64::from_le_bytes(*b"FEPRING1");
 /// Version of the layout and of the protocol; raised on every change a reader could notice.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 /// Kind of the filler at the end of an extent; never delivered.
 pub const KIND_PAD: u16 = 0xFFFF;
 
@@ -58,7 +58,7 @@ pub(crate) mod page {
     pub(crate) const EPOCH_SEQ: usize = 0x108;
     pub(crate) const STATE: usize = 0x110;
     pub(crate) const PID: usize = 0x118;
-    pub(crate) const HEARTBEAT_TAI_NS: usize = 0x180;
+    pub(crate) const HEARTBEAT_MONOTONIC_NS: usize = 0x180;
     pub(crate) const LIMIT_SEQ: usize = 0x200;
     pub(crate) const LIMIT_POS: usize = 0x208;
     pub(crate) const END: usize = 0x280;
@@ -158,7 +158,7 @@ pub const FIELDS: &[(&str, usize, usize)] = &[
     ("producer.epoch_seq", page::START + page::EPOCH_SEQ, 8),
     ("producer.state", page::START + page::STATE, 8),
     ("producer.pid", page::START + page::PID, 8),
-    ("producer.heartbeat_tai_ns", page::START + page::HEARTBEAT_TAI_NS, 8),
+    ("producer.heartbeat_monotonic_ns", page::START + page::HEARTBEAT_MONOTONIC_NS, 8),
     ("producer.limit_seq", page::START + page::LIMIT_SEQ, 8),
     ("producer.limit_pos", page::START + page::LIMIT_POS, 8),
     ("gate.state", gate::STATE, 8),
@@ -230,8 +230,8 @@ const _: () = {
     // The hot word, the lazy hints, the rare words, the heartbeat and the warden's words lie 128 octets apart.
     assert!(page::RESERVE_POS / 128 != page::HEAD_SEQ / 128);
     assert!(page::HEAD_SEQ / 128 != page::EPOCH / 128);
-    assert!(page::EPOCH / 128 != page::HEARTBEAT_TAI_NS / 128);
-    assert!(page::HEARTBEAT_TAI_NS / 128 != page::LIMIT_SEQ / 128);
+    assert!(page::EPOCH / 128 != page::HEARTBEAT_MONOTONIC_NS / 128);
+    assert!(page::HEARTBEAT_MONOTONIC_NS / 128 != page::LIMIT_SEQ / 128);
 };
 
 /// The numbers both sides compute with. Only made by [`Shape::checked`], so every one of its promises holds.

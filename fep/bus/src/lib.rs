@@ -1,8 +1,8 @@
-//! Shared-memory rings with one writer and many readers, consumer cursors, gates and metric pages.
+//! Shared-memory rings with one writer and many readers, consumer cursors, gates, metric pages and latest-value pages.
 //!
 //! The writer never waits for, and never even reads, what a reader writes; a reader that falls a whole ring behind
 //! learns exactly what it lost; either side may be killed at any instant and goes on where it stood. `docs/ring.md`
-//! is the normative description, byte by byte. This crate knows shared memory and nothing of CCSDS; what a record
+//! is the normative description, byte by byte (`docs/latest.md` of latest-value pages). This crate knows shared memory and nothing of CCSDS; what a record
 //! means is in its tag and payload, which are only carried.
 //!
 //! ```
@@ -23,6 +23,10 @@ compile_error!("the shared layout is little-endian and positions are 64 bits wid
 pub use consumer::{Consumer, Poll, Resume, SILENT_AFTER_NS, Span};
 pub use descriptor::{Record, Seq, Tag};
 pub use error::{BusError, ClaimError};
+pub use latest::{
+    LATEST_CAPACITY_MAX, LATEST_FIELDS, LATEST_VALUE_MAX, Latest, LatestError, LatestPage, LatestReader,
+    LatestSpec,
+};
 pub use layout::{ABI_VERSION, FIELDS, KIND_PAD, Position};
 pub use list::{RingInfo, list};
 pub use metrics::{
@@ -31,15 +35,18 @@ pub use metrics::{
 };
 pub use producer::{Claim, Origin, Producer};
 pub use reader::{Gap, GapCause, Ledger, Payload};
-pub use spec::{Colour, OnFull, RingSpec};
+pub use spec::{Access, Colour, OnFull, RingSpec};
 pub use warden::{CursorProblem, GateState, GateStatus, Warden, WardenEvent, WardenSpec};
 
 mod consumer;
 mod copy;
 mod cursor;
 mod descriptor;
+mod directory;
 mod error;
 mod file;
+mod heartbeat;
+mod latest;
 mod layout;
 mod list;
 mod lock;

@@ -1,14 +1,24 @@
 //! What rings there are: for operators' tools. Reads files, maps nothing.
 
-use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use fep_time::Monotonic;
+
+use crate::directory::{Directory, Names, Owner, Use};
 use crate::error::BusError;
 use crate::file::{self, StaticPage};
+use crate::heartbeat;
 use crate::layout::{Position, page, state};
 use crate::lock;
+use crate::producer::LOCK_NAME;
 use crate::spec::Colour;
+
+/// Entries of a colour's directory that are looked at.
+pub(crate) const RINGS_MAX: usize = 4096;
+/// Entries of a cursor directory that are looked at when consumers are listed. Gates are found by name however many there
+/// are.
+pub(crate) const CONSUMERS_MAX: usize = 256;
 
 /// One ring as its file tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,39 +49,72 @@ pub struct RingInfo {
     pub head: Position,
     /// Number of the producer's life.
     pub epoch: u64,
-    /// Producer's last sign of life, nanoseconds of TAI since 1958; 0 for none.
-    pub heartbeat_tai_ns: i64,
+    /// Producer's last sign of life, `None` before the first. It may be of another boot: see
+    /// [`RingInfo::heartbeat_age_ns`].
+    pub heartbeat: Option<Monotonic>,
     /// Whether a live process holds the producer's lock.
     pub producer_alive: bool,
     /// Whether the producer stopped in an orderly way.
     pub halted: bool,
     /// Names of the consumers that left a cursor file.
     pub consumers: Vec<String>,
+    /// Whether the cursor directory holds more entries than are looked at, so that consumers may be missing here.
+    pub more_consumers: bool,
 }
 
-/// All rings below `dir`, black ones first, by name. What cannot be believed comes with its reason.
+impl RingInfo {
+    /// Nanoseconds since the producer's last sign of life; `None` when there was none, or it lies in the future (it is of
+    /// another boot).
+    pub fn heartbeat_age_ns(&self, now: Monotonic) -> Option<i64> {
+        heartbeat::age_ns(self.heartbeat.map_or(heartbeat::NONE, heartbeat::word), now)
+    }
+}
+
+/// All rings below `dir`, black ones first, by name. What cannot be believed comes with its reason; so does a directory
+/// with more entries than are looked at (4096).
 pub fn list(dir: &Path) -> Result<Vec<Result<RingInfo, BusError>>, BusError> {
     let mut rings = Vec::new();
+    let base = match Directory::base(dir) {
+        Ok(base) => base,
+        Err(error) if error.is_not_found() => return Ok(rings),
+        Err(error) => return Err(error),
+    };
     for colour in [Colour::Black, Colour::Red] {
-        for ring_dir in directories(&dir.join(colour.directory()))? {
-            if ring_dir.join("ring").exists() {
-                rings.push(inspect(&ring_dir));
+        let directory = match base.enter(colour.directory()) {
+            Ok(directory) => directory,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
+        let Names { names, more } = directory.names(RINGS_MAX)?;
+        for name in names {
+            match directory.enter(&name).and_then(|ring| Ok((ring.holds("ring")?, ring))) {
+                Ok((true, ring)) => rings.push(inspect(&ring)),
+                Ok((false, _)) => {}
+                // Removed in between.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => rings.push(Err(error)),
             }
+        }
+        if more {
+            rings.push(Err(BusError::TooMany { path: directory.path().to_owned(), limit: RINGS_MAX }));
         }
     }
     Ok(rings)
 }
 
-fn inspect(ring_dir: &Path) -> Result<RingInfo, BusError> {
-    let path = ring_dir.join("ring");
-    let (file, fixed_page) = file::open(ring_dir, false)?;
+fn inspect(directory: &Directory) -> Result<RingInfo, BusError> {
+    let path = directory.path_of("ring");
+    let (file, fixed_page) = file::open(directory, Use::Read)?;
     let mut octets = [0; page::END];
     file.read_exact_at(&mut octets, page::START as u64).map_err(BusError::io(&path, "read"))?;
     let word = |offset: usize| u64::from_le_bytes(octets[offset..offset + 8].try_into().expect("8 octets"));
-    let lock_path = ring_dir.join("lock");
-    let producer_alive = fs::File::open(&lock_path)
-        .and_then(|lock| lock::is_held(&lock))
-        .map_err(BusError::io(&lock_path, "query the lock"))?;
+    let lock_path = directory.path_of(LOCK_NAME);
+    let lock = directory
+        .open(LOCK_NAME, Use::Read, Owner::Trusted)
+        .map_err(|refusal| refusal.into_error(&lock_path, "open the lock"))?;
+    let producer_alive = lock::is_held(&lock).map_err(BusError::io(&lock_path, "query the lock"))?;
+    let Names { names: consumers, more: more_consumers } =
+        directory.enter("cursors")?.names(CONSUMERS_MAX)?;
     let StaticPage { shape, instance, region_len, created_unix_ns, name, schema, colour, .. } = fixed_page;
     Ok(RingInfo {
         name,
@@ -91,30 +134,10 @@ fn inspect(ring_dir: &Path) -> Result<RingInfo, BusError> {
             payload: word(page::HEAD_PAYLOAD),
         },
         epoch: word(page::EPOCH),
-        heartbeat_tai_ns: word(page::HEARTBEAT_TAI_NS).cast_signed(),
+        heartbeat: heartbeat::instant(word(page::HEARTBEAT_MONOTONIC_NS)),
         producer_alive,
         halted: word(page::STATE) == state::HALT,
-        consumers: consumer_names(ring_dir)?,
+        consumers,
+        more_consumers,
     })
-}
-
-/// Names of all cursor files of a ring, sorted.
-pub(crate) fn consumer_names(ring_dir: &Path) -> Result<Vec<String>, BusError> {
-    let cursors = ring_dir.join("cursors");
-    let entries = fs::read_dir(&cursors).map_err(BusError::io(&cursors, "list"))?;
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.sort();
-    Ok(names)
-}
-
-fn directories(dir: &Path) -> Result<Vec<PathBuf>, BusError> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(BusError::io(dir, "list")(error)),
-    };
-    let mut found: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    found.sort();
-    Ok(found)
 }

@@ -19,8 +19,8 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
 
 /// A file mapped from its start. Dropping unmaps it.
 ///
-/// Whoever may shrink the file can make an access fault (SIGBUS). Ring and metric files can only be shrunk by their
-/// producer's own user; files that consumers own are never mapped.
+/// Whoever may shrink the file can make an access fault (SIGBUS). Only files of trusted owners are mapped, which
+/// [`crate::directory`] sees to; files that consumers own never are.
 pub(crate) struct Mapping {
     start: *const AtomicU64,
     words: usize,

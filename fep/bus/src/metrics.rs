@@ -10,17 +10,22 @@
 //! then the words: one for a counter or a gauge, 66 for a histogram (count, sum, 64 buckets)
 //! ```
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::directory::{Directory, Names, Owner, Use};
 use crate::error::BusError;
 use crate::file::{name_of, random_word};
 use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Ordering};
-use crate::spec::check_name;
+use crate::spec::{Access, check_name};
 
+/// Directory of the pages in the run directory; others may look which pages exist.
+const DIRECTORY: &str = "metrics";
+const DIRECTORY_MODE: u32 = 0o755;
+/// Entries of that directory that are looked at.
+const PAGES_MAX: usize = 4096;
 const MAGIC: u64 = u64::from_le_bytes(*b"FEPMETR1");
 const VERSION: u64 = 1;
 const HEADER_LEN: usize = 0x80;
@@ -154,29 +159,20 @@ pub struct MetricPage {
 }
 
 impl MetricPage {
-    /// Makes `<dir>/metrics/<name>`, replacing a page left by an earlier life; values start at zero.
-    pub fn create(dir: &Path, name: &str, set: &MetricSet) -> Result<MetricPage, BusError> {
+    /// Makes `<dir>/metrics/<name>`, replacing a page left by an earlier life; values start at zero. Whoever `access` does
+    /// not name cannot open the page at any moment.
+    pub fn create(dir: &Path, name: &str, set: &MetricSet, access: &Access) -> Result<MetricPage, BusError> {
         set.validate(name)?;
-        let metrics = dir.join("metrics");
-        fs::create_dir_all(&metrics).map_err(BusError::io(&metrics, "create"))?;
+        access.check().map_err(|problem| BusError::Spec { ring: name.to_owned(), problem })?;
+        let metrics = Directory::make_base(dir)?.make(DIRECTORY, DIRECTORY_MODE)?;
         let (places, words) = set.places();
-        let temporary = metrics.join(format!(".{name}.building"));
-        let _ = fs::remove_file(&temporary);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&temporary)
-            .map_err(BusError::io(&temporary, "create"))?;
-        map::allocate(&file, words as u64 * 8).map_err(BusError::io(&temporary, "allocate the memory of"))?;
-        let octets = header(name, set, &places, words)?;
-        file.write_all_at(&octets, 0).map_err(BusError::io(&temporary, "write"))?;
-        let mapping =
-            Mapping::new(&file, words as u64 * 8, true, true).map_err(BusError::io(&temporary, "map"))?;
-        let path = metrics.join(name);
-        fs::rename(&temporary, &path).map_err(BusError::io(&path, "put into place"))?;
-        Ok(MetricPage { mapping: Arc::new(mapping), places, path })
+        let mapping = metrics.build(name, access, |file, path| {
+            map::allocate(file, words as u64 * 8).map_err(BusError::io(path, "allocate the memory of"))?;
+            let octets = header(name, set, &places, words)?;
+            file.write_all_at(&octets, 0).map_err(BusError::io(path, "write"))?;
+            Mapping::new(file, words as u64 * 8, true, true).map_err(BusError::io(path, "map"))
+        })?;
+        Ok(MetricPage { mapping: Arc::new(mapping), places, path: metrics.path_of(name) })
     }
 
     /// The file.
@@ -276,34 +272,47 @@ pub struct MetricReader {
 }
 
 impl MetricReader {
-    /// Opens one page and checks its layout.
+    /// Opens one page, `<dir>/metrics/<name>`, and checks its layout.
     pub fn open(path: &Path) -> Result<MetricReader, BusError> {
-        let file = File::open(path).map_err(BusError::io(path, "open"))?;
-        let len = file.metadata().map_err(BusError::io(path, "measure"))?.len();
+        let no_page = || BusError::layout(path, "not the path of a page, <dir>/metrics/<name>");
+        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(no_page)?;
+        let metrics = path.parent().ok_or_else(no_page)?;
+        let directory = metrics.file_name().and_then(|name| name.to_str()).ok_or_else(no_page)?;
+        let dir = metrics.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        MetricReader::open_in(&Directory::base(dir)?.enter(directory)?, name)
+    }
+
+    fn open_in(metrics: &Directory, name: &str) -> Result<MetricReader, BusError> {
+        let path = metrics.path_of(name);
+        // It will be mapped: only an owner who is trusted not to cut it short will do.
+        let file = metrics
+            .open(name, Use::Read, Owner::Trusted)
+            .map_err(|refusal| refusal.into_error(&path, "open"))?;
+        let len = file.metadata().map_err(BusError::io(&path, "measure"))?.len();
         if len < HEADER_LEN as u64 || len > 1 << 24 || !len.is_multiple_of(8) {
-            return Err(BusError::layout(path, format!("{len} octets are no metric page")));
+            return Err(BusError::layout(&path, format!("{len} octets are no metric page")));
         }
         let mut octets = vec![0; len as usize];
-        file.read_exact_at(&mut octets, 0).map_err(BusError::io(path, "read"))?;
-        let (name, entries) = parse(&octets).map_err(|problem| BusError::layout(path, problem))?;
-        let mapping = Mapping::new(&file, len, false, false).map_err(BusError::io(path, "map"))?;
+        file.read_exact_at(&mut octets, 0).map_err(BusError::io(&path, "read"))?;
+        let (name, entries) = parse(&octets).map_err(|problem| BusError::layout(&path, problem))?;
+        let mapping = Mapping::new(&file, len, false, false).map_err(BusError::io(&path, "map"))?;
         Ok(MetricReader { mapping, name, entries })
     }
 
-    /// Opens every page below `dir`, by name; what cannot be believed comes with its reason.
+    /// Opens every page below `dir`, by name; what cannot be believed comes with its reason, and so does a directory with
+    /// more entries than are looked at (4096).
     pub fn open_all(dir: &Path) -> Result<Vec<Result<MetricReader, BusError>>, BusError> {
-        let metrics = dir.join("metrics");
-        let entries = match fs::read_dir(&metrics) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(BusError::io(&metrics, "list")(error)),
+        let metrics = match Directory::base(dir).and_then(|base| base.enter(DIRECTORY)) {
+            Ok(metrics) => metrics,
+            Err(error) if error.is_not_found() => return Ok(Vec::new()),
+            Err(error) => return Err(error),
         };
-        let mut paths: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.file_name().is_some_and(|name| !name.as_encoded_bytes().starts_with(b".")))
-            .collect();
-        paths.sort();
-        Ok(paths.iter().map(|path| MetricReader::open(path)).collect())
+        let Names { names, more } = metrics.names(PAGES_MAX)?;
+        let mut pages: Vec<_> = names.iter().map(|name| MetricReader::open_in(&metrics, name)).collect();
+        if more {
+            pages.push(Err(BusError::TooMany { path: metrics.path().to_owned(), limit: PAGES_MAX }));
+        }
+        Ok(pages)
     }
 
     /// Name of the page.

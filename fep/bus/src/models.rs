@@ -6,9 +6,12 @@
 
 use std::sync::Arc;
 
+use fep_time::Tai;
+
 use crate::descriptor::Tag;
+use crate::latest;
 use crate::layout::{Position, Shape};
-use crate::memory::HeapMemory;
+use crate::memory::{AtomicU64, HeapMemory};
 use crate::reader::{Ledger, Look, Reader};
 use crate::writer::Writer;
 
@@ -70,6 +73,40 @@ fn pair(shape: Shape) -> (Writer<Arc<HeapMemory>>, Reader<Arc<HeapMemory>>) {
     let memory = Arc::new(HeapMemory::new(&shape));
     let writer = Writer::recover(Arc::clone(&memory), shape);
     (writer, Reader::new(memory, shape, START, Ledger::default()))
+}
+
+/// One slot of a latest-value page.
+fn latest_slots() -> Arc<Vec<AtomicU64>> {
+    Arc::new((0..2 * 16).map(|_| AtomicU64::new(0)).collect())
+}
+
+/// Stores update `number` of a key: everything in it follows from the number.
+fn update(slots: &[AtomicU64], key: u64, number: u64) {
+    update_slot(latest::find(slots, 1, key), key, number);
+}
+
+fn update_slot(words: &[AtomicU64], key: u64, number: u64) {
+    let mut value = [0; 32];
+    for octets in value.chunks_exact_mut(8) {
+        octets.copy_from_slice(&mark(number).to_le_bytes());
+    }
+    let len = (number % 5 * 8) as usize;
+    assert_eq!(latest::write_slot(words, key, &value[..len], Tai(number.cast_signed())), number);
+}
+
+/// Reads a key; whatever is believed is one update as it was written, and not older than `seen`.
+fn read_latest(slots: &[AtomicU64], key: u64, seen: u64) -> u64 {
+    let Some(found) = latest::read(slots, 1, key) else {
+        assert_eq!(seen, 0, "a value that was there has gone");
+        return 0;
+    };
+    assert_eq!(found.received, Tai(found.updates.cast_signed()), "a time and a count of two updates");
+    assert_eq!(found.value().len() as u64, found.updates % 5 * 8, "a length of another update");
+    for octets in found.value().chunks_exact(8) {
+        assert_eq!(octets, mark(found.updates).to_le_bytes(), "a value mixed from two updates");
+    }
+    assert!(found.updates >= seen, "an older value than before");
+    found.updates
 }
 
 #[cfg(loom)]
@@ -142,6 +179,37 @@ mod under_loom {
             thread.join().unwrap();
         });
     }
+
+    // REQ: FEP-BUS-107
+    #[test]
+    fn a_latest_value_is_read_whole_while_it_is_replaced_twice() {
+        check(|| {
+            let slots = latest_slots();
+            update(&slots, 9, 1);
+            let writing = Arc::clone(&slots);
+            let thread = loom::thread::spawn(move || {
+                update(&writing, 9, 2);
+                update(&writing, 9, 3);
+            });
+            let seen = read_latest(&slots, 9, 1);
+            read_latest(&slots, 9, seen);
+            thread.join().unwrap();
+            assert_eq!(read_latest(&slots, 9, 3), 3);
+        });
+    }
+
+    // REQ: FEP-BUS-107
+    #[test]
+    fn a_first_value_is_seen_with_its_key_or_not_at_all() {
+        check(|| {
+            let slots = latest_slots();
+            let writing = Arc::clone(&slots);
+            let thread = loom::thread::spawn(move || update(&writing, 9, 1));
+            let seen = read_latest(&slots, 9, 0);
+            thread.join().unwrap();
+            assert_eq!(read_latest(&slots, 9, seen), 1);
+        });
+    }
 }
 
 #[cfg(not(loom))]
@@ -178,6 +246,70 @@ mod on_threads {
                 }
             });
         }
+    }
+
+    // REQ: FEP-BUS-107
+    #[test]
+    fn latest_values_read_on_other_threads_are_whole_and_never_older() {
+        let slots = latest_slots();
+        std::thread::scope(|scope| {
+            for key in [3, 4] {
+                let slots = Arc::clone(&slots);
+                scope.spawn(move || {
+                    let mut seen = 0;
+                    while seen < ROUNDS {
+                        seen = read_latest(&slots, key, seen);
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            for number in 1..=ROUNDS {
+                update(&slots, 3, number);
+                update(&slots, 4, number);
+            }
+        });
+    }
+
+    // REQ: FEP-BUS-108
+    #[test]
+    fn a_writer_that_died_between_any_two_stores_leaves_the_value_before() {
+        let shared = || (0..16).map(|_| AtomicU64::new(0)).collect::<Vec<_>>();
+        for before in 0..4 {
+            let whole = |updates: u64| {
+                let words = shared();
+                for number in 1..=updates {
+                    update_slot(&words, 9, number);
+                }
+                words.iter().map(|word| word.load(Ordering::Relaxed)).collect::<Vec<_>>()
+            };
+            let (old, new) = (whole(before), whole(before + 1));
+            // The count is stored last; of the words before it any may have been stored.
+            for kept in 0..1_u32 << 7 {
+                let words = shared();
+                let half = 2 + 8 * ((before + 1) % 2) as usize;
+                let stored = |word: usize| match word {
+                    1 => kept & 1 != 0,
+                    word if (half..half + 6).contains(&word) => kept >> (word - half + 1) & 1 != 0,
+                    _ => false,
+                };
+                for (index, word) in words.iter().enumerate() {
+                    let value = if stored(index) { new[index] } else { old[index] };
+                    word.store(value, Ordering::Relaxed);
+                }
+                let found = latest::read_slot(&words).map_or(0, |latest| latest.updates);
+                assert_eq!(found, before);
+                if before > 0 {
+                    read_latest_of(&words, before);
+                }
+            }
+        }
+    }
+
+    /// As [`read_latest`], of one slot alone.
+    fn read_latest_of(words: &[AtomicU64], updates: u64) {
+        let found = latest::read_slot(words).unwrap();
+        assert_eq!(found.received, Tai(updates.cast_signed()));
+        assert_eq!(found.value(), &mark(updates).to_le_bytes().repeat(4)[..(updates % 5 * 8) as usize]);
     }
 
     // REQ: FEP-BUS-010

@@ -1,15 +1,17 @@
 //! The producer of a ring: one live process, never blocked by anybody, continuing where the last one stopped.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use fep_time::Monotonic;
+
 use crate::descriptor::{Seq, Tag};
+use crate::directory::{Directory, Identity, Use};
 use crate::error::{BusError, ClaimError};
 use crate::file::{self, MappedRing};
 use crate::layout::{Position, page};
-use crate::lock;
 use crate::memory::{Memory, Ordering};
 use crate::spec::RingSpec;
 use crate::writer::{Space, Writer};
@@ -30,12 +32,14 @@ pub enum Origin {
     },
 }
 
-/// The one writer of a ring. Dropping it says "halted" to the readers; being killed leaves the heartbeat to tell.
+/// The one writer of a ring. Dropping it says "halted" to the readers; a killed one is known by its heartbeat and its lock.
 pub struct Producer {
     writer: Writer<Arc<MappedRing>>,
     path: PathBuf,
     origin: Origin,
     instance: u64,
+    /// The ring file and the lock file, as they were opened.
+    identities: [Identity; 2],
     /// Held for its lock.
     _lock: File,
 }
@@ -46,32 +50,33 @@ impl Producer {
     /// Not for the hot path: allocates, locks, maps and touches every page.
     pub fn create_or_attach(dir: &Path, spec: &RingSpec) -> Result<Producer, BusError> {
         spec.validate()?;
-        let ring_dir = file::make_directories(dir, spec)?;
-        let lock = take_lock(&ring_dir.join("lock"))?;
-        let path = ring_dir.join("ring");
-        let (fixed_page, ring, origin) = match existing(&ring_dir) {
-            Ok(Some((fixed_page, ring))) if file::matches(&fixed_page, &ring, spec) => {
-                (fixed_page, ring, Origin::Resumed)
+        let directory = file::make_directories(dir, spec)?;
+        let lock = take_lock(&directory, spec)?;
+        let path = directory.path_of("ring");
+        let (file, fixed_page, ring, origin) = match existing(&directory) {
+            Ok(Some((file, fixed_page, ring))) if file::matches(&fixed_page, &ring, spec) => {
+                (file, fixed_page, ring, Origin::Resumed)
             }
-            Ok(Some((fixed_page, ring))) => {
+            Ok(Some((_, fixed_page, ring))) => {
                 // Readers of the old file see it end properly before they look for the new one.
                 let old = Writer::recover(ring, fixed_page.shape);
                 old.halt();
-                let (fixed_page, ring) = file::create(&ring_dir, spec, old.next())?;
-                (fixed_page, ring, Origin::LaidOutAnew)
+                let (file, fixed_page, ring) = file::create(&directory, spec, old.next())?;
+                (file, fixed_page, ring, Origin::LaidOutAnew)
             }
             Ok(None) => {
-                let (fixed_page, ring) = file::create(&ring_dir, spec, FIRST)?;
-                (fixed_page, ring, Origin::Created)
+                let (file, fixed_page, ring) = file::create(&directory, spec, FIRST)?;
+                (file, fixed_page, ring, Origin::Created)
             }
             Err(problem) => {
-                let (fixed_page, ring) = file::create(&ring_dir, spec, FIRST)?;
-                (fixed_page, ring, Origin::Replaced { problem: problem.to_string() })
+                let (file, fixed_page, ring) = file::create(&directory, spec, FIRST)?;
+                (file, fixed_page, ring, Origin::Replaced { problem: problem.to_string() })
             }
         };
+        let identities = [Identity::of(&file, &path)?, Identity::of(&lock, &directory.path_of(LOCK_NAME))?];
         let writer = Writer::recover(Arc::new(ring), fixed_page.shape);
         writer.memory().page()[page::PID / 8].store(u64::from(std::process::id()), Ordering::Relaxed);
-        Ok(Producer { writer, path, origin, instance: fixed_page.instance, _lock: lock })
+        Ok(Producer { writer, path, origin, instance: fixed_page.instance, identities, _lock: lock })
     }
 
     /// How the ring came about.
@@ -111,11 +116,19 @@ impl Producer {
     }
 
     /// To be called every few milliseconds at the latest, also when nothing arrives: refreshes the head hints
-    /// (which commits also do every 64 records) and the heartbeat. `now_tai_ns` is nanoseconds of TAI since 1958.
+    /// (which commits also do every 64 records) and the heartbeat.
     #[inline]
-    pub fn housekeep(&mut self, now_tai_ns: i64) {
+    pub fn housekeep(&mut self, now: Monotonic) {
         self.writer.hint();
-        self.writer.heartbeat(now_tai_ns);
+        self.writer.heartbeat(now);
+    }
+
+    /// Whether ring and lock still lie under their names. `false` when somebody deleted or moved the run directory, or put
+    /// another file in their place: what is published from then on reaches nobody who attaches later, and another
+    /// producer may begin. Two system calls: for a supervisor, about once a second.
+    pub fn is_still_linked(&self) -> bool {
+        let [ring, lock] = self.identities;
+        ring.is_at(&self.path) && lock.is_at(&self.path.with_file_name(LOCK_NAME))
     }
 }
 
@@ -166,33 +179,35 @@ impl Claim<'_> {
 /// Sequences start at one: a slot of zeros then means "not yet".
 pub(crate) const FIRST: Position = Position { seq: 1, pos: 0, payload: 0 };
 
-fn existing(ring_dir: &Path) -> Result<Option<(file::StaticPage, MappedRing)>, BusError> {
-    if !ring_dir.join("ring").exists() {
+/// Name of the file whose lock the living producer holds.
+pub(crate) const LOCK_NAME: &str = "lock";
+
+fn existing(directory: &Directory) -> Result<Option<(File, file::StaticPage, MappedRing)>, BusError> {
+    if !directory.holds("ring")? {
         return Ok(None);
     }
-    let (file, fixed_page) = file::open(ring_dir, true)?;
-    let ring = MappedRing::new(&file, &ring_dir.join("ring"), &fixed_page, true, true)?;
-    Ok(Some((fixed_page, ring)))
+    let (file, fixed_page) = file::open(directory, Use::ReadWrite)?;
+    let ring = MappedRing::new(&file, &directory.path_of("ring"), &fixed_page, true, true)?;
+    Ok(Some((file, fixed_page, ring)))
 }
 
-fn take_lock(path: &Path) -> Result<File, BusError> {
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .map_err(BusError::io(path, "open the lock"))?;
-    if !lock::try_exclusive(&file).map_err(BusError::io(path, "lock"))? {
-        let mut pid = String::new();
-        let _ = file.read_to_string(&mut pid);
-        let pid = pid.trim().parse().unwrap_or(0);
-        return Err(BusError::Held { path: path.to_owned(), pid, role: "producer of a ring" });
+fn take_lock(directory: &Directory, spec: &RingSpec) -> Result<File, BusError> {
+    let path = directory.path_of(LOCK_NAME);
+    let access = spec.access();
+    match directory.lock(LOCK_NAME, access.mode, access.group_id()?)? {
+        Ok(mut file) => {
+            // The number is for humans; the lock is what counts.
+            file.set_len(0)
+                .and_then(|()| file.seek(SeekFrom::Start(0)))
+                .and_then(|_| writeln!(file, "{}", std::process::id()))
+                .map_err(BusError::io(&path, "write"))?;
+            Ok(file)
+        }
+        Err(file) => {
+            let mut pid = String::new();
+            let _ = file.take(16).read_to_string(&mut pid);
+            let pid = pid.trim().parse().unwrap_or(0);
+            Err(BusError::Held { path, pid, role: "producer of a ring" })
+        }
     }
-    // The number is for humans; the lock is what counts.
-    file.set_len(0)
-        .and_then(|()| file.seek(SeekFrom::Start(0)))
-        .and_then(|_| writeln!(file, "{}", std::process::id()))
-        .map_err(BusError::io(path, "write"))?;
-    Ok(file)
 }

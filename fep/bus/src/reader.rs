@@ -268,8 +268,7 @@ impl<M: Memory> Reader<M> {
     pub(crate) fn advance(&mut self, record: &Record) {
         self.ledger.consumed_records = self.ledger.consumed_records.wrapping_add(1);
         self.ledger.consumed_bytes = self.ledger.consumed_bytes.wrapping_add(u64::from(record.len));
-        self.next = record.end();
-        self.probe = self.next.seq;
+        self.stand_at(record.end());
     }
 
     /// Asks the caches for the descriptor and the first payload line some records ahead.
@@ -292,8 +291,15 @@ impl<M: Memory> Reader<M> {
             self.ledger.consumed_records.wrapping_add(to.seq.wrapping_sub(self.next.seq));
         self.ledger.consumed_bytes =
             self.ledger.consumed_bytes.wrapping_add(to.payload.wrapping_sub(self.next.payload));
-        self.next = to;
-        self.probe = to.seq;
+        self.stand_at(to);
+    }
+
+    /// What was taken for lost while the cursor stood before has been read after all: the next look finds out anew.
+    #[inline]
+    fn stand_at(&mut self, next: Position) {
+        self.next = next;
+        self.probe = next.seq;
+        self.missing = None;
     }
 
     /// The log from `begin` to `end`, which the caller keeps within one lap.
@@ -325,8 +331,9 @@ impl<M: Memory> Reader<M> {
         self.page_word(page::STATE)
     }
 
-    pub(crate) fn producer_heartbeat(&self) -> i64 {
-        self.page_word(page::HEARTBEAT_TAI_NS).cast_signed()
+    /// The word of the heartbeat, as [`crate::heartbeat`] reads it.
+    pub(crate) fn producer_heartbeat(&self) -> u64 {
+        self.page_word(page::HEARTBEAT_MONOTONIC_NS)
     }
 
     pub(crate) fn head_hint(&self) -> Seq {

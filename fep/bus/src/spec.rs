@@ -1,5 +1,8 @@
 //! What a ring shall be: sizes, names, who may read it. Checked here, once, before any file exists.
 
+use std::fs;
+use std::path::Path;
+
 use crate::error::BusError;
 use crate::layout;
 
@@ -29,6 +32,50 @@ pub enum OnFull {
     Evict,
     /// Refuse the claim (uplink and replay only).
     Wait,
+}
+
+/// Who may read a file of the bus beside its owner; nobody but the owner ever writes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Access {
+    /// Permission bits.
+    pub mode: u32,
+    /// Group, by name or number; `None` leaves the process's group.
+    pub group: Option<String>,
+}
+
+impl Default for Access {
+    /// The process's group may read, others may not (0640).
+    fn default() -> Access {
+        Access { mode: 0o640, group: None }
+    }
+}
+
+impl Access {
+    /// Says what is wrong with the mode, if anything.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Access { mode, .. } = *self;
+        if mode & !0o777 != 0 || mode & 0o600 != 0o600 || mode & 0o022 != 0 {
+            return Err(format!(
+                "mode {mode:o} must let the owner read and write and nobody else write (e.g. 640)"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Number of the group, looked up in `/etc/group` when it is a name.
+    pub(crate) fn group_id(&self) -> Result<Option<u32>, BusError> {
+        let Some(group) = &self.group else { return Ok(None) };
+        if let Ok(number) = group.parse() {
+            return Ok(Some(number));
+        }
+        let path = Path::new("/etc/group");
+        let groups = fs::read_to_string(path).map_err(BusError::io(path, "read"))?;
+        let number = groups.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
+        });
+        number.map(Some).ok_or_else(|| BusError::NoGroup { group: group.clone() })
+    }
 }
 
 /// Everything needed to lay out one ring.
@@ -79,6 +126,11 @@ impl RingSpec {
         }
     }
 
+    /// Who may read it.
+    pub fn access(&self) -> Access {
+        Access { mode: self.mode, group: self.group.clone() }
+    }
+
     /// Octets of shared memory the ring takes.
     pub fn region_len(&self) -> u64 {
         layout::region_len(self.desc_log2.min(32), self.data_len)
@@ -127,13 +179,7 @@ impl RingSpec {
         if self.on_full == OnFull::Wait && self.gates.is_empty() {
             return fail("on_full = wait needs at least one gate to wait for".to_owned());
         }
-        if self.mode & !0o777 != 0 || self.mode & 0o600 != 0o600 || self.mode & 0o022 != 0 {
-            return fail(format!(
-                "mode {:o} must let the owner read and write and nobody else write (e.g. 640)",
-                self.mode
-            ));
-        }
-        Ok(())
+        self.access().check().or_else(fail)
     }
 }
 

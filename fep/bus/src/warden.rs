@@ -3,14 +3,18 @@
 //! rings that wait it moves the producer's limit. It never speaks to the producing thread otherwise.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
+use fep_time::Monotonic;
+
 use crate::cursor::{self, CursorState};
+use crate::directory::{Directory, Owner, Refusal, Use};
 use crate::error::BusError;
 use crate::file::{self, MappedRing, StaticPage};
+use crate::heartbeat;
 use crate::layout::{HINT_EVERY, gate, page};
-use crate::list::consumer_names;
+use crate::list::CONSUMERS_MAX;
 use crate::lock;
 use crate::memory::{Memory, Ordering};
 use crate::reader::Ledger;
@@ -22,7 +26,8 @@ pub struct WardenSpec {
     pub warn_permille: u32,
     /// Credit below which a gate is evicted, in permille. Not used on rings that wait.
     pub evict_permille: u32,
-    /// On rings that wait: a watched consumer whose process is dead is evicted when its heartbeat is older than this.
+    /// On rings that wait: a watched consumer whose process has been dead for longer than this, as the warden has seen
+    /// it, is evicted. A living one is waited for, however slow.
     pub dead_after_ns: i64,
 }
 
@@ -70,8 +75,8 @@ pub struct GateStatus {
     pub evicted_at_seq: u64,
     /// Times it was evicted.
     pub evictions: u64,
-    /// Its last sign of life, nanoseconds of TAI since 1958; 0 for none.
-    pub heartbeat_tai_ns: i64,
+    /// Its last sign of life, `None` before the first. It may be of another boot.
+    pub heartbeat: Option<Monotonic>,
     /// Whether a live process holds its cursor file.
     pub alive: bool,
     /// Process that wrote the cursor last.
@@ -83,8 +88,10 @@ pub struct GateStatus {
 /// Why a cursor file says nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CursorProblem {
-    /// Too short, or no slot with a valid check word.
+    /// It may not be read, is too short, or has no slot with a valid check word.
     Unreadable,
+    /// A link, FIFO, device or directory lies under its name, or a file that has other names as well.
+    NotARegularFile,
     /// It speaks of another ring file.
     OtherInstance,
     /// It claims to have read what was never published.
@@ -125,15 +132,27 @@ pub enum WardenEvent {
         /// Why.
         problem: CursorProblem,
     },
+    /// The cursor directory holds more entries than are looked at: consumers without a gate may be missing in lists. Gates
+    /// are watched as ever. Reported once until it has been cleared.
+    CursorsLeftOut {
+        /// Entries looked at.
+        limit: usize,
+    },
 }
+
+/// How often the cursor directory is counted.
+const COUNT_EVERY_NS: i64 = 10_000_000_000;
 
 /// Watches the consumers of one ring; lives in the producer's process, on another thread.
 pub struct Warden {
     ring: Arc<MappedRing>,
-    ring_dir: PathBuf,
+    cursors: Directory,
     fixed_page: StaticPage,
     spec: WardenSpec,
     gates: Vec<Gate>,
+    /// When the cursor directory is counted next.
+    count_at: Monotonic,
+    crowded: bool,
 }
 
 struct Gate {
@@ -141,36 +160,57 @@ struct Gate {
     file: Option<File>,
     warned: bool,
     problem: Option<CursorProblem>,
+    /// Since when no live process holds the cursor file.
+    dead_since: Option<Monotonic>,
 }
 
 impl Warden {
     /// Opens an existing ring for writing its gate table. One warden a ring.
     pub fn open(dir: &Path, ring: &str, spec: WardenSpec) -> Result<Warden, BusError> {
-        let ring_dir = file::find(dir, ring)?;
-        let (file, fixed_page) = file::open(&ring_dir, true)?;
-        let ring = MappedRing::new(&file, &ring_dir.join("ring"), &fixed_page, true, false)?;
+        let (_, directory) = file::find(dir, ring)?;
+        let path = directory.path_of("ring");
+        let (file, fixed_page) = file::open(&directory, Use::ReadWrite)?;
+        let ring = MappedRing::new(&file, &path, &fixed_page, true, false)?;
         let gates = (0..fixed_page.gate_count)
             .map(|index| {
-                let name = file::gate_name(&ring, index).ok_or_else(|| {
-                    BusError::layout(&ring_dir.join("ring"), format!("gate {index} has no name"))
-                })?;
-                Ok(Gate { name, file: None, warned: false, problem: None })
+                let name = file::gate_name(&ring, index)
+                    .ok_or_else(|| BusError::layout(&path, format!("gate {index} has no name")))?;
+                Ok(Gate { name, file: None, warned: false, problem: None, dead_since: None })
             })
             .collect::<Result<_, BusError>>()?;
-        Ok(Warden { ring: Arc::new(ring), ring_dir, fixed_page, spec, gates })
+        Ok(Warden {
+            ring: Arc::new(ring),
+            cursors: directory.enter("cursors")?,
+            fixed_page,
+            spec,
+            gates,
+            count_at: Monotonic::PAST,
+            crowded: false,
+        })
     }
 
     /// Reads the cursors of the gates and acts on them; to be called about every millisecond. Reports what changed.
-    pub fn scan(&mut self, now_tai_ns: i64, sink: &mut impl FnMut(WardenEvent)) {
+    ///
+    /// Never waits, whatever lies in the cursor directory: some system calls a gate, and every ten seconds a bounded look
+    /// at the directory.
+    pub fn scan(&mut self, now: Monotonic, sink: &mut impl FnMut(WardenEvent)) {
         for index in 0..self.gates.len() {
-            self.scan_gate(index, now_tai_ns, sink);
+            self.scan_gate(index, now, sink);
+        }
+        if now >= self.count_at {
+            self.count_at = now.plus_ns(COUNT_EVERY_NS);
+            let crowded = self.cursors.names(CONSUMERS_MAX).is_ok_and(|found| found.more);
+            if crowded && !self.crowded {
+                sink(WardenEvent::CursorsLeftOut { limit: CONSUMERS_MAX });
+            }
+            self.crowded = crowded;
         }
         if self.fixed_page.shape.wait {
             self.move_limit();
         }
     }
 
-    fn scan_gate(&mut self, index: usize, now_tai_ns: i64, sink: &mut impl FnMut(WardenEvent)) {
+    fn scan_gate(&mut self, index: usize, now: Monotonic, sink: &mut impl FnMut(WardenEvent)) {
         let read = self.read_gate(index);
         let problem = read.err().flatten();
         let gate_entry = &mut self.gates[index];
@@ -201,10 +241,8 @@ impl Warden {
         let credit = self.credit_permille(cursor.0, cursor.1);
         self.set_gate_word(index, gate::CREDIT_PERMILLE, credit.into());
         let evict = if self.fixed_page.shape.wait {
-            let beat = read.map_or(0, |state| state.heartbeat_tai_ns);
             was == gate::GATED
-                && now_tai_ns.saturating_sub(beat) > self.spec.dead_after_ns
-                && !self.is_alive(index)
+                && self.dead_for_ns(index, now).is_some_and(|dead_ns| dead_ns > self.spec.dead_after_ns)
         } else {
             credit < self.spec.evict_permille
         };
@@ -269,9 +307,10 @@ impl Warden {
         words[page::LIMIT_POS / 8].store(pos.saturating_add(shape.data_len), Ordering::Release);
     }
 
-    /// All consumers with a cursor file or a gate, with what their files say now. For status pages; opens files.
+    /// The gates, and the other consumers with a cursor file as far as the directory is looked at (256 entries), with what
+    /// their files say now. For status pages; opens files.
     pub fn status(&self) -> Result<Vec<GateStatus>, BusError> {
-        let mut names = consumer_names(&self.ring_dir)?;
+        let mut names = self.cursors.names(CONSUMERS_MAX)?.names;
         for gate in &self.gates {
             if !names.contains(&gate.name) {
                 names.push(gate.name.clone());
@@ -282,12 +321,9 @@ impl Warden {
 
     fn status_of(&self, consumer: String) -> GateStatus {
         let index = self.gates.iter().position(|gate| gate.name == consumer);
-        let file = File::open(self.ring_dir.join("cursors").join(&consumer)).ok();
-        let alive = file.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(false));
-        let read = match &file {
-            Some(file) => self.believable(cursor::read_state(file).ok().flatten()),
-            None => Err(None),
-        };
+        let file = self.open_cursor(&consumer);
+        let alive = file.as_ref().is_ok_and(|file| lock::is_held(file).unwrap_or(false));
+        let read = file.and_then(|file| self.believable(cursor::read_state(&file).ok().flatten()));
         let known = read.unwrap_or_default();
         let (next_seq, next_pos) = match (read, index) {
             (Ok(state), _) => (state.next.seq, state.next.pos),
@@ -318,7 +354,7 @@ impl Warden {
             durable_pos: known.durable_pos,
             evicted_at_seq: word(gate::EVICTED_AT_SEQ),
             evictions: word(gate::EVICTIONS),
-            heartbeat_tai_ns: known.heartbeat_tai_ns,
+            heartbeat: heartbeat::instant(known.heartbeat),
             alive,
             pid: known.pid,
             problem: read.err().flatten(),
@@ -326,18 +362,24 @@ impl Warden {
         }
     }
 
-    /// `Err(None)`: there is no cursor file.
+    /// `Err(None)`: no cursor file exists.
+    fn open_cursor(&self, consumer: &str) -> Result<File, Option<CursorProblem>> {
+        self.cursors.open(consumer, Use::Read, Owner::Anybody).map_err(|refusal| match refusal {
+            _ if refusal.is_not_found() => None,
+            Refusal::Foreign(_) => Some(CursorProblem::NotARegularFile),
+            Refusal::Io(_) => Some(CursorProblem::Unreadable),
+        })
+    }
+
+    /// `Err(None)`: no cursor file exists.
     fn read_gate(&mut self, index: usize) -> Result<CursorState, Option<CursorProblem>> {
-        let gate = &mut self.gates[index];
-        if gate.file.is_none() {
-            gate.file = File::open(self.ring_dir.join("cursors").join(&gate.name)).ok();
-        }
-        let Some(file) = &gate.file else { return Err(None) };
-        let state = cursor::read_state(file).ok().flatten();
-        if state.is_none() {
-            // It may have been deleted and made anew: look by name again next time.
-            gate.file = None;
-        }
+        let file = match self.gates[index].file.take() {
+            // It may have been deleted and made anew: then the name leads to another file.
+            Some(file) if has_one_name(&file) => file,
+            _ => self.open_cursor(&self.gates[index].name)?,
+        };
+        let state = cursor::read_state(&file).ok().flatten();
+        self.gates[index].file = Some(file);
         self.believable(state)
     }
 
@@ -355,8 +397,12 @@ impl Warden {
         Ok(state)
     }
 
-    fn is_alive(&self, index: usize) -> bool {
-        self.gates[index].file.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(true))
+    /// For how long no live process has held the cursor file, as far as this warden has seen; `None` while one does.
+    fn dead_for_ns(&mut self, index: usize, now: Monotonic) -> Option<i64> {
+        let gate = &mut self.gates[index];
+        let alive = gate.file.as_ref().is_some_and(|file| lock::is_held(file).unwrap_or(true));
+        gate.dead_since = (!alive).then(|| gate.dead_since.unwrap_or(now));
+        Some(now.ns_since(gate.dead_since?))
     }
 
     fn head(&self) -> (u64, u64) {
@@ -382,4 +428,8 @@ impl Warden {
     fn set_gate_word(&self, index: usize, offset: usize, value: u64) {
         self.ring.gate(index, offset).store(value, Ordering::Release);
     }
+}
+
+fn has_one_name(file: &File) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|found| found.st_nlink == 1)
 }

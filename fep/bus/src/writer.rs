@@ -3,9 +3,12 @@
 //! Nothing here reads a word that a consumer writes; on rings that wait, the limit is read that the warden writes.
 //! The pairs of ordering are named R1 and R2 in `docs/ring.md`.
 
+use fep_time::Monotonic;
+
 use crate::copy::Copier;
 use crate::descriptor::{Record, Seq, Tag, slot, store_words};
 use crate::error::ClaimError;
+use crate::heartbeat;
 use crate::layout::{KIND_PAD, LINE, Position, Shape, page, record_len, state};
 use crate::memory::{AtomicU64, Memory, Ordering, fence};
 
@@ -45,6 +48,8 @@ impl<M: Memory> Writer<M> {
             Writer { memory, shape, copier: Copier::best(), next, reserved, limit_seq: 0, limit_pos: 0 };
         writer.hint();
         let epoch = writer.word(page::EPOCH).load(Ordering::Relaxed).wrapping_add(1);
+        // The last sign of life was that of another process, perhaps of another boot.
+        writer.word(page::HEARTBEAT_MONOTONIC_NS).store(heartbeat::NONE, Ordering::Relaxed);
         writer.word(page::EPOCH_SEQ).store(next.seq, Ordering::Relaxed);
         writer.word(page::EPOCH).store(epoch, Ordering::Release);
         writer.word(page::STATE).store(state::RUN, Ordering::Release);
@@ -203,8 +208,8 @@ impl<M: Memory> Writer<M> {
         self.word(page::HEAD_SEQ).store(self.next.seq, Ordering::Release);
     }
 
-    pub(crate) fn heartbeat(&self, now_tai_ns: i64) {
-        self.word(page::HEARTBEAT_TAI_NS).store(now_tai_ns.cast_unsigned(), Ordering::Release);
+    pub(crate) fn heartbeat(&self, now: Monotonic) {
+        self.word(page::HEARTBEAT_MONOTONIC_NS).store(heartbeat::word(now), Ordering::Release);
     }
 
     /// Says that nothing more will come in this epoch.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use fep_bus::{BusError, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end, bucket_of};
+use fep_bus::{Access, BusError, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end, bucket_of};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -14,7 +14,7 @@ fn readers_see_every_metric_with_its_name_kind_and_value() {
     let frames = set.counter("frames_total");
     let latency = set.histogram("latency_ns");
     let state = set.gauge("lock_state");
-    let mut page = MetricPage::create(dir.path(), "link-1", &set).unwrap();
+    let mut page = MetricPage::create(dir.path(), "link-1", &set, &Access::default()).unwrap();
     let readers = MetricReader::open_all(dir.path()).unwrap();
     let reader = readers[0].as_ref().unwrap();
     assert_eq!(reader.name(), "link-1");
@@ -50,13 +50,16 @@ fn names_that_clash_or_do_not_fit_are_refused() {
             set.counter(*name);
         });
         assert!(
-            matches!(MetricPage::create(dir.path(), "page", &set), Err(BusError::Spec { .. })),
+            matches!(
+                MetricPage::create(dir.path(), "page", &set, &Access::default()),
+                Err(BusError::Spec { .. })
+            ),
             "{names:?}"
         );
     }
     let mut set = MetricSet::new();
     set.counter("fine");
-    assert!(MetricPage::create(dir.path(), "../page", &set).is_err());
+    assert!(MetricPage::create(dir.path(), "../page", &set, &Access::default()).is_err());
 }
 
 proptest! {
@@ -74,7 +77,7 @@ proptest! {
         let mut set = MetricSet::new();
         set.counter("one");
         set.histogram("two");
-        let page = MetricPage::create(dir.path(), "page", &set).unwrap();
+        let page = MetricPage::create(dir.path(), "page", &set, &Access::default()).unwrap();
         let mut octets = fs::read(page.path()).unwrap();
         octets[at] = value;
         fs::write(page.path(), &octets).unwrap();

@@ -6,6 +6,7 @@ use fep_bus::{
     BusError, ClaimError, Colour, Consumer, GapCause, Ledger, Origin, Poll, Producer, Resume, RingSpec, Tag,
     list,
 };
+use fep_time::Monotonic;
 use tempfile::TempDir;
 
 fn small(name: &str) -> RingSpec {
@@ -313,7 +314,7 @@ fn a_ring_laid_out_anew_continues_the_numbers_and_the_missed_records_are_a_gap()
     assert_eq!(*producer.origin(), Origin::LaidOutAnew);
     assert_eq!(producer.head().seq, 21);
     publish(&mut producer, 5);
-    consumer.heartbeat(1).unwrap();
+    consumer.heartbeat(Monotonic(1)).unwrap();
     let mut out = Vec::new();
     while matches!(consumer.poll(&mut out), Poll::Restarted { .. }) {}
     assert_eq!(consumer.poll(&mut out), Poll::Recreated);
@@ -336,13 +337,13 @@ fn a_silent_producer_counts_as_closed_until_it_speaks_again() {
     let mut producer = Producer::create_or_attach(dir.path(), &small("frames")).unwrap();
     let mut consumer = Consumer::attach(dir.path(), "frames", "reader", Resume::Oldest).unwrap();
     let (second, mut out) = (1_000_000_000, Vec::new());
-    producer.housekeep(100 * second);
-    consumer.heartbeat(100 * second).unwrap();
+    producer.housekeep(Monotonic(100 * second));
+    consumer.heartbeat(Monotonic(100 * second)).unwrap();
     assert_eq!(consumer.poll(&mut out), Poll::Empty);
-    consumer.heartbeat(102 * second).unwrap();
+    consumer.heartbeat(Monotonic(102 * second)).unwrap();
     assert_eq!(consumer.poll(&mut out), Poll::Closed);
-    producer.housekeep(103 * second);
-    consumer.heartbeat(103 * second).unwrap();
+    producer.housekeep(Monotonic(103 * second));
+    consumer.heartbeat(Monotonic(103 * second)).unwrap();
     assert_eq!(consumer.poll(&mut out), Poll::Empty);
 }
 

@@ -6,6 +6,7 @@ use fep_bus::{
     ClaimError, Consumer, CursorProblem, GapCause, GateState, GateStatus, OnFull, Poll, Producer, Resume,
     RingSpec, Tag, Warden, WardenEvent, WardenSpec,
 };
+use fep_time::Monotonic;
 use tempfile::TempDir;
 
 fn spec(on_full: OnFull) -> RingSpec {
@@ -24,12 +25,12 @@ fn publish(producer: &mut Producer, count: u64) {
     for _ in 0..count {
         producer.publish(Tag::default(), &[7; 100]).unwrap();
     }
-    producer.housekeep(1);
+    producer.housekeep(Monotonic(1));
 }
 
-fn scan(warden: &mut Warden, now_tai_ns: i64) -> Vec<WardenEvent> {
+fn scan(warden: &mut Warden, now_ns: i64) -> Vec<WardenEvent> {
     let mut events = Vec::new();
-    warden.scan(now_tai_ns, &mut |event| events.push(event));
+    warden.scan(Monotonic(now_ns), &mut |event| events.push(event));
     events
 }
 
@@ -177,7 +178,7 @@ fn a_ring_that_waits_loses_nothing_and_is_not_held_by_the_dead_for_ever() {
         {
             count += 1;
         }
-        producer.housekeep(1);
+        producer.housekeep(Monotonic(1));
         count
     };
     // Even before its reader has come, nothing is overwritten.
@@ -188,20 +189,68 @@ fn a_ring_that_waits_loses_nothing_and_is_not_held_by_the_dead_for_ever() {
     let mut published = 256;
     for _ in 0..20 {
         assert!(drain(&mut recorder).is_empty(), "no gap ever");
-        recorder.heartbeat(2).unwrap();
+        recorder.heartbeat(Monotonic(2)).unwrap();
         scan(&mut warden, 2);
         let more = fill(&mut producer);
         assert_eq!(more, 256);
         published += more;
     }
     assert_eq!(recorder.ledger().consumed_records, published - 256);
-    // Alive but slow holds for ever, dead only for a time.
-    let long_after = 2 + WardenSpec::default().dead_after_ns + 1;
-    scan(&mut warden, long_after);
-    assert_eq!(fill(&mut producer), 0);
+    // Alive but slow holds for ever, dead only for a time: by the warden's own watch, whatever the heartbeat says.
+    let dead_after_ns = WardenSpec::default().dead_after_ns;
+    let died = 3 + 10 * dead_after_ns;
+    for alive in [3, dead_after_ns + 3, died] {
+        scan(&mut warden, alive);
+        assert_eq!(fill(&mut producer), 0);
+    }
+    recorder.heartbeat(Monotonic(i64::MAX)).unwrap();
     drop(recorder);
-    scan(&mut warden, 3);
+    assert_eq!(scan(&mut warden, died), []);
+    assert_eq!(scan(&mut warden, died + dead_after_ns), []);
     assert_eq!(fill(&mut producer), 0);
-    assert!(matches!(scan(&mut warden, long_after).as_slice(), [WardenEvent::Evicted { .. }]));
+    let evicted = scan(&mut warden, died + dead_after_ns + 1);
+    assert!(matches!(evicted.as_slice(), [WardenEvent::Evicted { .. }]), "{evicted:?}");
     producer.publish(Tag::default(), &[7; 100]).unwrap();
+}
+
+// REQ: FEP-BUS-103
+#[test]
+fn a_consumer_that_dies_and_comes_back_in_time_is_not_evicted() {
+    let dir = TempDir::new().unwrap();
+    let _producer = Producer::create_or_attach(dir.path(), &spec(OnFull::Wait)).unwrap();
+    let mut warden = Warden::open(dir.path(), "watched", WardenSpec::default()).unwrap();
+    let dead_after_ns = WardenSpec::default().dead_after_ns;
+    let mut now = 1;
+    for _ in 0..5 {
+        let recorder = Consumer::attach(dir.path(), "watched", "recorder", Resume::Cursor).unwrap();
+        assert_eq!(scan(&mut warden, now), [WardenEvent::Armed { consumer: "recorder".to_owned() }]);
+        drop(recorder);
+        assert_eq!(scan(&mut warden, now + 1), []);
+        now += dead_after_ns;
+        assert_eq!(scan(&mut warden, now), [], "dead for one nanosecond less than the limit");
+    }
+}
+
+// REQ: FEP-BUS-101
+#[test]
+fn a_cursor_file_deleted_and_made_anew_is_found_again() {
+    let dir = TempDir::new().unwrap();
+    let mut producer = Producer::create_or_attach(dir.path(), &spec(OnFull::Evict)).unwrap();
+    let mut warden = Warden::open(dir.path(), "watched", WardenSpec::default()).unwrap();
+    let recorder = Consumer::attach(dir.path(), "watched", "recorder", Resume::Oldest).unwrap();
+    scan(&mut warden, 1);
+    fs::remove_file(dir.path().join("black/watched/cursors/recorder")).unwrap();
+    drop(recorder);
+    publish(&mut producer, 100);
+    let mut recorder = Consumer::attach(dir.path(), "watched", "recorder", Resume::Oldest).unwrap();
+    drain(&mut recorder);
+    recorder.store_cursor().unwrap();
+    scan(&mut warden, 2);
+    assert_eq!(status(&warden, "recorder").lag_records, 0);
+    publish(&mut producer, 250);
+    assert_eq!(
+        scan(&mut warden, 3),
+        [WardenEvent::Warned { consumer: "recorder".to_owned(), credit_permille: 23 }],
+        "counted from where the new file stands"
+    );
 }

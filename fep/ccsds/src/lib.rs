@@ -115,7 +115,7 @@ pub mod pus;
 pub mod spec;
 pub mod time;
 
-pub use clcw::Clcw;
+pub use clcw::{Clcw, OcfReport};
 pub use counter::{
     Continuity, CounterSpec, CounterState, Delivery, FrameContinuity, MasterChannel, MasterChannelState,
     MasterChannels, Mcid, RateBounds, VcTracker,

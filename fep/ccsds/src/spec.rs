@@ -43,7 +43,7 @@ impl fmt::Display for FrameKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fecf {
-    /// No field: the channel code alone vouches for the frame.
+    /// No field: only the channel code tells whether the frame is right.
     #[default]
     None,
     /// 16-bit CRC (132.0-B-3 4.1.6, 732.0-B-4 4.1.6, 732.1-B-2 4.1.6).
@@ -115,6 +115,10 @@ pub struct FrameSpec {
     /// USLP: length of truncated frames, where the mission has them (732.1-B-2 annex D). `None` refuses them.
     #[serde(default)]
     pub truncated_len: Option<usize>,
+    /// TM: octets of the secondary header, identification octet included, where the length field in it is wrong.
+    /// `None` believes the field. Frames without the secondary header flag have none either way.
+    #[serde(default)]
+    pub secondary_header_len: Option<usize>,
 }
 
 /// A [`FrameSpec`] that no frame can obey.
@@ -152,6 +156,9 @@ pub enum FrameSpecError {
         /// Length given.
         truncated_len: usize,
     },
+    /// A secondary header has at least its identification octet.
+    #[error("secondary_header_len is 0; it must be at least 1, or left out when there are no secondary headers")]
+    SecondaryHeaderLen,
 }
 
 impl FrameSpec {
@@ -170,6 +177,7 @@ impl FrameSpec {
             trailer_len: 0,
             variable_len: false,
             truncated_len: None,
+            secondary_header_len: None,
         }
     }
 
@@ -213,6 +221,12 @@ impl FrameSpec {
         if kind != FrameKind::Uslp && self.truncated_len.is_some() {
             return refuse("truncated_len");
         }
+        if kind != FrameKind::Tm && self.secondary_header_len.is_some() {
+            return refuse("secondary_header_len");
+        }
+        if self.secondary_header_len == Some(0) {
+            return Err(FrameSpecError::SecondaryHeaderLen);
+        }
         if kind != FrameKind::Uslp && self.fecf == Fecf::Crc32 {
             return refuse("fecf crc32");
         }
@@ -223,6 +237,7 @@ impl FrameSpec {
         }
         let overhead = self.least_header_len()
             + self.insert_zone_len.min(max)
+            + self.secondary_header_len.unwrap_or(0).min(max)
             + self.security_header_len.min(max)
             + self.security_trailer_len.min(max)
             + self.trailer_len.min(max)

@@ -5,7 +5,7 @@ mod golden;
 use fep_ccsds::frame::{BitstreamPointer, ConstructionRule};
 use fep_ccsds::{
     AosHeader, Bpdu, Clcw, Continuity, Fecf, Fhp, Frame, FrameInvalid, FrameParts, FrameSpec, Header, Mpdu,
-    Ocf, PacketAssembler, PacketEvent, Payload, Tfdf, TmDataField, TmHeader, UslpHeader, UslpHeaderRest,
+    Ocf, OcfReport, PacketAssembler, PacketEvent, Payload, Tfdf, TmDataField, TmHeader, UslpHeader, UslpHeaderRest,
     VcService,
 };
 use golden::{cases, hex, hex_list, number};
@@ -372,7 +372,7 @@ fn a_uslp_frame_says_what_its_data_field_holds() {
     assert!(frame.idle && matches!(frame.payload(VcService::Packets), Ok(Payload::Idle(_))));
 }
 
-// REQ: FEP-FRAME-010
+// REQ: FEP-FRAME-010, FEP-FRAME-109
 #[test]
 fn control_words_of_another_builder_parse_field_by_field_and_build_again() {
     for case in cases("frames/clcw.json") {
@@ -390,6 +390,24 @@ fn control_words_of_another_builder_parse_field_by_field_and_build_again() {
         assert_eq!(u64::from(clcw.report_value), number(&case["report_value"]));
         assert_eq!(clcw.emit(), ocf);
     }
+    // The whole vocabulary, as an operator reads it.
+    let text = |ocf: [u8; 4]| OcfReport::parse(ocf).to_string();
+    assert_eq!(text([0x01, 0x0C, 0x00, 0x2A]), "COP-1 VC 3 V(R) 42 FARM-B 0");
+    assert_eq!(
+        text([0x16, 0xFC, 0xFE, 0xFF]),
+        "COP code 2 VC 63 V(R) 255 FARM-B 3 lockout wait retransmit no RF available no bit lock status 5"
+    );
+    assert_eq!(text([0x21, 0, 0, 1]), "CLCW of unknown version, 21000001");
+    assert_eq!(text([0xC9, 0, 1, 2]), "type-2 report C9000102");
+    let json = serde_json::to_value(OcfReport::parse([0x01, 0x0C, 0x20, 0x2A])).expect("JSON");
+    let fields = serde_json::json!({
+        "type": "clcw", "status": 0, "cop_in_effect": 1, "vcid": 3, "reserved": 0, "no_rf_available": false,
+        "no_bit_lock": false, "lockout": true, "wait": false, "retransmit": false, "farm_b_counter": 0,
+        "reserved_last": false, "report_value": 42,
+    });
+    assert_eq!(json, fields);
+    let json = serde_json::to_value(OcfReport::parse([0xC9, 0, 1, 2])).expect("JSON");
+    assert_eq!(json, serde_json::json!({ "type": "type2", "octets": [0xC9, 0, 1, 2] }));
     assert!(Clcw::parse([0x80, 0, 0, 0]).is_err(), "type 1 is not a CLCW");
     assert!(Clcw::parse([0x20, 0, 0, 0]).is_err(), "version 1 is not a CLCW of today");
 }

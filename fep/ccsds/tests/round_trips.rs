@@ -6,7 +6,7 @@ use fep_ccsds::pus::{PusTcHeader, PusTmHeader};
 use fep_ccsds::time::{Ccs, CcsFormat, Cds, CdsFormat, Cuc, CucFormat, SubMillisecond, TimeEpoch};
 use fep_ccsds::{
     AosHeader, Bpdu, Clcw, EncapsulationHeader, Fecf, Fhp, Frame, FrameInvalid, FrameKind, FrameSpec, Mpdu,
-    Ocf, SpacePacketHeader, Tfdf, TmHeader, UslpHeader,
+    Ocf, OcfReport, SpacePacketHeader, Tfdf, TmHeader, UslpHeader,
 };
 use fep_time::{AsciiForm, LeapSeconds, Tai, Utc};
 use proptest::prelude::*;
@@ -16,9 +16,10 @@ fn spec() -> impl Strategy<Value = FrameSpec> {
     let kind = prop_oneof![Just(FrameKind::Tm), Just(FrameKind::Aos), Just(FrameKind::Uslp)];
     let fecf = prop_oneof![Just(Fecf::None), Just(Fecf::Crc16), Just(Fecf::Crc32)];
     let lengths = (20_usize..120, 0_usize..6, 0_usize..6, 0_usize..6, 0_usize..4);
-    (kind, fecf, lengths, any::<[bool; 4]>(), prop::option::of(6_usize..40)).prop_filter_map(
+    let options = (prop::option::of(6_usize..40), prop::option::of(1_usize..12));
+    (kind, fecf, lengths, any::<[bool; 4]>(), options).prop_filter_map(
         "parameters that the kind has",
-        |(kind, fecf, (frame_len, insert, header, trailer, other), flags, truncated_len)| {
+        |(kind, fecf, (frame_len, insert, header, trailer, other), flags, (truncated_len, secondary))| {
             let uslp = kind == FrameKind::Uslp;
             let spec = FrameSpec {
                 kind,
@@ -32,6 +33,7 @@ fn spec() -> impl Strategy<Value = FrameSpec> {
                 trailer_len: other,
                 variable_len: flags[3] && uslp,
                 truncated_len: truncated_len.filter(|_| uslp),
+                secondary_header_len: secondary.filter(|_| kind == FrameKind::Tm),
             };
             spec.validate().is_ok().then_some(spec)
         },
@@ -41,10 +43,7 @@ fn spec() -> impl Strategy<Value = FrameSpec> {
 /// Octets that have a chance of being a frame of this channel: right version, and length where the header tells.
 fn make_plausible(spec: &FrameSpec, octets: &mut [u8]) {
     match spec.kind {
-        FrameKind::Tm => {
-            octets[0] &= 0x3F;
-            octets[4] = octets[4] & 0xC7 | 0x18;
-        }
+        FrameKind::Tm => octets[0] &= 0x3F,
         FrameKind::Aos => octets[0] = octets[0] & 0x3F | 0x40,
         FrameKind::Uslp => {
             octets[0] = octets[0] & 0x0F | 0xC0;
@@ -146,9 +145,12 @@ proptest! {
 
     #[test]
     fn control_words_and_pointers_round_trip(ocf in any::<[u8; 4]>(), field in 0_u16..2048) {
-        if let Ok(clcw) = Clcw::parse(ocf) {
-            prop_assert_eq!(clcw.emit(), ocf);
-        }
+        let report = OcfReport::parse(ocf);
+        prop_assert_eq!(report.emit(), ocf);
+        prop_assert_eq!(matches!(report, OcfReport::Clcw(_)), Clcw::parse(ocf).is_ok());
+        prop_assert_eq!(matches!(report, OcfReport::Type2 { .. }), ocf[0] >= 0x80);
+        let json = serde_json::to_string(&report).expect("JSON");
+        prop_assert_eq!(serde_json::from_str::<OcfReport>(&json).expect("the same"), report);
         prop_assert_eq!(Fhp::from_11_bits(field).to_11_bits(), field);
     }
 

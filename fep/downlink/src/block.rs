@@ -6,7 +6,10 @@ use fep_coding::spec::DecodeVerdict;
 use fep_record::{BadReason, FrameFlags};
 use fep_time::Tai;
 
+use crate::decoding::DecodedFrame;
+use crate::reception::Quality;
 use crate::spacecraft::Spacecraft;
+use crate::times::Following;
 use crate::{ChainEvent, Sink};
 
 /// What is known of a block before it is decoded.
@@ -14,18 +17,33 @@ use crate::{ChainEvent, Sink};
 pub(crate) struct BlockNote {
     /// When its first bit was received.
     pub(crate) received: Tai,
+    /// Number of the link that received it.
+    pub(crate) antenna: u16,
+    /// What the station says of it.
+    pub(crate) quality: Quality,
     pub(crate) marker_bit_errors: u8,
     pub(crate) flags: FrameFlags,
+    /// How it follows the block before it.
+    pub(crate) following: Following,
+    /// Its decoder did not come to an end: the octets mean nothing.
+    pub(crate) failed: bool,
 }
 
 impl BlockNote {
-    /// What a synchroniser says of a block whose first bit was received at this time.
-    pub(crate) fn of<T>(block: &Block<'_, T>, received: Tai) -> BlockNote {
+    /// What a synchroniser says of a block whose first bit was received at this time by this antenna.
+    #[inline]
+    pub(crate) fn of<T>(
+        block: &Block<'_, T>,
+        received: Tai,
+        antenna: u16,
+        following: Following,
+    ) -> BlockNote {
         let mut flags = FrameFlags::empty();
         flags.set(FrameFlags::INVERTED, block.inverted);
         flags.set(FrameFlags::FLYWHEEL, block.flywheel);
         flags.set(FrameFlags::SLIP, block.slip_bits != 0);
-        BlockNote { received, marker_bit_errors: block.marker_bit_errors, flags }
+        let marker_bit_errors = block.marker_bit_errors;
+        BlockNote { received, antenna, marker_bit_errors, flags, following, ..BlockNote::default() }
     }
 }
 
@@ -36,27 +54,39 @@ pub(crate) struct Judgement<'c, S> {
 }
 
 impl<S: Sink> Judgement<'_, S> {
-    /// So many blocks have been decoded and follow.
+    /// A frame out of a batch.
     #[inline]
-    pub(crate) fn batch_decoded(&mut self, blocks: usize) {
-        self.sink.batch_decoded(blocks);
+    pub(crate) fn decoded(&mut self, decoded: DecodedFrame<'_>) {
+        let DecodedFrame { frame, verdict, note, left, batch } = decoded;
+        if left == batch {
+            self.sink.batch_decoded(batch);
+        }
+        if note.failed {
+            self.spacecraft.refuse(frame, note, BadReason::Uncorrectable, self.sink);
+        } else {
+            self.spacecraft.frame(frame, note, Some(verdict), self.sink);
+        }
+        if left == 1 {
+            self.sink.batch_done();
+        }
     }
 
-    /// They have been judged.
-    #[inline]
-    pub(crate) fn batch_done(&mut self) {
+    /// A frame by itself with the verdict of the code; `None` for one that was decoded before it reached us.
+    pub(crate) fn frame(&mut self, octets: &[u8], note: &BlockNote, verdict: Option<&DecodeVerdict>) {
+        self.sink.batch_decoded(1);
+        if note.failed {
+            self.spacecraft.refuse(octets, note, BadReason::Uncorrectable, self.sink);
+        } else {
+            self.spacecraft.frame(octets, note, verdict, self.sink);
+        }
         self.sink.batch_done();
     }
 
-    /// A frame with the verdict of the code; `None` for one that was decoded before it reached us.
-    #[inline]
-    pub(crate) fn frame(&mut self, octets: &[u8], note: &BlockNote, verdict: Option<&DecodeVerdict>) {
-        self.spacecraft.frame(octets, note, verdict, self.sink);
-    }
-
-    /// Octets that are no frame of this channel.
+    /// Octets that are no frame of this channel: of a wrong length, or behind a wrong marker.
     pub(crate) fn refuse(&mut self, octets: &[u8], note: &BlockNote, reason: BadReason) {
+        self.sink.batch_decoded(1);
         self.spacecraft.refuse(octets, note, reason, self.sink);
+        self.sink.batch_done();
     }
 
     /// Counts what decoding by iteration took.

@@ -2,15 +2,18 @@
 
 use fep_ccsds::Gvcid;
 use fep_coding::conv::SymbolErrors;
-use fep_coding::{FrameSync, SyncCounters, SyncState};
+use fep_coding::differential::{DifferentialDecoder, LineCode};
+use fep_coding::{FrameSync, Isa, SyncCounters, SyncState};
 use fep_mission::ChannelConfig;
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 
-use crate::batch::Batch;
-use crate::block::Judgement;
+use crate::block::{BlockNote, Judgement};
 use crate::datagram::DatagramReader;
+use crate::decoding::{Decoding, OctetBlocks, OctetShape};
+use crate::framer::Framer;
 use crate::spacecraft::Spacecraft;
 use crate::symbols::SymbolInput;
+use crate::times::ChunkTimes;
 use crate::{
     ChainError, ChainEvent, ChainOptions, DecodePool, Framing, Ledger, Reception, ResumePoint, Sink, VcLedger,
 };
@@ -18,18 +21,109 @@ use crate::{
 /// The chain of one link.
 pub struct Chain {
     input: Input,
-    batch: Batch,
+    octets: Octets,
     spacecraft: Spacecraft,
+    /// Which antenna received last, and when the chain was last called: for what is handed on at the end of a connection.
+    antenna: u16,
+    now: Monotonic,
 }
 
 enum Input {
-    Stream(Box<FrameSync>),
+    Stream(Box<BitStream>),
     Datagrams(DatagramReader),
     Symbols(Box<SymbolInput>),
 }
 
+/// Blocks of octets on their way through their decoder.
+pub(crate) struct Octets {
+    blocks: Decoding<OctetBlocks>,
+}
+
+impl Octets {
+    #[inline]
+    pub(crate) fn put(
+        &mut self,
+        block: &[u8],
+        note: BlockNote,
+        now: Monotonic,
+        out: &mut Judgement<'_, impl Sink>,
+    ) {
+        self.blocks.room().put(block, note);
+        self.blocks.gathered(now, &mut |frame| out.decoded(frame));
+    }
+
+    fn end_of_chunk(&mut self, now: Monotonic, out: &mut Judgement<'_, impl Sink>) {
+        self.blocks.end_of_chunk(now, &mut |frame| out.decoded(frame));
+    }
+
+    fn flush(&mut self, out: &mut Judgement<'_, impl Sink>) {
+        self.blocks.flush(&mut |frame| out.decoded(frame));
+    }
+}
+
+/// A stream of plain bits.
+struct BitStream {
+    framer: Framer,
+    line: Option<DifferentialDecoder>,
+    /// Bits behind the line code; empty without one.
+    bits: Vec<u8>,
+    /// Bits of the stream taken so far.
+    place: u64,
+    times: ChunkTimes,
+}
+
+impl BitStream {
+    fn push(
+        &mut self,
+        octets: &[u8],
+        received: Tai,
+        antenna: u16,
+        now: Monotonic,
+        blocks: &mut Octets,
+        out: &mut Judgement<'_, impl Sink>,
+    ) {
+        let BitStream { framer, line, bits, place, times } = self;
+        times.begin(*place, received);
+        *place += 8 * octets.len() as u64;
+        let octets = match line {
+            None => octets,
+            Some(line) => {
+                bits.clear();
+                line.push(octets, bits);
+                bits
+            }
+        };
+        framer.push(octets, antenna, &mut |bit| times.at(bit), &mut |block, note| {
+            blocks.put(block.data, note, now, out);
+        });
+    }
+
+    fn finish(
+        &mut self,
+        antenna: u16,
+        now: Monotonic,
+        blocks: &mut Octets,
+        out: &mut Judgement<'_, impl Sink>,
+    ) {
+        let BitStream { framer, times, .. } = self;
+        framer.finish(antenna, &mut |bit| times.at(bit), &mut |block, note| {
+            blocks.put(block.data, note, now, out)
+        });
+        self.reset();
+    }
+
+    fn reset(&mut self) {
+        self.framer.reset();
+        if let Some(line) = &mut self.line {
+            line.reset();
+        }
+        self.place = 0;
+        self.times.clear();
+    }
+}
+
 impl Chain {
-    /// The chain of a bit stream, published in session OPS under link number 0.
+    /// The chain of a bit stream, published in session OPS.
     ///
     /// # Errors
     /// Parameters that a stage refuses; a channel out of [`fep_mission`] is never refused.
@@ -45,117 +139,130 @@ impl Chain {
         Chain::with_pool(channel, options, None)
     }
 
-    /// A chain whose blocks of soft symbols are decoded in a pool of threads, in their order.
+    /// A chain whose blocks are decoded in a pool of threads, in their order.
     ///
     /// # Errors
     /// As [`Chain::with_options`].
     pub fn with_pool(
         channel: &ChannelConfig,
         options: ChainOptions,
-        pool: Option<Box<dyn DecodePool>>,
+        mut pool: Option<Box<dyn DecodePool>>,
     ) -> Result<Chain, ChainError> {
+        let code = |source| ChainError::Code { channel: channel.name.clone(), source };
+        let isa = options.isa.unwrap_or_else(Isa::best);
         let input = match options.framing {
             Framing::Stream => {
-                let refused = |source| ChainError::Sync { channel: channel.name.clone(), source };
-                let sync = FrameSync::new(channel.sync.clone()).map_err(refused)?;
-                let sync = match options.isa {
-                    Some(isa) => sync.with_isa(isa).map_err(|error| ChainError::Code {
-                        channel: channel.name.clone(),
-                        source: error.into(),
-                    })?,
-                    None => sync,
-                };
+                let sync = FrameSync::new(channel.sync.clone())
+                    .map_err(|source| ChainError::Sync { channel: channel.name.clone(), source })?
+                    .with_isa(isa)
+                    .map_err(|error| code(error.into()))?;
                 if options.symbols.is_some() || channel.code.needs_symbols() {
-                    Input::Symbols(Box::new(SymbolInput::new(channel, &options, sync, pool)?))
+                    // Codes of symbols are decoded there; of the others the blocks of octets behind.
+                    let symbol_pool = if channel.soft_sync.is_some() { pool.take() } else { None };
+                    Input::Symbols(Box::new(SymbolInput::new(channel, &options, sync, symbol_pool)?))
                 } else {
-                    Input::Stream(Box::new(sync))
+                    let line = channel.line_code;
+                    Input::Stream(Box::new(BitStream {
+                        framer: Framer::new(sync),
+                        line: (line != LineCode::NrzL).then(|| DifferentialDecoder::new(line)),
+                        bits: Vec::new(),
+                        place: 0,
+                        times: ChunkTimes::default(),
+                    }))
                 }
             }
             Framing::DatagramCadu => Input::Datagrams(DatagramReader::with_marker(&channel.sync)),
-            Framing::DatagramFrame => Input::Datagrams(DatagramReader::without_marker()),
+            Framing::DatagramFrame => Input::Datagrams(DatagramReader::without_marker(&channel.sync)),
         };
+        let shape = OctetShape::of(channel, isa);
+        let make = || OctetBlocks::new(&shape);
         Ok(Chain {
             input,
-            batch: Batch::new(channel, &options)?,
+            octets: Octets { blocks: Decoding::new(options.decoding.wait_us, pool, make).map_err(code)? },
             spacecraft: Spacecraft::new(channel, &options),
+            antenna: 0,
+            now: Monotonic::PAST,
         })
     }
 
-    /// Takes the next octets of the stream, or one unit.
-    pub fn receive(&mut self, reception: &Reception<'_>, sink: &mut impl Sink) {
-        let Reception { octets: bytes, received, .. } = *reception;
+    /// Takes the next octets of the stream, or one unit. `now` bounds how long blocks wait for others; it says nothing
+    /// about when anything was received.
+    pub fn receive(&mut self, reception: &Reception<'_>, now: Monotonic, sink: &mut impl Sink) {
+        let Reception { octets, received, antenna, quality } = *reception;
+        (self.antenna, self.now) = (antenna, now);
         let before = self.lock_counts();
         let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         match &mut self.input {
-            Input::Stream(sync) => {
-                sync.push(bytes, &mut |block| self.batch.push_block(&block, received, out));
-                self.batch.flush(out);
-            }
+            Input::Stream(stream) => stream.push(octets, received, antenna, now, &mut self.octets, out),
             Input::Datagrams(reader) => {
-                reader.read(bytes, &mut self.batch, received, out);
-                self.batch.flush(out);
+                let note = BlockNote { received, antenna, quality, ..BlockNote::default() };
+                reader.read(octets, note, now, &mut self.octets.blocks, out);
             }
-            Input::Symbols(input) => input.push(bytes, received, &mut self.batch, out),
+            Input::Symbols(input) => input.push(octets, received, antenna, now, &mut self.octets, out),
         }
+        self.octets.end_of_chunk(now, out);
         self.report_lock(before, sink);
     }
 
-    /// Nothing came, and it is `now`: blocks of soft symbols that have waited for others as long as they may are
-    /// decoded ([`Decoding::wait_us`]).
-    pub fn idle(&mut self, now: Tai, sink: &mut impl Sink) {
+    /// Nothing came, and it is `now`: blocks that have waited for others as long as they may are decoded
+    /// ([`crate::Decoding::wait_us`]).
+    pub fn idle(&mut self, now: Monotonic, sink: &mut impl Sink) {
+        self.now = now;
+        let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         if let Input::Symbols(input) = &mut self.input {
-            let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
-            input.idle(now, &mut self.batch, out);
+            input.idle(self.antenna, now, out);
         }
+        self.octets.end_of_chunk(now, out);
     }
 
     /// Whether blocks wait for [`Chain::idle`].
     pub fn is_waiting(&self) -> bool {
-        matches!(&self.input, Input::Symbols(input) if input.is_waiting())
+        self.octets.blocks.is_waiting() || matches!(&self.input, Input::Symbols(input) if input.is_waiting())
     }
 
-    /// The stream has ended: takes what the synchroniser still holds.
-    fn finish(&mut self, received: Tai, sink: &mut impl Sink) {
+    /// Whether a job of the pool of threads came back undecoded. Its blocks went out as uncorrectable; the pool should be
+    /// made anew.
+    pub fn pool_failed(&self) -> bool {
+        self.octets.blocks.has_failed() || matches!(&self.input, Input::Symbols(input) if input.has_failed())
+    }
+
+    /// The connection has ended, or the stream: what is held is decoded and handed on at once with its own times, and what
+    /// follows does not continue it. The synchroniser searches anew. Counters of virtual channels are kept, so that what
+    /// is lost until the next reception is counted.
+    pub fn disconnected(&mut self, sink: &mut impl Sink) {
         let before = self.lock_counts();
+        let had_phase = matches!(&self.input, Input::Symbols(input) if input.has_phase());
+        let was_locked = self.is_locked();
         let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         match &mut self.input {
-            Input::Stream(sync) => {
-                sync.finish(&mut |block| self.batch.push_block(&block, received, out));
-                self.batch.flush(out);
-            }
-            Input::Symbols(input) => input.finish(received, &mut self.batch, out),
+            Input::Stream(stream) => stream.finish(self.antenna, self.now, &mut self.octets, out),
+            Input::Symbols(input) => input.finish(self.antenna, self.now, &mut self.octets, out),
             Input::Datagrams(_) => {}
         }
-        self.report_lock(before, sink);
-    }
-
-    /// The connection has ended, or the stream: what is held is decoded and handed on at once, and what follows does not
-    /// continue it. Counters of virtual channels are kept, so that what is lost until the next reception is counted.
-    pub fn disconnected(&mut self, received: Tai, sink: &mut impl Sink) {
-        let had_phase = matches!(&self.input, Input::Symbols(input) if input.has_phase());
-        self.finish(received, sink);
+        self.octets.flush(out);
         if had_phase {
             sink.event(ChainEvent::PhaseLost { errors: SymbolErrors::default() });
         }
-        if self.is_locked() {
+        let now = self.lock_counts();
+        let (gained, fell) = (now.0 - before.0, now.1 - before.1);
+        if gained > 0 {
+            sink.event(ChainEvent::LockAcquired);
+        }
+        if was_locked || gained > 0 || fell > 0 {
             sink.event(ChainEvent::LockLost);
         }
-        self.reset_input();
+        self.spacecraft.interrupted();
     }
 
     /// Forgets everything but what was counted: synchronisation, virtual channel counters, packets begun.
     pub fn reset(&mut self) {
-        self.reset_input();
-        self.batch.reset();
-        self.spacecraft.reset();
-    }
-
-    fn reset_input(&mut self) {
         match &mut self.input {
-            Input::Stream(sync) => sync.reset(),
+            Input::Stream(stream) => stream.reset(),
             Input::Symbols(input) => input.reset(),
             Input::Datagrams(_) => {}
         }
+        self.octets.blocks.reset();
+        self.spacecraft.reset();
     }
 
     /// What became of the frames.
@@ -171,7 +278,7 @@ impl Chain {
     /// Counters of the synchroniser; `None` for datagrams.
     pub fn sync_counters(&self) -> Option<&SyncCounters> {
         match &self.input {
-            Input::Stream(sync) => Some(sync.counters()),
+            Input::Stream(stream) => Some(stream.framer.counters()),
             Input::Symbols(input) => Some(input.counters()),
             Input::Datagrams(_) => None,
         }
@@ -180,7 +287,7 @@ impl Chain {
     /// State of the synchroniser; `None` for datagrams.
     pub fn sync_state(&self) -> Option<SyncState> {
         match &self.input {
-            Input::Stream(sync) => Some(sync.state()),
+            Input::Stream(stream) => Some(stream.framer.state()),
             Input::Symbols(input) => Some(input.state()),
             Input::Datagrams(_) => None,
         }
@@ -207,7 +314,7 @@ impl Chain {
     }
 
     fn report_lock(&self, before: (u64, u64), sink: &mut impl Sink) {
-        // Several changes within one chunk are told once each way, the present state last.
+        // Several changes within one chunk are reported once each way, the present state last.
         let now = self.lock_counts();
         let (gained, fell, locked_now) = (now.0 > before.0, now.1 > before.1, self.is_locked());
         if gained && !locked_now {

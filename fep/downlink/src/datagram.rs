@@ -1,12 +1,13 @@
-//! Frames that come one a datagram: nothing to search, but marker and length to check.
+//! Frames that come one a datagram, or one a unit of a station protocol: nothing to search, but marker and length to
+//! check.
 
 use fep_coding::{Polarity, SyncSpec};
 use fep_record::{BadReason, FrameFlags};
-use fep_time::Tai;
+use fep_time::Monotonic;
 
 use crate::Sink;
-use crate::batch::Batch;
 use crate::block::{BlockNote, Judgement};
+use crate::decoding::{Decoding, OctetBlocks};
 
 /// Reads one datagram as one frame.
 pub(crate) struct DatagramReader {
@@ -14,42 +15,55 @@ pub(crate) struct DatagramReader {
     marker: Vec<u8>,
     bit_errors: u32,
     polarity: Polarity,
+    block_len: usize,
     inverted: Vec<u8>,
 }
 
 impl DatagramReader {
     pub(crate) fn with_marker(sync: &SyncSpec) -> DatagramReader {
-        let (marker, polarity) = (sync.marker.as_bytes().to_vec(), sync.polarity);
         DatagramReader {
-            marker,
+            marker: sync.marker.as_bytes().to_vec(),
             bit_errors: sync.lock_bit_errors,
-            polarity,
+            polarity: sync.polarity,
+            block_len: sync.block_len,
             inverted: vec![0; sync.block_len],
         }
     }
 
-    pub(crate) fn without_marker() -> DatagramReader {
-        DatagramReader { marker: Vec::new(), bit_errors: 0, polarity: Polarity::Normal, inverted: Vec::new() }
+    pub(crate) fn without_marker(sync: &SyncSpec) -> DatagramReader {
+        DatagramReader {
+            marker: Vec::new(),
+            bit_errors: 0,
+            polarity: Polarity::Normal,
+            block_len: sync.block_len,
+            inverted: Vec::new(),
+        }
     }
 
     pub(crate) fn read(
         &mut self,
         datagram: &[u8],
-        batch: &mut Batch,
-        received: Tai,
+        mut note: BlockNote,
+        now: Monotonic,
+        blocks: &mut Decoding<OctetBlocks>,
         out: &mut Judgement<'_, impl Sink>,
     ) {
-        let mut note = BlockNote { received, ..BlockNote::default() };
-        if self.marker.is_empty() {
-            return if datagram.len() == batch.block_len() {
-                batch.push_coded(datagram, note, out);
-            } else {
-                batch.push_decoded(datagram, note, out);
-            };
+        let mut put = |block: &[u8], note, out: &mut Judgement<'_, _>| {
+            blocks.room().put(block, note);
+            blocks.gathered(now, &mut |frame| out.decoded(frame));
+        };
+        let coded_len = self.marker.len() + self.block_len;
+        if self.marker.is_empty() && datagram.len() == coded_len {
+            return put(datagram, note, out);
         }
-        let expected = self.marker.len() + batch.block_len();
-        if datagram.len() != expected {
-            return batch.push_bad(datagram, note, BadReason::LengthInvalid, out);
+        if datagram.len() != coded_len {
+            // The order of the frames stays.
+            blocks.flush(&mut |frame| out.decoded(frame));
+            return if self.marker.is_empty() {
+                out.frame(datagram, &note, None);
+            } else {
+                out.refuse(datagram, &note, BadReason::LengthInvalid);
+            };
         }
         let (marker, block) = datagram.split_at(self.marker.len());
         let wrong: u32 = marker.iter().zip(&self.marker).map(|(a, b)| (a ^ b).count_ones()).sum();
@@ -62,11 +76,11 @@ impl DatagramReader {
             for (upright, octet) in self.inverted.iter_mut().zip(block) {
                 *upright = !octet;
             }
-            return batch.push_coded(&self.inverted, note, out);
+            return put(&self.inverted, note, out);
         }
         // The datagram says where the frame starts: a damaged marker does not make the frame bad, its code judges that.
         note.marker_bit_errors = wrong as u8;
         note.flags.set(FrameFlags::FLYWHEEL, !normal);
-        batch.push_coded(block, note, out);
+        put(block, note, out);
     }
 }

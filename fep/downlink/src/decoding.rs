@@ -1,190 +1,197 @@
-//! Blocks of soft symbols on their way through the decoder: gathered to batches, decoded here or in a pool, handed on in
-//! the order of their reception.
+//! Blocks on their way through a decoder: gathered to batches, decoded here or in a pool of threads, handed on in the
+//! order of their reception.
+//!
+//! The chain has no threads. A [`DecodePool`] belongs to whoever runs the chain; it takes [`DecodeJob`]s and gives them
+//! back decoded, in their order. Every code goes through it the same way.
 
-use fep_coding::soft::{SoftDerandomizer, SoftVerdict};
-use fep_coding::spec::SoftBlockDecoder;
-use fep_coding::{CodeSpecError, Isa};
+mod octets;
+mod symbols;
 
-use crate::Decoding;
-use crate::block::BlockNote;
-use fep_mission::ChannelConfig;
-use fep_time::Tai;
+use fep_time::Monotonic;
 
-/// Symbols decoded together where nothing else is said: enough to fill the lanes of any decoder.
-const BATCH_SYMBOLS: usize = 1 << 19;
-/// Most blocks of such a batch.
-const BATCH_BLOCKS: usize = 64;
+pub(crate) use octets::{DecodedFrame, OctetBlocks, OctetShape};
+pub(crate) use symbols::{DecodedBlock, SymbolBlocks, SymbolShape};
 
-/// A decoded block: its octets, the verdicts on its codewords, what was known of it before.
-pub(super) type Decoded<'a> = (&'a [u8], &'a [SoftVerdict], &'a BlockNote);
-
-/// Blocks decoded together.
-#[derive(Default)]
+/// Blocks that are decoded together, with the decoder that does it.
 pub struct DecodeJob {
-    symbols: Vec<i8>,
-    notes: Vec<BlockNote>,
-    payloads: Vec<u8>,
-    verdicts: Vec<SoftVerdict>,
+    work: Work,
+    failed: bool,
+}
+
+enum Work {
+    Octets(OctetBlocks),
+    Symbols(SymbolBlocks),
 }
 
 impl DecodeJob {
-    /// Decodes every block. The decoder is one of the channel that the blocks belong to.
-    pub fn decode(&mut self, decoder: &mut SoftBlockDecoder) {
-        let count = self.notes.len();
-        self.payloads.resize(count * decoder.payload_len(), 0);
-        self.verdicts.clear();
-        self.verdicts.resize(count * decoder.codewords(), SoftVerdict::default());
-        decoder.decode_batch(&self.symbols, &mut self.payloads, &mut self.verdicts);
-    }
-
-    /// Hands everything on, and is empty again.
-    fn hand_on(&mut self, shape: Shape, out: &mut impl FnMut(Decoded<'_>)) {
-        let payloads = self.payloads.chunks_exact(shape.payload_len);
-        let verdicts = self.verdicts.chunks_exact(shape.codewords);
-        for ((note, payload), verdicts) in self.notes.iter().zip(payloads).zip(verdicts) {
-            out((payload, verdicts, note));
+    /// Decodes every block.
+    pub fn run(&mut self) {
+        match &mut self.work {
+            Work::Octets(blocks) => blocks.decode(),
+            Work::Symbols(blocks) => blocks.decode(),
         }
-        self.symbols.clear();
-        self.notes.clear();
+    }
+
+    /// The decoder did not come to its end: its blocks are handed on as uncorrectable, and the chain reports
+    /// a fault ([`crate::Chain::pool_failed`]).
+    pub fn fail(&mut self) {
+        self.failed = true;
     }
 }
 
-#[derive(Clone, Copy)]
-struct Shape {
-    payload_len: usize,
-    codewords: usize,
-}
-
-/// Where jobs are decoded when not on the thread of the chain: threads, owned by whoever runs the chain.
+/// Where jobs are decoded when not on the thread of the chain.
 pub trait DecodePool: Send {
-    /// Jobs that it holds at most.
+    /// Jobs that it holds at most; 1 or more.
     fn capacity(&self) -> usize;
     /// Takes a job. There are never more than [`DecodePool::capacity`] in it.
     fn submit(&mut self, job: DecodeJob);
-    /// Gives the oldest job back, decoded. `None` when it is not finished yet; with `wait`, only when there is none.
+    /// Gives the oldest job back, decoded or failed. `None` when it is not finished yet; with `wait`, only when there is
+    /// none.
     fn collect(&mut self, wait: bool) -> Option<DecodeJob>;
 }
 
-/// Who decodes.
-enum Decoders {
-    Here(Box<SoftBlockDecoder>),
-    Pool { pool: Box<dyn DecodePool>, outstanding: usize, idle: Vec<DecodeJob> },
+/// Blocks of one kind, gathered, decoded, handed on.
+pub(crate) trait Blocks: Sized {
+    /// A decoded block with what is known of it.
+    type Out<'a>;
+
+    fn is_empty(&self) -> bool;
+    fn is_full(&self) -> bool;
+    fn decode(&mut self);
+    /// What was gathered could not be decoded.
+    fn give_up(&mut self);
+    /// Hands every block on, and is empty again.
+    fn hand_on(&mut self, out: &mut impl FnMut(Self::Out<'_>));
+    fn clear(&mut self);
+    fn into_job(self) -> DecodeJob;
+    fn from_job(job: DecodeJob) -> Option<Self>;
 }
 
-/// The batches of soft blocks of one link.
-pub(super) struct SoftBatches {
-    shape: Shape,
-    derandomizer: SoftDerandomizer,
-    /// Most blocks of a batch.
-    batch: usize,
-    /// How long a block may wait, nanoseconds.
+impl From<Work> for DecodeJob {
+    fn from(work: Work) -> DecodeJob {
+        DecodeJob { work, failed: false }
+    }
+}
+
+/// Gathers blocks, and hands them on decoded in the order in which they came.
+pub(crate) struct Decoding<B> {
+    gathering: B,
+    /// When the first of them came.
+    since: Monotonic,
+    /// How long a block may wait for others, nanoseconds.
     wait_ns: i64,
-    gathering: DecodeJob,
-    decoders: Decoders,
+    pool: Option<Pool<B>>,
+    failed: bool,
 }
 
-impl SoftBatches {
-    pub(super) fn new(
-        channel: &ChannelConfig,
-        decoding: Decoding,
-        isa: Isa,
+struct Pool<B> {
+    pool: Box<dyn DecodePool>,
+    outstanding: usize,
+    /// Empty blocks with their decoders: as many as the pool holds jobs, made beforehand.
+    idle: Vec<B>,
+}
+
+impl<B: Blocks> Decoding<B> {
+    /// `make` makes empty blocks with a decoder; it is called once, and once more for every job that the pool holds.
+    pub(crate) fn new<E>(
+        wait_us: u32,
         pool: Option<Box<dyn DecodePool>>,
-    ) -> Result<SoftBatches, CodeSpecError> {
-        let decoder = channel.code.build_soft(isa)?;
-        let shape = Shape { payload_len: channel.code.payload_len(), codewords: decoder.codewords() };
-        let symbols = channel.code.block_symbols();
-        let batch = match decoding.batch {
-            0 => (BATCH_SYMBOLS / symbols).clamp(1, BATCH_BLOCKS),
-            batch => batch,
+        make: impl Fn() -> Result<B, E>,
+    ) -> Result<Decoding<B>, E> {
+        let gathering = make()?;
+        let pool = match pool {
+            Some(pool) => {
+                let idle = (0..pool.capacity()).map(|_| make()).collect::<Result<_, E>>()?;
+                Some(Pool { pool, outstanding: 0, idle })
+            }
+            None => None,
         };
-        let decoders = match pool {
-            None => Decoders::Here(Box::new(decoder)),
-            Some(pool) => Decoders::Pool { pool, outstanding: 0, idle: Vec::new() },
-        };
-        Ok(SoftBatches {
-            shape,
-            derandomizer: SoftDerandomizer::new(channel.randomizer, symbols),
-            batch,
-            wait_ns: 1000 * i64::from(decoding.wait_us),
-            gathering: DecodeJob::default(),
-            decoders,
-        })
+        let wait_ns = 1000 * i64::from(wait_us);
+        Ok(Decoding { gathering, since: Monotonic::PAST, wait_ns, pool, failed: false })
     }
 
-    /// Takes a block as it was received.
-    pub(super) fn push(&mut self, block: &[i8], note: BlockNote, out: &mut impl FnMut(Decoded<'_>)) {
-        let from = self.gathering.symbols.len();
-        self.gathering.symbols.resize(from + block.len(), 0);
-        self.derandomizer.apply_to(block, &mut self.gathering.symbols[from..]);
-        self.gathering.notes.push(note);
-        if self.gathering.notes.len() == self.batch {
+    /// The blocks being gathered; one more may be put in. [`Decoding::gathered`] follows.
+    #[inline]
+    pub(crate) fn room(&mut self) -> &mut B {
+        &mut self.gathering
+    }
+
+    /// A block was put in at `now`.
+    #[inline]
+    pub(crate) fn gathered(&mut self, now: Monotonic, out: &mut impl FnMut(B::Out<'_>)) {
+        if self.gathering.is_full() {
             self.decode(out);
+        } else if self.wait_ns > 0 && self.since == Monotonic::PAST {
+            self.since = now;
         }
     }
 
-    /// What came has been taken, and it is `now`: nothing waits longer than it may.
-    pub(super) fn end_of_chunk(&mut self, now: Tai, out: &mut impl FnMut(Decoded<'_>)) {
-        let oldest = self.gathering.notes.first().map(|note| note.received);
-        if oldest.is_some_and(|oldest| now.ns_since(oldest) >= self.wait_ns) {
+    /// What came has been taken in, and it is `now`: no block waits longer than it may.
+    pub(crate) fn end_of_chunk(&mut self, now: Monotonic, out: &mut impl FnMut(B::Out<'_>)) {
+        if self.wait_ns == 0 || now.ns_since(self.since) >= self.wait_ns {
             self.decode(out);
         }
         // Without leave to wait, what was begun in this chunk is finished in it.
-        self.decoders.collect(if self.wait_ns == 0 { 0 } else { usize::MAX }, self.shape, out);
+        self.collect(if self.wait_ns == 0 { 0 } else { usize::MAX }, out);
     }
 
     /// Decodes and hands on everything.
-    pub(super) fn flush(&mut self, out: &mut impl FnMut(Decoded<'_>)) {
+    pub(crate) fn flush(&mut self, out: &mut impl FnMut(B::Out<'_>)) {
         self.decode(out);
-        self.decoders.collect(0, self.shape, out);
+        self.collect(0, out);
     }
 
     /// Whether something is on its way.
-    pub(super) fn is_empty(&self) -> bool {
-        let at_work = match &self.decoders {
-            Decoders::Here(_) => 0,
-            Decoders::Pool { outstanding, .. } => *outstanding,
-        };
-        self.gathering.notes.is_empty() && at_work == 0
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.gathering.is_empty() || self.pool.as_ref().is_some_and(|pool| pool.outstanding > 0)
+    }
+
+    /// Whether a job failed in the pool.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Forgets what was gathered; what the pool is at work on is thrown away as well.
-    pub(super) fn reset(&mut self) {
-        self.gathering.symbols.clear();
-        self.gathering.notes.clear();
-        self.decoders.collect(0, self.shape, &mut |_| {});
+    pub(crate) fn reset(&mut self) {
+        self.gathering.clear();
+        self.since = Monotonic::PAST;
+        self.collect(0, &mut |_| {});
     }
 
-    fn decode(&mut self, out: &mut impl FnMut(Decoded<'_>)) {
-        if self.gathering.notes.is_empty() {
+    fn decode(&mut self, out: &mut impl FnMut(B::Out<'_>)) {
+        if self.gathering.is_empty() {
             return;
         }
-        match &mut self.decoders {
-            Decoders::Here(decoder) => {
-                self.gathering.decode(decoder);
-                self.gathering.hand_on(self.shape, out);
-            }
-            Decoders::Pool { pool, .. } => {
-                // Room for one more.
-                let most = pool.capacity() - 1;
-                self.decoders.collect(most, self.shape, out);
-                let Decoders::Pool { pool, outstanding, idle } = &mut self.decoders else { return };
-                let empty = idle.pop().unwrap_or_default();
-                pool.submit(std::mem::replace(&mut self.gathering, empty));
-                *outstanding += 1;
-            }
+        self.since = Monotonic::PAST;
+        if self.pool.is_none() {
+            self.gathering.decode();
+            return self.gathering.hand_on(out);
         }
+        // Room for one more.
+        let most = self.pool.as_ref().map_or(0, |pool| pool.pool.capacity() - 1);
+        self.collect(most, out);
+        let Some(pool) = &mut self.pool else { return };
+        let Some(empty) = pool.idle.pop() else { unreachable!("as many empty ones as the pool holds jobs") };
+        pool.pool.submit(std::mem::replace(&mut self.gathering, empty).into_job());
+        pool.outstanding += 1;
     }
-}
 
-impl Decoders {
     /// Hands on what the pool has decoded, and waits until no more than `most` jobs are in it.
-    fn collect(&mut self, most: usize, shape: Shape, out: &mut impl FnMut(Decoded<'_>)) {
-        let Decoders::Pool { pool, outstanding, idle } = self else { return };
-        while *outstanding > 0 {
-            let Some(mut job) = pool.collect(*outstanding > most) else { return };
-            *outstanding -= 1;
-            job.hand_on(shape, out);
-            idle.push(job);
+    fn collect(&mut self, most: usize, out: &mut impl FnMut(B::Out<'_>)) {
+        let Some(pool) = &mut self.pool else { return };
+        while pool.outstanding > 0 {
+            let Some(job) = pool.pool.collect(pool.outstanding > most) else { return };
+            pool.outstanding -= 1;
+            let failed = job.failed;
+            let Some(mut blocks) = B::from_job(job) else {
+                unreachable!("a pool gives back what it was given")
+            };
+            if failed {
+                self.failed = true;
+                blocks.give_up();
+            }
+            blocks.hand_on(out);
+            pool.idle.push(blocks);
         }
     }
 }

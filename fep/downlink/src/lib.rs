@@ -14,17 +14,18 @@
 //! header is believed before the code and the FECF have vouched for it. A bad frame goes to the sink as well, with the
 //! reason, and counts as lost on its virtual channel only through the counter of the next good frame.
 
-mod batch;
 mod block;
 mod chain;
 mod counters;
 mod datagram;
 mod decoding;
+mod framer;
 mod ledger;
 mod merge;
 mod reception;
 mod spacecraft;
 mod symbols;
+mod times;
 mod virtual_channel;
 
 use fep_ccsds::{Frame, Gvcid};
@@ -72,7 +73,7 @@ pub enum IdlePolicy {
     Drop,
 }
 
-/// How blocks of soft symbols are decoded: see `decode_threads` in `config/default.toml`.
+/// How blocks are decoded: see `decode_threads` in `config/default.toml`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Decoding {
     /// Threads that decode; 0 for the link's own.
@@ -86,8 +87,6 @@ pub struct Decoding {
 /// What a chain is told besides the managed parameters of its channel.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChainOptions {
-    /// Number of the link, for the records.
-    pub link_id: u16,
     /// What the data is, for the records.
     pub session: Session,
     /// How frames lie in the input.

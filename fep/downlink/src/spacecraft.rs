@@ -5,10 +5,10 @@ use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_mission::{ChannelConfig, VcColour, VcService};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
-use fep_time::Tai;
 
 use crate::block::BlockNote;
 use crate::counters::{ResumePoint, VcResume, replay};
+use crate::reception::Quality;
 use crate::virtual_channel::{FrameContext, VirtualChannel};
 use crate::{ChainEvent, ChainOptions, FrameOut, IdlePolicy, Ledger, Merged, Sink, VcLedger};
 
@@ -20,7 +20,6 @@ pub struct Spacecraft {
     spec: FrameSpec,
     scid: u16,
     coded: bool,
-    link_id: u16,
     session: Session,
     idle: IdlePolicy,
     ledger: Ledger,
@@ -47,7 +46,6 @@ impl Spacecraft {
             coded: channel.code.verifies_frames(!channel.frame.fecf.is_empty()),
             spec: channel.frame.clone(),
             scid: channel.scid,
-            link_id: options.link_id,
             session: options.session,
             idle: options.idle,
             ledger: Ledger::default(),
@@ -69,6 +67,11 @@ impl Spacecraft {
         }
         self.resume_point.master_count = None;
         self.resume_point.vcs.fill(None);
+    }
+
+    /// The stream was interrupted: what follows may be any number of frames later.
+    pub(crate) fn interrupted(&mut self) {
+        self.master.interrupted();
     }
 
     /// What became of the frames.
@@ -122,6 +125,9 @@ impl Spacecraft {
         verdict: Option<&DecodeVerdict>,
         sink: &mut impl Sink,
     ) {
+        if note.following.interrupted {
+            self.master.interrupted();
+        }
         let mut record = self.record(note);
         if let Some(verdict) = verdict {
             record.symbols_corrected = verdict.symbols_corrected;
@@ -133,6 +139,11 @@ impl Spacecraft {
             record.flags.set(FrameFlags::CORRECTED, verdict.symbols_corrected > 0);
         }
         record.flags.set(FrameFlags::CODED, self.coded && (verdict.is_some() || !self.spec.fecf.is_empty()));
+        if note.quality == Quality::Erred && !record.flags.contains(FrameFlags::CODED) {
+            // Nothing verifies the frame, and the station says that it is wrong.
+            record.flags.insert(FrameFlags::UNCORRECTABLE);
+            return self.bad(octets, note, record, BadReason::Uncorrectable, sink);
+        }
         let frame = match Frame::parse(&self.spec, octets) {
             Ok(frame) => frame,
             Err(invalid) => {
@@ -183,9 +194,9 @@ impl Spacecraft {
         sink: &mut impl Sink,
     ) {
         if let Some(point) = self.resume.take() {
-            replay(&point, &self.vcids, frame, Tai(note.rx_tai_ns), &mut self.master);
+            replay(&point, &self.vcids, frame, note.received, &mut self.master);
         }
-        let continuity = self.master.observe(frame, Tai(note.rx_tai_ns)).virtual_channel;
+        let continuity = self.master.observe(frame, note.received).virtual_channel;
         self.resume_point.master_count = frame.mc_count;
         if !frame.is_expedited() && frame.frame_count_modulus > 1 {
             let (count, modulus) = (frame.frame_count, frame.frame_count_modulus);
@@ -263,7 +274,7 @@ impl Spacecraft {
 
     fn record(&self, note: &BlockNote) -> FrameRecord {
         FrameRecord {
-            link_id: self.link_id,
+            link_id: note.antenna,
             session: self.session,
             marker_bit_errors: note.marker_bit_errors,
             flags: note.flags,

@@ -1,31 +1,38 @@
 //! The front of the chain on links that deliver symbols: from octets to frames, by way of whatever code the channel has.
 //!
 //! ```text
-//! octets ── unpack ─┬─ decide ────────────────────────── FrameSync ─┐           no code, Reed-Solomon
-//!                   ├─ ConvReceiver (Viterbi) ────────── FrameSync ─┴─ Batch    convolutional, concatenated
-//!                   ├─ SoftSync ── decode ───────────────────────────── Batch    turbo, LDPC
-//!                   └─ SoftSync ── decode ── FrameSync ──────────────── Batch    sliced LDPC
+//! octets ── unpack ─┬─ line code ── decide ───────────────────────────── FrameSync ─┐   no code, Reed-Solomon
+//!                   ├─ ConvReceiver (Viterbi) ── line code ───────────── FrameSync ─┴─ decode   convolutional, concatenated
+//!                   ├─ SoftSync ── decode ──────────────────────────────────────────── judge    turbo, LDPC
+//!                   └─ SoftSync ── decode ── FrameSync ─────────────────────────────── judge    sliced LDPC
 //! ```
+//!
+//! A block is timed by the symbol that its first bit came from, whatever lies in between.
 
-use std::collections::VecDeque;
-use std::ops::Range;
+mod slices;
 
 use fep_coding::conv::{ConvEvent, ConvReceiver};
-use fep_coding::soft::{SoftFormat, SoftSync, Unpacker};
-use fep_coding::{Block, CodeSpec, FrameSync, Isa, SyncCounters, SyncState};
-
-use fep_time::Tai;
-
-use crate::batch::Batch;
-use crate::block::{BlockNote, Judgement};
-use crate::decoding::{DecodePool, Decoded, SoftBatches};
-use crate::{ChainError, ChainEvent, ChainOptions, Sink};
+use fep_coding::differential::{DifferentialDecoder, LineCode, SoftDifferentialDecoder};
+use fep_coding::soft::{SoftBlock, SoftFormat, SoftSync, Unpacker};
+use fep_coding::{CodeSpec, FrameSync, Isa, SyncCounters, SyncState};
 use fep_mission::ChannelConfig;
+use fep_time::{Monotonic, Tai};
 
-/// Symbols of a link, and what becomes of them in front of the batch.
-pub(super) struct SymbolInput {
+use crate::block::{BlockNote, Judgement};
+use crate::chain::Octets;
+use crate::decoding::{DecodedBlock, Decoding, SymbolBlocks, SymbolShape};
+use crate::framer::Framer;
+use crate::times::{BlockPlaces, ChunkTimes};
+use crate::{ChainError, ChainEvent, ChainOptions, DecodePool, Sink};
+use slices::Slices;
+
+/// Symbols of a link, and what becomes of them in front of the blocks of octets.
+pub(crate) struct SymbolInput {
     unpacker: Unpacker,
     symbols: Vec<i8>,
+    /// Symbols of the stream that have been unpacked.
+    place: u64,
+    times: ChunkTimes,
     code: CodeSpec,
     stage: Stage,
 }
@@ -33,27 +40,32 @@ pub(super) struct SymbolInput {
 enum Stage {
     /// Decided at once, eight an octet.
     Bits {
+        line: Option<SoftDifferentialDecoder>,
         decider: Decider,
-        sync: Box<FrameSync>,
+        framer: Framer,
     },
     Convolutional {
         receiver: Box<ConvReceiver>,
         octets: Vec<u8>,
-        sync: Box<FrameSync>,
+        line: Option<DifferentialDecoder>,
+        framer: Framer,
     },
-    Blocks {
-        sync: Box<SoftSync>,
-        batches: Box<SoftBatches>,
-    },
+    Blocks(SoftStage),
     Slices {
-        sync: Box<SoftSync>,
-        batches: Box<SoftBatches>,
+        soft: SoftStage,
         slices: Slices,
     },
 }
 
+/// Blocks of soft symbols, found and decoded.
+struct SoftStage {
+    sync: Box<SoftSync>,
+    places: BlockPlaces,
+    blocks: Box<Decoding<SymbolBlocks>>,
+}
+
 impl SymbolInput {
-    pub(super) fn new(
+    pub(crate) fn new(
         channel: &ChannelConfig,
         options: &ChainOptions,
         bits: FrameSync,
@@ -61,189 +73,249 @@ impl SymbolInput {
     ) -> Result<SymbolInput, ChainError> {
         let code = |source| ChainError::Code { channel: channel.name.clone(), source };
         let isa = options.isa.unwrap_or_else(Isa::best);
-        let format = options.symbols.unwrap_or(SoftFormat::HARD);
-        let unpacker = Unpacker::new(format)
+        let unpacker = Unpacker::new(options.symbols.unwrap_or(SoftFormat::HARD))
             .map_err(|source| ChainError::Symbols { channel: channel.name.clone(), source })?;
-        let bits = Box::new(bits);
+        let framer = Framer::new(bits);
+        let line = channel.line_code;
         let stage = match (&channel.soft_sync, channel.code.convolutional()) {
             (Some(spec), _) => {
                 let sync = SoftSync::new(spec.clone())
                     .map_err(|source| ChainError::SoftSync { channel: channel.name.clone(), source })?
                     .with_isa(isa)
                     .map_err(|error| code(error.into()))?;
-                let sync = Box::new(sync);
-                let batches = SoftBatches::new(channel, options.decoding, isa, pool).map_err(code)?;
-                let batches = Box::new(batches);
+                let places = BlockPlaces::new(sync.spec().period_symbols());
+                let shape = SymbolShape { channel, isa, batch: options.decoding.batch };
+                let make = || SymbolBlocks::new(&shape);
+                let blocks = Box::new(Decoding::new(options.decoding.wait_us, pool, make).map_err(code)?);
+                let soft = SoftStage { sync: Box::new(sync), places, blocks };
                 match channel.code.slicing() {
-                    Some(slicing) => {
-                        let slice_bits = 8 * slicing.slice_len as u64;
-                        let period = bits.spec().period_bits();
-                        Stage::Slices { sync, batches, slices: Slices::new(bits, slice_bits, period) }
-                    }
-                    None => Stage::Blocks { sync, batches },
+                    Some(slicing) => Stage::Slices { soft, slices: Slices::new(framer, slicing.slice_len) },
+                    None => Stage::Blocks(soft),
                 }
             }
             (None, Some(conv)) => {
                 let receiver = ConvReceiver::with_isa(conv, isa).map_err(|error| code(error.into()))?;
-                Stage::Convolutional { receiver: Box::new(receiver), octets: Vec::new(), sync: bits }
+                let line = (line != LineCode::NrzL).then(|| DifferentialDecoder::new(line));
+                Stage::Convolutional { receiver: Box::new(receiver), octets: Vec::new(), line, framer }
             }
-            (None, None) => Stage::Bits { decider: Decider::default(), sync: bits },
+            (None, None) => {
+                let line = (line != LineCode::NrzL).then(|| SoftDifferentialDecoder::new(line));
+                Stage::Bits { line, decider: Decider::default(), framer }
+            }
         };
-        Ok(SymbolInput { unpacker, symbols: Vec::new(), code: channel.code, stage })
+        let times = ChunkTimes::default();
+        Ok(SymbolInput { unpacker, symbols: Vec::new(), place: 0, times, code: channel.code, stage })
     }
 
     /// Takes octets of the link.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         octets: &[u8],
         received: Tai,
-        batch: &mut Batch,
+        antenna: u16,
+        now: Monotonic,
+        blocks: &mut Octets,
         out: &mut Judgement<'_, impl Sink>,
     ) {
+        self.times.begin(self.place, received);
         self.symbols.clear();
         self.unpacker.push(octets, &mut self.symbols);
-        let symbols = &self.symbols;
+        self.place += self.symbols.len() as u64;
+        let (symbols, times) = (&mut self.symbols[..], &mut self.times);
         match &mut self.stage {
-            Stage::Bits { decider, sync } => {
+            Stage::Bits { line, decider, framer } => {
+                if let Some(line) = line {
+                    line.apply(symbols);
+                }
                 let octets = decider.decide(symbols);
-                sync.push(octets, &mut |block| batch.push_block(&block, received, out));
+                framer.push(octets, antenna, &mut |bit| times.at(bit), &mut |block, note| {
+                    blocks.put(block.data, note, now, out);
+                });
             }
-            Stage::Convolutional { receiver, octets, sync } => {
+            Stage::Convolutional { receiver, octets, line, framer } => {
                 octets.clear();
                 let mut news = PhaseNews::default();
                 receiver.push(symbols, octets, &mut |event| news.add(event));
                 news.report(receiver.hypothesis().is_some(), out);
-                sync.push(octets, &mut |block| batch.push_block(&block, received, out));
-            }
-            Stage::Blocks { sync, batches } => {
-                let code = &self.code;
-                let decoded = &mut |decoded: Decoded<'_>| hand_on(code, decoded, batch, out);
-                sync.push(symbols, &mut |block| {
-                    batches.push(block.data, BlockNote::of(&block, received), decoded)
+                if let Some(line) = line {
+                    line.apply(octets);
+                }
+                let mut time = |bit| times.at(receiver.symbol_of_bit(bit).unwrap_or(0));
+                framer.push(octets, antenna, &mut time, &mut |block, note| {
+                    blocks.put(block.data, note, now, out)
                 });
-                batches.end_of_chunk(received, decoded);
             }
-            Stage::Slices { sync, batches, slices } => {
-                let decoded = &mut |decoded: Decoded<'_>| slices.push(decoded, batch, out);
+            Stage::Blocks(soft) => {
+                let (code, place) = (&self.code, &mut soft.places);
+                let decoded = &mut |block: DecodedBlock<'_>| hand_on(code, block, out);
+                let SoftStage { sync, blocks, .. } = soft;
                 sync.push(symbols, &mut |block| {
-                    batches.push(block.data, BlockNote::of(&block, received), decoded)
+                    gather(&block, antenna, now, place, times, blocks, decoded);
                 });
-                batches.end_of_chunk(received, decoded);
+                blocks.end_of_chunk(now, decoded);
+            }
+            Stage::Slices { soft, slices } => {
+                let decoded = &mut |block: DecodedBlock<'_>| slices.push(block, antenna, out);
+                let SoftStage { sync, places, blocks } = soft;
+                sync.push(symbols, &mut |block| {
+                    gather(&block, antenna, now, places, times, blocks, decoded);
+                });
+                blocks.end_of_chunk(now, decoded);
             }
         }
-        batch.flush(out);
     }
 
-    /// Nothing came, and it is `now`: what has waited as long as it may is decoded.
-    pub(super) fn idle(&mut self, now: Tai, batch: &mut Batch, out: &mut Judgement<'_, impl Sink>) {
+    /// It is `now`: what has waited as long as it may is decoded.
+    pub(crate) fn idle(&mut self, antenna: u16, now: Monotonic, out: &mut Judgement<'_, impl Sink>) {
         match &mut self.stage {
-            Stage::Bits { .. } | Stage::Convolutional { .. } => return,
-            Stage::Blocks { batches, .. } => {
+            Stage::Bits { .. } | Stage::Convolutional { .. } => {}
+            Stage::Blocks(soft) => {
                 let code = &self.code;
-                batches.end_of_chunk(now, &mut |decoded| hand_on(code, decoded, batch, out));
+                soft.blocks.end_of_chunk(now, &mut |block| hand_on(code, block, out));
             }
-            Stage::Slices { batches, slices, .. } => {
-                batches.end_of_chunk(now, &mut |decoded| slices.push(decoded, batch, out));
+            Stage::Slices { soft, slices } => {
+                soft.blocks.end_of_chunk(now, &mut |block| slices.push(block, antenna, out));
             }
         }
-        batch.flush(out);
     }
 
     /// Whether blocks wait for others, or for the pool.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.soft_blocks().is_some_and(Decoding::is_waiting)
+    }
+
+    /// Whether a job failed in the pool.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.soft_blocks().is_some_and(Decoding::has_failed)
+    }
+
+    fn soft_blocks(&self) -> Option<&Decoding<SymbolBlocks>> {
         match &self.stage {
-            Stage::Bits { .. } | Stage::Convolutional { .. } => false,
-            Stage::Blocks { batches, .. } | Stage::Slices { batches, .. } => !batches.is_empty(),
+            Stage::Bits { .. } | Stage::Convolutional { .. } => None,
+            Stage::Blocks(soft) | Stage::Slices { soft, .. } => Some(&soft.blocks),
         }
     }
 
-    /// The stream has ended.
-    pub(super) fn finish(&mut self, received: Tai, batch: &mut Batch, out: &mut Judgement<'_, impl Sink>) {
-        self.unpacker.reset();
+    /// The stream has ended: everything that is held goes out, and a new stream begins.
+    pub(crate) fn finish(
+        &mut self,
+        antenna: u16,
+        now: Monotonic,
+        blocks: &mut Octets,
+        out: &mut Judgement<'_, impl Sink>,
+    ) {
+        let times = &mut self.times;
         match &mut self.stage {
-            Stage::Bits { decider, sync } => {
-                let octets = decider.finish();
-                sync.push(octets, &mut |block| batch.push_block(&block, received, out));
-                sync.finish(&mut |block| batch.push_block(&block, received, out));
+            Stage::Bits { decider, framer, .. } => {
+                let (octets, time) = (decider.finish(), &mut |bit| times.at(bit));
+                framer.push(octets, antenna, time, &mut |block, note| blocks.put(block.data, note, now, out));
+                framer.finish(antenna, time, &mut |block, note| blocks.put(block.data, note, now, out));
             }
-            Stage::Convolutional { receiver, octets, sync } => {
+            Stage::Convolutional { receiver, octets, line, framer } => {
                 octets.clear();
                 receiver.finish(octets);
-                sync.push(octets, &mut |block| batch.push_block(&block, received, out));
-                sync.finish(&mut |block| batch.push_block(&block, received, out));
+                if let Some(line) = line {
+                    line.apply(octets);
+                }
+                let time = &mut |bit| times.at(receiver.symbol_of_bit(bit).unwrap_or(0));
+                framer.push(octets, antenna, time, &mut |block, note| blocks.put(block.data, note, now, out));
+                framer.finish(antenna, time, &mut |block, note| blocks.put(block.data, note, now, out));
             }
-            Stage::Blocks { sync, batches } => {
+            Stage::Blocks(SoftStage { sync, places, blocks }) => {
                 let code = &self.code;
-                let decoded = &mut |decoded: Decoded<'_>| hand_on(code, decoded, batch, out);
-                sync.finish(&mut |block| batches.push(block.data, BlockNote::of(&block, received), decoded));
-                batches.flush(decoded);
+                let decoded = &mut |block: DecodedBlock<'_>| hand_on(code, block, out);
+                sync.finish(&mut |block| gather(&block, antenna, now, places, times, blocks, decoded));
+                blocks.flush(decoded);
             }
-            Stage::Slices { sync, batches, slices } => {
-                let decoded = &mut |decoded: Decoded<'_>| slices.push(decoded, batch, out);
-                sync.finish(&mut |block| batches.push(block.data, BlockNote::of(&block, received), decoded));
-                batches.flush(decoded);
-                slices.finish(received, batch, out);
+            Stage::Slices { soft: SoftStage { sync, places, blocks }, slices } => {
+                let decoded = &mut |block: DecodedBlock<'_>| slices.push(block, antenna, out);
+                sync.finish(&mut |block| gather(&block, antenna, now, places, times, blocks, decoded));
+                blocks.flush(decoded);
+                slices.finish(antenna, out);
             }
         }
-        batch.flush(out);
+        self.reset();
     }
 
-    pub(super) fn reset(&mut self) {
+    /// Forgets the stream.
+    pub(crate) fn reset(&mut self) {
         self.unpacker.reset();
+        self.times.clear();
+        self.place = 0;
         match &mut self.stage {
-            Stage::Bits { decider, sync } => {
+            Stage::Bits { line, decider, framer } => {
+                if let Some(line) = line {
+                    line.reset();
+                }
                 decider.finish();
-                sync.reset();
+                framer.reset();
             }
-            Stage::Convolutional { receiver, octets, sync } => {
+            Stage::Convolutional { receiver, octets, line, framer } => {
                 octets.clear();
-                receiver.finish(octets);
-                sync.reset();
+                receiver.reset();
+                if let Some(line) = line {
+                    line.reset();
+                }
+                framer.reset();
             }
-            Stage::Blocks { sync, batches } => {
-                sync.reset();
-                batches.reset();
-            }
-            Stage::Slices { sync, batches, slices } => {
-                sync.reset();
-                batches.reset();
+            Stage::Blocks(soft) => soft.reset(),
+            Stage::Slices { soft, slices } => {
+                soft.reset();
                 slices.reset();
             }
         }
     }
 
     /// Whether a convolutional decoder has found its phase.
-    pub(super) fn has_phase(&self) -> bool {
+    pub(crate) fn has_phase(&self) -> bool {
         matches!(&self.stage, Stage::Convolutional { receiver, .. } if receiver.hypothesis().is_some())
     }
 
     /// Of the synchroniser that finds the blocks of the channel.
-    pub(super) fn counters(&self) -> &SyncCounters {
+    pub(crate) fn counters(&self) -> &SyncCounters {
         match &self.stage {
-            Stage::Bits { sync, .. } | Stage::Convolutional { sync, .. } => sync.counters(),
-            Stage::Blocks { sync, .. } | Stage::Slices { sync, .. } => sync.counters(),
+            Stage::Bits { framer, .. } | Stage::Convolutional { framer, .. } => framer.counters(),
+            Stage::Blocks(soft) | Stage::Slices { soft, .. } => soft.sync.counters(),
         }
     }
 
-    pub(super) fn state(&self) -> SyncState {
+    pub(crate) fn state(&self) -> SyncState {
         match &self.stage {
-            Stage::Bits { sync, .. } | Stage::Convolutional { sync, .. } => sync.state(),
-            Stage::Blocks { sync, .. } | Stage::Slices { sync, .. } => sync.state(),
+            Stage::Bits { framer, .. } | Stage::Convolutional { framer, .. } => framer.state(),
+            Stage::Blocks(soft) | Stage::Slices { soft, .. } => soft.sync.state(),
         }
     }
 }
 
-fn hand_on(
-    code: &CodeSpec,
-    (payload, verdicts, note): Decoded<'_>,
-    batch: &mut Batch,
-    out: &mut Judgement<'_, impl Sink>,
+impl SoftStage {
+    fn reset(&mut self) {
+        self.sync.reset();
+        self.places.clear();
+        self.blocks.reset();
+    }
+}
+
+fn gather(
+    block: &SoftBlock<'_>,
+    antenna: u16,
+    now: Monotonic,
+    places: &mut BlockPlaces,
+    times: &mut ChunkTimes,
+    blocks: &mut Decoding<SymbolBlocks>,
+    decoded: &mut impl FnMut(DecodedBlock<'_>),
 ) {
-    out.count_iterations(verdicts);
-    batch.push_judged(payload, *note, &code.judge(verdicts), out);
+    let following = places.next(block.stream_bit, block.slip_bits);
+    let note = BlockNote::of(block, times.at(block.stream_bit), antenna, following);
+    blocks.room().put(block.data, note);
+    blocks.gathered(now, decoded);
 }
 
-/// What a convolutional decoder found in one chunk: told once each way, the present state last.
+fn hand_on(code: &CodeSpec, block: DecodedBlock<'_>, out: &mut Judgement<'_, impl Sink>) {
+    out.count_iterations(block.verdicts);
+    out.frame(block.payload, block.note, Some(&code.judge(block.verdicts)));
+}
+
+/// What a convolutional decoder found in one chunk: reported once each way, the present state last.
 #[derive(Default)]
 struct PhaseNews {
     found: Option<ChainEvent>,
@@ -296,84 +368,4 @@ impl Decider {
         self.octets.clear();
         &self.octets
     }
-}
-
-/// The stream of frames that codeblocks carry in slices (131.0-B-5 8), and where in it codewords failed.
-struct Slices {
-    sync: Box<FrameSync>,
-    slice_bits: u64,
-    period: u64,
-    /// Bits given to the synchroniser since its start.
-    stream_bits: u64,
-    failed: VecDeque<Range<u64>>,
-    /// Symbols corrected that no frame accounts for yet.
-    corrected: u64,
-}
-
-impl Slices {
-    fn new(sync: Box<FrameSync>, slice_bits: u64, period: u64) -> Slices {
-        Slices { sync, slice_bits, period, stream_bits: 0, failed: VecDeque::new(), corrected: 0 }
-    }
-
-    fn push(
-        &mut self,
-        (payload, verdicts, note): Decoded<'_>,
-        batch: &mut Batch,
-        out: &mut Judgement<'_, impl Sink>,
-    ) {
-        out.count_iterations(verdicts);
-        for verdict in verdicts {
-            let end = self.stream_bits + self.slice_bits;
-            if !verdict.converged {
-                self.failed.push_back(self.stream_bits..end);
-            }
-            self.corrected += u64::from(verdict.symbols_corrected);
-            self.stream_bits = end;
-        }
-        let (failed, corrected, period) = (&mut self.failed, &mut self.corrected, self.period);
-        self.sync.push(payload, &mut |block| {
-            take_frame(&block, note.received, failed, corrected, period, batch, out);
-        });
-    }
-
-    fn finish(&mut self, received: Tai, batch: &mut Batch, out: &mut Judgement<'_, impl Sink>) {
-        let (failed, corrected, period) = (&mut self.failed, &mut self.corrected, self.period);
-        self.sync.finish(&mut |block| {
-            take_frame(&block, received, failed, corrected, period, batch, out);
-        });
-        self.reset();
-    }
-
-    fn reset(&mut self) {
-        self.sync.reset();
-        self.stream_bits = 0;
-        self.failed.clear();
-        self.corrected = 0;
-    }
-}
-
-/// A frame of a sliced stream is as good as the codewords that it lies in. What was corrected is told with the frame
-/// that ends next.
-fn take_frame(
-    block: &Block<'_>,
-    received: Tai,
-    failed: &mut VecDeque<Range<u64>>,
-    corrected: &mut u64,
-    period: u64,
-    batch: &mut Batch,
-    out: &mut Judgement<'_, impl Sink>,
-) {
-    let end = block.stream_bit + period;
-    // Frames come in order, but a marker that was found early makes two of them overlap by less than a frame.
-    while failed.front().is_some_and(|range| range.end + period <= block.stream_bit) {
-        failed.pop_front();
-    }
-    let hit = failed.iter().filter(|range| range.start < end && range.end > block.stream_bit).count();
-    let corrected = std::mem::take(corrected);
-    let verdict = fep_coding::spec::DecodeVerdict {
-        symbols_corrected: corrected.min(u64::from(u16::MAX)) as u16,
-        codewords_corrected: u8::from(corrected > 0),
-        codewords_failed: hit.min(255) as u8,
-    };
-    batch.push_judged(block.data, BlockNote::of(block, received), &verdict, out);
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fep_downlink::{Chain, Ledger, Reception};
 use fep_record::BadReason;
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 use record::{Recorder, hex, sha256};
 use serde_json::Value;
 
@@ -32,9 +32,9 @@ fn decode(mission: &str, data: &[u8], piece: usize) -> (Recorder, Ledger) {
     let mut chain = Chain::new(&channel(mission)).expect("chain");
     let mut recorder = Recorder::default();
     for piece in data.chunks(piece) {
-        chain.receive(&Reception::new(piece, Tai(1)), &mut recorder);
+        chain.receive(&Reception::new(piece, Tai(1)), Monotonic(1), &mut recorder);
     }
-    chain.disconnected(Tai(2), &mut recorder);
+    chain.disconnected(&mut recorder);
     assert!(chain.ledger().is_balanced(), "{}", chain.ledger());
     assert_eq!(recorder.frames.len() as u64, chain.ledger().counts.published);
     (recorder, *chain.ledger())

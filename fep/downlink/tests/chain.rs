@@ -7,7 +7,7 @@ use fep_downlink::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy, Recepti
 use fep_mission::ChannelConfig;
 use fep_record::{BadReason, FrameFlags};
 use fep_sim::Encoder;
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 use proptest::prelude::*;
 use record::Recorder;
 
@@ -69,8 +69,8 @@ fn cadus(channel: &ChannelConfig, frames: &[Vec<u8>]) -> Vec<u8> {
 fn decode(channel: &ChannelConfig, options: ChainOptions, stream: &[u8]) -> (Chain, Recorder) {
     let mut chain = Chain::with_options(channel, options).expect("a chain");
     let mut recorder = Recorder::default();
-    chain.receive(&Reception::new(stream, Tai(5)), &mut recorder);
-    chain.disconnected(Tai(6), &mut recorder);
+    chain.receive(&Reception::new(stream, Tai(5)), Monotonic(5), &mut recorder);
+    chain.disconnected(&mut recorder);
     assert!(chain.ledger().is_balanced(), "{}", chain.ledger());
     (chain, recorder)
 }
@@ -93,10 +93,10 @@ proptest! {
         let mut chain = Chain::new(&channel).expect("a chain");
         let mut recorder = Recorder::default();
         for piece in stream.chunks(cut) {
-            chain.receive(&Reception::new(piece, Tai(5)), &mut recorder);
+            chain.receive(&Reception::new(piece, Tai(5)), Monotonic(5), &mut recorder);
             prop_assert!(chain.ledger().is_balanced(), "{}", chain.ledger());
         }
-        chain.disconnected(Tai(6), &mut recorder);
+        chain.disconnected(&mut recorder);
         let ledger = *chain.ledger();
         prop_assert!(ledger.is_balanced(), "{}", ledger);
         prop_assert_eq!(recorder.frames.len() as u64, ledger.counts.received);
@@ -182,8 +182,8 @@ fn what_was_lost_during_a_restart_is_a_gap_of_the_first_frame_of_each_channel() 
     let mut chain = Chain::new(&channel).expect("a chain");
     chain.resume(point);
     let mut recorder = Recorder::default();
-    chain.receive(&Reception::new(&cadus(&channel, &after), Tai(1)), &mut recorder);
-    chain.disconnected(Tai(1), &mut recorder);
+    chain.receive(&Reception::new(&cadus(&channel, &after), Tai(1)), Monotonic(1), &mut recorder);
+    chain.disconnected(&mut recorder);
     let lost: Vec<u64> = recorder.frames.iter().map(|frame| frame.lost).collect();
     assert_eq!(
         lost,
@@ -204,8 +204,8 @@ fn after_a_restart_the_master_channel_counter_of_tm_settles_what_eight_bits_leav
     let mut recorder = Recorder::default();
     // Three frames of channel 0 and two of channel 1 were lost.
     let after = cadus(&channel, &[tm_frame(&channel, 0, 15, 13), tm_frame(&channel, 0, 16, 14)]);
-    chain.receive(&Reception::new(&after, Tai(1)), &mut recorder);
-    chain.disconnected(Tai(1), &mut recorder);
+    chain.receive(&Reception::new(&after, Tai(1)), Monotonic(1), &mut recorder);
+    chain.disconnected(&mut recorder);
     assert_eq!(recorder.frames.iter().map(|frame| frame.lost).collect::<Vec<_>>(), [3, 0]);
     assert!(recorder.events.iter().any(|event| matches!(event, ChainEvent::Gap { lost: 3, .. })));
 }
@@ -219,11 +219,11 @@ fn a_new_connection_resets_the_synchroniser_and_keeps_the_counters() {
     let mut chain = Chain::new(&channel).expect("a chain");
     let mut recorder = Recorder::default();
     // The connection breaks within the fourth CADU; the next begins within the sixth of a stream that went on.
-    chain.receive(&Reception::new(&stream[..3 * 1279 + 700], Tai(1)), &mut recorder);
-    chain.disconnected(Tai(2), &mut recorder);
+    chain.receive(&Reception::new(&stream[..3 * 1279 + 700], Tai(1)), Monotonic(1), &mut recorder);
+    chain.disconnected(&mut recorder);
     let later = cadus(&channel, &(5..9).map(|count| aos_frame(&channel, 162, 40, count)).collect::<Vec<_>>());
-    chain.receive(&Reception::new(&later[600..], Tai(3)), &mut recorder);
-    chain.disconnected(Tai(4), &mut recorder);
+    chain.receive(&Reception::new(&later[600..], Tai(3)), Monotonic(3), &mut recorder);
+    chain.disconnected(&mut recorder);
     let counts: Vec<(u32, u64)> = recorder.frames.iter().map(|f| (f.record.frame_count, f.lost)).collect();
     assert_eq!(counts, [(0, 0), (1, 0), (2, 0), (6, 3), (7, 0), (8, 0)]);
     assert!(chain.ledger().is_balanced());
@@ -242,7 +242,7 @@ fn datagrams_with_a_marker_are_checked_for_length_and_polarity() {
     let mut chain = Chain::with_options(&channel, options).expect("a chain");
     let mut recorder = Recorder::default();
     for datagram in &datagrams {
-        chain.receive(&Reception::new(datagram, Tai(1)), &mut recorder);
+        chain.receive(&Reception::new(datagram, Tai(1)), Monotonic(1), &mut recorder);
     }
     let records: Vec<_> = recorder.frames.iter().map(|frame| frame.record).collect();
     assert_eq!(records[0].reason, BadReason::None);
@@ -263,9 +263,9 @@ fn datagrams_without_a_marker_are_taken_coded_or_decoded_by_their_length() {
     let options = ChainOptions { framing: Framing::DatagramFrame, ..ChainOptions::default() };
     let mut chain = Chain::with_options(&channel, options).expect("a chain");
     let mut recorder = Recorder::default();
-    chain.receive(&Reception::new(&coded[MARKER_LEN..], Tai(1)), &mut recorder);
-    chain.receive(&Reception::new(&frames[1], Tai(1)), &mut recorder);
-    chain.receive(&Reception::new(&frames[2][..700], Tai(1)), &mut recorder);
+    chain.receive(&Reception::new(&coded[MARKER_LEN..], Tai(1)), Monotonic(1), &mut recorder);
+    chain.receive(&Reception::new(&frames[1], Tai(1)), Monotonic(1), &mut recorder);
+    chain.receive(&Reception::new(&frames[2][..700], Tai(1)), Monotonic(1), &mut recorder);
     let records: Vec<_> =
         recorder.frames.iter().map(|frame| (frame.record.reason, frame.record.flags)).collect();
     assert_eq!(records[0], (BadReason::None, FrameFlags::CODED));

@@ -11,7 +11,7 @@ use fep_record::{BadReason, FrameFlags};
 use fep_sim::{
     Content, Modulation, PacketStreamSpec, Spacecraft, SpacecraftSpec, SymbolChannel, SymbolSpec, VcSpec,
 };
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 use record::Recorder;
 
 const EIGHT: SoftFormat = SoftFormat::new(SymbolBits::Eight);
@@ -81,9 +81,9 @@ fn decode(channel: &ChannelConfig, options: ChainOptions, octets: &[u8], piece: 
     let mut chain = Chain::with_options(channel, options).expect("a chain");
     let mut recorder = Recorder::default();
     for (time, piece) in octets.chunks(piece).enumerate() {
-        chain.receive(&Reception::new(piece, Tai(time as i64)), &mut recorder);
+        chain.receive(&Reception::new(piece, Tai(time as i64)), Monotonic(time as i64), &mut recorder);
     }
-    chain.disconnected(Tai(i64::MAX / 2), &mut recorder);
+    chain.disconnected(&mut recorder);
     assert!(chain.ledger().is_balanced(), "{}: {}", channel.name, chain.ledger());
     assert!(!chain.is_waiting(), "{}", channel.name);
     (chain, recorder)
@@ -266,17 +266,17 @@ fn a_block_waits_for_others_no_longer_than_configured() {
     let options = ChainOptions { decoding, ..options(EIGHT) };
     let mut chain = Chain::with_options(&channel, options).expect("a chain");
     let mut recorder = Recorder::default();
-    chain.receive(&Reception::new(&octets[..3 * 2112], Tai(1_000_000)), &mut recorder);
+    chain.receive(&Reception::new(&octets[..3 * 2112], Tai(1_000_000)), Monotonic(1_000_000), &mut recorder);
     assert!(chain.is_waiting() && recorder.frames.is_empty());
-    chain.idle(Tai(1_049_999), &mut recorder);
+    chain.idle(Monotonic(1_049_999), &mut recorder);
     assert!(recorder.frames.is_empty(), "it may wait 50 microseconds");
-    chain.idle(Tai(1_050_000), &mut recorder);
+    chain.idle(Monotonic(1_050_000), &mut recorder);
     assert!(!chain.is_waiting() && recorder.frames.len() >= 2);
 
     let at_once = ChainOptions { decoding: Decoding { wait_us: 0, ..decoding }, ..options };
     let mut chain = Chain::with_options(&channel, at_once).expect("a chain");
     let mut recorder = Recorder::default();
-    chain.receive(&Reception::new(&octets[..3 * 2112], Tai(1_000_000)), &mut recorder);
+    chain.receive(&Reception::new(&octets[..3 * 2112], Tai(1_000_000)), Monotonic(1_000_000), &mut recorder);
     assert!(!chain.is_waiting() && recorder.frames.len() >= 2, "without leave to wait nothing waits");
 }
 
@@ -339,7 +339,9 @@ fn a_convolutional_phase_is_told_when_it_is_found_when_it_is_lost_and_when_the_c
     let (_, octets) = link(&channel, faults, 60, 8);
     let mut chain = Chain::with_options(&channel, options(EIGHT)).expect("a chain");
     let mut recorder = Recorder::default();
-    octets.chunks(1000).for_each(|piece| chain.receive(&Reception::new(piece, Tai(1)), &mut recorder));
+    octets
+        .chunks(1000)
+        .for_each(|piece| chain.receive(&Reception::new(piece, Tai(1)), Monotonic(1), &mut recorder));
     let phases = |recorder: &Recorder| {
         let told = recorder.events.iter().filter_map(|event| match event {
             ChainEvent::PhaseFound { errors, .. } => Some((true, errors.compared)),
@@ -356,12 +358,12 @@ fn a_convolutional_phase_is_told_when_it_is_found_when_it_is_lost_and_when_the_c
     // With a phase in hand the connection ends, and begins again.
     if told.len() % 2 == 0 {
         let (_, clear) = link(&channel, SymbolSpec::clear(EIGHT), 4, 1);
-        chain.receive(&Reception::new(&clear, Tai(2)), &mut recorder);
+        chain.receive(&Reception::new(&clear, Tai(2)), Monotonic(2), &mut recorder);
     }
     let before = phases(&recorder).len();
     assert_eq!(before % 2, 1, "a phase in hand");
-    chain.disconnected(Tai(3), &mut recorder);
+    chain.disconnected(&mut recorder);
     assert_eq!(phases(&recorder)[before..], [(false, 0)]);
-    chain.disconnected(Tai(4), &mut recorder);
+    chain.disconnected(&mut recorder);
     assert_eq!(phases(&recorder).len(), before + 1, "what is not there is not lost");
 }

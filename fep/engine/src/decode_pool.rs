@@ -1,12 +1,9 @@
-//! Threads that decode blocks of soft symbols for a link of which one core is not enough.
+//! Threads that decode blocks for a link of which one core is not enough.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use fep_coding::spec::SoftBlockDecoder;
-use fep_coding::{CodeSpecError, Isa};
 use fep_downlink::{DecodeJob, DecodePool};
-use fep_mission::ChannelConfig;
 
 use crate::realtime;
 
@@ -31,31 +28,25 @@ struct Worker {
 
 impl DecodeThreads {
     /// Starts `count` threads, or as many as the system allows; `None` when it allows none.
-    pub(crate) fn start(
-        count: usize,
-        channel: &ChannelConfig,
-    ) -> Result<Option<DecodeThreads>, CodeSpecError> {
-        let mut workers = Vec::with_capacity(count);
-        for number in 0..count {
-            let decoder = channel.code.build_soft(Isa::best())?;
-            // Fewer threads decode the same.
-            let Ok(worker) = Worker::start(number, decoder) else { break };
-            workers.push(worker);
-        }
-        let any = !workers.is_empty();
-        Ok(any.then_some(DecodeThreads { workers, next_in: 0, next_out: 0, outstanding: 0 }))
+    pub(crate) fn start(count: usize) -> Option<DecodeThreads> {
+        // Fewer threads decode the same.
+        let workers: Vec<Worker> = (0..count).map_while(|number| Worker::start(number).ok()).collect();
+        (!workers.is_empty()).then_some(DecodeThreads { workers, next_in: 0, next_out: 0, outstanding: 0 })
     }
 }
 
 impl Worker {
-    fn start(number: usize, mut decoder: SoftBlockDecoder) -> std::io::Result<Worker> {
+    fn start(number: usize) -> std::io::Result<Worker> {
         let (jobs, jobs_in) = sync_channel::<DecodeJob>(QUEUE);
         let (done_out, done) = sync_channel(QUEUE);
         let handle = std::thread::Builder::new().name(format!("fep-decode-{number}")).spawn(move || {
             // Where it was started from is pinned. If the kernel refuses, it shares that core.
             let _ = realtime::run_on(&realtime::allowed_cores());
             for mut job in jobs_in {
-                job.decode(&mut decoder);
+                // A decoder that panics costs its own blocks, counted, and a restart of the link; not the daemon.
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job.run())).is_err() {
+                    job.fail();
+                }
                 if done_out.send(job).is_err() {
                     return;
                 }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use fep_bus::{BusError, Colour, MetricReader, Producer, RingSpec, Warden, WardenSpec};
+use fep_bus::{Access, BusError, Colour, MetricReader, Producer, RingSpec, Warden, WardenSpec};
 
 use crate::event::{EventQueue, LinkEvents};
 use crate::link_thread::{Command, Ended, Granted, LinkThread, ThreadSpec};
@@ -301,9 +301,15 @@ fn make_publisher(
         "red rings exist where there is red data"
     );
     let frames_ring = format!("{}.frames", config.name);
+    // Whoever may read black data may read the counters.
+    let black_access = &whole.rings.black;
+    let pages = Access {
+        mode: black_access.mode,
+        group: (!black_access.group.is_empty()).then(|| black_access.group.clone()),
+    };
     let (resume_page, point) =
-        ResumePage::take_over(&dir, &config.name, &black.frames, &frames_ring, &config.channel)?;
-    let metrics = LinkMetrics::create(&dir, &config.name, &config.channel)?;
+        ResumePage::take_over(&dir, &config.name, &black.frames, &frames_ring, &config.channel, &pages)?;
+    let metrics = LinkMetrics::create(&dir, &config.name, &config.channel, &pages)?;
     let events = LinkEvents::new(queue.clone(), config.id);
     Ok((Publisher::new(black, red, resume_page, metrics, events), point))
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::queue::ArrayQueue;
 use fep_net::{Link, LinkCounters, LinkState, Polled, TransportSpec};
+use fep_time::Monotonic;
 use serde_json::json;
 
 use fep_downlink::{Chain, ChainOptions, DecodePool, Reception, ResumePoint};
@@ -149,7 +150,6 @@ fn run(
     commands: &ArrayQueue<Command>,
 ) -> Ended {
     let options = ChainOptions {
-        link_id: config.id,
         session: config.session,
         framing: config.framing,
         idle: config.idle,
@@ -179,14 +179,14 @@ fn run(
             work_start.get_or_insert_with(Instant::now);
             publisher.received(chunk.received);
             if chunk.connection_start {
-                chain.disconnected(chunk.received, &mut publisher);
+                chain.disconnected(&mut publisher);
             }
             let reception = Reception { antenna: config.id, ..Reception::new(chunk.bytes, chunk.received) };
-            chain.receive(&reception, &mut publisher);
+            chain.receive(&reception, Monotonic::now(), &mut publisher);
         });
         turn.figures.turns += 1;
         if chain.is_waiting() {
-            chain.idle(fep_time::tai_now(), &mut publisher);
+            chain.idle(Monotonic::now(), &mut publisher);
         }
         let now = Instant::now();
         if let Some(start) = work_start {
@@ -198,11 +198,19 @@ fn run(
                 break;
             }
         }
+        if chain.pool_failed() {
+            let point = chain.resume_point().clone();
+            return fail(
+                publisher,
+                point,
+                "a decode thread failed; its blocks are published as uncorrectable".to_owned(),
+            );
+        }
         if polled == Polled::Ended {
             if let LinkState::Failed(reason) = link.state() {
                 let reason = reason.clone();
                 let point = chain.resume_point().clone();
-                chain.disconnected(fep_time::tai_now(), &mut publisher);
+                chain.disconnected(&mut publisher);
                 publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
                 return fail(publisher, point, reason);
             }
@@ -211,7 +219,7 @@ fn run(
         }
     }
     // Drain: what the kernel has already handed over is decoded, and what the synchroniser holds is given out.
-    chain.disconnected(fep_time::tai_now(), &mut publisher);
+    chain.disconnected(&mut publisher);
     publisher.events.flush();
     publisher.metrics.update(&chain, link.counters(), link.state(), &turn.figures);
     publisher.metrics.set_state(STATE_DISABLED);
@@ -222,9 +230,8 @@ fn run(
 fn make_chain(config: &LinkConfig, options: ChainOptions) -> Result<Chain, String> {
     let pool = match config.decoding.threads {
         0 => None,
-        count => DecodeThreads::start(count, &config.channel).map_err(|error| error.to_string())?,
+        count => DecodeThreads::start(count).map(|pool| Box::new(pool) as Box<dyn DecodePool>),
     };
-    let pool = pool.map(|pool| Box::new(pool) as Box<dyn DecodePool>);
     Chain::with_pool(&config.channel, options, pool).map_err(|error| error.to_string())
 }
 
@@ -237,7 +244,7 @@ fn rest(
     config: &LinkConfig,
     commands: &ArrayQueue<Command>,
 ) {
-    chain.disconnected(fep_time::tai_now(), publisher);
+    chain.disconnected(publisher);
     let source = match config.transport.transport {
         TransportSpec::File(_) => "end of the file",
         TransportSpec::Stdin(_) => "end of standard input",

@@ -5,7 +5,9 @@
 
 use std::path::Path;
 
-use fep_bus::{BusError, Log2Hist, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end};
+use fep_bus::{
+    Access, BusError, Log2Hist, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, bucket_end,
+};
 use fep_coding::{SyncCounters, SyncState};
 use fep_net::{LinkCounters, LinkState};
 use fep_record::BadReason;
@@ -84,7 +86,12 @@ pub(crate) enum Stage {
 }
 
 impl LinkMetrics {
-    pub(crate) fn create(dir: &Path, link: &str, channel: &ChannelConfig) -> Result<LinkMetrics, BusError> {
+    pub(crate) fn create(
+        dir: &Path,
+        link: &str,
+        channel: &ChannelConfig,
+        access: &Access,
+    ) -> Result<LinkMetrics, BusError> {
         let mut set = MetricSet::new();
         let state = set.gauge("link.state");
         let sync_state = set.gauge("sync.state");
@@ -105,7 +112,7 @@ impl LinkMetrics {
         let latency = STAGES.map(|stage| {
             (set.histogram(format!("latency.{stage}_ns")), set.gauge(format!("latency.{stage}_max_ns")))
         });
-        let mut page = MetricPage::create(dir, link, &set)?;
+        let mut page = MetricPage::create(dir, link, &set, access)?;
         page.set(state, STATE_DISABLED);
         let latency_max_ns = [0; STAGES.len()];
         Ok(LinkMetrics {

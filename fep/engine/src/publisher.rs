@@ -49,9 +49,10 @@ impl Publisher {
 
     /// Heartbeats and head hints of all rings.
     pub(crate) fn housekeep(&mut self, now_tai_ns: i64) {
+        let now = fep_time::Monotonic::now();
         for pair in std::iter::once(&mut self.black).chain(&mut self.red) {
-            pair.frames.housekeep(now_tai_ns);
-            pair.packets.housekeep(now_tai_ns);
+            pair.frames.housekeep(now);
+            pair.packets.housekeep(now);
         }
         self.events.housekeep(now_tai_ns);
     }

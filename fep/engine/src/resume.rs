@@ -9,8 +9,8 @@
 use std::path::Path;
 
 use fep_bus::{
-    BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll, Producer,
-    Resume,
+    Access, BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll,
+    Producer, Resume,
 };
 use fep_ccsds::Frame;
 use fep_record::{BadReason, FrameRecord, KIND_FRAME};
@@ -35,6 +35,7 @@ impl ResumePage {
         frames: &Producer,
         frames_ring: &str,
         channel: &ChannelConfig,
+        access: &Access,
     ) -> Result<(ResumePage, ResumePoint), BusError> {
         let mut set = MetricSet::new();
         let (master, seq) = (set.gauge("master.next"), set.gauge("seq"));
@@ -52,7 +53,7 @@ impl ResumePage {
             catch_up(&mut point, last_seq, dir, frames_ring, channel);
         }
         // The new page takes the place of the old one only when it knows what the old one knew.
-        let page = MetricPage::create(dir, &format!("{name}.new"), &set)?;
+        let page = MetricPage::create(dir, &format!("{name}.new"), &set, access)?;
         let path = dir.join("metrics").join(&name);
         let mut page = ResumePage { page, master, seq, vcs };
         page.store_point(&point);

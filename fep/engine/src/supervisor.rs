@@ -1,7 +1,7 @@
 //! Everything the control thread does: links started and stopped, configuration read again, rings watched, events
 //! published. The hot threads never see it.
 
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -208,9 +208,10 @@ impl Supervisor {
     pub(crate) fn tick(&mut self) -> bool {
         self.ticks += 1;
         let now = fep_time::tai_now().0;
+        let watch = Monotonic::now();
         let all = self.ticks.is_multiple_of(QUIET_TICKS);
         self.publish_events();
-        self.events.housekeep(now);
+        self.events.housekeep(watch);
         let mut news = Vec::new();
         let mut failed = Vec::new();
         for slot in self.links.values_mut() {
@@ -219,10 +220,10 @@ impl Supervisor {
                 failed.push((slot.config.name.clone(), slot.config.id, reason));
             }
             for watched in &mut slot.wardens {
-                scan(watched, now, all, slot.config.id, &mut self.armed, &mut news);
+                scan(watched, watch, all, slot.config.id, &mut self.armed, &mut news);
             }
         }
-        scan(&mut self.events_warden, now, all, NO_LINK, &mut self.armed, &mut news);
+        scan(&mut self.events_warden, watch, all, NO_LINK, &mut self.armed, &mut news);
         for (name, id, reason) in failed {
             self.tell(EventCode::LinkFailed, id, json!({"link": name, "reason": reason}));
         }
@@ -467,7 +468,7 @@ fn start_only_changes(old: &Config, new: &Config) -> Vec<String> {
 
 fn scan(
     watched: &mut RingWarden,
-    now_tai_ns: i64,
+    now: Monotonic,
     all: bool,
     link_id: u16,
     armed: &mut BTreeMap<String, bool>,
@@ -477,7 +478,7 @@ fn scan(
         return;
     }
     let ring = &watched.ring;
-    watched.warden.scan(now_tai_ns, &mut |event| {
+    watched.warden.scan(now, &mut |event| {
         let (code, detail) = match event {
             WardenEvent::Armed { consumer } => {
                 armed.insert(ring.clone(), true);
@@ -496,6 +497,11 @@ fn scan(
             WardenEvent::CursorIgnored { consumer, problem } => {
                 let problem = format!("{problem:?}");
                 (EventCode::CursorIgnored, json!({"ring": ring, "consumer": consumer, "problem": problem}))
+            }
+            WardenEvent::CursorsLeftOut { limit } => {
+                let problem =
+                    format!("more than {limit} files in the cursor directory: not all are looked at");
+                (EventCode::CursorIgnored, json!({"ring": ring, "problem": problem}))
             }
         };
         news.push((link_id, code, detail));

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fep_ccsds::FrameSpec;
+use fep_coding::differential::LineCode;
 use fep_coding::soft::SoftSyncSpec;
 use fep_coding::{CodeSpec, Randomizer, SyncSpec};
 use fep_config::{ConfigErrors, Diagnostics, Source};
@@ -75,6 +76,8 @@ pub struct ChannelConfig {
     pub randomizer: Randomizer,
     /// Channel code.
     pub code: CodeSpec,
+    /// Whether bits are levels or changes of level on this channel; behind the convolutional code, if there is one.
+    pub line_code: LineCode,
     /// Virtual channels; frames of any other are bad.
     pub vcs: Vec<VcConfig>,
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
 use fep_coding::Randomizer;
+use fep_coding::differential::LineCode;
 use fep_config::{Diagnostics, Place, Section, Source, parse};
 
 use crate::code::{read_code, read_sync};
@@ -75,6 +76,8 @@ fn read_channel(
     let randomizer = section.require("randomizer", found, "none, legacy, long", |s, found| {
         s.choice("randomizer", &RANDOMIZERS, found)
     });
+    let line_code = section.choice("line_code", &LineCode::ALL.map(|code| (code.name(), code)), found);
+    let line_place = section.place_of("line_code");
     let (kind, frame) =
         section.require_table("frame", found).map_or((None, None), |table| read_frame(table, found));
     let code = section.require_table("code", found).and_then(|table| read_code(table, &frame, found));
@@ -112,6 +115,16 @@ fn read_channel(
             None
         }
     });
+    if let (Some(line), Some(place), Some(sync)) = (line_code, line_place, &sync)
+        && line != LineCode::NrzL
+        && sync.symbols.is_some()
+    {
+        place.report(
+            found,
+            "this code is not transparent: it cannot be read through a differential line code",
+            "nrz_l",
+        );
+    }
     section.finish(found);
     let (spacecraft, scid) = craft?;
     let sync = sync?;
@@ -124,6 +137,7 @@ fn read_channel(
         soft_sync: sync.symbols,
         randomizer: randomizer?,
         code: code?,
+        line_code: line_code.unwrap_or_default(),
         vcs,
     })
 }

@@ -253,7 +253,7 @@ impl From<FrameInvalid> for BadReason {
             FrameInvalid::Fecf { .. } => BadReason::FecfFailed,
             FrameInvalid::Fhec => BadReason::FhecFailed,
             FrameInvalid::Version { .. } => BadReason::UnknownVersion,
-            FrameInvalid::DataFieldStatus { .. }
+            FrameInvalid::PacketOrder
             | FrameInvalid::SecondaryHeader { .. }
             | FrameInvalid::NoRoom { .. } => BadReason::HeaderInvalid,
             FrameInvalid::FirstHeaderPointer { .. } | FrameInvalid::BitstreamPointer { .. } => {

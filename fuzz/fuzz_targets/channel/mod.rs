@@ -19,6 +19,7 @@ pub struct Channel {
     trailer_len: u8,
     variable_len: bool,
     truncated_len: Option<u8>,
+    secondary_header_len: Option<u8>,
     huge: bool,
 }
 
@@ -44,6 +45,7 @@ impl Channel {
             trailer_len: usize::from(self.trailer_len % 8),
             variable_len: self.variable_len,
             truncated_len: self.truncated_len.map(usize::from),
+            secondary_header_len: self.secondary_header_len.map(usize::from),
         };
         Parameters { spec, fitting: self.fitting }
     }

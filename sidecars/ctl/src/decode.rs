@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use fep_downlink::{Chain, ChainEvent, ChainOptions, Decoding, FrameOut, PacketOut, Reception, Sink};
 use fep_mission::{ChannelConfig, Mission};
 use fep_record::BadReason;
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::DecodeArgs;
@@ -50,13 +50,13 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Failure> {
     let started = Instant::now();
     let mut octets = 0u64;
     while input.next(|bytes| {
-        chain.receive(&Reception::new(bytes, Tai(0)), &mut sink);
+        chain.receive(&Reception::new(bytes, Tai(0)), Monotonic(0), &mut sink);
         octets += bytes.len() as u64;
     })? {
         sink.check_outputs()?;
         progress.at(octets, sink.tally.frames().received);
     }
-    chain.disconnected(Tai(0), &mut sink);
+    chain.disconnected(&mut sink);
     progress.clear();
     let report = sink.finish()?;
     let elapsed = started.elapsed();

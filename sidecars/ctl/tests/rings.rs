@@ -6,7 +6,7 @@ use fep_time::Tai;
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use fep_bus::{MetricPage, MetricSet, Producer, RingSpec, Tag};
+use fep_bus::{Access, MetricPage, MetricSet, Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
 use fep_record::{
     BadReason, EventRecord, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
@@ -129,7 +129,7 @@ fn a_consumer_that_was_lapped_accounts_for_every_record_it_missed() {
         octets += payload(count).len();
         publish(&mut producer, KIND_PACKET, packet(1, count).to_words(), &payload(count));
     }
-    producer.housekeep(NEW_YEAR_2017);
+    producer.housekeep(fep_time::Monotonic::now());
     let report = json(&ring_run(
         dir.path(),
         &["follow", "npp.packets", "--name", "slow", "--until-idle", "200", "--json"],
@@ -159,7 +159,7 @@ fn a_consumer_waits_for_its_ring_and_survives_a_restart_of_the_producer() {
             publish(&mut producer, KIND_PACKET, packet(5, count).to_words(), &payload(count));
             payloads.push(payload(count));
         }
-        producer.housekeep(NEW_YEAR_2017);
+        producer.housekeep(fep_time::Monotonic::now());
     }
     let report = json(&child.wait_with_output().expect("it ends by itself"));
     assert_eq!(report["apids"]["157/16/5"]["sha256"], hash(&payloads), "{report}");
@@ -298,7 +298,7 @@ fn metrics_of_a_dead_daemon_are_read_from_its_pages() {
     let lost = set.counter("vc.157.16.lost");
     let state = set.gauge("link.state");
     let latency = set.histogram("latency.published_ns");
-    let mut page = MetricPage::create(dir.path(), "npp", &set).expect("a page");
+    let mut page = MetricPage::create(dir.path(), "npp", &set, &Access::default()).expect("a page");
     page.add(good, 1234);
     page.add(lost, 5);
     page.set(state, 2);

@@ -13,7 +13,8 @@ pub struct FrameParts<'a> {
     pub header: Header,
     /// AOS and USLP insert zone.
     pub insert_zone: &'a [u8],
-    /// Data of the TM secondary header, 1 to 63 octets.
+    /// Data of the TM secondary header, 1 to 63 octets. Where the channel sets [`FrameSpec::secondary_header_len`], the
+    /// whole header with its identification octet, of that length.
     pub secondary_header: Option<&'a [u8]>,
     /// SDLS security header.
     pub security_header: &'a [u8],
@@ -112,10 +113,16 @@ impl<'a> FrameParts<'a> {
                 return Err(BuildError::ZoneLen { zone, expected, actual: octets.len() });
             }
         }
-        if let Some(data) = self.secondary_header
-            && (kind != FrameKind::Tm || !(1..=63).contains(&data.len()))
-        {
-            return Err(BuildError::SecondaryHeader { len: data.len() });
+        if let Some(data) = self.secondary_header {
+            let actual = data.len();
+            match spec.secondary_header_len {
+                Some(expected) if expected != actual => {
+                    return Err(BuildError::ZoneLen { zone: "secondary header", expected, actual });
+                }
+                Some(_) => {}
+                None if kind == FrameKind::Tm && (1..=63).contains(&actual) => {}
+                None => return Err(BuildError::SecondaryHeader { len: actual }),
+            }
         }
         match (self.header, kind) {
             (Header::Tm(mut header), FrameKind::Tm) => {
@@ -123,7 +130,9 @@ impl<'a> FrameParts<'a> {
                 header.secondary_header = self.secondary_header.is_some();
                 out.extend_from_slice(&header.emit());
                 if let Some(data) = self.secondary_header {
-                    out.push(data.len() as u8);
+                    if spec.secondary_header_len.is_none() {
+                        out.push(data.len() as u8);
+                    }
                     out.extend_from_slice(data);
                 }
                 debug_assert!(out.len() - start >= TM_HEADER_LEN);

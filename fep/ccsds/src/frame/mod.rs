@@ -54,6 +54,8 @@ impl Fhp {
         }
     }
 
+    /// # Errors
+    /// [`FrameInvalid::FirstHeaderPointer`]: it points outside of a zone of so many octets.
     fn check(self, zone_len: usize) -> Result<(), FrameInvalid> {
         match self {
             Fhp::At(pointer) if usize::from(pointer) >= zone_len => {
@@ -64,7 +66,8 @@ impl Fhp {
     }
 }
 
-/// Why octets are not a valid transfer frame. Data, not a fault.
+/// Why octets are not a valid transfer frame, or why the data field of a valid one cannot be read
+/// ([`Frame::payload`]). Data, not a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameInvalid {
     /// Not as many octets as the managed parameters say.
@@ -94,16 +97,14 @@ pub enum FrameInvalid {
         /// In the frame.
         found: u8,
     },
-    /// TM data field status with synchronisation flag 0 but packet order not 0 or segment length identifier not 3.
-    #[error(
-        "TM data field status {status:04X}: packets, but packet order or segment length identifier say not"
-    )]
-    DataFieldStatus {
-        /// The 16-bit field.
-        status: u16,
-    },
+    /// TM packet order flag 1: packets in reverse order, which nobody can take out of the data field. The frame is valid.
+    #[error("the TM packet order flag says that the packets are in reverse order")]
+    PacketOrder,
     /// TM secondary header of an unknown version or an impossible length.
-    #[error("TM secondary header identification {identification:02X}: version must be 0, length 1 to 63")]
+    #[error(
+        "TM secondary header identification {identification:02X}: version must be 0, length 1 to 63 \
+         (secondary_header_len is for headers whose length field is wrong)"
+    )]
     SecondaryHeader {
         /// The identification octet.
         identification: u8,
@@ -184,7 +185,8 @@ pub struct Frame<'a> {
     pub fhec_corrected: u8,
     /// AOS and USLP insert zone.
     pub insert_zone: &'a [u8],
-    /// Data of the TM secondary header, without its identification octet.
+    /// Data of the TM secondary header, without its identification octet. Where the channel sets
+    /// [`FrameSpec::secondary_header_len`], the whole header.
     pub secondary_header: Option<&'a [u8]>,
     /// SDLS security header.
     pub security_header: &'a [u8],
@@ -201,6 +203,9 @@ pub struct Frame<'a> {
 impl<'a> Frame<'a> {
     /// Parses one whole transfer frame and checks its FECF.
     ///
+    /// A pointer into the data field is not looked at: a frame whose pointer is wrong was received, and counts. Its data
+    /// field cannot be read, which [`Frame::payload`] says.
+    ///
     /// # Errors
     /// Why the octets are not a frame of this channel. The FECF is looked at before any header field.
     pub fn parse(spec: &FrameSpec, octets: &'a [u8]) -> Result<Frame<'a>, FrameInvalid> {
@@ -210,7 +215,7 @@ impl<'a> Frame<'a> {
         Frame::parse_unchecked(spec, octets)
     }
 
-    /// Parses without looking at the FECF: for frames that a channel code has vouched for, and to look into frames
+    /// Parses without looking at the FECF: for frames that a channel code has found right, and to look into frames
     /// that are known to be bad.
     ///
     /// # Errors
@@ -221,6 +226,12 @@ impl<'a> Frame<'a> {
             FrameKind::Aos => parse_aos(spec, octets),
             FrameKind::Uslp => parse_uslp(spec, octets),
         }
+    }
+
+    /// Whether the data field status of a TM frame is not as 132.0-B-3 has it: see [`TmDataField::LegacyPackets`].
+    #[must_use]
+    pub const fn has_legacy_status(&self) -> bool {
+        matches!(self.header, Header::Tm(TmHeader { data_field: TmDataField::LegacyPackets { .. }, .. }))
     }
 
     /// Whether the USLP frame belongs to the expedited service, which has a frame counter of its own.
@@ -255,27 +266,28 @@ fn parse_tm<'a>(spec: &FrameSpec, octets: &'a [u8]) -> Result<Frame<'a>, FrameIn
         return Err(FrameInvalid::NoRoom { needed: TM_HEADER_LEN, available: octets.len() });
     };
     let header = TmHeader::parse(header_octets)?;
-    let (secondary_header, after) = if header.secondary_header {
-        let no_room = FrameInvalid::NoRoom { needed: TM_HEADER_LEN + 2, available: octets.len() };
-        let (&identification, after) = after.split_first().ok_or(no_room)?;
-        let len = usize::from(identification & 0x3F);
-        if identification >> 6 != 0 || len == 0 {
-            return Err(FrameInvalid::SecondaryHeader { identification });
+    let (secondary_header, after) = match (header.secondary_header, spec.secondary_header_len) {
+        (false, _) => (None, after),
+        (true, Some(len)) => {
+            let needed = TM_HEADER_LEN.saturating_add(len);
+            let no_room = FrameInvalid::NoRoom { needed, available: octets.len() };
+            let (whole, after) = after.split_at_checked(len).ok_or(no_room)?;
+            (Some(whole), after)
         }
-        let no_room = FrameInvalid::NoRoom { needed: TM_HEADER_LEN + 1 + len, available: octets.len() };
-        let (data, after) = after.split_at_checked(len).ok_or(no_room)?;
-        (Some(data), after)
-    } else {
-        (None, after)
+        (true, None) => {
+            let no_room = FrameInvalid::NoRoom { needed: TM_HEADER_LEN + 2, available: octets.len() };
+            let (&identification, after) = after.split_first().ok_or(no_room)?;
+            let len = usize::from(identification & 0x3F);
+            if identification >> 6 != 0 || len == 0 {
+                return Err(FrameInvalid::SecondaryHeader { identification });
+            }
+            let no_room = FrameInvalid::NoRoom { needed: TM_HEADER_LEN + 1 + len, available: octets.len() };
+            let (data, after) = after.split_at_checked(len).ok_or(no_room)?;
+            (Some(data), after)
+        }
     };
     let zones = Zones::split(spec, after, 0, header.ocf, octets.len())?;
-    let idle = match header.data_field {
-        TmDataField::Packets { first_header_pointer } => {
-            first_header_pointer.check(zones.data.len())?;
-            first_header_pointer == Fhp::IdleOnly
-        }
-        TmDataField::Vca { .. } => false,
-    };
+    let idle = header.data_field.first_header_pointer() == Some(Fhp::IdleOnly);
     Ok(Frame {
         kind: FrameKind::Tm,
         gvcid: Gvcid { tfvn: FrameKind::Tm.tfvn(), scid: header.scid, vcid: header.vcid },

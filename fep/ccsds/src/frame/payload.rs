@@ -45,18 +45,23 @@ impl<'a> Frame<'a> {
     /// Reads the data field. `service` matters for AOS frames only.
     ///
     /// # Errors
-    /// A pointer outside its zone, or a zone that is missing.
+    /// [`FrameInvalid::FirstHeaderPointer`], [`FrameInvalid::BitstreamPointer`]: a pointer outside its zone;
+    /// [`FrameInvalid::NoRoom`]: a zone that is missing; [`FrameInvalid::PacketOrder`]. The frame itself was received all the
+    /// same: it counts as such, and its counters are looked at.
     pub fn payload(&self, service: VcService) -> Result<Payload<'a>, FrameInvalid> {
         if self.idle {
             return Ok(Payload::Idle(self.data_zone));
         }
         match self.header {
-            Header::Tm(header) => Ok(match header.data_field {
-                TmDataField::Packets { first_header_pointer } => {
-                    Payload::Packets(PacketZone { first_header_pointer, data: self.data_zone })
+            Header::Tm(header) => match header.data_field {
+                TmDataField::Vca { .. } => Ok(Payload::Sdu(self.data_zone)),
+                TmDataField::LegacyPackets { reverse_order: true, .. } => Err(FrameInvalid::PacketOrder),
+                TmDataField::Packets { first_header_pointer }
+                | TmDataField::LegacyPackets { first_header_pointer, .. } => {
+                    first_header_pointer.check(self.data_zone.len())?;
+                    Ok(Payload::Packets(PacketZone { first_header_pointer, data: self.data_zone }))
                 }
-                TmDataField::Vca { .. } => Payload::Sdu(self.data_zone),
-            }),
+            },
             Header::Aos(_) => match service {
                 VcService::Packets => {
                     let Mpdu { first_header_pointer, packet_zone, .. } = Mpdu::parse(self.data_zone)?;
@@ -88,7 +93,7 @@ impl<'a> Frame<'a> {
     /// [`Fhp::IdleOnly`], so that its octets are accounted for too.
     ///
     /// # Errors
-    /// A pointer outside its zone, or a zone that is missing.
+    /// As [`Frame::payload`].
     pub fn packet_zone(&self) -> Result<Option<PacketZone<'a>>, FrameInvalid> {
         Ok(match self.payload(VcService::Packets)? {
             Payload::Packets(zone) => Some(zone),

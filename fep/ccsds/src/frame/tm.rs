@@ -15,11 +15,57 @@ pub enum TmDataField {
         /// First header pointer.
         first_header_pointer: Fhp,
     },
+    /// Synchronisation flag 0, but not as 132.0-B-3 has it: spacecraft built to its predecessor (packet telemetry, 102.0-B)
+    /// write other segment length identifiers than 3. Forward ordered packets among them are read like any other.
+    LegacyPackets {
+        /// First header pointer.
+        first_header_pointer: Fhp,
+        /// Packet order flag: the packets are in reverse order, and cannot be taken out.
+        reverse_order: bool,
+        /// Segment length identifier, 2 bits.
+        segment_length_id: u8,
+    },
     /// Synchronisation flag 1: a virtual channel access service data unit.
     Vca {
         /// The 14 bits that CCSDS leaves to the mission: packet order flag, segment length identifier, pointer.
         undefined: u16,
     },
+}
+
+impl TmDataField {
+    fn parse(status: u16) -> TmDataField {
+        let first_header_pointer = Fhp::from_11_bits(status);
+        match (status & 0x4000 != 0, status & 0x2000 != 0, (status >> 11 & 3) as u8) {
+            (true, ..) => TmDataField::Vca { undefined: status & 0x3FFF },
+            // 132.0-B-3 4.1.2.7.4, 4.1.2.7.5: packet order flag 0, segment length identifier 3.
+            (false, false, 3) => TmDataField::Packets { first_header_pointer },
+            (false, reverse_order, segment_length_id) => {
+                TmDataField::LegacyPackets { first_header_pointer, reverse_order, segment_length_id }
+            }
+        }
+    }
+
+    const fn emit(self) -> u16 {
+        match self {
+            TmDataField::Packets { first_header_pointer } => 0x1800 | first_header_pointer.to_11_bits(),
+            TmDataField::LegacyPackets { first_header_pointer, reverse_order, segment_length_id } => {
+                (reverse_order as u16) << 13
+                    | (segment_length_id as u16 & 3) << 11
+                    | first_header_pointer.to_11_bits()
+            }
+            TmDataField::Vca { undefined } => 0x4000 | undefined & 0x3FFF,
+        }
+    }
+
+    /// Where the first packet starts, in frames of packets.
+    #[must_use]
+    pub const fn first_header_pointer(self) -> Option<Fhp> {
+        match self {
+            TmDataField::Packets { first_header_pointer }
+            | TmDataField::LegacyPackets { first_header_pointer, .. } => Some(first_header_pointer),
+            TmDataField::Vca { .. } => None,
+        }
+    }
 }
 
 /// TM transfer frame primary header (132.0-B-3 4.1.2).
@@ -45,21 +91,13 @@ impl TmHeader {
     /// Reads a primary header.
     ///
     /// # Errors
-    /// [`FrameInvalid::Version`] and [`FrameInvalid::DataFieldStatus`]: with synchronisation flag 0 the packet order
-    /// flag is 0 and the segment length identifier is 3 (132.0-B-3 4.1.2.7.4, 4.1.2.7.5).
+    /// [`FrameInvalid::Version`]: the version number is not 0.
     pub fn parse(octets: &[u8; TM_HEADER_LEN]) -> Result<TmHeader, FrameInvalid> {
         let [o0, o1, mc_count, vc_count, o4, o5] = *octets;
         if o0 >> 6 != 0 {
             return Err(FrameInvalid::Version { expected: 0, found: o0 >> 6 });
         }
         let status = u16::from_be_bytes([o4, o5]);
-        let data_field = if status & 0x4000 != 0 {
-            TmDataField::Vca { undefined: status & 0x3FFF }
-        } else if status & 0x3800 == 0x1800 {
-            TmDataField::Packets { first_header_pointer: Fhp::from_11_bits(status) }
-        } else {
-            return Err(FrameInvalid::DataFieldStatus { status });
-        };
         Ok(TmHeader {
             scid: u16::from_be_bytes([o0, o1]) >> 4 & 0x3FF,
             vcid: o1 >> 1 & 7,
@@ -67,7 +105,7 @@ impl TmHeader {
             mc_count,
             vc_count,
             secondary_header: status & 0x8000 != 0,
-            data_field,
+            data_field: TmDataField::parse(status),
         })
     }
 
@@ -75,11 +113,7 @@ impl TmHeader {
     #[must_use]
     pub fn emit(&self) -> [u8; TM_HEADER_LEN] {
         let id = (self.scid & 0x3FF) << 4 | u16::from(self.vcid & 7) << 1 | u16::from(self.ocf);
-        let status = u16::from(self.secondary_header) << 15
-            | match self.data_field {
-                TmDataField::Packets { first_header_pointer } => 0x1800 | first_header_pointer.to_11_bits(),
-                TmDataField::Vca { undefined } => 0x4000 | undefined & 0x3FFF,
-            };
+        let status = u16::from(self.secondary_header) << 15 | self.data_field.emit();
         let ([o0, o1], [o4, o5]) = (id.to_be_bytes(), status.to_be_bytes());
         [o0, o1, self.mc_count, self.vc_count, o4, o5]
     }

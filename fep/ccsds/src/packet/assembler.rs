@@ -14,7 +14,7 @@
 //!
 //! After a gap, a reset or a first frame the packet in progress is discarded, and the first header pointer tells where to
 //! go on. Without a gap the pointer must point where the packet in progress ends. If it does not, the pointer is
-//! believed (it is in a frame that was vouched for, whereas the length that led astray may be older) and the packet in
+//! believed (it is in a frame that was found right, whereas the length that led astray may be older) and the packet in
 //! progress is discarded.
 
 use super::encapsulation::EncapsulationHeader;

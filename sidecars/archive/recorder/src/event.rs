@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fep_bus::{BusError, Producer, RingSpec, Tag};
 use fep_record::{EventRecord, KIND_EVENT, Session};
-use fep_time::tai_now;
+use fep_time::{Monotonic, tai_now};
 use serde_json::{Value, json};
 
 /// Name of the recorder's own events ring.
@@ -134,7 +134,7 @@ impl EventSink {
     /// Keeps the ring alive.
     pub(crate) fn housekeep(&mut self) {
         if let Some(ring) = &mut self.ring {
-            ring.housekeep(tai_now().0);
+            ring.housekeep(Monotonic::now());
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fep_bus::{BusError, MetricId, MetricPage, MetricSet};
+use fep_bus::{Access, BusError, MetricId, MetricPage, MetricSet};
 use fep_segments::LossCause;
 
 use crate::pending::{Lost, StreamFigures};
@@ -65,7 +65,11 @@ impl Figures {
             (ring.clone(), ids.collect())
         };
         let rings = rings.iter().map(&mut of_ring).collect();
-        Ok(Figures { page: MetricPage::create(directory, "recorder", &set)?, totals, rings })
+        Ok(Figures {
+            page: MetricPage::create(directory, "recorder", &set, &Access::default())?,
+            totals,
+            rings,
+        })
     }
 
     /// Writes everything.

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Consumer, Ledger, Position, Resume};
 use fep_segments::{Loss, LossCause, RecorderLock, SegmentError, SegmentName, Stream, list, series_after};
-use fep_time::tai_now;
+use fep_time::Monotonic;
 use serde_json::json;
 
 use crate::disk::{BlockBuffer, Disk};
@@ -355,7 +355,7 @@ impl StreamRecorder {
     /// # Errors
     /// The cursor cannot be written.
     pub fn heartbeat(&mut self) -> Result<(), SegmentError> {
-        Ok(self.consumer.heartbeat(tai_now().0)?)
+        Ok(self.consumer.heartbeat(Monotonic::now())?)
     }
 
     /// Whether a completion is of this recording (of this or an earlier opening).

@@ -314,9 +314,9 @@ impl RingOutput {
     fn attend(&mut self, now: bool) {
         if now || self.scanned.elapsed() >= SCAN_EVERY {
             self.scanned = Instant::now();
-            let now_tai_ns = fep_time::tai_now().0;
-            self.producer.housekeep(now_tai_ns);
-            self.warden.scan(now_tai_ns, &mut |event| tracing::debug!(?event, "replay ring"));
+            let now = fep_time::Monotonic::now();
+            self.producer.housekeep(now);
+            self.warden.scan(now, &mut |event| tracing::debug!(?event, "replay ring"));
         }
     }
 }

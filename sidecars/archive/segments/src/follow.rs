@@ -17,7 +17,7 @@ use crate::name::{Place, SegmentName, Stream};
 use crate::reader::{Piece, SegmentReader};
 use crate::seal::footer_of;
 use crate::tree::{SegmentEntry, SegmentState, list};
-use fep_time::tai_now;
+use fep_time::Monotonic;
 
 pub use beginning::series_after;
 
@@ -217,7 +217,7 @@ impl Follow {
         if now >= self.heartbeat_after {
             self.heartbeat_after = now + HOUSEKEEPING;
             if let Some(ring) = &mut self.ring {
-                ring.consumer.heartbeat(tai_now().0)?;
+                ring.consumer.heartbeat(Monotonic::now())?;
             }
         }
         Ok(())

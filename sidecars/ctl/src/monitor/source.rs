@@ -350,7 +350,7 @@ impl EventTail {
             }
         }
         // Only a reader with a sign of life sees that a producer has gone and another ring has come.
-        let _ = consumer.heartbeat(fep_time::tai_now().0);
+        let _ = consumer.heartbeat(fep_time::Monotonic::now());
     }
 
     fn rows(&self) -> Vec<EventRow> {

@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 
 use fep_bus::{RingInfo, list};
+use fep_time::Monotonic;
 use serde_json::{Value, json};
 
 use super::refused;
 use crate::cli::RingPlace;
 use crate::failure::{Failure, output};
-use crate::{figures, times};
+use crate::figures;
 
 /// Runs the command.
 pub(super) fn run(place: &RingPlace, as_json: bool) -> Result<(), Failure> {
@@ -53,8 +54,9 @@ fn json_of(ring: &RingInfo) -> Value {
         "bytes": ring.head.payload.saturating_sub(ring.start.payload),
         "slots": ring.slots,
         "data_len": ring.data_len,
-        "heartbeat_utc": times::utc(ring.heartbeat_tai_ns, 3),
+        "heartbeat_age_ms": ring.heartbeat_age_ns(Monotonic::now()).map(|age_ns| age_ns / 1_000_000),
         "consumers": ring.consumers,
+        "more_consumers": ring.more_consumers,
     })
 }
 
@@ -71,14 +73,15 @@ fn write_table<'a>(
         match ring {
             Ok(ring) => writeln!(
                 out,
-                "{:<24} {:<6} {:<8} {:>14} {:>10} {:>10}  {}",
+                "{:<24} {:<6} {:<8} {:>14} {:>10} {:>10}  {}{}",
                 ring.name,
                 ring.colour.directory(),
                 producer(ring),
                 figures::grouped(ring.head.seq.saturating_sub(ring.start.seq)),
                 figures::octets(ring.head.payload.saturating_sub(ring.start.payload)),
                 figures::octets(ring.data_len),
-                ring.consumers.join(" ")
+                ring.consumers.join(" "),
+                if ring.more_consumers { " and more: too many files in the cursor directory" } else { "" }
             )?,
             Err(error) => writeln!(out, "unusable: {error}")?,
         }

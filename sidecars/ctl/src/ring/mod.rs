@@ -98,7 +98,9 @@ fn read(
             }
             if last_beat.elapsed() >= HEARTBEAT_EVERY {
                 last_beat = Instant::now();
-                consumer.heartbeat(fep_time::tai_now().0).map_err(|error| Failure::new(error.to_string()))?;
+                consumer
+                    .heartbeat(fep_time::Monotonic::now())
+                    .map_err(|error| Failure::new(error.to_string()))?;
             }
         }
         let found = match consumer.peek() {
