@@ -2,6 +2,7 @@
 
 mod codecs;
 mod layouts;
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

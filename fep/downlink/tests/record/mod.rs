@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use fep_downlink::{ChainEvent, FrameOut, PacketOut, Sink};
 use fep_record::{FrameRecord, PacketRecord};
+use fep_time::Tai;
 use sha2::{Digest, Sha256};
 
 /// A frame as it came out.
@@ -13,6 +14,7 @@ pub(crate) struct Frame {
     pub(crate) octets: Vec<u8>,
     pub(crate) record: FrameRecord,
     pub(crate) lost: u64,
+    pub(crate) received: Tai,
 }
 
 /// Keeps everything.
@@ -36,7 +38,12 @@ impl Recorder {
 
 impl Sink for Recorder {
     fn frame(&mut self, frame: &FrameOut<'_>) {
-        self.frames.push(Frame { octets: frame.octets.to_vec(), record: frame.record, lost: frame.lost });
+        self.frames.push(Frame {
+            octets: frame.octets.to_vec(),
+            record: frame.record,
+            lost: frame.lost,
+            received: frame.received,
+        });
     }
 
     fn packet(&mut self, packet: &PacketOut<'_>) {
