@@ -1,5 +1,6 @@
 //! The tidy test: rules of the house that a compiler does not check, held against the files git tracks.
 
+mod codecs;
 mod layouts;
 mod order;
 

@@ -5,6 +5,7 @@ mod lab;
 mod pool;
 mod record;
 
+use fep_ccsds::Fecf;
 use fep_coding::soft::{FirstSymbol, PositiveMeans, SoftFormat, SymbolBits, SymbolCoding, WordOctets};
 use fep_coding::spec::ChannelEncoder;
 use fep_downlink::{Chain, ChainEvent, ChainOptions, DecodePool, Decoding, Reception};
@@ -64,6 +65,26 @@ fn above_its_threshold_every_frame_of_every_code_arrives_and_is_said_to_be_corre
         assert_eq!(chain.ledger().counts.lost, 0, "{name}: {}", chain.ledger());
         if channel.code.convolutional().is_none() {
             assert!(chain.ledger().counts.symbols_corrected > 0, "{name}: {}", chain.ledger());
+        }
+    }
+}
+
+// REQ: FEP-CODING-101
+#[test]
+fn records_of_frames_that_nothing_checks_say_so() {
+    for (name, eb_n0_db, _) in LEVELS {
+        let mut channel = channel(name);
+        for fecf in [Fecf::Crc16, Fecf::None] {
+            channel.frame.fecf = fecf;
+            let (_, octets) = link(&channel, spec(EIGHT, eb_n0_db), 12, 11);
+            let (_, recorder) = decode(&channel, options(EIGHT), &octets, 10_000);
+            let good = recorder.frames.iter().filter(|frame| frame.record.reason == BadReason::None);
+            let coded: Vec<bool> = good.map(|frame| frame.record.flags.contains(FrameFlags::CODED)).collect();
+            let expected = fecf == Fecf::Crc16 || channel.code.detects_errors();
+            assert!(
+                coded.len() >= 10 && coded.iter().all(|coded| *coded == expected),
+                "{name}, {fecf:?}: {coded:?}"
+            );
         }
     }
 }
