@@ -1,13 +1,13 @@
 //! The chain on frames made here: ledgers under damage, counters across a restart, datagrams, idle policy, bad headers.
 
+mod made;
 mod record;
 
-use fep_ccsds::{AosHeader, Fhp, FrameParts, Header, TmDataField, TmHeader};
 use fep_downlink::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy, Reception};
 use fep_mission::ChannelConfig;
 use fep_record::{BadReason, FrameFlags};
-use fep_sim::Encoder;
 use fep_time::{Monotonic, Tai};
+use made::{aos_frame, cadus, tm_frame};
 use proptest::prelude::*;
 use record::Recorder;
 
@@ -15,55 +15,6 @@ const MARKER_LEN: usize = 4;
 
 fn channel(name: &str) -> ChannelConfig {
     fep_mission::load("cso").unwrap_or_else(|errors| panic!("{errors}")).channels[name].clone()
-}
-
-/// An AOS frame of cso-2-payload whose data field is filled from its count.
-fn aos_frame(channel: &ChannelConfig, scid: u8, vcid: u8, count: u32) -> Vec<u8> {
-    let header = AosHeader {
-        scid,
-        vcid,
-        vc_count: count,
-        replay: false,
-        vc_count_cycle_used: false,
-        reserved: 0,
-        vc_count_cycle: 0,
-    };
-    let mut zone = vec![0; channel.frame.frame_len - 6];
-    zone[..2].copy_from_slice(&Fhp::None.to_11_bits().to_be_bytes());
-    for (index, octet) in zone[2..].iter_mut().enumerate() {
-        *octet = (index as u32 * 31 + count * 7 + u32::from(vcid)) as u8;
-    }
-    let mut frame = Vec::new();
-    FrameParts::new(Header::Aos(header), &zone).build(&channel.frame, &mut frame).expect("a frame");
-    frame
-}
-
-fn tm_frame(channel: &ChannelConfig, vcid: u8, mc_count: u8, vc_count: u8) -> Vec<u8> {
-    let header = TmHeader {
-        scid: channel.spacecraft[0].scid,
-        vcid,
-        ocf: true,
-        mc_count,
-        vc_count,
-        secondary_header: false,
-        data_field: TmDataField::Packets { first_header_pointer: Fhp::None },
-    };
-    let zone = vec![vc_count; channel.frame.frame_len - 6 - 4 - 2];
-    let mut parts = FrameParts::new(Header::Tm(header), &zone);
-    parts.ocf = Some([1, 0, 0, 0]);
-    let mut frame = Vec::new();
-    parts.build(&channel.frame, &mut frame).expect("a frame");
-    frame
-}
-
-fn cadus(channel: &ChannelConfig, frames: &[Vec<u8>]) -> Vec<u8> {
-    let mut encoder =
-        Encoder::new(channel.sync.marker, &channel.code, channel.randomizer).expect("an encoder");
-    let mut cadus = Vec::new();
-    for frame in frames {
-        encoder.encode(frame, &mut cadus);
-    }
-    cadus
 }
 
 fn decode(channel: &ChannelConfig, options: ChainOptions, stream: &[u8]) -> (Chain, Recorder) {

@@ -152,8 +152,10 @@ fn read_carried(
         let (apids, undeclared_apids) = (apids.keys().copied().collect(), *undeclared_apids);
         carried.push(ChannelSpacecraft { name, scid: *scid, apids, undeclared_apids });
     }
-    if carried.is_empty() && found.len() == mistakes {
-        section.missing("spacecraft", found, &allowed);
+    if let (true, Some(place)) =
+        (carried.is_empty() && found.len() == mistakes, section.place_of("spacecraft"))
+    {
+        place.report(found, "the list is empty", allowed);
     }
     (found.len() == mistakes).then_some(carried)
 }

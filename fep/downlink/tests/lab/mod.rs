@@ -23,7 +23,7 @@ pub(crate) fn spacecraft(channel: &ChannelConfig) -> Spacecraft {
     };
     let vc = VcSpec { vcid: channel.vcs[0].id, weight: 1, packets: vec![packets], idle_packets: 0 };
     let spec = SpacecraftSpec {
-        scid: channel.scid,
+        scid: channel.spacecraft[0].scid,
         frame: channel.frame.clone(),
         clcw: false,
         vc: vec![vc],

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use fep_downlink::{ChainEvent, FrameOut, PacketOut, Sink};
+use fep_downlink::{ChainEvent, FrameOut, OcfOut, PacketOut, Sink};
+use fep_mission::VcColour;
 use fep_record::{FrameRecord, PacketRecord};
 use fep_time::Tai;
 use sha2::{Digest, Sha256};
@@ -15,6 +16,8 @@ pub(crate) struct Frame {
     pub(crate) record: FrameRecord,
     pub(crate) lost: u64,
     pub(crate) received: Tai,
+    pub(crate) colour: VcColour,
+    pub(crate) vc: Option<usize>,
 }
 
 /// Keeps everything.
@@ -23,6 +26,8 @@ pub(crate) struct Recorder {
     pub(crate) frames: Vec<Frame>,
     pub(crate) packets: Vec<(PacketRecord, Vec<u8>)>,
     pub(crate) events: Vec<ChainEvent>,
+    pub(crate) packet_colours: Vec<VcColour>,
+    pub(crate) ocfs: Vec<OcfOut>,
 }
 
 impl Recorder {
@@ -38,20 +43,21 @@ impl Recorder {
 
 impl Sink for Recorder {
     fn frame(&mut self, frame: &FrameOut<'_>) {
-        self.frames.push(Frame {
-            octets: frame.octets.to_vec(),
-            record: frame.record,
-            lost: frame.lost,
-            received: frame.received,
-        });
+        let FrameOut { record, received, lost, colour, vc, .. } = *frame;
+        self.frames.push(Frame { octets: frame.octets.to_vec(), record, lost, received, colour, vc });
     }
 
     fn packet(&mut self, packet: &PacketOut<'_>) {
         self.packets.push((packet.record, packet.octets.to_vec()));
+        self.packet_colours.push(packet.colour);
     }
 
     fn event(&mut self, event: ChainEvent) {
         self.events.push(event);
+    }
+
+    fn ocf(&mut self, ocf: &OcfOut) {
+        self.ocfs.push(*ocf);
     }
 }
 

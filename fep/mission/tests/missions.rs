@@ -1,0 +1,100 @@
+//! Mission files: several spacecraft on one physical channel, and what is refused.
+
+use fep_mission::{UndeclaredApids, load_text};
+
+const TWO: &str = r#"title = "two"
+[spacecraft.a]
+scid = 121
+[spacecraft.b]
+scid = 122
+undeclared_apids = "reject"
+apids = { 7 = "known" }
+[spacecraft.twin]
+scid = 121
+[channel.link]
+spacecraft = ["a", "b"]
+randomizer = "none"
+frame = { kind = "aos", frame_len = 60, fecf = "crc16" }
+sync = { marker = "1acffc1d" }
+code = { code = "none" }
+[[channel.link.vc]]
+id = 0
+service = "m_pdu"
+[[channel.link.vc]]
+id = 0
+spacecraft = "b"
+service = "vca"
+[[channel.link.vc]]
+id = 63
+spacecraft = "b"
+service = "idle"
+colour = "red"
+"#;
+
+// REQ: FEP-CHN-102
+#[test]
+fn a_channel_carries_several_spacecraft_and_each_has_virtual_channels_and_a_fill_channel() {
+    let mission = load_text("two", "two.toml", TWO).unwrap_or_else(|errors| panic!("{errors}"));
+    let channel = &mission.channels["link"];
+    assert_eq!(channel.scids().collect::<Vec<_>>(), [121, 122]);
+    assert_eq!(channel.spacecraft_names(), "a, b");
+    let vcs: Vec<_> = channel.vcs.iter().map(|vc| (vc.spacecraft.as_str(), vc.scid, vc.id)).collect();
+    assert_eq!(vcs, [("a", 121, 0), ("b", 122, 0), ("b", 122, 63), ("a", 121, 63)]);
+    let policies: Vec<_> = channel.spacecraft.iter().map(|craft| craft.undeclared_apids).collect();
+    assert_eq!(policies, [UndeclaredApids::Accept, UndeclaredApids::Reject]);
+    assert!(channel.spacecraft[1].apids.contains(&7));
+    let one = TWO
+        .replace(r#"["a", "b"]"#, r#""a""#)
+        .replace("spacecraft = \"b\"\n", "")
+        .replace("id = 0\nservice = \"vca\"", "id = 1\nservice = \"vca\"");
+    let mission = load_text("one", "one.toml", &one).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(mission.channels["link"].vcs.iter().all(|vc| vc.scid == 121), "one name needs no list");
+}
+
+// REQ: FEP-CHN-102
+#[test]
+fn mistakes_in_the_spacecraft_of_a_channel_are_reported_with_file_line_and_key() {
+    for (from, to, line, expected) in [
+        (r#"["a", "b"]"#, r#"["a", "c"]"#, 11, r#"channel.link.spacecraft[1]: no spacecraft is called "c""#),
+        (
+            r#"["a", "b"]"#,
+            r#"["a", "a"]"#,
+            11,
+            r#"channel.link.spacecraft[1]: spacecraft "a" is named twice"#,
+        ),
+        (r#"["a", "b"]"#, "[]", 11, "channel.link.spacecraft: the list is empty"),
+        (r#"["a", "b"]"#, "7", 11, "channel.link.spacecraft: expected a string, found an integer"),
+        (
+            r#"["a", "b"]"#,
+            r#"["a", "twin"]"#,
+            11,
+            r#"channel.link.spacecraft[1]: spacecraft "twin" has scid 121 as "a": no header tells them apart"#,
+        ),
+        ("scid = 122", "scid = 300", 11, "channel.link.spacecraft[1]: its scid 300 does not fit"),
+        (
+            "id = 63\nspacecraft = \"b\"",
+            "id = 63\nspacecraft = \"twin\"",
+            25,
+            r#"channel.link.vc[2].spacecraft: this channel does not carry a spacecraft "twin""#,
+        ),
+        (
+            "id = 63\nspacecraft = \"b\"",
+            "id = 0\nspacecraft = \"b\"",
+            23,
+            r#"channel.link.vc[2]: virtual channel 0 of spacecraft "b" is described twice"#,
+        ),
+        ("\"reject\"", "\"drop\"", 6, r#"spacecraft.b.undeclared_apids: "drop" is not a choice"#),
+        (
+            "fecf = \"crc16\"",
+            "secondary_header_len = 8",
+            13,
+            "channel.link.frame: secondary_header_len does not exist in AOS frames",
+        ),
+    ] {
+        let text = TWO.replace(from, to);
+        assert_ne!(text, TWO, "{from}");
+        let errors = load_text("two", "two.toml", &text).expect_err(expected);
+        let found = errors.0.iter().any(|error| error.line == line && error.to_string().contains(expected));
+        assert!(found, "line {line}: {expected}\n{errors}");
+    }
+}
