@@ -46,7 +46,9 @@ fn printable(text: &str) -> String {
         match character {
             '\n' | '\t' => shown.push(' '),
             // Control characters, and those that turn the direction of the text around.
-            _ if character.is_control() || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') => {
+            _ if character.is_control()
+                || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
                 shown.extend(character.escape_unicode());
             }
             _ => shown.push(character),

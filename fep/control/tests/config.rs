@@ -417,7 +417,9 @@ framing = "datagram_frame"
 #[test]
 fn names_that_another_process_uses_or_that_are_too_long_are_refused() {
     let link = |name: &str| {
-        format!("[links.{name}]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"udp\", bind = \"0.0.0.0:1\" }}\n")
+        format!(
+            "[links.{name}]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"udp\", bind = \"0.0.0.0:1\" }}\n"
+        )
     };
     for name in ["replay", "events", "recorder", "fepd"] {
         let told = errors(&link(name)).join("\n");

@@ -171,7 +171,8 @@ mod tests {
     }
 
     fn ocf(frame_vcid: u8, report_vcid: u8, report_value: u8, at: i64, colour: VcColour) -> OcfOut {
-        let clcw = Clcw { vcid: report_vcid, report_value, lockout: true, ..Clcw::parse([1, 0, 0, 0]).unwrap() };
+        let clcw =
+            Clcw { vcid: report_vcid, report_value, lockout: true, ..Clcw::parse([1, 0, 0, 0]).unwrap() };
         let gvcid = Gvcid { tfvn: 0, scid: 171, vcid: frame_vcid };
         OcfOut { gvcid, octets: clcw.emit(), received: Tai(at), colour, verified: true }
     }

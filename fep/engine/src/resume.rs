@@ -8,11 +8,11 @@
 
 use std::path::Path;
 
+use crate::rings::{Rings, frames_ring};
 use fep_bus::{
     Access, BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll,
     Resume,
 };
-use crate::rings::{Rings, frames_ring};
 use fep_ccsds::{CounterState, Frame, Gvcid, MasterChannelState, Mcid};
 use fep_downlink::{FrameOut, ResumePoint};
 use fep_mission::{ChannelConfig, VcColour};

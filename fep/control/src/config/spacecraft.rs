@@ -92,11 +92,7 @@ fn read_one(
 }
 
 /// Indexes of the links that it names.
-fn read_members(
-    section: &Section<'_>,
-    links: &[LinkConfig],
-    found: &mut Diagnostics,
-) -> Option<Vec<usize>> {
+fn read_members(section: &Section<'_>, links: &[LinkConfig], found: &mut Diagnostics) -> Option<Vec<usize>> {
     let allowed = "names of two or more links, as in [\"a\", \"b\"]";
     if !section.has("links") {
         section.missing("links", found, allowed);
@@ -116,7 +112,11 @@ fn read_members(
             }
             Some(index) => {
                 if let Some(other) = &links[index].merged_by {
-                    place.report(found, format!("link {link:?} is merged by spacecraft {other:?} already"), "");
+                    place.report(
+                        found,
+                        format!("link {link:?} is merged by spacecraft {other:?} already"),
+                        "",
+                    );
                 } else {
                     members.push(index);
                 }

@@ -108,7 +108,9 @@ impl Job for LinkJob {
                 transport.max_wait_us = transport.max_wait_us.min(self.config.decoding.wait_us.max(1));
             }
             let mut station = Station::open(transport).map_err(|error| error.to_string())?;
-            line.wake_with(station.waker().map_err(|error| format!("no descriptor to be woken by: {error}"))?);
+            line.wake_with(
+                station.waker().map_err(|error| format!("no descriptor to be woken by: {error}"))?,
+            );
             Ok((chain, station))
         }) {
             Ok(opened) => opened,

@@ -74,9 +74,17 @@ pub(crate) struct RoleMetrics {
 }
 
 enum Kind {
-    Link { state: MetricId, sync_state: MetricId, link: Vec<MetricId>, sync: Vec<MetricId> },
+    Link {
+        state: MetricId,
+        sync_state: MetricId,
+        link: Vec<MetricId>,
+        sync: Vec<MetricId>,
+    },
     /// By antenna: whether it is heard, and its counts.
-    Merge { antennas: Vec<(MetricId, Vec<MetricId>)>, merge: Vec<MetricId> },
+    Merge {
+        antennas: Vec<(MetricId, Vec<MetricId>)>,
+        merge: Vec<MetricId>,
+    },
 }
 
 /// Index into the stages of latency.
@@ -129,8 +137,7 @@ impl RoleMetrics {
         };
         let page = MetricPage::create(dir, role, set, access)?;
         let latency_max_ns = [0; STAGES.len()];
-        let mut metrics =
-            RoleMetrics { page, thread, frames, bad, vcs, ocf, latency, latency_max_ns, kind };
+        let mut metrics = RoleMetrics { page, thread, frames, bad, vcs, ocf, latency, latency_max_ns, kind };
         metrics.set_state(STATE_DISABLED);
         Ok(metrics)
     }

@@ -106,7 +106,8 @@ impl SpacecraftJob {
             report_unserved: false,
         })
         .map_err(|error| error.to_string())?;
-        for colour in [Colour::Black, Colour::Red].into_iter().take(1 + usize::from(config.channel.has_red())) {
+        for colour in [Colour::Black, Colour::Red].into_iter().take(1 + usize::from(config.channel.has_red()))
+        {
             self.show_served(&mut merge, colour);
         }
         let now = Monotonic::now();
@@ -312,7 +313,9 @@ impl Follower {
                 if record.tag.kind != KIND_FRAME {
                     continue;
                 }
-                let Some(known) = FrameRecord::from_words(record.tag.flags, record.tag.words) else { continue };
+                let Some(known) = FrameRecord::from_words(record.tag.flags, record.tag.words) else {
+                    continue;
+                };
                 let frame = MergeInput {
                     octets,
                     record: known,
@@ -427,8 +430,7 @@ impl Follower {
         self.update_metrics();
         self.publisher.housekeep(Monotonic::now());
         let linked = self.publisher.check_linked().is_ok();
-        let kept =
-            SpacecraftKept { resume_point: self.spacecraft.resume_point(), publisher: self.publisher };
+        let kept = SpacecraftKept { resume_point: self.spacecraft.resume_point(), publisher: self.publisher };
         Ended { kept: linked.then_some(kept), failure }
     }
 }

@@ -180,7 +180,9 @@ impl Supervisor {
         let kind = role.kind();
         match verb {
             Verb::Enable if role.is_abandoned() => {
-                return Err(format!("the thread of {kind} {name} does not stop; it is started when it has ended"));
+                return Err(format!(
+                    "the thread of {kind} {name} does not stop; it is started when it has ended"
+                ));
             }
             Verb::Enable => role.enable(),
             Verb::Disable => role.disable(now),
