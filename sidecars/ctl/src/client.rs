@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use fep_control::api::{Done, LinkStatus, NamedCount, ReloadReport, RingStatus, Status};
+use fep_control::api::{
+    ClcwStatus, Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status,
+};
 use serde::Serialize;
 
 use crate::cli::{ClientArgs, LinkArgs, LinkCommand, MetricsArgs};
@@ -146,6 +148,9 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, vc.ledger.packets
         )?;
     }
+    if !link.clcws.is_empty() {
+        clcw_table(out, &link.clcws)?;
+    }
     for stage in &link.latency {
         writeln!(
             out,
@@ -157,6 +162,59 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             figures::time_ns(stage.max_ns),
             figures::grouped(stage.count)
         )?;
+    }
+    Ok(())
+}
+
+/// The newest report of each virtual channel of the way up.
+fn clcw_table(out: &mut impl Write, clcws: &[ClcwStatus]) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<10} {:>5} {:>7} {:<8} {:<6} {:<11} {:<6} {:<9} {:>9}",
+        "CLCW", "V(R)", "FARM-B", "LOCKOUT", "WAIT", "RETRANSMIT", "NO RF", "NO LOCK", "AGE"
+    )?;
+    let word = |set: bool| if set { "yes" } else { "-" };
+    for clcw in clcws {
+        writeln!(
+            out,
+            "{:<10} {:>5} {:>7} {:<8} {:<6} {:<11} {:<6} {:<9} {:>7.1} s{}",
+            format!("{}/{}", clcw.scid, clcw.vcid),
+            clcw.report_value,
+            clcw.farm_b_counter,
+            word(clcw.lockout),
+            word(clcw.wait),
+            word(clcw.retransmit),
+            word(clcw.no_rf_available),
+            word(clcw.no_bit_lock),
+            clcw.age_ms as f64 / 1e3,
+            if clcw.verified { "" } else { "  from an unchecked frame" }
+        )?;
+    }
+    Ok(())
+}
+
+/// Spacecraft whose links are merged, and what became of each antenna's frames.
+fn spacecraft_table(out: &mut impl Write, crafts: &[SpacecraftStatus]) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<16} {:<11} {:<16} {:<6} {:>11} {:>11} {:>11} {:>8}",
+        "SPACECRAFT", "STATE", "ANTENNA", "HEARD", "RECEIVED", "SERVED", "DUPLICATE", "LATE"
+    )?;
+    for craft in crafts {
+        for antenna in &craft.antennas {
+            writeln!(
+                out,
+                "{:<16} {:<11} {:<16} {:<6} {:>11} {:>11} {:>11} {:>8}",
+                craft.name,
+                craft.state,
+                antenna.link,
+                if antenna.heard { "yes" } else { "-" },
+                figures::count(antenna.counts.received),
+                figures::count(antenna.counts.served),
+                figures::count(antenna.counts.duplicates),
+                figures::count(antenna.counts.late)
+            )?;
+        }
     }
     Ok(())
 }
@@ -179,6 +237,9 @@ fn status_page(out: &mut impl Write, status: &Status) -> io::Result<()> {
     }
     writeln!(out)?;
     link_table(out, &status.links)?;
+    if !status.spacecraft.is_empty() {
+        spacecraft_table(out, &status.spacecraft)?;
+    }
     writeln!(out, "\n{:<24} {:<6} {:>14} {:>12}", "RING", "COLOUR", "RECORDS", "OCTETS")?;
     for ring in &status.rings {
         writeln!(
