@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fep_net::{Link, LinkSpec, LinkState, WaitMode};
+use fep_net::{Event, Link, LinkSpec, LinkState, WaitMode};
 use hdrhistogram::Histogram;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -43,6 +43,11 @@ fn pass(bytes: &[u8]) -> u64 {
     let words =
         bytes.chunks_exact(8).map(|word| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| word[at])));
     words.fold(0, |sum, word| sum ^ word)
+}
+
+/// The octets that an event brings.
+fn octets<'e>(event: &Event<'e>) -> Option<&'e [u8]> {
+    if let Event::Chunk(chunk) = event { Some(chunk.octets) } else { None }
 }
 
 fn pin(core: usize) {
@@ -134,7 +139,7 @@ fn tcp_loopback(budget_s: f64) -> Measured {
         }
         let (start, before, mut sum) = (Instant::now(), link.counters().bytes, 0);
         while start.elapsed() < time {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         let rate = gigabits(link.counters().bytes - before, start);
         std::hint::black_box(sum);
@@ -191,7 +196,7 @@ fn udp_loopback(budget_s: f64) -> Measured {
         let sender = udp_flood(link.local_address().expect("it is bound"));
         let (start, mut sum) = (Instant::now(), 0);
         while start.elapsed() < time {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         let rate = gigabits(link.counters().bytes, start);
         std::hint::black_box(sum);
@@ -243,11 +248,11 @@ fn udp_at_one_gigabit(budget_s: f64) -> Measured {
         let sender = udp_paced(link.local_address().expect("it is bound"), 1e9);
         let (start, mut sum) = (Instant::now(), 0);
         while start.elapsed() < time {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         let sent = sender.stop();
         while start.elapsed() < time + drain {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         std::hint::black_box(sum);
         (link.counters().datagrams as f64 * 100.0 / sent as f64, link.counters().kernel_drops)
@@ -330,8 +335,10 @@ fn tcp_latency(budget_s: f64) -> Measured {
         let sender = tcp_stamped(link.local_address().expect("it listens"), epoch);
         let start = Instant::now();
         while start.elapsed() < time {
-            link.poll(&mut |chunk| {
-                stamps.take(chunk.bytes, epoch.elapsed().as_nanos() as u64, &mut latencies)
+            link.poll(&mut |event| {
+                if let Some(octets) = octets(&event) {
+                    stamps.take(octets, epoch.elapsed().as_nanos() as u64, &mut latencies);
+                }
             });
         }
         drop(link);

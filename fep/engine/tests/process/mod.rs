@@ -45,7 +45,28 @@ impl Fepd {
     /// Status code and body of an answer.
     pub(crate) fn request(&self, method: &str, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = UnixStream::connect(self.run_dir.join("control.sock"))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: fepd\r\nConnection: close\r\n\r\n")?;
+        self.send(&mut stream, method, path, "")
+    }
+
+    /// The same, with a body in JSON.
+    pub(crate) fn post(&self, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = UnixStream::connect(self.run_dir.join("control.sock"))?;
+        self.send(&mut stream, "POST", path, body)
+    }
+
+    fn send(
+        &self,
+        stream: &mut UnixStream,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: fepd\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -84,6 +105,7 @@ impl Drop for Fepd {
 pub(crate) fn command(run_dir: &Path, config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fepd"));
     command.arg("--run-dir").arg(run_dir).arg("--config").arg(config).stdin(Stdio::null());
+    command.env("FEP_TEST_SWITCHES", "1");
     command
 }
 
@@ -114,10 +136,12 @@ impl Station {
 
 /// Small rings, no real time, and the links given.
 pub(crate) fn config(links: &[(&str, &str, u16)]) -> String {
-    let mut text = "[daemon]\nrealtime_priority = 0\nlock_memory = false\nlog = \"warn\"\n[rings]\nframes_data_mib = 8\n\
+    let mut text =
+        "[daemon]\nrealtime_priority = 0\nlock_memory = false\nlog = \"warn\"\nrestart_min_ms = 10\n\
+                    restart_max_ms = 50\n[rings]\nframes_data_mib = 8\n\
                     packets_data_mib = 8\nextent_mib = 2\nframes_desc_log2 = 13\npackets_desc_log2 = 13\n\
                     [link]\nreconnect_min_ms = 10\nreconnect_max_ms = 50\n"
-        .to_owned();
+            .to_owned();
     for (name, channel, port) in links {
         text += &format!(
             "[links.{name}]\nchannel = \"{channel}\"\n\

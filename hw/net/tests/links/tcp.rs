@@ -2,7 +2,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use fep_net::{Link, LinkSpec, LinkState, NetError, Polled, ReceiveMode, TransportSpec};
+use fep_net::{EndReason, Link, LinkSpec, LinkState, NetError, Polled, ReceiveMode, TransportSpec};
 
 use crate::{Received, assert_balanced, loopback, pattern};
 
@@ -314,7 +314,7 @@ fn a_server_that_was_shut_down_listens_no_more() {
     let mut link = server(|_| ());
     let address = link.local_address().unwrap();
     Received::default().turn(&mut link);
-    link.shutdown();
+    link.shutdown(&mut |_| ());
     assert_eq!(TcpStream::connect(address).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
     assert_eq!(link.local_address(), None);
 }
@@ -346,7 +346,8 @@ fn shutdown_closes_the_connection_and_ends_the_link() {
     let mut received = Received::default();
     received.until(&mut link, |_, link| *link.state() == LinkState::Connected);
     let (mut stream, _) = station.accept().unwrap();
-    link.shutdown();
+    link.shutdown(&mut |event| received.take(event));
+    assert_eq!(received.ends, [(0, EndReason::Us)]);
     assert_eq!(received.turn(&mut link), Polled::Ended);
     assert!(is_shut(&mut stream));
     assert_eq!((link.state(), link.counters().disconnects_by_us), (&LinkState::Ended, 1));

@@ -189,11 +189,12 @@ fn an_interface_that_does_not_exist_is_an_error_that_names_it() {
 fn a_quiet_socket_makes_turns_idle_and_shutdown_ends_them() {
     let (mut link, _sender) = open(|_, _| ());
     let mut received = Received::default();
+    assert_eq!(received.turn(&mut link), Polled::Active, "the socket is reported");
     for _ in 0..5 {
         assert_eq!(received.turn(&mut link), Polled::Idle);
     }
     let address = link.local_address().unwrap();
-    link.shutdown();
+    link.shutdown(&mut |event| received.take(event));
     UdpSocket::bind(address).expect("the address is free again");
     assert_eq!(received.turn(&mut link), Polled::Ended);
     assert_eq!(received.turn(&mut link), Polled::Ended);
