@@ -205,7 +205,8 @@ impl Link {
         let machine = match &spec.transport {
             TransportSpec::TcpClient(tcp) => Machine::Tcp(Tcp::client(tcp.address, &spec, mode, seed)),
             TransportSpec::TcpServer(tcp) => Machine::Tcp(
-                Tcp::server(tcp, &spec, mode, seed).map_err(os(format!("listen at address {}", tcp.address)))?,
+                Tcp::server(tcp, &spec, mode, seed)
+                    .map_err(os(format!("listen at address {}", tcp.address)))?,
             ),
             TransportSpec::Udp(udp) => Machine::Udp(
                 Udp::bind(udp, &spec, mode, seed)
@@ -300,7 +301,11 @@ impl Link {
         self.status.state = LinkState::Failed(error.to_string());
     }
 
-    fn with_turn<T>(&mut self, sink: &mut Sink<'_>, work: impl FnOnce(&mut Machine, &mut Turn<'_>) -> T) -> T {
+    fn with_turn<T>(
+        &mut self,
+        sink: &mut Sink<'_>,
+        work: impl FnOnce(&mut Machine, &mut Turn<'_>) -> T,
+    ) -> T {
         let mut turn = Turn {
             ring: &mut self.ring,
             outgoing: &mut self.outgoing,
@@ -311,6 +316,13 @@ impl Link {
             sink,
         };
         work(&mut self.machine, &mut turn)
+    }
+
+    /// Ends a request as a failing interface would: with an error from the kernel that no receive survives (ECANCELED).
+    #[cfg(test)]
+    pub(crate) fn break_request(&mut self, request: Request) -> io::Result<()> {
+        let token = crate::ring::Token { request, generation: 0 };
+        self.with_turn(&mut |_, _| (), |_, turn| turn.ring.cancel(token))
     }
 
     /// How long the coming turn may sleep; `None`: not at all.
@@ -477,132 +489,5 @@ impl Link {
             }
             Err(error) => self.fail(&io::Error::new(error.kind(), format!("closing: {error}")), sink),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::time::{Duration, Instant};
-
-    use super::*;
-    use crate::ring::Token;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    /// What a link reported, in short.
-    fn until(link: &mut Link, seen: &mut Vec<String>, done: impl Fn(&Link, &[String]) -> bool) {
-        let start = Instant::now();
-        while !done(link, seen) {
-            link.poll(&mut |event| {
-                seen.push(match event {
-                    Event::Connected { .. } => "connected".into(),
-                    Event::Disconnected { reason, .. } => format!("disconnected: {reason:?}"),
-                    Event::Chunk(chunk) => String::from_utf8_lossy(chunk.octets).into_owned(),
-                    other => format!("{other:?}"),
-                });
-            });
-            assert!(start.elapsed() < PATIENCE, "{seen:?} {:?} {:?}", link.state(), link.last_fault());
-        }
-    }
-
-    fn slow_to_return(mut spec: LinkSpec) -> LinkSpec {
-        (spec.reconnect_min_ms, spec.reconnect_max_ms) = (200, 200);
-        spec
-    }
-
-    /// Ends a request as a failing interface would: with an error from the kernel that no receive survives (ECANCELED).
-    fn break_request(link: &mut Link, request: Request) {
-        link.with_turn(&mut |_, _| (), |_, turn| turn.ring.cancel(Token { request, generation: 0 })).unwrap();
-    }
-
-    fn datagram_socket_comes_back(multishot: bool) {
-        let mut spec = slow_to_return(LinkSpec::udp("127.0.0.1:0".parse().unwrap()));
-        spec.multishot = multishot;
-        let mut link = Link::open(spec).unwrap();
-        let address = link.local_address().unwrap();
-        let mut seen = Vec::new();
-        until(&mut link, &mut seen, |_, seen| seen.len() == 1);
-        link.poll(&mut |_| ());
-        break_request(
-            &mut link,
-            if multishot { Request::ReceiveMulti } else { Request::ReceiveSingle },
-        );
-        until(&mut link, &mut seen, |_, seen| seen.len() == 2);
-        assert_eq!(seen, ["connected".to_owned(), format!("disconnected: Error({})", libc::ECANCELED)]);
-        assert_eq!(*link.state(), LinkState::Connecting);
-        // Somebody else takes the address: opening again fails, and is tried until it succeeds.
-        let start = Instant::now();
-        let other = loop {
-            match UdpSocket::bind(address) {
-                Ok(other) => break other,
-                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
-            }
-            link.poll(&mut |_| ());
-        };
-        until(&mut link, &mut seen, |link, _| {
-            link.last_fault().is_some_and(|fault| fault.contains(&format!("bind {address}")))
-        });
-        drop(other);
-        until(&mut link, &mut seen, |_, seen| seen.len() == 3);
-        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", address).unwrap();
-        until(&mut link, &mut seen, |_, seen| seen.len() == 4);
-        assert_eq!(seen[2..], ["connected", "hello"]);
-        assert_eq!(link.counters().reopens, 1);
-    }
-
-    // REQ: FEP-NET-107
-    #[test]
-    fn a_datagram_socket_that_fails_is_opened_again_at_the_same_address_until_that_succeeds() {
-        datagram_socket_comes_back(true);
-        datagram_socket_comes_back(false);
-    }
-
-    // REQ: FEP-NET-107
-    #[test]
-    fn a_listener_that_fails_is_opened_again_at_the_same_address_until_that_succeeds() {
-        let mut link =
-            Link::open(slow_to_return(LinkSpec::tcp_server("127.0.0.1:0".parse().unwrap()))).unwrap();
-        let address = link.local_address().unwrap();
-        let mut seen = Vec::new();
-        until(&mut link, &mut seen, |link, _| *link.state() == LinkState::Listening);
-        link.poll(&mut |_| ());
-        break_request(&mut link, Request::Accept);
-        until(&mut link, &mut seen, |link, _| *link.state() == LinkState::Connecting);
-        let start = Instant::now();
-        let other = loop {
-            match TcpListener::bind(address) {
-                Ok(other) => break other,
-                Err(error) => assert!(start.elapsed() < PATIENCE, "{error}"),
-            }
-            link.poll(&mut |_| ());
-        };
-        until(&mut link, &mut seen, |link, _| {
-            link.last_fault().is_some_and(|fault| fault.contains(&format!("address {address}")))
-        });
-        drop(other);
-        until(&mut link, &mut seen, |link, _| link.counters().reopens == 1);
-        TcpStream::connect(address).unwrap().write_all(b"hello").unwrap();
-        until(&mut link, &mut seen, |_, seen| seen.len() == 3);
-        assert_eq!(seen, ["connected", "hello", "disconnected: Peer"]);
-    }
-
-    // REQ: FEP-NET-107
-    #[test]
-    fn a_listener_that_fails_while_a_station_is_connected_leaves_the_station_alone() {
-        let mut link =
-            Link::open(slow_to_return(LinkSpec::tcp_server("127.0.0.1:0".parse().unwrap()))).unwrap();
-        let address = link.local_address().unwrap();
-        let mut station = TcpStream::connect(address).unwrap();
-        let mut seen = Vec::new();
-        until(&mut link, &mut seen, |_, seen| seen.len() == 1);
-        link.poll(&mut |_| ());
-        break_request(&mut link, Request::Accept);
-        until(&mut link, &mut seen, |link, _| link.counters().receive_errors == 1);
-        station.write_all(b"still here").unwrap();
-        until(&mut link, &mut seen, |link, _| link.counters().reopens == 1);
-        until(&mut link, &mut seen, |_, seen| seen.len() == 2);
-        assert_eq!((seen[1].as_str(), link.state()), ("still here", &LinkState::Connected));
     }
 }

@@ -369,7 +369,8 @@ impl Ring {
 
     /// A part of the transmit memory, which no request reads, to be filled.
     pub(crate) fn transmit_memory(&mut self, range: Range<usize>) -> &mut [u8] {
-        let free = self.sending.as_ref().is_none_or(|busy| range.end <= busy.start || busy.end <= range.start);
+        let free =
+            self.sending.as_ref().is_none_or(|busy| range.end <= busy.start || busy.end <= range.start);
         assert!(free, "the kernel may be reading {:?}, which {range:?} would change", self.sending);
         &mut self.memory.transmit[range]
     }
@@ -619,6 +620,7 @@ mod tests {
             others.extend(std::iter::from_fn(|| ring.next()).map(|completion| completion.token.request));
         }
         assert!(others.contains(&Request::Readable) && others.contains(&Request::Cancel), "{others:?}");
+        std::io::Read::read_exact(&mut &ours, &mut [0]).unwrap();
         drop((ring, ours));
         let mut read = Vec::new();
         std::io::Read::read_to_end(&mut &theirs, &mut read).unwrap();

@@ -19,9 +19,12 @@ fn framings() -> impl Strategy<Value = LengthPrefixedSpec> {
     )
 }
 
+/// What a stream says: its units and where they begin, its keep-alives, and the length that cannot be.
+type Said = (Vec<(usize, Vec<u8>)>, u64, Option<u32>);
+
 /// The format written down a second time, as plainly as possible: all units of a stream, when the first octet of each lies in it,
 /// keep-alives, and the length that cannot be, if there is one.
-fn oracle(spec: &LengthPrefixedSpec, octets: &[u8]) -> (Vec<(usize, Vec<u8>)>, u64, Option<u32>) {
+fn oracle(spec: &LengthPrefixedSpec, octets: &[u8]) -> Said {
     let (mut units, mut keepalives, mut at) = (Vec::new(), 0, 0);
     loop {
         let rest = &octets[at..];
@@ -213,10 +216,7 @@ fn a_unit_not_yet_sent_when_the_connection_ends_comes_out_as_failed_once() {
     assert_eq!(machine.handle_transmit(Monotonic(0), b"x", 4), Err(TransmitRefused::NotConnected));
     machine.handle_connected(Monotonic(0));
     machine.handle_transmit(Monotonic(0), b"x", 5).unwrap();
-    assert!(matches!(
-        machine.handle_transmit(Monotonic(0), b"y", 6),
-        Err(TransmitRefused::Full { .. })
-    ));
+    assert!(matches!(machine.handle_transmit(Monotonic(0), b"y", 6), Err(TransmitRefused::Full { .. })));
     machine.handle_disconnected(Monotonic(0));
     assert_eq!((machine.poll_failed(), machine.poll_failed()), (Some(5), None));
     machine.handle_connected(Monotonic(0));

@@ -148,7 +148,8 @@ fn protocols_and_ways_to_send_are_read_from_toml_and_written_back() {
         [("sender", SendTo::Sender), ("192.0.2.7:5", SendTo::Address("192.0.2.7:5".parse().unwrap()))]
     {
         let spec =
-            parse(&format!("transport = {{ kind = \"udp\", bind = \"0.0.0.0:1\", send_to = \"{text}\" }}")).unwrap();
+            parse(&format!("transport = {{ kind = \"udp\", bind = \"0.0.0.0:1\", send_to = \"{text}\" }}"))
+                .unwrap();
         let TransportSpec::Udp(udp) = &spec.transport else { unreachable!() };
         assert_eq!(udp.send_to, Some(expected));
         assert_eq!(parse(&toml::to_string(&spec).unwrap()).unwrap(), spec);
@@ -183,7 +184,10 @@ fn every_refusal_names_a_key_that_can_be_written() {
         (with("transmit_units = 0"), "transmit_units"),
         (with(&format!("{FRAMED}, length_octets = 3 }}")), "protocol.length_octets"),
         (with(&format!("{FRAMED}, max_unit_octets = 0 }}")), "protocol.max_unit_octets"),
-        (with(&format!("{FRAMED}, length_octets = 2, max_unit_octets = 65536 }}")), "protocol.max_unit_octets"),
+        (
+            with(&format!("{FRAMED}, length_octets = 2, max_unit_octets = 65536 }}")),
+            "protocol.max_unit_octets",
+        ),
         (
             with(&format!("{FRAMED}, length_octets = 2, length_of = \"whole\", max_unit_octets = 65534 }}")),
             "protocol.max_unit_octets",
@@ -196,7 +200,8 @@ fn every_refusal_names_a_key_that_can_be_written() {
         (r#"transport = { kind = "tcp_client", address = "0.0.0.0:1" }"#.into(), "transport.address"),
         (r#"transport = { kind = "tcp_server", address = "224.0.0.1:1" }"#.into(), "transport.address"),
         (
-            r#"transport = { kind = "tcp_server", address = "0.0.0.0:1", takeover_silence_ms = 86400001 }"#.into(),
+            r#"transport = { kind = "tcp_server", address = "0.0.0.0:1", takeover_silence_ms = 86400001 }"#
+                .into(),
             "transport.takeover_silence_ms",
         ),
         (format!("{UDP}, max_datagram_bytes = 0 }}"), "transport.max_datagram_bytes"),
@@ -221,7 +226,8 @@ fn every_refusal_names_a_key_that_can_be_written() {
         assert!(error.to_string().starts_with(&format!("{field} = ")), "{error}");
         // The key is one of this table, as serde knows it: it has been written, or it can be.
         let mut table: toml::Table = text.parse().unwrap();
-        let (outer, inner) = field.split_once('.').map_or((field, None), |(outer, inner)| (outer, Some(inner)));
+        let (outer, inner) =
+            field.split_once('.').map_or((field, None), |(outer, inner)| (outer, Some(inner)));
         assert_eq!(error.key(), outer);
         let holder = match inner {
             Some(_) => table[outer].as_table_mut().unwrap(),

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use fep_net::protocol::ProtocolFault;
 use fep_net::{
-    EndReason, Endian, Event, LengthOf, LengthPrefixedSpec, LinkSpec, LinkState, Polled, ProtocolSpec, Station,
-    TransmitFault, TransmitRefused,
+    EndReason, Endian, Event, LengthOf, LengthPrefixedSpec, LinkSpec, LinkState, Polled, ProtocolSpec,
+    Station, TransmitFault, TransmitRefused,
 };
 
 use crate::{PATIENCE, loopback, pattern};

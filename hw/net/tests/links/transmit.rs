@@ -4,9 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use fep_net::{
-    EndReason, Link, LinkSpec, LinkState, TransmitFault, TransmitRefused, TransmitRoom, WaitMode,
-};
+use fep_net::{EndReason, Link, LinkSpec, LinkState, TransmitFault, TransmitRefused, TransmitRoom, WaitMode};
 
 use crate::{PATIENCE, Received, assert_balanced, loopback, pattern};
 
