@@ -318,6 +318,13 @@ impl Link {
         work(&mut self.machine, &mut turn)
     }
 
+    /// Ends a request as a failing interface would: with an error from the kernel that no receive survives (ECANCELED).
+    #[cfg(test)]
+    pub(crate) fn break_request(&mut self, request: Request) -> io::Result<()> {
+        let token = crate::ring::Token { request, generation: 0 };
+        self.with_turn(&mut |_, _| (), |_, turn| turn.ring.cancel(token))
+    }
+
     /// How long the coming turn may sleep; `None`: not at all.
     fn sleep_ns(&self) -> Option<u64> {
         let sleeps = match self.wait {
@@ -365,7 +372,8 @@ impl Link {
 
     /// Whether a unit could be sent now, room aside.
     pub(crate) fn may_transmit(&self) -> Result<(), TransmitRefused> {
-        if self.is_over() { Err(TransmitRefused::NotConnected) } else { self.machine.may_transmit() }
+        self.machine.may_transmit()?;
+        if self.is_over() { Err(TransmitRefused::NotConnected) } else { Ok(()) }
     }
 
     /// What [`Link::transmit`] would take now. Without a connection it takes nothing.
