@@ -27,16 +27,22 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 /// A running daemon; killed when dropped.
 pub(crate) struct Fepd {
     pub(crate) run_dir: PathBuf,
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Fepd {
+    /// One that somebody else has started and will end.
+    pub(crate) fn of(run_dir: &Path) -> Fepd {
+        Fepd { run_dir: run_dir.to_owned(), child: None }
+    }
+
     /// Starts it with `config` and waits until it answers.
     pub(crate) fn start(run_dir: &Path, config: &Path) -> Fepd {
         let child = command(run_dir, config).stderr(Stdio::inherit()).spawn().expect("fepd starts");
-        let mut fepd = Fepd { run_dir: run_dir.to_owned(), child };
+        let mut fepd = Fepd { run_dir: run_dir.to_owned(), child: Some(child) };
         wait_for("the control socket", || {
-            assert!(fepd.child.try_wait().expect("a child").is_none(), "fepd has ended");
+            let ended = fepd.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
+            assert!(ended.is_none(), "fepd has ended");
             fepd.request("GET", "/status").ok().filter(|(status, _)| *status == 200)
         });
         fepd
@@ -82,23 +88,27 @@ impl Fepd {
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(mut self) {
-        let pid = self.child.id().to_string();
+        let Some(mut child) = self.child.take() else { return };
+        let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-        let status = self.child.wait().expect("a child");
+        let status = child.wait().expect("a child");
         assert!(status.success(), "{status}");
     }
 
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("a child");
+        let Some(mut child) = self.child.take() else { return };
+        child.kill().expect("killed");
+        child.wait().expect("a child");
     }
 }
 
 impl Drop for Fepd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
