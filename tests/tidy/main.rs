@@ -1,6 +1,8 @@
 //! The tidy test: rules of the house that a compiler does not check, held against the files git tracks.
 
+mod codecs;
 mod layouts;
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use fep_net::{Link, LinkSpec, LinkState, WaitMode};
+use fep_net::{Event, Link, LinkSpec, LinkState, WaitMode};
 use hdrhistogram::Histogram;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -32,6 +32,7 @@ pub fn cases() -> Vec<Case> {
     };
     vec![
         case("net/tcp/loopback", "Gbit/s", tcp_loopback),
+        case("net/tcp/receive-alone", "Gbit/s", tcp_receive_alone),
         case("net/udp/loopback", "Gbit/s", udp_loopback),
         case("net/udp/1gbit", "% received", udp_at_one_gigabit),
         case("net/tcp/latency-200mbit", "us p50 (less is better)", tcp_latency),
@@ -40,9 +41,13 @@ pub fn cases() -> Vec<Case> {
 
 /// A pass over every octet, fast enough not to be what is measured.
 fn pass(bytes: &[u8]) -> u64 {
-    let words =
-        bytes.chunks_exact(8).map(|word| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|at| word[at])));
-    words.fold(0, |sum, word| sum ^ word)
+    let (words, _) = bytes.as_chunks::<8>();
+    words.iter().fold(0, |sum, word| sum ^ u64::from_le_bytes(*word))
+}
+
+/// The octets that an event brings.
+fn octets<'e>(event: &Event<'e>) -> Option<&'e [u8]> {
+    if let Event::Chunk(chunk) = event { Some(chunk.octets) } else { None }
 }
 
 fn pin(core: usize) {
@@ -125,16 +130,36 @@ fn tcp_flood(to: SocketAddr) -> Sender {
     Sender::start(move || stream.write_all(&block))
 }
 
+/// Sends pages of a file without copying them, so that the sender is not what is measured.
+fn tcp_flood_of_pages(to: SocketAddr) -> Sender {
+    const OCTETS: usize = 4 << 20;
+    let stream = TcpStream::connect(to).expect("the receiver listens");
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(&vec![0x5a; OCTETS]).expect("room for 4 MiB");
+    Sender::start(move || {
+        let mut offset = 0;
+        Ok(rustix::fs::sendfile(&stream, &file, Some(&mut offset), OCTETS).map(|_| ())?)
+    })
+}
+
 fn tcp_loopback(budget_s: f64) -> Measured {
+    tcp_stream(budget_s, tcp_flood, "a copying sender is the limit")
+}
+
+fn tcp_receive_alone(budget_s: f64) -> Measured {
+    tcp_stream(budget_s, tcp_flood_of_pages, "the sender copies nothing (sendfile)")
+}
+
+fn tcp_stream(budget_s: f64, flood: fn(SocketAddr) -> Sender, sender: &str) -> Measured {
     let ours = |time: Duration| {
         let mut link = busy(LinkSpec::tcp_server(loopback()));
-        let sender = tcp_flood(link.local_address().expect("it listens"));
+        let sender = flood(link.local_address().expect("it listens"));
         while *link.state() != LinkState::Connected {
             link.poll(&mut |_| ());
         }
         let (start, before, mut sum) = (Instant::now(), link.counters().bytes, 0);
         while start.elapsed() < time {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         let rate = gigabits(link.counters().bytes - before, start);
         std::hint::black_box(sum);
@@ -144,7 +169,7 @@ fn tcp_loopback(budget_s: f64) -> Measured {
     };
     let peer = |time: Duration| {
         let listener = TcpListener::bind(loopback()).expect("loopback is there");
-        let sender = tcp_flood(listener.local_addr().expect("it listens"));
+        let sender = flood(listener.local_addr().expect("it listens"));
         let (mut stream, _) = listener.accept().expect("the sender connects");
         let mut buffer = vec![0; 128 << 10];
         let (start, mut bytes, mut sum) = (Instant::now(), 0, 0);
@@ -163,7 +188,7 @@ fn tcp_loopback(budget_s: f64) -> Measured {
     Measured {
         ours,
         peer: Some(peer),
-        note: "one receiving core, 128 KiB buffers, a pass over every octet".into(),
+        note: format!("one receiving core, 128 KiB buffers, a pass over every octet; {sender}"),
     }
 }
 
@@ -191,7 +216,7 @@ fn udp_loopback(budget_s: f64) -> Measured {
         let sender = udp_flood(link.local_address().expect("it is bound"));
         let (start, mut sum) = (Instant::now(), 0);
         while start.elapsed() < time {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         let rate = gigabits(link.counters().bytes, start);
         std::hint::black_box(sum);
@@ -243,11 +268,11 @@ fn udp_at_one_gigabit(budget_s: f64) -> Measured {
         let sender = udp_paced(link.local_address().expect("it is bound"), 1e9);
         let (start, mut sum) = (Instant::now(), 0);
         while start.elapsed() < time {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         let sent = sender.stop();
         while start.elapsed() < time + drain {
-            link.poll(&mut |chunk| sum ^= pass(chunk.bytes));
+            link.poll(&mut |event| sum ^= octets(&event).map_or(0, pass));
         }
         std::hint::black_box(sum);
         (link.counters().datagrams as f64 * 100.0 / sent as f64, link.counters().kernel_drops)
@@ -330,8 +355,10 @@ fn tcp_latency(budget_s: f64) -> Measured {
         let sender = tcp_stamped(link.local_address().expect("it listens"), epoch);
         let start = Instant::now();
         while start.elapsed() < time {
-            link.poll(&mut |chunk| {
-                stamps.take(chunk.bytes, epoch.elapsed().as_nanos() as u64, &mut latencies)
+            link.poll(&mut |event| {
+                if let Some(octets) = octets(&event) {
+                    stamps.take(octets, epoch.elapsed().as_nanos() as u64, &mut latencies);
+                }
             });
         }
         drop(link);

@@ -156,7 +156,13 @@ impl Directory {
     /// As [`Directory::enter`], made with `mode` if it does not exist.
     pub(crate) fn make(&self, name: &str, mode: u32) -> Result<Directory, BusError> {
         match unix::mkdirat(&self.handle, name, Mode::from_raw_mode(mode)) {
-            Ok(()) | Err(rustix::io::Errno::EXIST) => self.enter(name),
+            Ok(()) => {
+                let made = self.enter(name)?;
+                // Whatever the umask.
+                made.set_access(mode, None)?;
+                Ok(made)
+            }
+            Err(rustix::io::Errno::EXIST) => self.enter(name),
             Err(error) => Err(BusError::io(&self.path_of(name), "create")(error.into())),
         }
     }

@@ -210,6 +210,11 @@ impl Warden {
         }
     }
 
+    /// Whether some consumer is watched now, so that scans must stay frequent.
+    pub fn is_watching(&self) -> bool {
+        (0..self.gates.len()).any(|index| self.gate_word(index, gate::STATE) == gate::GATED)
+    }
+
     fn scan_gate(&mut self, index: usize, now: Monotonic, sink: &mut impl FnMut(WardenEvent)) {
         let read = self.read_gate(index);
         let problem = read.err().flatten();

@@ -50,7 +50,7 @@ fn calls() -> impl Strategy<Value = Vec<Call>> {
 
 fn spec(large: bool) -> RingSpec {
     RingSpec {
-        desc_log2: if large { 5 } else { 4 },
+        desc_log2: if large { 6 } else { 5 },
         data_len: 16 << 10,
         extent_len: 4 << 10,
         payload_max: 1000,
@@ -62,7 +62,7 @@ fn spec(large: bool) -> RingSpec {
 
 /// Many short records, so that descriptors are lapped before octets, and some long ones, for the opposite.
 fn payload_len(seq: u64) -> u64 {
-    if seq / 40 % 2 == 0 { seq % 7 } else { 300 + seq * 37 % 700 }
+    if (seq / 40).is_multiple_of(2) { seq % 7 } else { 300 + seq * 37 % 700 }
 }
 
 fn octets_before(seq: u64) -> u64 {

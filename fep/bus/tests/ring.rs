@@ -434,3 +434,65 @@ fn a_specification_that_cannot_work_is_refused_in_words() {
     assert_eq!(too_long, Err(ClaimError::TooLong { len: 5000, payload_max: 4096 }));
     assert_eq!(producer.head().seq, 1);
 }
+
+/// Sets words of a ring file as a killed producer, or one of another boot, would have left them.
+fn leave_words(path: &std::path::Path, words: &[(u64, u64)]) {
+    use std::os::unix::fs::FileExt;
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    for (offset, word) in words {
+        file.write_all_at(&word.to_le_bytes(), *offset).unwrap();
+    }
+}
+
+// REQ: FEP-BUS-103
+#[test]
+fn without_a_sign_of_life_or_with_one_from_the_future_the_lock_says_whether_the_producer_lives() {
+    const STATE: u64 = 0x1110;
+    const HEARTBEAT: u64 = 0x1180;
+    let (second, mut out) = (1_000_000_000_i64, Vec::new());
+    for beat in [0, 1000 * second, i64::MAX] {
+        let dir = TempDir::new().unwrap();
+        let producer = Producer::create_or_attach(dir.path(), &small("frames")).unwrap();
+        let path = producer.path().to_owned();
+        let mut consumer = Consumer::attach(dir.path(), "frames", "reader", Resume::Oldest).unwrap();
+        leave_words(&path, &[(HEARTBEAT, beat.cast_unsigned())]);
+        consumer.heartbeat(Monotonic(5 * second)).unwrap();
+        assert_eq!(consumer.poll(&mut out), Poll::Empty, "it holds its lock: {beat}");
+        let info = list(dir.path()).unwrap().remove(0).unwrap();
+        assert!(info.producer_alive);
+        assert_eq!(info.heartbeat_age_ns(Monotonic(5 * second)), None);
+        drop(producer);
+        leave_words(&path, &[(STATE, 1)]);
+        consumer.heartbeat(Monotonic(6 * second)).unwrap();
+        assert_eq!(consumer.poll(&mut out), Poll::Closed, "killed: {beat}");
+        assert!(!list(dir.path()).unwrap().remove(0).unwrap().producer_alive);
+        // The next producer does not inherit the sign of life.
+        let mut producer = Producer::create_or_attach(dir.path(), &small("frames")).unwrap();
+        assert_eq!(list(dir.path()).unwrap().remove(0).unwrap().heartbeat, None);
+        consumer.heartbeat(Monotonic(7 * second)).unwrap();
+        assert!(matches!(consumer.poll(&mut out), Poll::Restarted { epoch: 2, .. }));
+        assert_eq!(consumer.poll(&mut out), Poll::Empty);
+        producer.housekeep(Monotonic(8 * second));
+        let info = list(dir.path()).unwrap().remove(0).unwrap();
+        assert_eq!(info.heartbeat_age_ns(Monotonic(9 * second)), Some(second));
+        consumer.heartbeat(Monotonic(10 * second)).unwrap();
+        assert_eq!(consumer.poll(&mut out), Poll::Closed, "stuck: it holds its lock and is silent");
+    }
+}
+
+// REQ: FEP-BUS-103
+#[test]
+fn a_producer_killed_before_its_first_sign_of_life_does_not_hide_the_ring_that_came_after() {
+    let dir = TempDir::new().unwrap();
+    let producer = Producer::create_or_attach(dir.path(), &small("frames")).unwrap();
+    let mut consumer = Consumer::attach(dir.path(), "frames", "reader", Resume::Oldest).unwrap();
+    let old = fs::File::options().write(true).open(producer.path()).unwrap();
+    drop(producer);
+    std::os::unix::fs::FileExt::write_all_at(&old, &1_u64.to_le_bytes(), 0x1110).unwrap();
+    fs::remove_dir_all(dir.path().join("black")).unwrap();
+    let mut producer = Producer::create_or_attach(dir.path(), &small("frames")).unwrap();
+    publish(&mut producer, 3);
+    // Some process holds a lock of this name now, but it is that of another ring.
+    consumer.heartbeat(Monotonic(1)).unwrap();
+    assert_eq!(consumer.poll(&mut Vec::new()), Poll::Recreated);
+}

@@ -157,7 +157,9 @@ pub enum FrameSpecError {
         truncated_len: usize,
     },
     /// A secondary header has at least its identification octet.
-    #[error("secondary_header_len is 0; it must be at least 1, or left out when there are no secondary headers")]
+    #[error(
+        "secondary_header_len is 0; it must be at least 1, or left out when there are no secondary headers"
+    )]
     SecondaryHeaderLen,
 }
 

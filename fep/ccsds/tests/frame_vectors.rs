@@ -5,8 +5,8 @@ mod golden;
 use fep_ccsds::frame::{BitstreamPointer, ConstructionRule};
 use fep_ccsds::{
     AosHeader, Bpdu, Clcw, Continuity, Fecf, Fhp, Frame, FrameInvalid, FrameParts, FrameSpec, Header, Mpdu,
-    Ocf, OcfReport, PacketAssembler, PacketEvent, Payload, Tfdf, TmDataField, TmHeader, UslpHeader, UslpHeaderRest,
-    VcService,
+    Ocf, OcfReport, PacketAssembler, PacketEvent, Payload, Tfdf, TmDataField, TmHeader, UslpHeader,
+    UslpHeaderRest, VcService,
 };
 use golden::{cases, hex, hex_list, number};
 use serde_json::Value;

@@ -118,10 +118,7 @@ fn a_secondary_header_whose_length_field_is_wrong_has_the_length_of_the_mission(
     octets[6..14].copy_from_slice(&[0, 1, 2, 3, 4, 5, 6, 7]);
     octets[14..].fill(0xE0);
     let believing = FrameSpec::tm(40);
-    assert_eq!(
-        Frame::parse(&believing, &octets),
-        Err(FrameInvalid::SecondaryHeader { identification: 0 })
-    );
+    assert_eq!(Frame::parse(&believing, &octets), Err(FrameInvalid::SecondaryHeader { identification: 0 }));
     let spec = FrameSpec { secondary_header_len: Some(8), ..FrameSpec::tm(40) };
     spec.validate().expect("valid parameters");
     let frame = Frame::parse(&spec, &octets).expect("a frame");

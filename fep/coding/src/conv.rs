@@ -65,6 +65,7 @@ pub use encoder::ConvEncoder;
 pub use probe::{Axes, Hypothesis};
 pub use receiver::{ConvCounters, ConvEvent, ConvReceiver};
 pub use spec::{ConvRate, ConvRateUnknown, ConvSpec, ConvSpecError, NodeSync, Quadrature};
+pub use stream::{RunBatches, WindowBatch};
 
 /// Taps of G1 (171 octal): bit i weighs the bit that came i bits ago.
 const G1: u8 = 0b100_1111;

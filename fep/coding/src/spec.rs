@@ -8,7 +8,7 @@
 //! | [`SoftBlockDecoder`] | [`CodeSpec::build_soft`] | blocks of soft symbols: codes whose marker is among the symbols |
 //! | [`crate::conv::ConvReceiver`] | [`CodeSpec::convolutional`] | the stream in front of the synchroniser, if there is an inner code |
 //! | [`BlockEncoder`] | [`CodeSpec::build_encoder`] | blocks of octets |
-//! | [`ChannelEncoder`] | [`ChannelEncoder::new`] | the symbols of a whole channel: marker, randomiser and inner code too |
+//! | [`ChannelEncoder`] | [`ChannelEncoder::new`] | the symbols of a whole channel: marker, randomiser, line code and inner code too |
 //!
 //! A *block* is what lies between two markers once the randomiser is off. Where the marker is searched,
 //! [`CodeSpec::domain`] says: among bits (of the inner decoder, if there is one) or among symbols. With an inner
@@ -33,6 +33,7 @@ mod verdict;
 use serde::{Deserialize, Serialize};
 
 use crate::conv::ConvSpec;
+use crate::differential::LineCode;
 use crate::isa::Isa;
 use crate::soft::SoftVerdict;
 use crate::sync::Marker;
@@ -162,6 +163,15 @@ impl CodeSpec {
         } else {
             Err(CodeSpecError::FrameOfAnotherLength { code, code_len, frame_len, why })
         }
+    }
+
+    /// Checks that the code goes with a line code. Differential ones (NRZ-M, NRZ-S) go with codes that work on bits, and
+    /// lie in front of the inner code; turbo and LDPC have none.
+    ///
+    /// # Errors
+    /// [`CodeSpecError::LineCode`].
+    pub fn check_line_code(&self, line_code: LineCode) -> Result<(), CodeSpecError> {
+        channel::check_line_code(self.name(), self.domain(), line_code)
     }
 
     /// The verdict on a block from those on its codewords ([`DecodeVerdict::of_codewords`]).

@@ -2,8 +2,9 @@
 
 mod golden;
 
-use fep_coding::conv::{ConvRate, ConvSpec, NodeSync, Quadrature};
+use fep_coding::conv::{ConvRate, ConvSpec, NodeSync, Quadrature, ViterbiDecoder};
 use fep_coding::crc::{Crc16, Crc32, crc16_fecf, crc32_uslp};
+use fep_coding::differential::{DifferentialDecoder, LineCode};
 use fep_coding::fhec::{self, FhecVerdict};
 use fep_coding::ldpc::LdpcSpec;
 use fep_coding::rs::{Basis, RsE, RsSpec, RsSpecError, RsVerdict};
@@ -13,7 +14,7 @@ use fep_coding::spec::{
     TurboCode, UncodedFrames,
 };
 use fep_coding::turbo::{INFORMATION_BITS, TurboRate, TurboStop};
-use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, Isa, Randomizer};
+use fep_coding::{CodeSpec, CodeSpecError, Derandomizer, FrameSync, Isa, Randomizer, SyncSpec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -367,6 +368,7 @@ fn combinations_that_cannot_be_are_refused_with_the_reason() {
             json!({"code": "turbo", "information_bits": 1784, "rate": "1/3", "virtual_fill": 1}),
             "virtual_fill: unknown key (allowed: information_bits, rate, iterations_max, stop)",
         ),
+        (json!({"code": "turbo", "frame_len": 1000, "rate": "1/3"}), "frame_len: unknown key"),
         (json!({"code": "ldpc", "k": 1024, "rate": "7/8"}), "k = 1024"),
         (
             json!({"code": "ldpc", "k": 2048, "rate": "1/2"}),
@@ -439,6 +441,65 @@ fn a_verdict_on_a_block_counts_its_codewords_and_saturates() {
     let rs = RsVerdict { symbols_corrected: 300, codewords_corrected: 4, codewords_failed: 1 };
     let (expected, given) = ((300, 4, 1), DecodeVerdict::from(rs));
     assert_eq!((given.symbols_corrected, given.codewords_corrected, given.codewords_failed), expected);
+}
+
+// REQ: FEP-CODING-102
+#[test]
+fn a_line_code_lies_in_front_of_the_inner_code_and_is_undone_behind_its_decoder_at_either_polarity() {
+    for code in every_code() {
+        for line_code in [LineCode::NrzM, LineCode::NrzS] {
+            let encoder = ChannelEncoder::new(&code, code.marker(), Randomizer::Legacy255).expect("a code");
+            if code.domain() == SyncDomain::Symbols {
+                let expected = CodeSpecError::LineCode { code: code.name(), line_code };
+                assert_eq!(code.check_line_code(line_code), Err(expected.clone()));
+                assert_eq!(encoder.with_line_code(line_code).err(), Some(expected));
+                continue;
+            }
+            let mut encoder = encoder.with_line_code(line_code).expect("a code of bits");
+            let frames: Vec<Vec<u8>> =
+                (0..4).map(|n| (0..code.frame_len()).map(|i| (i * 37 + n) as u8).collect()).collect();
+            let mut symbols = Vec::new();
+            frames.iter().for_each(|frame| encoder.encode(frame, &mut symbols));
+            encoder.finish(&mut symbols);
+            for polarity in [1, -1] {
+                let symbols: Vec<i8> = symbols.iter().map(|symbol| polarity * 30 * symbol).collect();
+                let mut bits = Vec::new();
+                match code.convolutional() {
+                    Some(conv) => {
+                        let mut viterbi = ViterbiDecoder::new(conv).expect("a code");
+                        viterbi.push(&symbols, &mut bits);
+                        viterbi.finish(&mut bits);
+                    }
+                    None => {
+                        let (eights, _) = symbols.as_chunks::<8>();
+                        let octet = |eight: &[i8; 8]| eight.iter().fold(0, |o, s| o << 1 | u8::from(*s < 0));
+                        bits.extend(eights.iter().map(octet));
+                    }
+                }
+                DifferentialDecoder::new(line_code).apply(&mut bits);
+                // Upside down, the first bit of the first marker is wrong, no other: tolerated errors find all markers.
+                let spec =
+                    SyncSpec { search_bit_errors: 1, ..SyncSpec::ccsds(code.marker(), code.block_len()) };
+                let mut sync = FrameSync::new(spec).expect("a channel");
+                let derandomizer = Derandomizer::new(Randomizer::Legacy255, code.block_len());
+                let mut decoder = code.build(Isa::best()).expect("a code");
+                let mut decoded = Vec::new();
+                let mut take = |block: fep_coding::Block<'_>| {
+                    assert!(!block.inverted, "{code:?}");
+                    let mut data = vec![0; block.data.len()];
+                    derandomizer.apply_to(block.data, &mut data);
+                    let mut verdict = [DecodeVerdict::default()];
+                    decoder.decode_batch(&mut data, code.block_len(), &mut verdict);
+                    assert!(verdict[0].is_clean(), "{code:?}");
+                    data.truncate(code.frame_len());
+                    decoded.push(data);
+                };
+                sync.push(&bits, &mut take);
+                sync.finish(&mut take);
+                assert_eq!(decoded, frames, "{code:?}, {line_code}, polarity {polarity}");
+            }
+        }
+    }
 }
 
 #[test]

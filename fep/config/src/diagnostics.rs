@@ -33,9 +33,28 @@ impl ConfigError {
         allowed: impl Into<String>,
     ) -> ConfigError {
         let (line, column) = source.position(span.start);
-        let (message, allowed) = (message.into(), allowed.into());
-        ConfigError { file: source.name.clone(), line, column, key: key.to_owned(), message, allowed }
+        let (file, key) = (printable(&source.name), printable(key));
+        let (message, allowed) = (printable(&message.into()), printable(&allowed.into()));
+        ConfigError { file, line, column, key, message, allowed }
     }
+}
+
+/// The text as it may be shown on a terminal: what a file holds must not be able to command it.
+fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\n' | '\t' => shown.push(' '),
+            // Control characters, and those that turn the direction of the text around.
+            _ if character.is_control()
+                || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') =>
+            {
+                shown.extend(character.escape_unicode());
+            }
+            _ => shown.push(character),
+        }
+    }
+    shown
 }
 
 impl fmt::Display for ConfigError {
@@ -52,12 +71,12 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// Every mistake found, in the order of file and line. Never empty.
+/// Mistakes, in the order of file and line: the first [`SHOWN_MAX`], and how many more there are. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
-    /// One mistake that concerns a file as a whole: it is told at its first line.
+    /// One mistake that concerns a file as a whole: it is reported at its first line.
     #[must_use]
     pub fn of_file(file: &str, message: impl Into<String>, allowed: impl Into<String>) -> ConfigErrors {
         ConfigErrors::one(&Source::new(file, ""), &(0..0), "", message, allowed)
@@ -95,7 +114,14 @@ impl std::error::Error for ConfigErrors {}
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     errors: Vec<ConfigError>,
+    /// Reported beyond what is kept.
+    more: usize,
 }
+
+/// Mistakes that are shown: more than anybody mends before the file is read again.
+pub const SHOWN_MAX: usize = 50;
+/// Mistakes that are kept while others come.
+const KEPT_MAX: usize = 1_000;
 
 impl Diagnostics {
     /// One more: at octets of a text, under a dotted key.
@@ -108,6 +134,17 @@ impl Diagnostics {
         allowed: impl Into<String>,
     ) {
         self.errors.push(ConfigError::new(source, span, key, message, allowed));
+        if self.errors.len() >= 2 * KEPT_MAX {
+            self.compact();
+        }
+    }
+
+    /// In the order of the files, each once, no more than are kept.
+    fn compact(&mut self) {
+        self.errors.sort();
+        self.errors.dedup();
+        self.more += self.errors.len().saturating_sub(KEPT_MAX);
+        self.errors.truncate(KEPT_MAX);
     }
 
     /// Whether none was reported so far.
@@ -117,16 +154,55 @@ impl Diagnostics {
 
     /// How many were reported so far.
     pub fn len(&self) -> usize {
-        self.errors.len()
+        self.errors.len() + self.more
     }
 
     /// `Ok` when nothing was reported. A section that was read several times reports its mistakes once.
     ///
     /// # Errors
-    /// Everything reported, in the order of the files.
+    /// What was reported, in the order of the files; the last one says how many are not shown, if there are more than
+    /// [`SHOWN_MAX`].
     pub fn into_result(mut self) -> Result<(), ConfigErrors> {
-        self.errors.sort();
-        self.errors.dedup();
+        self.compact();
+        let hidden = self.errors.len().saturating_sub(SHOWN_MAX) + self.more;
+        if let Some(first_hidden) = self.errors.get(SHOWN_MAX) {
+            let (key, allowed) = (String::new(), String::new());
+            let message = format!("{hidden} more mistakes from here on");
+            let summary = ConfigError { key, message, allowed, ..first_hidden.clone() };
+            self.errors.truncate(SHOWN_MAX);
+            self.errors.push(summary);
+        }
         if self.errors.is_empty() { Ok(()) } else { Err(ConfigErrors(self.errors)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-CFG-102
+    #[test]
+    fn of_forty_thousand_mistakes_the_first_fifty_are_shown_and_the_rest_are_counted() {
+        let text: String = (0..40_000).map(|number| format!("k{number} = 1\n")).collect();
+        let source = Source::new("many.toml", text);
+        let mut found = Diagnostics::default();
+        let table = crate::parse(&source, &mut found);
+        crate::Section::root(&source, &table).finish(&mut found);
+        assert_eq!(found.len(), 40_000);
+        let ConfigErrors(errors) = found.into_result().unwrap_err();
+        assert_eq!(errors.len(), SHOWN_MAX + 1);
+        assert_eq!((errors[49].line, errors[49].key.as_str()), (50, "k49"));
+        assert_eq!(errors[50].to_string(), "many.toml:51:1: 39950 more mistakes from here on");
+    }
+
+    // REQ: FEP-CFG-102
+    #[test]
+    fn control_characters_of_a_file_do_not_reach_the_terminal() {
+        let source = Source::new("odd\u{1b}.toml", "\"\u{1b}[2J\u{202e}\" = 1\n");
+        let errors = ConfigErrors::one(&source, &(0..1), "\u{1b}[2J", "two\nlines\u{7}", "\u{202e}");
+        assert_eq!(
+            errors.to_string(),
+            "odd\\u{1b}.toml:1:1: \\u{1b}[2J: two lines\\u{7} (allowed: \\u{202e})"
+        );
     }
 }

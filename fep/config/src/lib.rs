@@ -28,7 +28,7 @@ mod document;
 mod section;
 mod source;
 
-pub use diagnostics::{ConfigError, ConfigErrors, Diagnostics};
+pub use diagnostics::{ConfigError, ConfigErrors, Diagnostics, SHOWN_MAX};
 pub use document::Document;
 pub use section::{Place, Section, parse};
-pub use source::Source;
+pub use source::{FILE_MAX, Source};

@@ -1,23 +1,25 @@
-//! What the control interface says and hears: the JSON bodies of HTTP over the Unix socket, the same types both ways.
+//! What is asked and answered over the control interface: the JSON bodies of HTTP over the Unix socket, the same types both ways.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /status` | [`Status`] |
 //! | `GET /links` | `Vec<LinkStatus>` |
 //! | `GET /links/{name}` | [`LinkStatus`] |
+//! | `GET /spacecraft` | `Vec<SpacecraftStatus>`: those whose links are merged |
+//! | `GET /spacecraft/{name}` | [`SpacecraftStatus`] |
 //! | `GET /rings` | `Vec<RingStatus>` |
 //! | `GET /ledgers` | [`Ledgers`] |
 //! | `GET /metrics` | Prometheus text |
-//! | `POST /links/{name}/enable`, `disable`, `reset` | [`Done`] |
+//! | `POST /links/{name}/enable`, `disable`, `reset`; the same of `/spacecraft/{name}` | [`Done`] |
 //! | `POST /reload` | [`ReloadReport`] |
 //! | `POST /stop` | [`Done`] |
 //!
-//! Anything refused answers with a 4xx or 5xx status and an [`ApiError`]. Times are nanoseconds of TAI since 1970-01-01.
+//! Anything refused answers with a 4xx or 5xx status and an [`ApiError`]. Times are nanoseconds of TAI since 1958-01-01.
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
-pub use fep_downlink::{Ledger, VcLedger};
+pub use fep_downlink::{AntennaCounts, Ledger, VcLedger};
 
 /// The process as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub struct Status {
     pub stopping: bool,
     /// Every link, in the order of names.
     pub links: Vec<LinkStatus>,
+    /// Every spacecraft whose links are merged, in the order of names.
+    #[serde(default)]
+    pub spacecraft: Vec<SpacecraftStatus>,
     /// Every ring.
     pub rings: Vec<RingStatus>,
 }
@@ -65,12 +70,19 @@ pub struct LinkStatus {
     pub session: String,
     /// Kind and address of the transport.
     pub transport: String,
-    /// Whether a thread runs for it.
+    /// Whether it shall run.
     pub enabled: bool,
-    /// `idle`, `connecting`, `connected`, `listening`, `ended`, `failed`, `disabled`.
+    /// `starting`, `idle`, `connecting`, `connected`, `listening`, `ended`, `failed` (and tried again when it is enabled),
+    /// `stopping`, `abandoned` (its thread does not stop), `disabled`.
     pub state: String,
-    /// Why it failed.
+    /// Why it does not run although it shall, or why its thread does not stop.
     pub failure: Option<String>,
+    /// How long until it is tried again.
+    #[serde(default)]
+    pub retry_ms: Option<u64>,
+    /// How often it was started again after a failure.
+    #[serde(default)]
+    pub restarts: u64,
     /// `search`, `check`, `lock`, `flywheel`; empty for datagrams, where there is nothing to search.
     pub sync: String,
     /// The thread.
@@ -87,6 +99,112 @@ pub struct LinkStatus {
     pub vcs: Vec<VcStatus>,
     /// Latency from the socket, by stage.
     pub latency: Vec<LatencyStatus>,
+    /// The spacecraft that merges this link with others; `None` for one that publishes its packets itself.
+    #[serde(default)]
+    pub merged_by: Option<String>,
+    /// Newest report of each virtual channel of the way up; of black frames only.
+    #[serde(default)]
+    pub clcws: Vec<ClcwStatus>,
+}
+
+/// One spacecraft whose links are merged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpacecraftStatus {
+    /// Name: that of its rings.
+    pub name: String,
+    /// Number in event records.
+    pub id: u16,
+    /// `mission/channel`.
+    pub channel: String,
+    /// Names of the spacecraft on the channel.
+    pub spacecraft: String,
+    /// OPS, TEST or REPLAY.
+    pub session: String,
+    /// Whether it shall run.
+    pub enabled: bool,
+    /// `starting`, `running`, `failed` (and tried again when it is enabled), `stopping`, `abandoned`, `disabled`.
+    pub state: String,
+    /// Why it does not run although it shall, or why its thread does not stop.
+    pub failure: Option<String>,
+    /// How long until it is tried again.
+    pub retry_ms: Option<u64>,
+    /// How often it was started again after a failure.
+    pub restarts: u64,
+    /// The thread.
+    pub thread: ThreadStatus,
+    /// Rates over the last second or so; of bits it has none.
+    pub rates: Rates,
+    /// The antennas, in the order of the configuration.
+    pub antennas: Vec<AntennaStatus>,
+    /// Counters of the merge as a whole, named as in the metrics.
+    pub merge_counters: Vec<NamedCount>,
+    /// What became of the frames that the merge served.
+    pub ledger: Ledger,
+    /// Virtual channels of the configuration.
+    pub vcs: Vec<VcStatus>,
+    /// Latency from the socket, by stage.
+    pub latency: Vec<LatencyStatus>,
+    /// Newest report of each virtual channel of the way up; of black frames only.
+    pub clcws: Vec<ClcwStatus>,
+}
+
+/// One antenna of a spacecraft.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AntennaStatus {
+    /// Its link.
+    pub link: String,
+    /// Number of the link in ring records.
+    pub number: u16,
+    /// Whether it is connected and in lock: nobody waits for one that is not.
+    pub heard: bool,
+    /// What became of its frames.
+    #[serde(flatten)]
+    pub counts: AntennaCounts,
+    /// Records of its rings that were overwritten before the spacecraft read them.
+    pub lost_on_bus: u64,
+}
+
+impl AntennaStatus {
+    /// Whether every frame has become something: received = served + duplicates + late + bad + pending.
+    pub fn is_balanced(&self) -> bool {
+        let AntennaCounts { received, served, duplicates, late, bad, pending } = self.counts;
+        received == served + duplicates + late + bad + pending
+    }
+}
+
+/// A communications link control word, the newest on its virtual channel (232.0-B-4 4.2).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClcwStatus {
+    /// Spacecraft.
+    pub scid: u16,
+    /// Virtual channel of the way up that it reports on.
+    pub vcid: u8,
+    /// Virtual channel of the frame that brought it.
+    pub frame_vcid: u8,
+    /// Whether a code or a FECF has verified that frame.
+    pub verified: bool,
+    /// Whether its role still gives signs of life.
+    pub live: bool,
+    /// When it was received, nanoseconds of TAI since 1958.
+    pub received_tai_ns: i64,
+    /// How long ago that was, by the wall clock.
+    pub age_ms: i64,
+    /// Status field: of the mission.
+    pub status: u8,
+    /// No radio signal.
+    pub no_rf_available: bool,
+    /// No bit lock.
+    pub no_bit_lock: bool,
+    /// FARM-1 is in lockout.
+    pub lockout: bool,
+    /// FARM-1 takes no further frames for now.
+    pub wait: bool,
+    /// Frames are to be sent again.
+    pub retransmit: bool,
+    /// FARM-B counter.
+    pub farm_b_counter: u8,
+    /// Next expected frame sequence number, V(R).
+    pub report_value: u8,
 }
 
 /// The thread of a link.
@@ -94,8 +212,11 @@ pub struct LinkStatus {
 pub struct ThreadStatus {
     /// The core it is pinned to.
     pub core: Option<usize>,
-    /// Whether it runs under SCHED_FIFO.
+    /// Whether it has real-time priority: SCHED_FIFO on a core of its own, SCHED_RR on one that links share.
     pub realtime: bool,
+    /// How it waits for data now, `busy`, `wait` or `adaptive`: on a shared core a link sleeps whatever it is configured to.
+    #[serde(default)]
+    pub wait: String,
     /// Part of the last second or so that it spent on data, from receiving to publishing, 0 to 100.
     pub busy_percent: f64,
     /// Processor time of the last second or so, 0 to 100; near 100 for a thread that spins while it waits.
@@ -199,9 +320,13 @@ pub struct GateStatus {
 pub struct Ledgers {
     /// Link by link.
     pub links: Vec<LinkLedgers>,
+    /// Spacecraft by spacecraft, of those whose links are merged.
+    #[serde(default)]
+    pub spacecraft: Vec<SpacecraftLedgers>,
     /// Per watched consumer of each ring.
     pub bus: Vec<RingStatus>,
-    /// Whether every identity holds: received = published + dropped, for every link.
+    /// Whether every identity holds: received = published + dropped, for every link and spacecraft; and of every antenna of
+    /// a merge received = served + duplicates + late + bad + pending.
     pub balanced: bool,
 }
 
@@ -218,6 +343,19 @@ pub struct LinkLedgers {
     pub ledger: Ledger,
 }
 
+/// The ledgers of a spacecraft whose links are merged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SpacecraftLedgers {
+    /// Name.
+    pub spacecraft: String,
+    /// Lost between spacecraft and us, on all antennas at once: virtual channel counters.
+    pub vcs: Vec<VcStatus>,
+    /// What became of the frames of each antenna.
+    pub antennas: Vec<AntennaStatus>,
+    /// What became of the frames that the merge served.
+    pub ledger: Ledger,
+}
+
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
@@ -225,7 +363,7 @@ pub struct Done {
     pub message: String,
 }
 
-/// What a reload did, by link.
+/// What a reload did, by link or merged spacecraft.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadReport {
     /// Links that are new or enabled now.

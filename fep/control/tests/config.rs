@@ -57,7 +57,7 @@ fn the_managed_parameters_of_the_captures_are_those_of_the_vectors() {
 
 // REQ: FEP-CFG-003
 #[test]
-fn every_mistake_is_told_at_once_with_its_line_its_key_and_what_is_allowed() {
+fn every_mistake_is_reported_at_once_with_its_line_its_key_and_what_is_allowed() {
     let text = r#"
 [daemon]
 realtime_priorty = 50
@@ -92,7 +92,7 @@ channel = "npp/hrd"
 "#;
     let channels = "aqua/db, cso/cso-1, cso/cso-2, cso/cso-2-payload, lab/concatenated, lab/convolutional, lab/ldpc-1-2, lab/ldpc-c2, lab/ldpc-stream, lab/turbo-1-2, lab/turbo-1-3, lab/turbo-1-4, lab/turbo-1-6, metopb/ahrpt, noaa20/hrd, noaa21/hrd, npp/hrd";
     let keys = "control_group, control_mode, control_socket, cores, lock_memory, log, metrics_address, \
-                realtime_priority, run_dir";
+                realtime_priority, restart_max_ms, restart_min_ms, run_dir, stop_timeout_ms";
     let expected = [
         format!("site.toml:3:1: daemon.realtime_priorty: unknown key (allowed: {keys})"),
         "site.toml:4:15: daemon.lock_memory: expected true or false, found a string".to_owned(),
@@ -409,8 +409,64 @@ framing = "datagram_frame"
         errors(text).join("\n"),
         "site.toml:8:13: links.b.transport: udp 0.0.0.0:5001 is received by link \"a\" too\n\
          site.toml:9:6: links.b.id: number 9 is that of link \"a\" too (allowed: another `id`, 1 to 65534)\n\
-         site.toml:14:11: links.c.framing: only udp keeps datagrams apart (allowed: stream)"
+         site.toml:14:11: links.c.framing: only udp, or a protocol of units, keeps datagrams apart (allowed: stream)"
     );
+}
+
+// REQ: FEP-CFG-103
+#[test]
+fn names_that_another_process_uses_or_that_are_too_long_are_refused() {
+    let link = |name: &str| {
+        format!(
+            "[links.{name}]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"udp\", bind = \"0.0.0.0:1\" }}\n"
+        )
+    };
+    for name in ["replay", "events", "recorder", "fepd"] {
+        let told = errors(&link(name)).join("\n");
+        assert!(told.contains("is reserved: another part of the front end has rings of this name"), "{told}");
+    }
+    assert!(config::load_text("x", &link(&"n".repeat(19))).is_ok());
+    assert!(errors(&link(&"n".repeat(20)))[0].contains("is no name (1 to 19 of"));
+}
+
+// REQ: FEP-CFG-104
+#[test]
+fn a_spacecraft_merges_links_of_one_channel_and_session_and_mistakes_in_it_are_refused() {
+    let link = |name: &str, channel: &str, session: &str, port: u16| {
+        format!(
+            "[links.{name}]\nchannel = \"{channel}\"\nsession = \"{session}\"\n\
+             transport = {{ kind = \"tcp_client\", address = \"127.0.0.1:{port}\" }}\n"
+        )
+    };
+    let links = link("a", "npp/hrd", "TEST", 1)
+        + &link("b", "npp/hrd", "TEST", 2)
+        + &link("c", "npp/hrd", "OPS", 3)
+        + &link("d", "aqua/db", "TEST", 4);
+    let good = format!("{links}[spacecraft.leo]\nlinks = [\"b\", \"a\"]\nwait_us = 5000\n");
+    let config = config::load_text("site.toml", &good).unwrap_or_else(|errors| panic!("{errors}"));
+    let leo = config.merged_spacecraft("leo").expect("the spacecraft");
+    let names: Vec<&str> = leo.links.iter().map(|link| link.name.as_str()).collect();
+    assert_eq!((names, leo.wait_us, leo.session, leo.in_order), (vec!["b", "a"], 5000, Session::Test, true));
+    assert_eq!(config.link("a").expect("a").merged_by.as_deref(), Some("leo"));
+    assert_eq!(config.link("c").expect("c").merged_by, None);
+    for (spacecraft, told) in [
+        ("[spacecraft.leo]\nlinks = [\"a\"]\n", "leo.links: 1 links are named (allowed: 2 to 63)"),
+        ("[spacecraft.leo]\n", "spacecraft.leo.links: missing key"),
+        ("[spacecraft.leo]\nlinks = [\"a\", \"x\"]\n", "no link is called \"x\" (allowed: a, b, c, d)"),
+        ("[spacecraft.leo]\nlinks = [\"a\", \"a\"]\n", "link \"a\" is named twice"),
+        ("[spacecraft.leo]\nlinks = [\"a\", \"c\"]\n", "the links are of different sessions: TEST, OPS"),
+        ("[spacecraft.leo]\nlinks = [\"a\", \"d\"]\n", "of different channels: npp/hrd, aqua/db"),
+        ("[spacecraft.a]\nlinks = [\"a\", \"b\"]\n", "a link is called \"a\" too"),
+        ("[spacecraft.replay]\nlinks = [\"a\", \"b\"]\n", "is reserved"),
+        ("[spacecraft.leo]\nlinks = [\"a\", \"b\"]\nwait = 1\n", "spacecraft.leo.wait"),
+        (
+            "[spacecraft.leo]\nlinks = [\"a\", \"b\"]\n[spacecraft.geo]\nlinks = [\"b\", \"c\"]\n",
+            "link \"b\" is merged by spacecraft",
+        ),
+    ] {
+        let refused = errors(&format!("{links}{spacecraft}")).join("\n");
+        assert!(refused.contains(told), "{spacecraft}{refused}");
+    }
 }
 
 #[test]

@@ -158,8 +158,8 @@ impl Chain {
                     .with_isa(isa)
                     .map_err(|error| code(error.into()))?;
                 if options.symbols.is_some() || channel.code.needs_symbols() {
-                    // Codes of symbols are decoded there; of the others the blocks of octets behind.
-                    let symbol_pool = if channel.soft_sync.is_some() { pool.take() } else { None };
+                    // Where a code works on symbols, that is the work worth a pool; else the blocks of octets behind.
+                    let symbol_pool = if channel.code.needs_symbols() { pool.take() } else { None };
                     Input::Symbols(Box::new(SymbolInput::new(channel, &options, sync, symbol_pool)?))
                 } else {
                     let line = channel.line_code;

@@ -7,6 +7,7 @@
 mod octets;
 mod symbols;
 
+use fep_coding::conv::WindowBatch;
 use fep_time::Monotonic;
 
 pub(crate) use octets::{DecodedFrame, OctetBlocks, OctetShape};
@@ -21,6 +22,7 @@ pub struct DecodeJob {
 enum Work {
     Octets(OctetBlocks),
     Symbols(SymbolBlocks),
+    Windows(WindowBatch),
 }
 
 impl DecodeJob {
@@ -29,6 +31,7 @@ impl DecodeJob {
         match &mut self.work {
             Work::Octets(blocks) => blocks.decode(),
             Work::Symbols(blocks) => blocks.decode(),
+            Work::Windows(windows) => windows.run(),
         }
     }
 
@@ -48,6 +51,46 @@ pub trait DecodePool: Send {
     /// Gives the oldest job back, decoded or failed. `None` when it is not finished yet; with `wait`, only when there is
     /// none.
     fn collect(&mut self, wait: bool) -> Option<DecodeJob>;
+}
+
+/// The pool of a chain with a convolutional code: windows of its stream, all of one call at once.
+pub(crate) struct WindowPool {
+    pool: Box<dyn DecodePool>,
+    failed: bool,
+}
+
+impl WindowPool {
+    pub(crate) fn new(pool: Box<dyn DecodePool>) -> WindowPool {
+        WindowPool { pool, failed: false }
+    }
+
+    /// Batches that it decodes at once.
+    pub(crate) fn capacity(&self) -> usize {
+        self.pool.capacity()
+    }
+
+    /// Decodes every batch. What failed is zeros, in which no code and no FECF finds a frame.
+    pub(crate) fn run(&mut self, batches: &mut Vec<WindowBatch>) {
+        let count = batches.len();
+        for batch in batches.drain(..) {
+            self.pool.submit(Work::Windows(batch).into());
+        }
+        for _ in 0..count {
+            let Some(DecodeJob { work: Work::Windows(mut batch), failed }) = self.pool.collect(true) else {
+                unreachable!("a pool gives back what it was given")
+            };
+            if failed {
+                self.failed = true;
+                batch.give_up();
+            }
+            batches.push(batch);
+        }
+    }
+
+    /// Whether a job failed in the pool.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
 }
 
 /// Blocks of one kind, gathered, decoded, handed on.

@@ -20,7 +20,7 @@ use fep_time::{Monotonic, Tai};
 
 use crate::block::{BlockNote, Judgement};
 use crate::chain::Octets;
-use crate::decoding::{DecodedBlock, Decoding, SymbolBlocks, SymbolShape};
+use crate::decoding::{DecodedBlock, Decoding, SymbolBlocks, SymbolShape, WindowPool};
 use crate::framer::Framer;
 use crate::times::{BlockPlaces, ChunkTimes};
 use crate::{ChainError, ChainEvent, ChainOptions, DecodePool, Sink};
@@ -46,6 +46,7 @@ enum Stage {
     },
     Convolutional {
         receiver: Box<ConvReceiver>,
+        pool: Option<WindowPool>,
         octets: Vec<u8>,
         line: Option<DifferentialDecoder>,
         framer: Framer,
@@ -94,9 +95,13 @@ impl SymbolInput {
                 }
             }
             (None, Some(conv)) => {
-                let receiver = ConvReceiver::with_isa(conv, isa).map_err(|error| code(error.into()))?;
+                let mut receiver = ConvReceiver::with_isa(conv, isa).map_err(|error| code(error.into()))?;
+                let pool = pool.map(WindowPool::new);
+                if let Some(pool) = &pool {
+                    receiver.spread(pool.capacity(), isa).map_err(|error| code(error.into()))?;
+                }
                 let line = (line != LineCode::NrzL).then(|| DifferentialDecoder::new(line));
-                Stage::Convolutional { receiver: Box::new(receiver), octets: Vec::new(), line, framer }
+                Stage::Convolutional { receiver: Box::new(receiver), pool, octets: Vec::new(), line, framer }
             }
             (None, None) => {
                 let line = (line != LineCode::NrzL).then(|| SoftDifferentialDecoder::new(line));
@@ -132,10 +137,16 @@ impl SymbolInput {
                     blocks.put(block.data, note, now, out);
                 });
             }
-            Stage::Convolutional { receiver, octets, line, framer } => {
+            Stage::Convolutional { receiver, pool, octets, line, framer } => {
                 octets.clear();
                 let mut news = PhaseNews::default();
-                receiver.push(symbols, octets, &mut |event| news.add(event));
+                let on_event = &mut |event| news.add(event);
+                match pool {
+                    None => receiver.push(symbols, octets, on_event),
+                    Some(pool) => {
+                        receiver.push_spread(symbols, octets, on_event, &mut |batches| pool.run(batches));
+                    }
+                }
                 news.report(receiver.hypothesis().is_some(), out);
                 if let Some(line) = line {
                     line.apply(octets);
@@ -186,7 +197,10 @@ impl SymbolInput {
 
     /// Whether a job failed in the pool.
     pub(crate) fn has_failed(&self) -> bool {
-        self.soft_blocks().is_some_and(Decoding::has_failed)
+        match &self.stage {
+            Stage::Convolutional { pool, .. } => pool.as_ref().is_some_and(WindowPool::has_failed),
+            _ => self.soft_blocks().is_some_and(Decoding::has_failed),
+        }
     }
 
     fn soft_blocks(&self) -> Option<&Decoding<SymbolBlocks>> {
@@ -211,7 +225,7 @@ impl SymbolInput {
                 framer.push(octets, antenna, time, &mut |block, note| blocks.put(block.data, note, now, out));
                 framer.finish(antenna, time, &mut |block, note| blocks.put(block.data, note, now, out));
             }
-            Stage::Convolutional { receiver, octets, line, framer } => {
+            Stage::Convolutional { receiver, octets, line, framer, .. } => {
                 octets.clear();
                 receiver.finish(octets);
                 if let Some(line) = line {
@@ -250,7 +264,7 @@ impl SymbolInput {
                 decider.finish();
                 framer.reset();
             }
-            Stage::Convolutional { receiver, octets, line, framer } => {
+            Stage::Convolutional { receiver, octets, line, framer, .. } => {
                 octets.clear();
                 receiver.reset();
                 if let Some(line) = line {

@@ -14,7 +14,8 @@ use fep_control::config::{Config, ConfigErrors};
 const TICK: Duration = Duration::from_millis(1);
 /// While none is, the thread sleeps longer.
 const QUIET_TICK: Duration = Duration::from_millis(10);
-const RATES_EVERY: Duration = Duration::from_secs(1);
+/// Rates, and looks at what seldom changes.
+const SLOWLY: Duration = Duration::from_secs(1);
 
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +41,7 @@ fn os(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> DaemonError {
     move |source| DaemonError::Os { what, source }
 }
 
-/// Runs the daemon until it is told to stop by SIGTERM, SIGINT or the control interface. SIGHUP reloads.
+/// Runs the daemon until it is stopped by SIGTERM, SIGINT or the control interface. SIGHUP reloads.
 ///
 /// # Errors
 /// The configuration, a ring, or the control socket.
@@ -59,8 +60,10 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
     let run_dir = config.daemon.run_dir.clone();
     std::fs::create_dir_all(&run_dir).map_err(os(format!("run_dir {}", run_dir.display())))?;
     warn_unless_in_memory(&run_dir);
-    // The locks of the rings come first: they tell a second daemon apart before it takes the socket of the first.
+    // The lock of the events ring comes first: it tells a second daemon apart before it takes the socket of the first.
     let shared = Shared::new(Supervisor::start(source, config.clone())?);
+    // Who can ask finds every role started, or failed with its cause.
+    shared.until(|supervisor| supervisor.is_settled(None)).await;
     let socket = config.control_socket();
     let listener =
         server::bind(&socket, &config.daemon).map_err(os(format!("control socket {}", socket.display())))?;
@@ -75,14 +78,14 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
     }
     tracing::info!(socket = %socket.display(), links = config.links.len(), "fepd runs");
 
-    let mut rates = tokio::time::interval(RATES_EVERY);
+    let mut slowly = tokio::time::interval(SLOWLY);
     let mut tick = TICK;
     loop {
         tokio::select! {
             () = tokio::time::sleep(tick) => {
                 tick = if shared.lock().tick() { TICK } else { QUIET_TICK };
             }
-            _ = rates.tick() => shared.lock().sample_rates(),
+            _ = slowly.tick() => shared.lock().tick_slowly(),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = shared.stop.notified() => break,
@@ -94,6 +97,7 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
         }
     }
     shared.lock().stop();
+    shared.until(Supervisor::has_stopped).await;
     // Answers under way (that of the stop request itself) are still sent.
     tokio::time::sleep(Duration::from_millis(20)).await;
     serving.abort();

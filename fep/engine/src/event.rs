@@ -1,20 +1,22 @@
-//! What is told to operators: events of links, from the hot thread to the control thread and into the events ring.
+//! What is reported to operators: events of roles, from the hot thread to the control thread and into the events ring.
 //!
-//! A hot thread never tells one event for each damaged frame: it adds up and tells at most every
-//! [`TELL_EVERY_NS`] what has come together since. The first of a kind is told at once.
+//! A hot thread never reports one event for each damaged frame: it adds up and reports at most every
+//! [`REPORT_EVERY_NS`] what has come together since. The first of a kind is reported at once. The pause is measured on the
+//! monotonic clock: a step of the wall clock neither silences a link nor makes it talk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
 use fep_record::BadReason;
+use fep_time::{Monotonic, Tai};
 use serde_json::{Value, json};
 
 use fep_ccsds::Gvcid;
 use fep_downlink::ChainEvent;
 
 /// Shortest time between two events of the same kind from one link.
-pub const TELL_EVERY_NS: i64 = 250_000_000;
+pub const REPORT_EVERY_NS: i64 = 250_000_000;
 
 /// How bad an event is, as in the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,13 +73,13 @@ codes! {
     PacketsDropped = 9, "packets_dropped", Warning;
     /// The thread of a link runs.
     LinkStarted = 10, "link_started", Info;
-    /// It has stopped as told.
+    /// It has stopped as commanded.
     LinkStopped = 11, "link_stopped", Info;
-    /// It has stopped by itself.
+    /// It has stopped by itself, or could not start; it is tried again.
     LinkFailed = 12, "link_failed", Alarm;
     /// The data has ended: end of a file or of standard input.
     LinkEnded = 13, "link_ended", Info;
-    /// The chain was reset as told.
+    /// The chain was reset as commanded.
     LinkReset = 14, "link_reset", Info;
     /// A convolutional decoder has found its phase.
     PhaseFound = 15, "phase_found", Info;
@@ -87,6 +89,12 @@ codes! {
     UndeclaredApid = 17, "undeclared_apid", Warning;
     /// TM frames have a data field status of packet telemetry (102.0-B), first seen on their virtual channel.
     LegacyStatus = 18, "legacy_status", Info;
+    /// The thread of a role does not stop: it was abandoned, and its rings are not used again before it has ended.
+    Abandoned = 19, "abandoned", Alarm;
+    /// A link of datagrams has had none for its `silence_ms`.
+    Silent = 50, "silent", Info;
+    /// Records of an antenna were overwritten before its spacecraft read them.
+    AntennaLapped = 51, "antenna_lapped", Alarm;
     /// The configuration was read again.
     Reloaded = 20, "reloaded", Info;
     /// It was refused.
@@ -105,6 +113,8 @@ codes! {
     Started = 40, "started", Info;
     /// `fepd` stops.
     Stopping = 41, "stopping", Info;
+    /// The run directory has been deleted or replaced: nobody can find the rings any more.
+    RunDirectoryGone = 42, "run_directory_gone", Alarm;
 }
 
 /// Number of no link, in events of the process as a whole.
@@ -117,8 +127,8 @@ pub struct Event {
     pub code: EventCode,
     /// Number of the link, or [`NO_LINK`].
     pub link_id: u16,
-    /// When, nanoseconds of TAI since 1958.
-    pub tai_ns: i64,
+    /// When.
+    pub at: Tai,
     /// Figures, by name.
     pub detail: Value,
 }
@@ -126,12 +136,12 @@ pub struct Event {
 /// Where hot threads put their events: bounded, never waiting.
 pub type EventQueue = Arc<ArrayQueue<Event>>;
 
-/// Adds up what one link has to tell.
+/// Adds up what one link has to report.
 pub(crate) struct LinkEvents {
     queue: EventQueue,
     link_id: u16,
-    now_tai_ns: i64,
-    told_tai_ns: i64,
+    now: Monotonic,
+    reported: Monotonic,
     pending: bool,
     vcs: BTreeMap<Gvcid, VcNews>,
     bad: [u64; BadReason::ALL.len()],
@@ -154,8 +164,8 @@ impl LinkEvents {
         LinkEvents {
             queue,
             link_id,
-            now_tai_ns: 0,
-            told_tai_ns: i64::MIN,
+            now: Monotonic::PAST,
+            reported: Monotonic::PAST,
             pending: false,
             vcs: BTreeMap::new(),
             bad: [0; BadReason::ALL.len()],
@@ -169,8 +179,8 @@ impl LinkEvents {
         self.overflowed
     }
 
-    pub(crate) fn tell(&mut self, code: EventCode, detail: Value) {
-        let event = Event { code, link_id: self.link_id, tai_ns: self.now_tai_ns, detail };
+    pub(crate) fn report(&mut self, code: EventCode, detail: Value) {
+        let event = Event { code, link_id: self.link_id, at: fep_time::tai_now(), detail };
         self.overflowed += u64::from(self.queue.push(event).is_err());
     }
 
@@ -182,12 +192,12 @@ impl LinkEvents {
     #[cold]
     pub(crate) fn chain_event(&mut self, event: ChainEvent) {
         match event {
-            ChainEvent::LockAcquired => self.tell(EventCode::LockAcquired, json!({})),
-            ChainEvent::LockLost => self.tell(EventCode::LockLost, json!({})),
+            ChainEvent::LockAcquired => self.report(EventCode::LockAcquired, json!({})),
+            ChainEvent::LockLost => self.report(EventCode::LockLost, json!({})),
             ChainEvent::PhaseFound { hypothesis, errors } => {
-                self.tell(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
+                self.report(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
             }
-            ChainEvent::PhaseLost { errors } => self.tell(EventCode::PhaseLost, json!({"errors": errors})),
+            ChainEvent::PhaseLost { errors } => self.report(EventCode::PhaseLost, json!({"errors": errors})),
             ChainEvent::Gap { gvcid, lost, at_least, count } => self.vc(gvcid, count, |news| {
                 news.gaps += 1;
                 news.gaps_at_least += u64::from(at_least);
@@ -196,11 +206,11 @@ impl LinkEvents {
             ChainEvent::Reset { gvcid, count } => self.vc(gvcid, count, |news| news.resets += 1),
             ChainEvent::Duplicate { gvcid, count } => self.vc(gvcid, count, |news| news.duplicates += 1),
             ChainEvent::LegacyStatus { gvcid } => {
-                self.tell(EventCode::LegacyStatus, json!({"vc": gvcid.to_string()}));
+                self.report(EventCode::LegacyStatus, json!({"vc": gvcid.to_string()}));
             }
             ChainEvent::UndeclaredApid { gvcid, apid } => {
                 let detail = json!({"vc": gvcid.to_string(), "apid": apid});
-                self.tell(EventCode::UndeclaredApid, detail);
+                self.report(EventCode::UndeclaredApid, detail);
             }
             ChainEvent::Bad { reason } => {
                 self.bad[reason as usize] += 1;
@@ -217,18 +227,18 @@ impl LinkEvents {
         self.pending = true;
     }
 
-    /// To be called in housekeeping: tells what has come together, if it is time.
-    pub(crate) fn housekeep(&mut self, now_tai_ns: i64) {
-        self.now_tai_ns = now_tai_ns;
-        if self.pending && now_tai_ns.saturating_sub(self.told_tai_ns) >= TELL_EVERY_NS {
+    /// To be called in housekeeping: reports what has come together, if it is time.
+    pub(crate) fn housekeep(&mut self, now: Monotonic) {
+        self.now = now;
+        if self.pending && now.ns_since(self.reported) >= REPORT_EVERY_NS {
             self.flush();
         }
     }
 
-    /// Tells what has come together.
+    /// Reports what has come together.
     #[cold]
     pub(crate) fn flush(&mut self) {
-        self.told_tai_ns = self.now_tai_ns;
+        self.reported = self.now;
         self.pending = false;
         for (gvcid, news) in std::mem::take(&mut self.vcs) {
             let VcNews { gaps, gaps_at_least, lost, resets, duplicates, count } = news;
@@ -237,24 +247,24 @@ impl LinkEvents {
                 let at_least = gaps_at_least > 0;
                 let detail =
                     json!({"vc": vc, "gaps": gaps, "lost": lost, "at_least": at_least, "count": count});
-                self.tell(EventCode::Gap, detail);
+                self.report(EventCode::Gap, detail);
             }
             if resets > 0 {
-                self.tell(EventCode::CounterReset, json!({"vc": vc, "resets": resets, "count": count}));
+                self.report(EventCode::CounterReset, json!({"vc": vc, "resets": resets, "count": count}));
             }
             if duplicates > 0 {
-                self.tell(EventCode::Duplicates, json!({"vc": vc, "frames": duplicates, "count": count}));
+                self.report(EventCode::Duplicates, json!({"vc": vc, "frames": duplicates, "count": count}));
             }
         }
         for reason in BadReason::ALL {
             let frames = std::mem::take(&mut self.bad[*reason as usize]);
             if frames > 0 {
-                self.tell(EventCode::BadFrames, json!({"reason": reason.name(), "frames": frames}));
+                self.report(EventCode::BadFrames, json!({"reason": reason.name(), "frames": frames}));
             }
         }
         let packets = std::mem::take(&mut self.too_long);
         if packets > 0 {
-            self.tell(
+            self.report(
                 EventCode::PacketsDropped,
                 json!({"reason": "longer than rings.packet_max", "packets": packets}),
             );
@@ -271,19 +281,38 @@ mod tests {
     fn a_burst_of_bad_frames_is_one_event_with_its_number() {
         let queue = Arc::new(ArrayQueue::new(16));
         let mut events = LinkEvents::new(queue.clone(), 7);
-        events.housekeep(1);
+        events.housekeep(Monotonic(1));
         for _ in 0..10_000 {
             events.chain_event(ChainEvent::Bad { reason: BadReason::Uncorrectable });
         }
-        events.housekeep(2);
+        events.housekeep(Monotonic(2));
         events.chain_event(ChainEvent::Bad { reason: BadReason::Uncorrectable });
-        events.housekeep(3);
-        let told = queue.pop().unwrap();
-        assert_eq!((told.code, told.link_id), (EventCode::BadFrames, 7));
-        assert_eq!(told.detail, json!({"reason": "uncorrectable", "frames": 10_000}));
+        events.housekeep(Monotonic(3));
+        let reported = queue.pop().unwrap();
+        assert_eq!((reported.code, reported.link_id), (EventCode::BadFrames, 7));
+        assert_eq!(reported.detail, json!({"reason": "uncorrectable", "frames": 10_000}));
         assert_eq!(queue.pop(), None, "the next waits for its time");
-        events.housekeep(2 + TELL_EVERY_NS);
+        events.housekeep(Monotonic(2 + REPORT_EVERY_NS));
         assert_eq!(queue.pop().unwrap().detail["frames"], 1);
+    }
+
+    // REQ: FEP-ENG-104
+    #[test]
+    fn a_clock_that_is_set_back_by_an_hour_silences_no_event() {
+        let queue = Arc::new(ArrayQueue::new(16));
+        let mut events = LinkEvents::new(queue.clone(), 7);
+        for (turn, step_ns) in
+            [3_600_000_000_000, -7_200_000_000_000, 3_600_000_000_000].into_iter().enumerate()
+        {
+            fep_time::clock::step_for_test(step_ns);
+            events.chain_event(ChainEvent::Bad { reason: BadReason::FecfFailed });
+            events.housekeep(Monotonic((turn as i64 + 1) * REPORT_EVERY_NS));
+            assert_eq!(
+                queue.pop().map(|event| event.code),
+                Some(EventCode::BadFrames),
+                "after a step of {step_ns}"
+            );
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use fep_bus::{BUCKETS, Log2Hist, MetricValue, bucket_end};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{Encoder, TextEncoder};
 
+use crate::supervised::{AnySupervised, Supervised, Work};
 use crate::supervisor::Supervisor;
 use fep_control::api::RingStatus;
 
@@ -81,12 +82,11 @@ fn labelled(labels: &[(&str, &str)]) -> Metric {
 /// Everything, as text.
 pub(crate) fn text(supervisor: &Supervisor) -> String {
     let mut families = Families::default();
-    for slot in supervisor.slots() {
-        let link = slot.config.name.as_str();
-        families.gauge("link_up", &[("link", link)], f64::from(u8::from(slot.is_running())));
-        for (name, value) in slot.reading().values() {
-            add_link_metric(&mut families, link, name, value);
-        }
+    for link in supervisor.links() {
+        add_role(&mut families, link);
+    }
+    for craft in supervisor.spacecraft() {
+        add_role(&mut families, craft);
     }
     for ring in supervisor.ring_statuses() {
         add_ring(&mut families, &ring);
@@ -99,25 +99,54 @@ pub(crate) fn text(supervisor: &Supervisor) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-fn add_link_metric(families: &mut Families, link: &str, name: &str, value: &MetricValue) {
+/// Numbers of a role are labelled with its kind and its name: `link="pay"`, `spacecraft="leo"`.
+fn add_role<J: Work>(families: &mut Families, role: &Supervised<J>) {
+    let of = (J::KIND, role.name());
+    families.gauge(&format!("{}_up", J::KIND), &[of], f64::from(u8::from(role.is_running())));
+    families.counter(&format!("{}_restarts", J::KIND), &[of], role.role.restarts());
+    for (metric, value) in role.reading().values() {
+        add_metric(families, of, metric, value);
+    }
+    for clcw in role.clcws() {
+        let (scid, vcid) = (clcw.scid.to_string(), clcw.vcid.to_string());
+        let labels = [of, ("scid", scid.as_str()), ("vcid", vcid.as_str())];
+        let flag = |set: bool| f64::from(u8::from(set));
+        families.gauge("clcw_report_value", &labels, f64::from(clcw.report_value));
+        families.gauge("clcw_farm_b_counter", &labels, f64::from(clcw.farm_b_counter));
+        families.gauge("clcw_lockout", &labels, flag(clcw.lockout));
+        families.gauge("clcw_wait", &labels, flag(clcw.wait));
+        families.gauge("clcw_retransmit", &labels, flag(clcw.retransmit));
+        families.gauge("clcw_no_rf_available", &labels, flag(clcw.no_rf_available));
+        families.gauge("clcw_no_bit_lock", &labels, flag(clcw.no_bit_lock));
+        families.gauge("clcw_age_seconds", &labels, clcw.age_ms as f64 / 1e3);
+    }
+}
+
+fn add_metric(families: &mut Families, of: (&str, &str), name: &str, value: &MetricValue) {
     let parts: Vec<&str> = name.split('.').collect();
     match (parts.as_slice(), value) {
         (["bad", reason], MetricValue::Counter(value)) => {
-            families.counter("bad_frames", &[("link", link), ("reason", reason)], *value);
+            families.counter("bad_frames", &[of, ("reason", reason)], *value);
         }
         (["vc", scid, vcid, what], MetricValue::Counter(value)) => {
             let vc = format!("{scid}/{vcid}");
-            families.counter(&format!("vc_{what}"), &[("link", link), ("vc", &vc)], *value);
+            families.counter(&format!("vc_{what}"), &[of, ("vc", &vc)], *value);
+        }
+        (["antenna", antenna, what], MetricValue::Counter(value)) => {
+            families.counter(&format!("antenna_{what}"), &[of, ("antenna", antenna)], *value);
+        }
+        (["antenna", antenna, what], MetricValue::Gauge(value)) => {
+            families.gauge(&format!("antenna_{what}"), &[of, ("antenna", antenna)], *value as f64);
         }
         ([group, what], MetricValue::Counter(value)) => {
-            families.counter(&format!("{group}_{what}"), &[("link", link)], *value);
+            families.counter(&format!("{group}_{what}"), &[of], *value);
         }
         ([group, what], MetricValue::Gauge(value)) => {
-            families.gauge(&format!("{group}_{what}"), &[("link", link)], *value as f64);
+            families.gauge(&format!("{group}_{what}"), &[of], *value as f64);
         }
         ([group, what], MetricValue::Histogram(values)) => {
             let what = what.strip_suffix("_ns").unwrap_or(what);
-            families.histogram(group, &[("link", link), ("stage", what)], values);
+            families.histogram(group, &[of, ("stage", what)], values);
         }
         _ => {}
     }

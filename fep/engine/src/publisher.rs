@@ -1,29 +1,24 @@
 //! The sink of a link's chain: rings, counters that survive a restart, latencies, events.
 
-use fep_bus::{Producer, Tag};
+use fep_bus::Tag;
 use fep_record::{KIND_FRAME, KIND_PACKET, PacketRecord};
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 
 use crate::event::LinkEvents;
-use crate::metrics::{LinkMetrics, Stage};
+use crate::metrics::{RoleMetrics, Stage};
+use crate::ocf::OcfOutlet;
 use crate::resume::ResumePage;
-use fep_downlink::{ChainEvent, FrameOut, PacketOut, Sink};
-use fep_mission::VcColour;
-
-/// The two rings of one colour.
-pub(crate) struct RingPair {
-    pub(crate) frames: Producer,
-    pub(crate) packets: Producer,
-}
+use crate::rings::Rings;
+use fep_downlink::{ChainEvent, FrameOut, OcfOut, PacketOut, Sink};
 
 /// Publishes what the chain of one link gives.
 pub(crate) struct Publisher {
-    pub(crate) black: RingPair,
-    pub(crate) red: Option<RingPair>,
+    rings: Rings,
     pub(crate) resume: ResumePage,
-    pub(crate) metrics: LinkMetrics,
+    pub(crate) metrics: RoleMetrics,
     pub(crate) events: LinkEvents,
-    /// Packets longer than the packets ring takes: counted, told, dropped.
+    pub(crate) ocf: OcfOutlet,
+    /// Packets longer than the packets ring takes: counted, reported, dropped.
     pub(crate) packets_too_long: u64,
     received: Tai,
     decoded: Tai,
@@ -32,14 +27,14 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn new(
-        black: RingPair,
-        red: Option<RingPair>,
+        rings: Rings,
         resume: ResumePage,
-        metrics: LinkMetrics,
+        metrics: RoleMetrics,
         events: LinkEvents,
+        ocf: OcfOutlet,
     ) -> Publisher {
         let (packets_too_long, received, decoded, frame_seq) = (0, Tai::EPOCH, Tai::EPOCH, 0);
-        Publisher { black, red, resume, metrics, events, packets_too_long, received, decoded, frame_seq }
+        Publisher { rings, resume, metrics, events, ocf, packets_too_long, received, decoded, frame_seq }
     }
 
     /// The bytes that follow were received at this time.
@@ -47,24 +42,22 @@ impl Publisher {
         self.received = received;
     }
 
-    /// Heartbeats and head hints of all rings.
-    pub(crate) fn housekeep(&mut self, now_tai_ns: i64) {
-        let now = fep_time::Monotonic::now();
-        for pair in std::iter::once(&mut self.black).chain(&mut self.red) {
-            pair.frames.housekeep(now);
-            pair.packets.housekeep(now);
-        }
-        self.events.housekeep(now_tai_ns);
+    /// Heartbeats and head hints of all rings, events that are due.
+    pub(crate) fn housekeep(&mut self, now: Monotonic) {
+        self.rings.all().for_each(|ring| ring.housekeep(now));
+        self.ocf.housekeep(now);
+        self.events.housekeep(now);
     }
 
-    #[inline]
-    fn pair(&mut self, colour: VcColour) -> &mut RingPair {
-        match (colour, &mut self.red) {
-            (VcColour::Red, Some(red)) => red,
-            // Red rings are made for every channel that has a red virtual channel: asserted by the constructor's caller.
-            (VcColour::Red, None) => unreachable!("red data without red rings"),
-            (VcColour::Black, _) => &mut self.black,
+    /// Whether rings and pages still lie under their names.
+    ///
+    /// # Errors
+    /// What is wrong, in words, when somebody has deleted them.
+    pub(crate) fn check_linked(&mut self) -> Result<(), String> {
+        if self.rings.all().all(|ring| ring.is_still_linked()) && self.ocf.is_still_linked() {
+            return Ok(());
         }
+        Err("its rings or pages have been deleted or replaced; they are made anew".to_owned())
     }
 }
 
@@ -73,7 +66,7 @@ impl Sink for Publisher {
     fn frame(&mut self, frame: &FrameOut<'_>) {
         let (flags, words) = frame.record.to_words();
         let tag = Tag { kind: KIND_FRAME, flags, received: frame.received, published: self.decoded, words };
-        let ring = &mut self.pair(frame.colour).frames;
+        let ring = &mut self.rings.pair(frame.colour).frames;
         // The ring was made for the frames of this channel; only a datagram of a wrong length can be longer. It goes out
         // cut: its reason says that its length is wrong.
         let seq = match ring.publish(tag, frame.octets) {
@@ -96,10 +89,16 @@ impl Sink for Publisher {
         let record = PacketRecord { frame_seq: self.frame_seq as u32, ..packet.record };
         let (flags, words) = record.to_words();
         let tag = Tag { kind: KIND_PACKET, flags, received: packet.received, published: self.decoded, words };
-        if self.pair(packet.colour).packets.publish(tag, packet.octets).is_err() {
+        // A link of a group takes no packets out of its frames: its spacecraft does.
+        let Some(ring) = &mut self.rings.pair(packet.colour).packets else { return };
+        if ring.publish(tag, packet.octets).is_err() {
             self.packets_too_long += 1;
             self.events.packet_too_long();
         }
+    }
+
+    fn ocf(&mut self, ocf: &OcfOut) {
+        self.ocf.take(ocf);
     }
 
     fn event(&mut self, event: ChainEvent) {

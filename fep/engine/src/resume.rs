@@ -8,16 +8,17 @@
 
 use std::path::Path;
 
+use crate::rings::{Rings, frames_ring};
 use fep_bus::{
     Access, BusError, Colour, Consumer, MetricId, MetricPage, MetricReader, MetricSet, MetricValue, Poll,
-    Producer, Resume,
+    Resume,
 };
 use fep_ccsds::{CounterState, Frame, Gvcid, MasterChannelState, Mcid};
 use fep_downlink::{FrameOut, ResumePoint};
 use fep_mission::{ChannelConfig, VcColour};
 use fep_record::{BadReason, FrameRecord, KIND_FRAME};
 
-/// The page of one link.
+/// The page of one link or spacecraft.
 pub(crate) struct ResumePage {
     page: MetricPage,
     /// Numbers of the newest frames in the frames rings: black, red.
@@ -32,9 +33,8 @@ impl ResumePage {
     /// Makes the page of `link` below `dir`, and says where the counters stood when the last one was written.
     pub(crate) fn take_over(
         dir: &Path,
-        link: &str,
-        black: &Producer,
-        red: Option<&Producer>,
+        role: &str,
+        rings: &Rings,
         channel: &ChannelConfig,
         access: &Access,
     ) -> Result<(ResumePage, ResumePoint), BusError> {
@@ -49,20 +49,21 @@ impl ResumePage {
             (gvcid, counter_names(gvcid).map(|name| set.gauge(name)))
         });
         let vcs = vcs.collect();
-        let name = format!("{link}.counters");
+        let name = format!("{role}.counters");
         let (mut point, noted) = read(&dir.join("metrics").join(&name), channel);
-        let newest = [Some(black), red].map(|ring| ring.map_or(0, |ring| ring.head().seq - 1));
+        let newest = [Some(&rings.black), rings.red.as_ref()]
+            .map(|pair| pair.map_or(0, |pair| pair.frames.head().seq - 1));
         for (colour, (noted, newest)) in
             [Colour::Black, Colour::Red].into_iter().zip(noted.into_iter().zip(newest))
         {
             if let Some(noted) = noted
                 && noted < newest
             {
-                catch_up(&mut point, noted, dir, link, colour, channel);
+                catch_up(&mut point, noted, dir, &frames_ring(role, colour), colour, channel);
             }
         }
         // The new page takes the place of the old one only when it knows what the old one knew.
-        let page = MetricPage::create(dir, &format!("{name}.new"), &set, access)?;
+        let page = MetricPage::create(dir, &format!("{role}.new"), &set, access)?;
         let path = dir.join("metrics").join(&name);
         let mut page = ResumePage { page, seqs, masters, vcs };
         page.store_point(&point);
@@ -169,15 +170,11 @@ fn catch_up(
     point: &mut ResumePoint,
     noted: u64,
     dir: &Path,
-    link: &str,
+    ring: &str,
     colour: Colour,
     channel: &ChannelConfig,
 ) {
-    let ring = match colour {
-        Colour::Black => format!("{link}.frames"),
-        Colour::Red => format!("{link}.red.frames"),
-    };
-    let Ok(mut consumer) = Consumer::attach(dir, &ring, READER, Resume::Oldest) else { return };
+    let Ok(mut consumer) = Consumer::attach(dir, ring, READER, Resume::Oldest) else { return };
     let mut octets = Vec::new();
     loop {
         match consumer.poll(&mut octets) {

@@ -1,4 +1,4 @@
-//! Pauses between attempts to connect: exponential, bounded, jittered. Arithmetic only.
+//! Pauses between attempts to connect or to open: exponential, bounded, jittered. Arithmetic only.
 
 /// Doubles from the shortest pause to the longest; each pause is shortened at random by up to half.
 #[derive(Debug)]

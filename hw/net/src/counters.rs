@@ -3,7 +3,7 @@
 /// Declares the counters once: the struct, their names and their values, always in the same order.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// Everything a link counted since it was opened. No counter ever goes back.
+        /// Everything a link has counted since it was opened. No counter ever goes back.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         pub struct LinkCounters { $($(#[$doc])* pub $name: u64,)* }
 
@@ -20,18 +20,26 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Octets handed to the sink.
+    /// Octets received from the transport.
     bytes,
-    /// Chunks handed to the sink.
+    /// Chunks received from the transport.
     chunks,
-    /// Datagrams handed to the sink (UDP; each is one chunk).
+    /// Datagrams received (UDP; each is one chunk).
     datagrams,
-    /// Datagrams longer than `max_datagram_bytes`, handed on cut and marked.
+    /// Datagrams longer than `max_datagram_bytes`, delivered cut and marked.
     truncated,
     /// Datagrams the kernel dropped because our socket buffer was full (SO_RXQ_OVFL and SO_MEMINFO).
     kernel_drops,
-    /// Octets that arrived for a connection we had already dropped; never handed on.
+    /// Octets that arrived for a connection we had already dropped; never delivered.
     discarded_bytes,
+    /// Octets that the kernel took to be sent, framing of a protocol included.
+    transmitted_bytes,
+    /// Units that the kernel took wholly.
+    transmitted_units,
+    /// Units that were not sent, or not wholly.
+    transmit_failed,
+    /// Units that `transmit` did not take.
+    transmit_refused,
     /// Connections established: TCP, serial line opened.
     connections,
     /// Connections that ended, whatever the cause: the sum of the `disconnects_*`, `resets` and `half_open` counters.
@@ -42,6 +50,8 @@ counters! {
     disconnects_by_us,
     /// ... because of any other error.
     disconnects_by_error,
+    /// ... because the protocol spoken on it was violated.
+    disconnects_by_protocol,
     /// ... because the peer reset the connection.
     resets,
     /// ... because the peer did not answer any more: keep-alive, TCP_USER_TIMEOUT, `idle_timeout_ms`, or replaced while silent.
@@ -56,14 +66,30 @@ counters! {
     connect_errors,
     /// Stations we refused: a second one, or one not in `allowed_peers`.
     refused,
-    /// Receive errors that did not end the link (an ICMP error on a UDP socket, for one).
+    /// Errors of receives and of accepting that ended no connection (an ICMP error on a UDP socket, for one).
     receive_errors,
+    /// Times a datagram socket or a listener was opened again after it had failed.
+    reopens,
     /// Times all receive buffers were in use and the kernel had to stop until we gave some back.
     buffers_exhausted,
+    /// Times a link of datagrams had none for `silence_ms`.
+    silences,
     /// Times a file was started again.
     repeats,
     /// Paced turns that came so late that more than one quantum was due; the pace catches up.
     pace_late,
+    /// Units that a protocol delivered.
+    units,
+    /// Octets of these units, framing excluded.
+    unit_octets,
+    /// Keep-alives of a protocol that arrived.
+    keepalives_received,
+    /// Keep-alives of a protocol that were sent.
+    keepalives_sent,
+    /// Faults of a protocol: what arrived could not be understood, or nothing arrived for too long.
+    protocol_faults,
+    /// Octets that arrived and belong to no unit: of units cut by the end of their connection, and behind a fault.
+    protocol_discarded_octets,
     /// Calls of `io_uring_enter`.
     kernel_entries,
 }
@@ -73,12 +99,19 @@ counters! {
 /// Readings may come out of order (a datagram carries the count of the time it was queued, the socket option that of now);
 /// older readings are ignored. Exact as long as fewer than 2^31 drops lie between two readings.
 #[derive(Debug, Default)]
+#[cfg(feature = "io")]
 pub(crate) struct WrappingCount {
     last: u32,
     total: u64,
 }
 
+#[cfg(feature = "io")]
 impl WrappingCount {
+    /// The counter of a new socket, which begins at 0 after `total` on others.
+    pub(crate) fn after(total: u64) -> WrappingCount {
+        WrappingCount { last: 0, total }
+    }
+
     /// Takes a reading and returns the total since the first counter value 0.
     pub(crate) fn observe(&mut self, reading: u32) -> u64 {
         let ahead = reading.wrapping_sub(self.last);
@@ -90,7 +123,7 @@ impl WrappingCount {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "io"))]
 mod tests {
     use super::*;
 

@@ -1,10 +1,12 @@
 //! Pacing: how many octets of a stream of constant rate are due at a time. Arithmetic only; time is an argument.
 
+use fep_time::Monotonic;
+
 /// A constant rate in bit/s from a fixed origin: rounding never accumulates, a late turn is caught up.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     bit_rate: u64,
-    origin_ns: Option<i64>,
+    origin: Option<Monotonic>,
     released: u64,
     quantum: u64,
 }
@@ -16,7 +18,7 @@ impl Pacer {
     pub(crate) fn new(bit_rate: u64, largest: usize) -> Pacer {
         // A millisecond's worth: small beside any frame period that matters, large beside the cost of a turn.
         let quantum = (bit_rate / 8 / 1000).clamp(1, largest.max(1) as u64);
-        Pacer { bit_rate, origin_ns: None, released: 0, quantum }
+        Pacer { bit_rate, origin: None, released: 0, quantum }
     }
 
     /// Octets released at once when the thread is on time.
@@ -24,10 +26,10 @@ impl Pacer {
         self.quantum
     }
 
-    /// Octets due at `now_ns` and not yet released. The first call sets the origin.
-    pub(crate) fn due(&mut self, now_ns: i64) -> u64 {
-        let origin = *self.origin_ns.get_or_insert(now_ns);
-        let elapsed = u128::from(now_ns.saturating_sub(origin).max(0).unsigned_abs());
+    /// Octets due at `now` and not yet released. The first call sets the origin.
+    pub(crate) fn due(&mut self, now: Monotonic) -> u64 {
+        let origin = *self.origin.get_or_insert(now);
+        let elapsed = u128::from(now.ns_since(origin).max(0).unsigned_abs());
         let total = elapsed * u128::from(self.bit_rate) / (8 * NS);
         u64::try_from(total).unwrap_or(u64::MAX).saturating_sub(self.released)
     }
@@ -38,18 +40,18 @@ impl Pacer {
     }
 
     /// When `octets` more will be due.
-    pub(crate) fn due_at_ns(&self, octets: u64) -> i64 {
+    pub(crate) fn due_at(&self, octets: u64) -> Monotonic {
         let bits = (u128::from(self.released) + u128::from(octets)) * 8;
         let after = (bits * NS).div_ceil(u128::from(self.bit_rate));
-        self.origin_ns.unwrap_or(0).saturating_add(i64::try_from(after).unwrap_or(i64::MAX))
+        self.origin.unwrap_or_default().plus_ns(i64::try_from(after).unwrap_or(i64::MAX))
     }
 
     /// Forgets what is due beyond `octets`: a source that had nothing to give does not make up for it.
-    pub(crate) fn limit_backlog(&mut self, now_ns: i64, octets: u64) {
-        if self.due(now_ns) > octets {
+    pub(crate) fn limit_backlog(&mut self, now: Monotonic, octets: u64) {
+        if self.due(now) > octets {
             let start =
                 i64::try_from(u128::from(octets) * 8 * NS / u128::from(self.bit_rate)).unwrap_or(i64::MAX);
-            self.origin_ns = Some(now_ns.saturating_sub(start));
+            self.origin = Some(now.plus_ns(-start));
             self.released = 0;
         }
     }
@@ -63,7 +65,7 @@ mod tests {
     fn released_at(pacer: &mut Pacer, turns: impl Iterator<Item = i64>) -> u64 {
         let mut total = 0;
         for now in turns {
-            let due = pacer.due(now);
+            let due = pacer.due(Monotonic(now));
             pacer.release(due);
             total += due;
         }
@@ -86,11 +88,11 @@ mod tests {
     fn octets_are_due_at_the_announced_time_and_not_a_nanosecond_earlier() {
         for rate in [3, 9_600, 1_000_003, 10_000_000_000] {
             let mut pacer = Pacer::new(rate, 1 << 17);
-            pacer.due(1_000);
+            pacer.due(Monotonic(1_000));
             for octets in [1, 2, 1000, 1279] {
-                let at = pacer.due_at_ns(octets);
+                let at = pacer.due_at(octets);
                 assert!(pacer.due(at) >= octets, "{rate} bit/s, {octets} octets");
-                assert!(pacer.due(at - 1) < octets, "{rate} bit/s, {octets} octets");
+                assert!(pacer.due(at.plus_ns(-1)) < octets, "{rate} bit/s, {octets} octets");
                 pacer.release(octets);
             }
         }
@@ -99,10 +101,11 @@ mod tests {
     #[test]
     fn a_backlog_that_is_forgotten_leaves_the_octets_allowed() {
         let mut pacer = Pacer::new(8_000, 1 << 17);
-        pacer.due(0);
-        pacer.limit_backlog(3_600_000_000_000, 100);
-        assert_eq!(pacer.due(3_600_000_000_000), 100);
-        assert_eq!(pacer.due(3_600_001_000_000), 101);
+        let at = Monotonic(3_600_000_000_000);
+        pacer.due(Monotonic(0));
+        pacer.limit_backlog(at, 100);
+        assert_eq!(pacer.due(at), 100);
+        assert_eq!(pacer.due(at.plus_ns(1_000_000)), 101);
     }
 
     #[test]

@@ -3,14 +3,17 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use fep_time::Monotonic;
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{self, ControlModes, InputModes, OptionalActions};
 
 use crate::backoff::Backoff;
+use crate::event::{EndReason, TransmitRefused};
 use crate::link::LinkState;
-use crate::ring::{Completion, Request, Token};
+use crate::outgoing::Outgoing;
+use crate::ring::{Completion, Request, Ring, Token};
 use crate::spec::{LinkSpec, Parity, SerialSpec};
-use crate::turn::{NEVER_NS, Turn, os_error};
+use crate::turn::{Turn, os_error};
 
 /// A serial link.
 pub(crate) struct Serial {
@@ -22,99 +25,164 @@ pub(crate) struct Serial {
 }
 
 enum Phase {
-    Apart { until_ns: i64, first: bool },
-    Open { line: OwnedFd, pending: Option<Request>, next: Request, fresh: bool },
+    Apart { until: Monotonic, first: bool },
+    Open(Open),
+}
+
+/// The line is non-blocking: in either direction it is waited for, then used until the kernel has no more.
+struct Open {
+    line: OwnedFd,
+    /// The request in flight for reading, and what comes next.
+    reading: Option<Request>,
+    next: Request,
+    /// The request in flight for writing, and whether the line has to be waited for first.
+    writing: Option<Request>,
+    full: bool,
 }
 
 impl Serial {
     /// A line that is opened in the first turn; `seed` decides the jitter of its pauses.
     pub(crate) fn new(serial: &SerialSpec, spec: &LinkSpec, seed: u64) -> Serial {
         let backoff = Backoff::new(spec.reconnect_min_ms, spec.reconnect_max_ms, seed);
-        let phase = Phase::Apart { until_ns: i64::MIN, first: true };
+        let phase = Phase::Apart { until: Monotonic::PAST, first: true };
         Serial { spec: serial.clone(), backoff, phase, generation: 0 }
     }
 
+    pub(crate) fn may_transmit(&self) -> Result<(), TransmitRefused> {
+        match self.phase {
+            Phase::Open(_) => Ok(()),
+            Phase::Apart { .. } => Err(TransmitRefused::NotConnected),
+        }
+    }
+
+    /// Asks the kernel to write what waits, or first for room.
+    pub(crate) fn pump(&mut self, ring: &mut Ring, outgoing: &mut Outgoing) -> io::Result<()> {
+        let Phase::Open(open @ Open { writing: None, .. }) = &mut self.phase else { return Ok(()) };
+        let Some(range) = outgoing.next() else { return Ok(()) };
+        if open.full {
+            open.writing = Some(Request::Writable);
+            return ring.writable(open.line.as_fd(), self.generation);
+        }
+        open.writing = Some(Request::Write);
+        outgoing.started(range.len());
+        ring.write(open.line.as_fd(), range, self.generation)
+    }
+
     /// Timers and new requests; returns when the next timer runs out.
-    pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> io::Result<i64> {
-        if let Phase::Apart { until_ns, first } = self.phase {
-            if turn.now_ns < until_ns {
-                return Ok(until_ns);
+    pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> io::Result<Monotonic> {
+        if let Phase::Apart { until, first } = self.phase {
+            if turn.now < until {
+                return Ok(until);
             }
             turn.counters.reconnect_attempts += u64::from(!first);
             self.generation = self.generation.wrapping_add(1);
             match open(&self.spec) {
                 Ok(line) => {
                     turn.counters.connections += 1;
-                    turn.status.state = LinkState::Connected;
-                    self.phase = Phase::Open { line, pending: None, next: Request::Readable, fresh: true };
+                    self.phase = Phase::Open(Open {
+                        line,
+                        reading: None,
+                        next: Request::Readable,
+                        writing: None,
+                        full: false,
+                    });
+                    turn.connected();
                 }
                 Err(error) => {
                     turn.counters.connect_errors += 1;
                     turn.status.fault(self.spec.device.display(), error);
-                    return Ok(self.apart(turn));
+                    return self.apart(turn);
                 }
             }
         }
-        if let Phase::Open { line, pending: pending @ None, next, .. } = &mut self.phase {
-            *pending = Some(*next);
-            match next {
-                Request::Read => turn.ring.read(line.as_fd(), None, self.generation)?,
-                _ => turn.ring.readable(line.as_fd(), self.generation)?,
+        if let Phase::Open(open @ Open { reading: None, .. }) = &mut self.phase {
+            match open.next {
+                // The buffer may still be with the cancelled read of the line before.
+                Request::Read if !turn.ring.own_is_free() => return Ok(Monotonic::NEVER),
+                Request::Read => turn.ring.read(open.line.as_fd(), None, self.generation)?,
+                _ => turn.ring.readable(open.line.as_fd(), self.generation)?,
             }
+            open.reading = Some(open.next);
         }
-        Ok(NEVER_NS)
+        Ok(Monotonic::NEVER)
     }
 
-    /// Takes one completion. The line is non-blocking: wait until it is readable, then read until it is empty.
-    pub(crate) fn complete(&mut self, turn: &mut Turn<'_>, completion: Completion) {
-        let Phase::Open { pending, next, fresh, .. } = &mut self.phase else { return };
-        if completion.token.generation != self.generation || *pending != Some(completion.token.request) {
-            return;
+    /// Takes one completion.
+    pub(crate) fn complete(&mut self, turn: &mut Turn<'_>, completion: Completion) -> io::Result<()> {
+        let (Phase::Open(open), true) = (&mut self.phase, completion.token.generation == self.generation)
+        else {
+            turn.counters.discarded_bytes += turn.ring.payload_octets(&completion);
+            return Ok(());
+        };
+        let request = completion.token.request;
+        if open.reading == Some(request) {
+            open.reading = None;
+        } else if open.writing == Some(request) {
+            open.writing = None;
+        } else {
+            return Ok(());
         }
-        *pending = None;
-        match (completion.token.request, completion.result) {
-            (Request::Readable, Ok(_)) => *next = Request::Read,
+        if request == Request::Write && !matches!(completion.result, Ok(1..)) {
+            // Nothing of it was taken.
+            turn.outgoing.abandon();
+        }
+        match (request, completion.result) {
+            (Request::Readable, Ok(_)) => open.next = Request::Read,
             (Request::Read, Ok(len)) if len > 0 => {
-                turn.hand_on_own(0..len, std::mem::take(fresh));
+                turn.deliver_own(0..len);
                 self.backoff.reset();
             }
-            (_, Err(libc::EAGAIN | libc::EINTR)) => *next = Request::Readable,
-            // A raw line read returns 0 octets, or EIO, when the line has hung up.
-            (_, Ok(_) | Err(libc::EIO)) => {
-                turn.counters.disconnects_by_peer += 1;
+            (Request::Readable | Request::Read, Err(libc::EAGAIN | libc::EINTR)) => {
+                open.next = Request::Readable;
+            }
+            (Request::Writable, Ok(_)) => {
+                open.full = false;
+                self.pump(turn.ring, turn.outgoing)?;
+            }
+            (Request::Write, Ok(len)) if len > 0 => {
+                turn.sent(len);
+                self.pump(turn.ring, turn.outgoing)?;
+            }
+            (Request::Write, Ok(_) | Err(libc::EAGAIN | libc::EINTR)) => {
+                open.full = true;
+                self.pump(turn.ring, turn.outgoing)?;
+            }
+            (Request::Writable, Err(libc::EINTR)) => {}
+            // A raw line that has hung up reads 0 octets, or gives EIO in either direction.
+            (Request::Read, Ok(_)) | (_, Err(libc::EIO)) => {
                 turn.status.fault(self.spec.device.display(), "the line hung up");
-                self.disconnected(turn);
+                self.end(turn, EndReason::Peer)?;
             }
             (_, Err(errno)) => {
-                turn.counters.disconnects_by_error += 1;
                 turn.status.fault(self.spec.device.display(), os_error(errno));
-                self.disconnected(turn);
+                self.end(turn, EndReason::Error(errno))?;
             }
-        }
-    }
-
-    /// Closes the line, if it is open, because we want to.
-    pub(crate) fn close(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {
-        if let Phase::Open { pending, .. } = &self.phase {
-            if let Some(request) = *pending {
-                turn.ring.cancel(Token { request, generation: self.generation })?;
-            }
-            turn.counters.disconnects_by_us += 1;
-            self.disconnected(turn);
+            (_, Ok(_)) => {}
         }
         Ok(())
     }
 
-    fn disconnected(&mut self, turn: &mut Turn<'_>) {
-        turn.counters.disconnects += 1;
-        self.apart(turn);
+    /// Closes the line, if it is open.
+    pub(crate) fn end(&mut self, turn: &mut Turn<'_>, reason: EndReason) -> io::Result<()> {
+        let Phase::Open(open) = &self.phase else { return Ok(()) };
+        turn.count_end(reason);
+        let generation = self.generation;
+        turn.disconnected(reason, Some(Token { request: Request::Write, generation }))?;
+        let waiting = open.writing.filter(|request| *request == Request::Writable);
+        for request in [open.reading, waiting].into_iter().flatten() {
+            turn.ring.cancel(Token { request, generation })?;
+        }
+        self.apart(turn)?;
+        Ok(())
     }
 
-    fn apart(&mut self, turn: &mut Turn<'_>) -> i64 {
+    fn apart(&mut self, turn: &mut Turn<'_>) -> io::Result<Monotonic> {
         turn.status.state = LinkState::Connecting;
-        let until_ns = turn.now_ns + self.backoff.pause_ns();
-        self.phase = Phase::Apart { until_ns, first: false };
-        until_ns
+        let until = turn.now.plus_ns(self.backoff.pause_ns());
+        if let Phase::Open(open) = std::mem::replace(&mut self.phase, Phase::Apart { until, first: false }) {
+            turn.ring.close(open.line)?;
+        }
+        Ok(until)
     }
 }
 

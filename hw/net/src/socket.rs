@@ -15,7 +15,7 @@ pub(crate) fn tcp_client(address: SocketAddr, spec: &LinkSpec) -> io::Result<Soc
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // Before connecting, so that the window scale is negotiated for it.
     set_receive_buffer(&socket, spec)?;
-    set_liveness(&socket, spec)?;
+    set_connection_options(&socket, spec)?;
     Ok(socket)
 }
 
@@ -30,8 +30,10 @@ pub(crate) fn tcp_listener(address: SocketAddr, spec: &LinkSpec) -> io::Result<S
     Ok(socket)
 }
 
-/// Keep-alive and TCP_USER_TIMEOUT: how the kernel finds out that the other end is gone.
-pub(crate) fn set_liveness(socket: &Socket, spec: &LinkSpec) -> io::Result<()> {
+/// Keep-alive and TCP_USER_TIMEOUT, by which the kernel finds out that the other end is gone; and no waiting for more octets before
+/// some are sent.
+pub(crate) fn set_connection_options(socket: &Socket, spec: &LinkSpec) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
     if spec.keepalive_idle_s > 0 {
         let keepalive = TcpKeepalive::new()
             .with_time(Duration::from_secs(u64::from(spec.keepalive_idle_s)))
@@ -57,13 +59,32 @@ pub(crate) fn udp(udp: &UdpSpec, spec: &LinkSpec) -> io::Result<Socket> {
         socket.set_reuse_address(true)?;
     }
     set_receive_buffer(&socket, spec)?;
-    set_option(&socket, libc::SO_RXQ_OVFL, 1)?;
-    set_option(&socket, libc::SO_TIMESTAMPNS, 1)?;
+    let one: libc::c_int = 1;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_RXQ_OVFL, &one)?;
+    set_option(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, &one)?;
     socket.bind(&udp.bind.into())?;
     if let Some(group) = udp.multicast_group {
         join(&socket, group, udp)?;
+        send_from(&socket, udp)?;
     }
     Ok(socket)
+}
+
+/// Datagrams to a group leave by the interface on which ours is joined.
+fn send_from(socket: &Socket, udp: &UdpSpec) -> io::Result<()> {
+    let Some(name) = udp.multicast_interface.as_deref() else { return Ok(()) };
+    match (udp.bind.ip(), name.parse::<Ipv4Addr>()) {
+        (IpAddr::V4(_), Ok(address)) => socket.set_multicast_if_v4(&address),
+        (IpAddr::V4(_), Err(_)) => {
+            let request = libc::ip_mreqn {
+                imr_multiaddr: libc::in_addr { s_addr: 0 },
+                imr_address: libc::in_addr { s_addr: 0 },
+                imr_ifindex: interface_index(socket, name)? as libc::c_int,
+            };
+            set_option(socket, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &request)
+        }
+        (IpAddr::V6(_), _) => socket.set_multicast_if_v6(interface_index(socket, name)?),
+    }
 }
 
 fn join(socket: &Socket, group: IpAddr, udp: &UdpSpec) -> io::Result<()> {
@@ -75,7 +96,7 @@ fn join(socket: &Socket, group: IpAddr, udp: &UdpSpec) -> io::Result<()> {
                 Some(Ok(address)) => InterfaceIndexOrAddress::Address(address),
                 Some(Err(name)) => InterfaceIndexOrAddress::Index(interface_index(socket, name)?),
             };
-            // Without this the kernel also hands us groups that other programs of the host have joined.
+            // Without this the kernel also delivers groups that other programs of the host have joined.
             socket.set_multicast_all_v4(false)?;
             match (udp.multicast_source, interface) {
                 // LinkSpec::validate lets a source come with an interface address only.
@@ -102,17 +123,22 @@ fn interface_index(socket: &Socket, name: &str) -> io::Result<u32> {
 /// Asks for the kernel buffer of the specification: beyond the system's limit if we may, up to it if not.
 fn set_receive_buffer(socket: &Socket, spec: &LinkSpec) -> io::Result<()> {
     let Some(bytes) = spec.socket_buffer() else { return Ok(()) };
-    match set_option(socket, libc::SO_RCVBUFFORCE, bytes as libc::c_int) {
+    match set_option(socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(bytes as libc::c_int)) {
         Ok(()) => Ok(()),
         Err(_) => socket.set_recv_buffer_size(bytes as usize),
     }
 }
 
-fn set_option(socket: &Socket, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the value is a C int and its size is given.
+fn set_option<T: Copy>(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
+    // SAFETY: the value is a C type of the size given, which the kernel only reads.
     let answer = unsafe {
-        let value = (&raw const value).cast();
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, size_of::<libc::c_int>() as _)
+        let value = (&raw const *value).cast();
+        libc::setsockopt(socket.as_raw_fd(), level, option, value, size_of::<T>() as _)
     };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

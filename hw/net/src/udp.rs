@@ -1,45 +1,89 @@
-//! Datagrams, unicast or multicast: one chunk a datagram, order and duplicates as the network made them.
+//! Datagrams, unicast or multicast: one chunk a datagram, order and duplicates as the network made them; one unit a datagram sent.
 
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
 
+use fep_time::{Monotonic, Tai};
 use socket2::Socket;
 
+use crate::backoff::Backoff;
 use crate::counters::WrappingCount;
+use crate::event::{EndReason, TransmitFault, TransmitRefused};
 use crate::link::{LinkState, ReceiveMode};
-use crate::ring::{Completion, Request};
+use crate::outgoing::Outgoing;
+use crate::ring::{Completion, Request, Ring, Token};
 use crate::socket;
-use crate::spec::{LinkSpec, UdpSpec};
+use crate::spec::{LinkSpec, SendTo, UdpSpec};
 use crate::turn::{Turn, os_error};
 
 /// Datagrams carry the drop count of the time they were queued; drops after the last one show in the socket option only.
 const DROPS_EVERY_NS: i64 = 50_000_000;
-/// After an unexpected error: asking again at once would only burn the core.
+/// After an error that the socket survives: asking again at once would only burn the core.
 const ERROR_PAUSE_NS: i64 = 10_000_000;
+const MS: i64 = 1_000_000;
 
 /// A datagram link.
 pub(crate) struct Udp {
-    socket: Socket,
+    /// With the address that was bound: port 0 of the specification has become one that stays.
+    udp: UdpSpec,
+    spec: LinkSpec,
+    phase: Phase,
     mode: ReceiveMode,
-    armed: bool,
-    arm_from_ns: i64,
-    fresh: bool,
+    /// Counts sockets, so that completions of an earlier one are recognised.
+    generation: u32,
     drops: WrappingCount,
-    read_drops_at_ns: i64,
+    backoff: Backoff,
+    sender: Option<SocketAddr>,
+    /// When the last datagram came, until its silence has been reported.
+    last: Option<(Monotonic, Tai)>,
+}
+
+enum Phase {
+    /// The socket failed; it is opened again at `until`.
+    Apart {
+        until: Monotonic,
+    },
+    Open(Open),
+}
+
+struct Open {
+    socket: Socket,
+    armed: bool,
+    arm_from: Monotonic,
+    read_drops_at: Monotonic,
+    /// `Event::Connected` has been reported.
+    reported: bool,
+}
+
+impl Open {
+    fn new(socket: Socket) -> Open {
+        Open {
+            socket,
+            armed: false,
+            arm_from: Monotonic::PAST,
+            read_drops_at: Monotonic::PAST,
+            reported: false,
+        }
+    }
 }
 
 impl Udp {
-    /// Binds, and joins the group if there is one.
-    pub(crate) fn bind(udp: &UdpSpec, spec: &LinkSpec, mode: ReceiveMode) -> io::Result<Udp> {
+    /// Binds, and joins the group if there is one; `seed` decides the jitter of its pauses.
+    pub(crate) fn bind(udp: &UdpSpec, spec: &LinkSpec, mode: ReceiveMode, seed: u64) -> io::Result<Udp> {
+        let socket = socket::udp(udp, spec)?;
+        let mut udp = udp.clone();
+        udp.bind.set_port(socket.local_addr()?.as_socket().map_or(udp.bind.port(), |bound| bound.port()));
         Ok(Udp {
-            socket: socket::udp(udp, spec)?,
+            udp,
+            spec: spec.clone(),
+            phase: Phase::Open(Open::new(socket)),
             mode,
-            armed: false,
-            arm_from_ns: i64::MIN,
-            fresh: true,
+            generation: 0,
             drops: WrappingCount::default(),
-            read_drops_at_ns: i64::MIN,
+            backoff: Backoff::new(spec.reconnect_min_ms, spec.reconnect_max_ms, seed),
+            sender: None,
+            last: None,
         })
     }
 
@@ -48,49 +92,126 @@ impl Udp {
     }
 
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        self.socket.local_addr().ok()?.as_socket()
+        Some(self.udp.bind)
+    }
+
+    /// Where the next datagram would go.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        match self.udp.send_to? {
+            SendTo::Address(address) => Some(address),
+            SendTo::Sender => self.sender,
+        }
     }
 
     /// The kernel buffer we really got, in octets (the kernel counts its own overhead in it).
     pub(crate) fn socket_buffer_bytes(&self) -> Option<usize> {
-        self.socket.recv_buffer_size().ok()
+        match &self.phase {
+            Phase::Open(open) => open.socket.recv_buffer_size().ok(),
+            Phase::Apart { .. } => None,
+        }
+    }
+
+    pub(crate) fn may_transmit(&self) -> Result<(), TransmitRefused> {
+        if self.udp.send_to.is_none() {
+            return Err(TransmitRefused::ReceiveOnly("udp without send_to"));
+        }
+        match (&self.phase, self.peer_address()) {
+            (Phase::Open(_), Some(_)) => Ok(()),
+            _ => Err(TransmitRefused::NotConnected),
+        }
+    }
+
+    /// Asks the kernel to send the next datagram.
+    pub(crate) fn pump(&mut self, ring: &mut Ring, outgoing: &mut Outgoing) -> io::Result<()> {
+        if let (Phase::Open(open), Some(address)) = (&self.phase, self.peer_address())
+            && let Some(range) = outgoing.next()
+        {
+            outgoing.started(range.len());
+            ring.send_datagram(open.socket.as_fd(), range, address, self.generation)?;
+        }
+        Ok(())
     }
 
     /// Timers and new requests; returns when the next timer runs out.
-    pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> io::Result<i64> {
-        turn.status.state = LinkState::Connected;
-        if turn.now_ns >= self.read_drops_at_ns {
-            self.read_drops_at_ns = turn.now_ns + DROPS_EVERY_NS;
-            self.count_drops(turn);
-        }
-        if !self.armed && turn.now_ns >= self.arm_from_ns {
-            self.armed = true;
-            match self.mode {
-                ReceiveMode::Multishot => turn.ring.receive_datagrams_multi(self.socket.as_fd(), 0)?,
-                ReceiveMode::SingleShot => turn.ring.receive_datagram_single(self.socket.as_fd(), 0)?,
+    pub(crate) fn drive(&mut self, turn: &mut Turn<'_>) -> io::Result<Monotonic> {
+        if let Phase::Apart { until } = self.phase {
+            if turn.now < until {
+                return Ok(until);
+            }
+            match socket::udp(&self.udp, &self.spec) {
+                Ok(socket) => {
+                    turn.counters.reopens += 1;
+                    self.drops = WrappingCount::after(turn.counters.kernel_drops);
+                    self.phase = Phase::Open(Open::new(socket));
+                }
+                Err(error) => {
+                    turn.status.fault(format_args!("receiving datagrams at bind {}", self.udp.bind), error);
+                    return self.apart(turn);
+                }
             }
         }
-        let arm_at_ns = if self.armed { i64::MAX } else { self.arm_from_ns };
-        Ok(self.read_drops_at_ns.min(arm_at_ns))
+        let silent_at = self.silence(turn);
+        let Phase::Open(open) = &mut self.phase else { return Ok(Monotonic::NEVER) };
+        if !std::mem::replace(&mut open.reported, true) {
+            turn.connected();
+        }
+        if turn.now >= open.read_drops_at {
+            open.read_drops_at = turn.now.plus_ns(DROPS_EVERY_NS);
+            count_drops(&mut self.drops, open, turn);
+        }
+        if !open.armed && turn.now >= open.arm_from {
+            match self.mode {
+                ReceiveMode::Multishot => {
+                    turn.ring.receive_datagrams_multi(open.socket.as_fd(), self.generation)?;
+                    open.armed = true;
+                }
+                // The buffer may still be with the cancelled receive of the socket before.
+                ReceiveMode::SingleShot if turn.ring.own_is_free() => {
+                    turn.ring.receive_datagram_single(open.socket.as_fd(), self.generation)?;
+                    open.armed = true;
+                }
+                ReceiveMode::SingleShot => {}
+            }
+        }
+        let arm_at = if open.armed { Monotonic::NEVER } else { open.arm_from };
+        Ok(open.read_drops_at.min(arm_at).min(silent_at))
     }
 
-    /// Counts the drops up to now. (Kernels without SO_MEMINFO, before 4.12, tell them with the next datagram only.)
-    pub(crate) fn count_drops(&mut self, turn: &mut Turn<'_>) {
-        if let Ok(reading) = socket::drops(&self.socket) {
-            turn.counters.kernel_drops = self.drops.observe(reading);
+    /// Reports silence when it is due; returns when it will be.
+    fn silence(&mut self, turn: &mut Turn<'_>) -> Monotonic {
+        let (Some((at, received)), 1..) = (self.last, self.udp.silence_ms) else { return Monotonic::NEVER };
+        let due = at.plus_ns(i64::from(self.udp.silence_ms) * MS);
+        if turn.now < due {
+            return due;
         }
+        self.last = None;
+        turn.silence(received);
+        Monotonic::NEVER
     }
 
     /// Takes one completion.
-    pub(crate) fn complete(&mut self, turn: &mut Turn<'_>, completion: Completion) {
-        if !matches!(completion.token.request, Request::ReceiveMulti | Request::ReceiveSingle) {
-            return;
+    pub(crate) fn complete(&mut self, turn: &mut Turn<'_>, completion: Completion) -> io::Result<()> {
+        let (Phase::Open(open), true) = (&mut self.phase, completion.token.generation == self.generation)
+        else {
+            turn.counters.discarded_bytes += turn.ring.payload_octets(&completion);
+            turn.ring.give_back(&completion);
+            return Ok(());
+        };
+        match completion.token.request {
+            Request::ReceiveMulti | Request::ReceiveSingle => open.armed &= completion.more,
+            Request::Send => return self.sent(turn, completion.result),
+            _ => return Ok(()),
         }
-        self.armed &= completion.more;
         match completion.result {
-            Ok(_) => match turn.hand_on_datagram(&completion, std::mem::take(&mut self.fresh)) {
-                Some(Some(reading)) => turn.counters.kernel_drops = self.drops.observe(reading),
-                Some(None) => {}
+            Ok(_) => match turn.deliver_datagram(&completion) {
+                Some(delivered) => {
+                    self.last = Some((turn.now, delivered.received));
+                    self.sender = delivered.sender;
+                    self.backoff.reset();
+                    if let Some(reading) = delivered.drops {
+                        turn.counters.kernel_drops = self.drops.observe(reading);
+                    }
+                }
                 None => turn.counters.receive_errors += 1,
             },
             Err(libc::ENOBUFS) => turn.counters.buffers_exhausted += 1,
@@ -99,8 +220,80 @@ impl Udp {
             Err(errno) => {
                 turn.counters.receive_errors += 1;
                 turn.status.fault("receiving", os_error(errno));
-                self.arm_from_ns = turn.now_ns + ERROR_PAUSE_NS;
+                if is_survived(errno) {
+                    open.arm_from = turn.now.plus_ns(ERROR_PAUSE_NS);
+                } else {
+                    self.end(turn, EndReason::Error(errno))?;
+                }
             }
         }
+        Ok(())
     }
+
+    fn sent(&mut self, turn: &mut Turn<'_>, result: Result<usize, i32>) -> io::Result<()> {
+        match result {
+            Ok(taken) => turn.sent(taken),
+            Err(libc::EAGAIN | libc::EINTR) => _ = turn.outgoing.abandon(),
+            // The datagram did not leave; the next one may, when a route or a neighbour is back.
+            Err(errno) => {
+                turn.status.fault("sending", os_error(errno));
+                turn.give_up_one(TransmitFault::Os(errno));
+            }
+        }
+        self.pump(turn.ring, turn.outgoing)
+    }
+
+    /// Closes the socket; it is opened again after a pause, unless the link is shut down.
+    pub(crate) fn end(&mut self, turn: &mut Turn<'_>, reason: EndReason) -> io::Result<()> {
+        if let Phase::Open(open) = &self.phase {
+            count_drops(&mut self.drops, open, turn);
+            turn.disconnected(reason, Some(Token { request: Request::Send, generation: self.generation }))?;
+            if open.armed {
+                let request = match self.mode {
+                    ReceiveMode::Multishot => Request::ReceiveMulti,
+                    ReceiveMode::SingleShot => Request::ReceiveSingle,
+                };
+                turn.ring.cancel(Token { request, generation: self.generation })?;
+            }
+            self.apart(turn)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the socket, if one is open, and pauses; returns until when.
+    fn apart(&mut self, turn: &mut Turn<'_>) -> io::Result<Monotonic> {
+        turn.status.state = LinkState::Connecting;
+        self.generation = self.generation.wrapping_add(1);
+        (self.sender, self.last) = (None, None);
+        let until = turn.now.plus_ns(self.backoff.pause_ns());
+        if let Phase::Open(open) = std::mem::replace(&mut self.phase, Phase::Apart { until }) {
+            turn.ring.close(open.socket.into())?;
+        }
+        Ok(until)
+    }
+}
+
+/// Counts the drops up to now. (Kernels without SO_MEMINFO, before 4.12, report them with the next datagram only.)
+fn count_drops(drops: &mut WrappingCount, open: &Open, turn: &mut Turn<'_>) {
+    if let Ok(reading) = socket::drops(&open.socket) {
+        turn.counters.kernel_drops = drops.observe(reading);
+    }
+}
+
+/// Errors after which a datagram socket still receives: a report of the network about something we sent (ICMP; udp(7)), or a
+/// shortage. After any other (its interface is down, its address is gone) it is opened again.
+fn is_survived(errno: i32) -> bool {
+    [
+        libc::ECONNREFUSED,
+        libc::EHOSTUNREACH,
+        libc::EHOSTDOWN,
+        libc::ENETUNREACH,
+        libc::ENOPROTOOPT,
+        libc::EPROTO,
+        libc::EMSGSIZE,
+        libc::EACCES,
+        libc::EPERM,
+        libc::ENOMEM,
+    ]
+    .contains(&errno)
 }

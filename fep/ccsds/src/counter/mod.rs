@@ -95,7 +95,7 @@ impl Continuity {
     }
 }
 
-/// Follows one counter by its values alone.
+/// Follows one counter by its values alone, as in an unbroken stream.
 ///
 /// ```
 /// use fep_ccsds::{Continuity, VcTracker};
@@ -108,20 +108,13 @@ impl Continuity {
 pub struct VcTracker {
     modulus: u64,
     last: Option<u64>,
-    interrupted: bool,
 }
 
 impl VcTracker {
     /// Follows a counter that runs from 0 to `modulus` − 1. A modulus of 0 or 1 means that there is no counter.
     #[must_use]
     pub const fn new(modulus: u64) -> VcTracker {
-        VcTracker { modulus, last: None, interrupted: false }
-    }
-
-    /// The stream was interrupted: a jump of the next count is a gap, and of a narrow counter (below 2^16) any number
-    /// lost is the least.
-    pub const fn interrupted(&mut self) {
-        self.interrupted = true;
+        VcTracker { modulus, last: None }
     }
 
     /// Takes the next count and says what it means. The count is taken modulo the modulus.
@@ -129,17 +122,16 @@ impl VcTracker {
         if self.modulus <= 1 {
             return Continuity::Uncounted;
         }
-        let evidence = Evidence { interrupted: std::mem::take(&mut self.interrupted), ..Evidence::default() };
         let count = count % self.modulus;
         match self.last.replace(count) {
             None => Continuity::First,
-            Some(last) => judge(last, count, self.modulus, &evidence),
+            Some(last) => judge(last, count, self.modulus, &Evidence::default()),
         }
     }
 
     /// Forgets the last count: the next is [`Continuity::First`].
     pub fn reset(&mut self) {
-        *self = VcTracker::new(self.modulus);
+        self.last = None;
     }
 
     /// The modulus.

@@ -5,10 +5,17 @@
 //!
 //! `tai = reference_tai + x + offset + drift · x`, with `x = onboard − reference_onboard`.
 //!
-//! The line is first found by medians (Theil-Sen: the median of the slopes of all pairs of points), which wrong pairs
-//! cannot bend as long as they are fewer than three in ten; pairs far off that line are rejected; least squares through the
-//! rest give the answer. Whole nanoseconds are kept as integers; only offset and drift are floating point, so that
-//! nothing is lost however far the epoch is.
+//! # No single pair is believed
+//!
+//! * The line is first found by medians (Theil-Sen: the median of the slopes of all pairs of points, but only of slopes that
+//!   a clock can have), which wrong pairs cannot bend as long as they are fewer than about three in ten. Pairs far off that
+//!   line are outliers; least squares through the rest give the answer.
+//! * Pairs are taken in any order. A reading too high, or a ground time in the future, is an outlier and nothing more.
+//! * Only when a number of pairs in a row ([`CorrelationSpec::restart_after`]) are outliers and lie on a line of their own,
+//!   going forward, the clock jumped: then the pairs before are forgotten.
+//!
+//! Whole nanoseconds are kept as integers; only offset and drift are floating point, so that nothing is lost however far
+//! the epoch is.
 
 use fep_time::Tai;
 use std::collections::VecDeque;
@@ -28,6 +35,11 @@ impl TimePair {
     fn ground_ns(&self) -> i128 {
         i128::from(self.received.0) - i128::from(self.delay_ns)
     }
+
+    /// How far the ground is ahead of the clock.
+    fn deviation_ns(&self) -> i128 {
+        self.ground_ns() - i128::from(self.onboard_ns)
+    }
 }
 
 /// Parameters of a [`Correlator`].
@@ -41,14 +53,18 @@ pub struct CorrelationSpec {
     pub outlier_sigma: f64,
     /// ...and more than this: the resolution of the clock and the jitter of reception, in nanoseconds.
     pub outlier_floor_ns: f64,
-    /// When so many of the latest pairs are outliers in a row, the clock jumped: older pairs are forgotten.
+    /// When so many of the latest pairs are outliers and agree with one another, the clock jumped: older pairs are
+    /// forgotten. 2 to `max_pairs` / 2, at least `min_pairs`.
     pub restart_after: usize,
+    /// The greatest drift that a clock can have, in seconds per second: more than 0, below 1. Two pairs that say more are
+    /// not of one clock.
+    pub max_drift: f64,
     /// How long after its last pair a correlation is still good, in nanoseconds.
     pub validity_ns: i64,
 }
 
 impl Default for CorrelationSpec {
-    /// 128 pairs, at least 3; outliers beyond 4 σ and 1 ms; restart after 5; valid for a day.
+    /// 128 pairs, at least 3; outliers beyond 4 σ and 1 ms; restart after 5; drift at most 10⁻³; valid for a day.
     fn default() -> Self {
         CorrelationSpec {
             max_pairs: 128,
@@ -56,6 +72,7 @@ impl Default for CorrelationSpec {
             outlier_sigma: 4.0,
             outlier_floor_ns: 1e6,
             restart_after: 5,
+            max_drift: 1e-3,
             validity_ns: fep_time::NS_PER_DAY,
         }
     }
@@ -78,6 +95,9 @@ pub enum CorrelationError {
     /// All pairs have the same on-board reading: no slope.
     #[error("all pairs have the same on-board reading")]
     NoSpan,
+    /// No two pairs are of one clock: every drift between them is greater than a clock can have.
+    #[error("no two pairs agree on a drift below the greatest that the clock can have")]
+    NoDrift,
     /// The converted time is outside the range of 64-bit nanoseconds.
     #[error("the converted time is outside the range of 64-bit nanoseconds")]
     OutOfRange,
@@ -98,13 +118,16 @@ pub struct Correlation {
     pub residual_rms_ns: f64,
     /// Greatest residual of the pairs used, in nanoseconds.
     pub residual_max_ns: f64,
+    /// How far off the median line a pair may lie and still be used, in nanoseconds: as far, at most, wrong pairs can have
+    /// moved the line within the time of the pairs.
+    pub accuracy_ns: f64,
     /// Pairs that the line was fitted to.
     pub pairs_used: usize,
     /// Pairs rejected as outliers.
     pub pairs_rejected: usize,
-    /// Ground time of the first pair used.
+    /// Earliest ground time of the pairs used.
     pub valid_from: Tai,
-    /// Ground time of the last pair used and the validity after it.
+    /// Latest ground time of the pairs used and the validity after it.
     pub valid_until: Tai,
 }
 
@@ -147,15 +170,16 @@ impl Correlation {
     }
 }
 
-/// What a new pair meant.
+/// What a new pair means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PairVerdict {
-    /// Kept.
-    Kept,
-    /// The on-board clock went backwards against the ground: earlier pairs were forgotten.
-    ClockReset,
-    /// Older than the last pair on the ground: not taken.
-    OutOfOrder,
+    /// It lies on the line of the pairs before, or there is no line yet.
+    Agrees,
+    /// It lies off the line: an outlier, unless those that follow agree with it.
+    Doubtful,
+    /// The last pairs were off the line and agree with one another: the on-board clock was set or started again, and
+    /// earlier pairs are forgotten.
+    ClockJumped,
 }
 
 /// Keeps the latest pairs and fits correlations through them.
@@ -178,7 +202,12 @@ pub enum PairVerdict {
 #[derive(Debug, Clone)]
 pub struct Correlator {
     spec: CorrelationSpec,
+    /// In the order in which they came.
     pairs: VecDeque<TimePair>,
+    /// Through the pairs, when there are enough.
+    line: Result<Line, CorrelationError>,
+    /// How many of the latest pairs were off the line when they came.
+    doubtful: usize,
 }
 
 impl Correlator {
@@ -199,121 +228,200 @@ impl Correlator {
         if spec.outlier_floor_ns.is_nan() || spec.outlier_floor_ns < 0.0 {
             return Err(CorrelationError::Spec("outlier_floor_ns"));
         }
-        if spec.restart_after < 2 {
+        if !(spec.min_pairs.max(2)..=(spec.max_pairs / 2).max(spec.min_pairs)).contains(&spec.restart_after) {
             return Err(CorrelationError::Spec("restart_after"));
+        }
+        if spec.max_drift.is_nan() || spec.max_drift <= 0.0 || spec.max_drift >= 1.0 {
+            return Err(CorrelationError::Spec("max_drift"));
         }
         if spec.validity_ns < 0 {
             return Err(CorrelationError::Spec("validity_ns"));
         }
-        Ok(Correlator { spec, pairs: VecDeque::new() })
+        let line = Err(CorrelationError::TooFewPairs { pairs: 0, needed: spec.min_pairs });
+        Ok(Correlator { spec, pairs: VecDeque::new(), line, doubtful: 0 })
     }
 
-    /// Takes a new pair.
+    /// Takes a new pair. Takes time in the square of the pairs kept: 8128 slopes for 128 of them.
     pub fn add(&mut self, pair: TimePair) -> PairVerdict {
-        let verdict = match self.pairs.back() {
-            Some(last) if pair.ground_ns() < last.ground_ns() => return PairVerdict::OutOfOrder,
-            Some(last) if pair.onboard_ns < last.onboard_ns => {
-                self.pairs.clear();
-                PairVerdict::ClockReset
-            }
-            _ => PairVerdict::Kept,
-        };
+        let agrees = self.line.as_ref().is_ok_and(|line| line.agrees(&pair));
+        let mut verdict =
+            if agrees || self.line.is_err() { PairVerdict::Agrees } else { PairVerdict::Doubtful };
         if self.pairs.len() == self.spec.max_pairs {
             self.pairs.pop_front();
         }
         self.pairs.push_back(pair);
+        self.doubtful = if verdict == PairVerdict::Doubtful { self.doubtful + 1 } else { 0 };
+        let restart_after = self.spec.restart_after;
+        // Fewer pairs than this tell nothing certain of how far off is too far: then all of them are asked.
+        let is_settled = self.pairs.len() - self.doubtful >= 2 * restart_after;
+        if is_settled && self.doubtful >= restart_after && self.latest_agree() {
+            self.pairs.drain(..self.pairs.len() - restart_after);
+            self.doubtful = 0;
+            verdict = PairVerdict::ClockJumped;
+        }
+        // What is in doubt has no say in where the line lies, but not for ever: it may be the line that is wrong.
+        let in_doubt = if is_settled && self.doubtful < 2 * restart_after { self.doubtful } else { 0 };
+        let settled = self.pairs.len() - in_doubt;
+        self.line = Line::through(&self.spec, &self.pairs.make_contiguous()[..settled]);
         verdict
     }
 
-    /// Pairs kept, oldest first.
+    /// Pairs kept, in the order in which they came.
     pub fn pairs(&self) -> impl Iterator<Item = &TimePair> {
         self.pairs.iter()
     }
 
-    /// Fits a line through the pairs kept. Forgets the pairs before a jump of the clock.
+    /// Fits a line through the pairs kept that are no outliers.
     ///
     /// # Errors
-    /// Too few pairs, or none that differ.
-    pub fn fit(&mut self) -> Result<Correlation, CorrelationError> {
-        let mut outliers = self.outliers()?;
-        let jumped = outliers.iter().rev().take_while(|&&outlier| outlier).count();
-        if jumped >= self.spec.restart_after {
-            self.pairs.drain(..self.pairs.len() - jumped);
-            outliers = self.outliers()?;
-        }
-        let used: Vec<TimePair> = self
-            .pairs
-            .iter()
-            .zip(&outliers)
-            .filter(|(_, outlier)| !**outlier)
-            .map(|(pair, _)| *pair)
-            .collect();
-        self.least_squares(&used)
+    /// Too few pairs, or none that differ or agree.
+    pub fn fit(&self) -> Result<Correlation, CorrelationError> {
+        let line = self.line?;
+        let used: Vec<TimePair> = self.pairs.iter().filter(|pair| line.agrees(pair)).copied().collect();
+        let mut correlation = least_squares(&self.spec, &used)?;
+        correlation.accuracy_ns = line.limit_ns;
+        correlation.pairs_rejected = self.pairs.len() - used.len();
+        Ok(correlation)
     }
 
-    fn check_enough(&self, pairs: usize) -> Result<(), CorrelationError> {
-        let needed = self.spec.min_pairs;
-        if pairs < needed { Err(CorrelationError::TooFewPairs { pairs, needed }) } else { Ok(()) }
+    /// Whether the latest pairs are those of one clock that runs on: on both sides time goes forward, and each is on their
+    /// line.
+    fn latest_agree(&mut self) -> bool {
+        let first = self.pairs.len() - self.spec.restart_after;
+        let latest = &self.pairs.make_contiguous()[first..];
+        let forward = latest
+            .windows(2)
+            .all(|two| two[0].onboard_ns < two[1].onboard_ns && two[0].ground_ns() < two[1].ground_ns());
+        forward
+            && Line::through(&self.spec, latest).is_ok_and(|line| latest.iter().all(|pair| line.agrees(pair)))
     }
+}
 
-    /// Which pairs lie too far from the line of medians.
-    fn outliers(&self) -> Result<Vec<bool>, CorrelationError> {
-        self.check_enough(self.pairs.len())?;
-        let reference = self.pairs[0];
-        let points: Vec<(f64, f64)> =
-            self.pairs.iter().map(|pair| point(pair, reference.onboard_ns, reference.ground_ns())).collect();
-        let mut slopes = Vec::with_capacity(points.len() * (points.len() - 1) / 2);
+/// The line of medians, and how far off it a pair is an outlier.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    /// Reading of the on-board clock in the middle of the pairs.
+    reference_onboard_ns: i64,
+    /// Ground time minus reading in the middle of the pairs.
+    reference_deviation_ns: i128,
+    slope: f64,
+    intercept_ns: f64,
+    limit_ns: f64,
+    /// How much the limit grows with the distance from the middle: what the slope may be wrong by.
+    slope_doubt: f64,
+    mean_x_ns: f64,
+}
+
+impl Line {
+    /// # Errors
+    /// [`CorrelationError::TooFewPairs`], [`CorrelationError::NoSpan`], [`CorrelationError::NoDrift`].
+    fn through(spec: &CorrelationSpec, pairs: &[TimePair]) -> Result<Line, CorrelationError> {
+        check_enough(spec, pairs.len())?;
+        // Medians, so that a wrong pair cannot move the reference to where floating point has no nanoseconds left.
+        let middle = pairs.len() / 2;
+        let mut readings: Vec<i64> = pairs.iter().map(|pair| pair.onboard_ns).collect();
+        let reference_onboard_ns = *readings.select_nth_unstable(middle).1;
+        let mut deviations: Vec<i128> = pairs.iter().map(TimePair::deviation_ns).collect();
+        let reference_deviation_ns = *deviations.select_nth_unstable(middle).1;
+        let mut line = Line {
+            reference_onboard_ns,
+            reference_deviation_ns,
+            slope: 0.0,
+            intercept_ns: 0.0,
+            limit_ns: 0.0,
+            slope_doubt: 0.0,
+            mean_x_ns: 0.0,
+        };
+        let points: Vec<(f64, f64)> = pairs.iter().map(|pair| line.point(pair)).collect();
+        let (mut slopes, mut any_span) = (Vec::with_capacity(points.len() * (points.len() - 1) / 2), false);
         for (index, (x0, y0)) in points.iter().enumerate() {
             for (x1, y1) in &points[index + 1..] {
-                if x1 > x0 {
-                    slopes.push((y1 - y0) / (x1 - x0));
+                if x1 != x0 {
+                    any_span = true;
+                    let slope = (y1 - y0) / (x1 - x0);
+                    if slope.abs() <= spec.max_drift {
+                        slopes.push(slope);
+                    }
                 }
             }
         }
-        let slope = median(&mut slopes).ok_or(CorrelationError::NoSpan)?;
-        let mut intercepts: Vec<f64> = points.iter().map(|(x, y)| y - slope * x).collect();
-        let unsorted = intercepts.clone();
-        let intercept = median(&mut intercepts).ok_or(CorrelationError::NoSpan)?;
-        let residuals: Vec<f64> = unsorted.iter().map(|y| (y - intercept).abs()).collect();
-        // 1.4826: the median of the absolute residuals as a standard deviation, for a normal distribution.
-        let sigma = 1.4826 * median(&mut residuals.clone()).unwrap_or(0.0);
-        let limit = (self.spec.outlier_sigma * sigma).max(self.spec.outlier_floor_ns);
-        Ok(residuals.iter().map(|residual| *residual > limit).collect())
+        let none = if any_span { CorrelationError::NoDrift } else { CorrelationError::NoSpan };
+        line.slope = median(&mut slopes).ok_or(none)?;
+        let unsorted: Vec<f64> = points.iter().map(|(x, y)| y - line.slope * x).collect();
+        line.intercept_ns = median(&mut unsorted.clone()).ok_or(none)?;
+        let residuals: Vec<f64> = unsorted.iter().map(|y| (y - line.intercept_ns).abs()).collect();
+        // 1.4826: the median of the absolute residuals as a standard deviation, for a normal distribution. Few pairs lie
+        // nearer to their own line than to the true one: the factor of Rousseeuw and Leroy makes up for it.
+        let few = 1.0 + 5.0 / points.len().saturating_sub(2).max(1) as f64;
+        let sigma_ns = 1.4826 * few * median(&mut residuals.clone()).unwrap_or(0.0);
+        line.limit_ns = (spec.outlier_sigma * sigma_ns).max(spec.outlier_floor_ns);
+        let near = || {
+            points
+                .iter()
+                .zip(&residuals)
+                .filter(|(_, residual)| **residual <= line.limit_ns)
+                .map(|((x, _), _)| *x)
+        };
+        let count = near().count() as f64;
+        let mean_x_ns = near().sum::<f64>() / count;
+        let spread = near().map(|x| (x - mean_x_ns) * (x - mean_x_ns)).sum::<f64>();
+        if spread > 0.0 {
+            line.mean_x_ns = mean_x_ns;
+            line.slope_doubt = spec.outlier_sigma * sigma_ns / spread.sqrt();
+        }
+        Ok(line)
     }
 
-    fn least_squares(&self, used: &[TimePair]) -> Result<Correlation, CorrelationError> {
-        self.check_enough(used.len())?;
-        // In the middle of the pairs offset and drift are independent of one another, and the numbers small.
-        let reference = used[used.len() / 2];
-        let points: Vec<(f64, f64)> =
-            used.iter().map(|pair| point(pair, reference.onboard_ns, reference.ground_ns())).collect();
-        let count = used.len() as f64;
-        let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
-        let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / count;
-        let variance: f64 = points.iter().map(|(x, _)| (x - mean_x) * (x - mean_x)).sum();
-        if variance <= 0.0 {
-            return Err(CorrelationError::NoSpan);
-        }
-        let covariance: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
-        let drift = covariance / variance;
-        let offset_ns = mean_y - drift * mean_x;
-        let residuals: Vec<f64> = points.iter().map(|(x, y)| y - offset_ns - drift * x).collect();
-        let tai = |ns: i128| i64::try_from(ns).map(Tai).map_err(|_| CorrelationError::OutOfRange);
-        let last = used[used.len() - 1].ground_ns();
-        Ok(Correlation {
-            reference_onboard_ns: reference.onboard_ns,
-            reference_tai: tai(reference.ground_ns())?,
-            offset_ns,
-            drift,
-            residual_rms_ns: (residuals.iter().map(|residual| residual * residual).sum::<f64>() / count)
-                .sqrt(),
-            residual_max_ns: residuals.iter().fold(0.0, |max, residual| residual.abs().max(max)),
-            pairs_used: used.len(),
-            pairs_rejected: self.pairs.len() - used.len(),
-            valid_from: tai(used[0].ground_ns())?,
-            valid_until: tai((last + i128::from(self.spec.validity_ns)).min(i128::from(i64::MAX)))?,
-        })
+    fn point(&self, pair: &TimePair) -> (f64, f64) {
+        let x = i128::from(pair.onboard_ns) - i128::from(self.reference_onboard_ns);
+        (x as f64, (pair.deviation_ns() - self.reference_deviation_ns) as f64)
     }
+
+    fn agrees(&self, pair: &TimePair) -> bool {
+        let (x, y) = self.point(pair);
+        let residual = (y - self.intercept_ns - self.slope * x).abs();
+        residual <= self.limit_ns + self.slope_doubt * (x - self.mean_x_ns).abs()
+    }
+}
+
+fn check_enough(spec: &CorrelationSpec, pairs: usize) -> Result<(), CorrelationError> {
+    let needed = spec.min_pairs;
+    if pairs < needed { Err(CorrelationError::TooFewPairs { pairs, needed }) } else { Ok(()) }
+}
+
+fn least_squares(spec: &CorrelationSpec, used: &[TimePair]) -> Result<Correlation, CorrelationError> {
+    check_enough(spec, used.len())?;
+    // In the middle of the pairs offset and drift are independent of one another, and the numbers small.
+    let reference = used[used.len() / 2];
+    let points: Vec<(f64, f64)> =
+        used.iter().map(|pair| point(pair, reference.onboard_ns, reference.ground_ns())).collect();
+    let count = used.len() as f64;
+    let mean_x = points.iter().map(|(x, _)| x).sum::<f64>() / count;
+    let mean_y = points.iter().map(|(_, y)| y).sum::<f64>() / count;
+    let variance: f64 = points.iter().map(|(x, _)| (x - mean_x) * (x - mean_x)).sum();
+    if variance <= 0.0 {
+        return Err(CorrelationError::NoSpan);
+    }
+    let covariance: f64 = points.iter().map(|(x, y)| (x - mean_x) * (y - mean_y)).sum();
+    let drift = covariance / variance;
+    let offset_ns = mean_y - drift * mean_x;
+    let residuals: Vec<f64> = points.iter().map(|(x, y)| y - offset_ns - drift * x).collect();
+    let tai = |ns: i128| i64::try_from(ns).map(Tai).map_err(|_| CorrelationError::OutOfRange);
+    let ground = || used.iter().map(TimePair::ground_ns);
+    let (first, last) = (ground().min().unwrap_or_default(), ground().max().unwrap_or_default());
+    Ok(Correlation {
+        reference_onboard_ns: reference.onboard_ns,
+        reference_tai: tai(reference.ground_ns())?,
+        offset_ns,
+        drift,
+        residual_rms_ns: (residuals.iter().map(|residual| residual * residual).sum::<f64>() / count).sqrt(),
+        residual_max_ns: residuals.iter().fold(0.0, |max, residual| residual.abs().max(max)),
+        pairs_used: used.len(),
+        accuracy_ns: 0.0,
+        pairs_rejected: 0,
+        valid_from: tai(first)?,
+        valid_until: tai((last + i128::from(spec.validity_ns)).min(i128::from(i64::MAX)))?,
+    })
 }
 
 /// On-board time since the reference, and how much more time has passed on the ground.
@@ -328,8 +436,12 @@ fn rounded(ns: f64) -> i128 {
 }
 
 fn median(values: &mut [f64]) -> Option<f64> {
-    values.sort_unstable_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    let upper = *values.get(middle)?;
-    Some(if values.len() % 2 == 1 { upper } else { (values[middle - 1] + upper) / 2.0 })
+    if values.is_empty() {
+        return None;
+    }
+    let (below, upper, _) = values.select_nth_unstable_by(values.len() / 2, f64::total_cmp);
+    let upper = *upper;
+    let is_odd = below.len() * 2 + 1 == values.len();
+    let lower = values[..values.len() / 2].iter().copied().max_by(f64::total_cmp).unwrap_or(upper);
+    Some(if is_odd { upper } else { f64::midpoint(lower, upper) })
 }

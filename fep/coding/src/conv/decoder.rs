@@ -118,7 +118,7 @@ impl ViterbiDecoder {
             self.counters.symbols_in += piece.len() as u64;
             self.stream.feed(piece);
             loop {
-                let count = self.stream.decode_waiting();
+                let count = self.stream.decode_waiting(None);
                 if count == 0 {
                     break;
                 }

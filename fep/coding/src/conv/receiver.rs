@@ -21,10 +21,10 @@ use super::places::BitPlaces;
 use super::probe::{Axes, Hypothesis, Probe, hypotheses, restore};
 use super::raw::RawSymbols;
 use super::spec::{ConvSpec, ConvSpecError, PROBE_BITS_MIN};
-use super::stream::WindowStream;
+use super::stream::{RunBatches, WindowStream};
 use super::tie::{Tie, is_locked, is_sure};
 use super::window::Tally;
-use crate::isa::Isa;
+use crate::isa::{Isa, IsaUnavailable};
 
 /// Symbols that are taken in at once, so that memory stays bounded however much a call brings.
 const PIECE_SYMBOLS: usize = 1 << 16;
@@ -206,13 +206,45 @@ impl ConvReceiver {
     /// Takes soft symbols (see [`crate::soft`]), appends the bits decided to `bits` (whole octets, the earliest bit of
     /// each highest) and reports what was found. Any number of symbols; the answer does not depend on how they are cut.
     pub fn push(&mut self, symbols: &[i8], bits: &mut Vec<u8>, on_event: &mut impl FnMut(ConvEvent)) {
+        self.push_with(symbols, bits, on_event, &mut None);
+    }
+
+    /// Prepares for `count` threads: [`ConvReceiver::push_spread`] then decodes up to 64 windows on each at once.
+    ///
+    /// # Errors
+    /// [`IsaUnavailable`] if this machine lacks `isa`.
+    pub fn spread(&mut self, count: usize, isa: Isa) -> Result<(), IsaUnavailable> {
+        self.stream.spread(count, isa)
+    }
+
+    /// As [`ConvReceiver::push`], with `run` to decode what waits in batches, on threads of the caller. The answer is the
+    /// same.
+    pub fn push_spread(
+        &mut self,
+        symbols: &[i8],
+        bits: &mut Vec<u8>,
+        on_event: &mut impl FnMut(ConvEvent),
+        run: RunBatches<'_>,
+    ) {
+        self.push_with(symbols, bits, on_event, &mut Some(run));
+    }
+
+    fn push_with(
+        &mut self,
+        symbols: &[i8],
+        bits: &mut Vec<u8>,
+        on_event: &mut impl FnMut(ConvEvent),
+        run: &mut Option<RunBatches<'_>>,
+    ) {
         if self.ended && !symbols.is_empty() {
             self.begin_stream();
         }
-        for piece in symbols.chunks(PIECE_SYMBOLS) {
+        for piece in symbols.chunks(self.stream.threads() * PIECE_SYMBOLS) {
             self.counters.symbols_in += piece.len() as u64;
             self.raw.extend(piece);
-            while if self.locked.is_some() { self.decode(bits, on_event) } else { self.search(on_event) } {}
+            while if self.locked.is_some() { self.decode(bits, on_event, run) } else { self.search(on_event) }
+            {
+            }
             self.forget();
         }
     }
@@ -335,7 +367,12 @@ impl ConvReceiver {
     }
 
     /// Decodes what waits, as long as the phase seems right. Returns whether anything was done.
-    fn decode(&mut self, bits: &mut Vec<u8>, on_event: &mut impl FnMut(ConvEvent)) -> bool {
+    fn decode(
+        &mut self,
+        bits: &mut Vec<u8>,
+        on_event: &mut impl FnMut(ConvEvent),
+        run: &mut Option<RunBatches<'_>>,
+    ) -> bool {
         let Some(locked) = &mut self.locked else { return false };
         // Not beyond the end of the stretch on which tied hypotheses are tried next, so that the answer does not depend on
         // how much is there already.
@@ -345,7 +382,7 @@ impl ConvReceiver {
         let waits =
             locked.hypothesis.axes != Axes::Upright && (end + u64::from(locked.hypothesis.odd)) % 2 == 1;
         feed(&mut self.stream, locked, &self.raw, end - u64::from(waits), &mut self.restored);
-        let count = self.stream.decode_waiting();
+        let count = self.stream.decode_waiting(run.as_mut().map(|run| &mut **run as RunBatches<'_>));
         if count == 0 {
             return next_trial.is_some_and(|trial| trial <= self.raw.end()) && self.try_the_tied(on_event);
         }

@@ -15,8 +15,36 @@ pub(super) struct WindowStream {
     symbols_in: u64,
     bits_decoded: u64,
     words: Vec<u64>,
-    tallies: [Tally; BATCH],
+    tallies: Vec<Tally>,
+    /// Batches that threads decode; none where this one decodes.
+    batches: Vec<WindowBatch>,
 }
+
+/// Windows that some thread decodes, with the decoder that it takes. Windows overlap, so any thread can decode any of them.
+#[derive(Debug)]
+pub struct WindowBatch {
+    decoder: WindowDecoder,
+    pairs: Vec<i8>,
+    words: Vec<u64>,
+    tallies: Vec<Tally>,
+}
+
+impl WindowBatch {
+    /// Decodes the windows.
+    pub fn run(&mut self) {
+        let stride = 2 * self.decoder.shape().payload;
+        self.decoder.decode(&self.pairs, stride, &mut self.words, &mut self.tallies);
+    }
+
+    /// The windows could not be decoded: their bits are zeros.
+    pub fn give_up(&mut self) {
+        self.words.fill(0);
+        self.tallies.fill(Tally::default());
+    }
+}
+
+/// Runs [`WindowBatch::run`] on every batch, on as many threads as it likes, and returns when all are done.
+pub type RunBatches<'r> = &'r mut dyn FnMut(&mut Vec<WindowBatch>);
 
 impl WindowStream {
     /// # Errors
@@ -31,8 +59,34 @@ impl WindowStream {
             symbols_in: 0,
             bits_decoded: 0,
             words: vec![0; BATCH * shape.words()],
-            tallies: [Tally::default(); BATCH],
+            tallies: vec![Tally::default(); BATCH],
+            batches: Vec::new(),
         })
+    }
+
+    /// Prepares for `count` threads that decode at once.
+    ///
+    /// # Errors
+    /// [`IsaUnavailable`] if this machine lacks `isa`.
+    pub(super) fn spread(&mut self, count: usize, isa: Isa) -> Result<(), IsaUnavailable> {
+        let shape = self.shape();
+        let batch = || {
+            Ok(WindowBatch {
+                decoder: WindowDecoder::new(shape, isa)?,
+                pairs: Vec::with_capacity(2 * (BATCH * shape.payload + 2 * shape.overlap)),
+                words: Vec::with_capacity(BATCH * shape.words()),
+                tallies: Vec::with_capacity(BATCH),
+            })
+        };
+        self.batches = (0..count).map(|_| batch()).collect::<Result<_, IsaUnavailable>>()?;
+        self.words.resize(count.max(1) * BATCH * shape.words(), 0);
+        self.tallies.resize(count.max(1) * BATCH, Tally::default());
+        Ok(())
+    }
+
+    /// Threads that decode at once; 1 where this one decodes.
+    pub(super) fn threads(&self) -> usize {
+        self.batches.len().max(1)
     }
 
     pub(super) fn shape(&self) -> Shape {
@@ -61,13 +115,23 @@ impl WindowStream {
         self.symbols_in += symbols.len() as u64;
     }
 
-    /// Decodes windows whose symbols are all there, 64 at most, and returns how many.
-    pub(super) fn decode_waiting(&mut self) -> usize {
+    /// Decodes windows whose symbols are all there, 64 at most for each thread, and returns how many.
+    pub(super) fn decode_waiting(&mut self, run: Option<RunBatches<'_>>) -> usize {
         let Shape { payload, overlap } = self.shape();
         let waiting = self.spec.complete_bits(self.symbols_in) - self.bits_decoded;
-        let count = ((waiting as usize).saturating_sub(overlap) / payload).min(BATCH);
-        self.decode(count);
-        count
+        let whole = (waiting as usize).saturating_sub(overlap) / payload;
+        match run {
+            Some(run) if whole > BATCH && !self.batches.is_empty() => {
+                let count = whole.min(self.batches.len() * BATCH);
+                self.decode_spread(count, run);
+                count
+            }
+            _ => {
+                let count = whole.min(BATCH);
+                self.decode(count);
+                count
+            }
+        }
     }
 
     /// The stream ends: the symbols of an incomplete bit are dropped, what is missing to fill the last windows is
@@ -94,6 +158,31 @@ impl WindowStream {
         self.windows.decode(&self.pairs[self.next..], 2 * shape.payload, words, &mut self.tallies[..count]);
         self.next += count * 2 * shape.payload;
         self.bits_decoded += (count * shape.payload) as u64;
+    }
+
+    /// Decodes windows on several threads: each has the same number, or one less.
+    fn decode_spread(&mut self, count: usize, run: RunBatches<'_>) {
+        let Shape { payload, overlap } = self.shape();
+        let (threads, words) = (self.batches.len(), self.shape().words());
+        let begin = |thread: usize| count * thread / threads;
+        for (thread, batch) in self.batches.iter_mut().enumerate() {
+            let (from, until) = (begin(thread), begin(thread + 1));
+            let start = self.next + from * 2 * payload;
+            batch.pairs.clear();
+            let len = 2 * ((until - from) * payload + 2 * overlap);
+            batch.pairs.extend_from_slice(&self.pairs[start..start + len]);
+            batch.words.resize((until - from) * words, 0);
+            batch.tallies.resize(until - from, Tally::default());
+        }
+        run(&mut self.batches);
+        assert_eq!(self.batches.len(), threads, "whoever runs the batches gives them back");
+        for (thread, batch) in self.batches.iter().enumerate() {
+            let (from, until) = (begin(thread), begin(thread + 1));
+            self.words[from * words..until * words].copy_from_slice(&batch.words);
+            self.tallies[from..until].copy_from_slice(&batch.tallies);
+        }
+        self.next += count * 2 * payload;
+        self.bits_decoded += (count * payload) as u64;
     }
 
     /// Window `k` of those decoded last: its bits, the earliest highest, and what they say of its symbols.

@@ -1,8 +1,9 @@
-//! From frames to the symbols that are radiated: code, randomiser, marker, inner code (131.0-B-5 2.2).
+//! From frames to the symbols that are radiated: code, randomiser, marker, line code, inner code (131.0-B-5 2.2).
 
 use super::codec::{Codec, EncodeStream};
-use super::{BlockEncoder, CodeSpec, CodeSpecError};
+use super::{BlockEncoder, CodeSpec, CodeSpecError, SyncDomain};
 use crate::conv::ConvEncoder;
+use crate::differential::{DifferentialEncoder, LineCode};
 use crate::isa::Isa;
 use crate::randomizer::{Derandomizer, Randomizer};
 use crate::soft::from_hard;
@@ -32,12 +33,22 @@ pub struct ChannelEncoder {
     marker: Marker,
     shape: Shape,
     outer: Outer,
+    air: Air,
+}
+
+/// What follows behind the marker: the line code, then the inner code.
+#[derive(Debug)]
+struct Air {
+    line: DifferentialEncoder,
     inner: Option<Box<ConvEncoder>>,
+    levels: Vec<u8>,
 }
 
 /// What of the code is needed to radiate its blocks.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
+    name: &'static str,
+    domain: SyncDomain,
     frame_len: usize,
     block_len: usize,
     block_symbols: usize,
@@ -80,17 +91,32 @@ impl ChannelEncoder {
         };
         let inner = codec.convolutional().map(ConvEncoder::new).transpose()?.map(Box::new);
         let shape = Shape {
+            name: codec.name(),
+            domain: codec.domain(),
             frame_len: codec.frame_len(),
             block_len: codec.block_len(),
             block_symbols: codec.block_symbols(),
             code_marker_len: codec.marker().as_bytes().len(),
         };
-        Ok(ChannelEncoder { marker, shape, outer, inner })
+        let air = Air { line: DifferentialEncoder::new(LineCode::NrzL), inner, levels: Vec::new() };
+        Ok(ChannelEncoder { marker, shape, outer, air })
+    }
+
+    /// The same with a line code: on the bits of markers and blocks, in front of the inner code where there is one. That is
+    /// where HRIT, LRIT and the X-band broadcasts have it: the receiver undoes it behind its Viterbi decoder, or on the bits
+    /// that the demodulator decides.
+    ///
+    /// # Errors
+    /// [`CodeSpecError::LineCode`] when the code does not go with it ([`CodeSpec::check_line_code`]).
+    pub fn with_line_code(mut self, line_code: LineCode) -> Result<ChannelEncoder, CodeSpecError> {
+        check_line_code(self.shape.name, self.shape.domain, line_code)?;
+        self.air.line = DifferentialEncoder::new(line_code);
+        Ok(self)
     }
 
     /// Whether a convolutional code lies around the stream: its decoder needs more symbols behind the last frame.
     pub fn has_inner_code(&self) -> bool {
-        self.inner.is_some()
+        self.air.inner.is_some()
     }
 
     /// Appends the symbols that `frame` completes.
@@ -104,12 +130,12 @@ impl ChannelEncoder {
             Outer::Block { encoder, randomizer, block } => {
                 encoder.encode(frame, block);
                 randomizer.apply(block);
-                radiate(&self.marker, block, shape.block_symbols, &mut self.inner, symbols);
+                self.air.radiate(&self.marker, block, shape.block_symbols, symbols);
             }
             Outer::Stream { encoder, octets } => {
                 octets.clear();
                 encoder.push(frame, octets);
-                radiate_blocks(octets, shape, &self.marker, &mut self.inner, symbols);
+                self.air.radiate_blocks(octets, shape, &self.marker, symbols);
             }
         }
     }
@@ -119,44 +145,49 @@ impl ChannelEncoder {
         if let Outer::Stream { encoder, octets } = &mut self.outer {
             octets.clear();
             encoder.finish(octets);
-            radiate_blocks(octets, self.shape, &self.marker, &mut self.inner, symbols);
+            self.air.radiate_blocks(octets, self.shape, &self.marker, symbols);
         }
-        if let Some(inner) = &mut self.inner {
+        if let Some(inner) = &mut self.air.inner {
             inner.finish_soft(1, symbols);
         }
     }
 }
 
-/// Blocks of a stream come with the marker of their code in front; the channel's own takes its place.
-fn radiate_blocks(
-    octets: &[u8],
-    shape: Shape,
-    marker: &Marker,
-    inner: &mut Option<Box<ConvEncoder>>,
-    symbols: &mut Vec<i8>,
-) {
-    for block in octets.chunks_exact(shape.code_marker_len + shape.block_len) {
-        radiate(marker, &block[shape.code_marker_len..], shape.block_symbols, inner, symbols);
+impl Air {
+    /// Blocks of a stream come with the marker of their code in front; the channel's own takes its place.
+    fn radiate_blocks(&mut self, octets: &[u8], shape: Shape, marker: &Marker, symbols: &mut Vec<i8>) {
+        for block in octets.chunks_exact(shape.code_marker_len + shape.block_len) {
+            self.radiate(marker, &block[shape.code_marker_len..], shape.block_symbols, symbols);
+        }
+    }
+
+    fn radiate(&mut self, marker: &Marker, block: &[u8], bits: usize, symbols: &mut Vec<i8>) {
+        let marker = marker.as_bytes();
+        self.radiate_bits(marker, 8 * marker.len(), symbols);
+        self.radiate_bits(block, bits, symbols);
+    }
+
+    fn radiate_bits(&mut self, octets: &[u8], bits: usize, symbols: &mut Vec<i8>) {
+        self.levels.clear();
+        self.levels.extend_from_slice(octets);
+        self.line.apply_bits(&mut self.levels, bits);
+        match &mut self.inner {
+            // Blocks in front of an inner code are whole octets.
+            Some(inner) => inner.push_soft(&self.levels, 1, symbols),
+            None => from_hard(&self.levels, bits, 1, symbols),
+        }
     }
 }
 
-fn radiate(
-    marker: &Marker,
-    block: &[u8],
-    bits: usize,
-    inner: &mut Option<Box<ConvEncoder>>,
-    symbols: &mut Vec<i8>,
-) {
-    let marker = marker.as_bytes();
-    match inner {
-        // Blocks in front of an inner code are whole octets.
-        Some(inner) => {
-            inner.push_soft(marker, 1, symbols);
-            inner.push_soft(block, 1, symbols);
-        }
-        None => {
-            from_hard(marker, 8 * marker.len(), 1, symbols);
-            from_hard(block, bits, 1, symbols);
-        }
+/// A decoder of soft symbols takes those of the channel; levels would have to be undone in front of it, at a loss that no
+/// mission accepts.
+pub(super) fn check_line_code(
+    code: &'static str,
+    domain: SyncDomain,
+    line_code: LineCode,
+) -> Result<(), CodeSpecError> {
+    if domain == SyncDomain::Symbols && line_code.is_differential() {
+        return Err(CodeSpecError::LineCode { code, line_code });
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::differential::LineCode;
 use crate::isa::IsaUnavailable;
 
 /// A code that cannot be built, or that does not fit its frames.
@@ -32,6 +33,16 @@ pub enum CodeSpecError {
         frame_len: usize,
         /// How the code's length is made.
         why: &'static str,
+    },
+    /// A differential line code around a code that is decoded from the symbols of the channel.
+    #[error(
+        "{code} is decoded from the symbols of the channel and is not combined with {line_code}: nrz_l is possible"
+    )]
+    LineCode {
+        /// Which code.
+        code: &'static str,
+        /// Which line code.
+        line_code: LineCode,
     },
     /// Kernels were asked for that this machine does not have.
     #[error(transparent)]

@@ -225,3 +225,39 @@ proptest! {
         }
     }
 }
+
+// REQ: FEP-CONV-120
+#[test]
+fn windows_spread_over_threads_give_the_same_bits_and_events_through_slips() {
+    for rate in [ConvRate::R1_2, ConvRate::R3_4] {
+        let spec = ConvSpec::ccsds(rate);
+        let mut noise = Noise(9);
+        let data = noise.octets(60_000);
+        let mut symbols = noisy(&encoded(&spec, &data), sigma(rate, 5.0), 40.0, &mut noise);
+        // Slips that turn the phase, in the middle of what is decoded at once.
+        for at in [120_000, 250_001] {
+            symbols.remove(at);
+        }
+        let expected = received(&spec, Isa::best(), &symbols, &[30_000]);
+        for threads in [1, 2, 5] {
+            let mut receiver = ConvReceiver::new(&spec).expect("a valid specification");
+            receiver.spread(threads, Isa::best()).expect("the best");
+            let (mut bits, mut events, mut spread) = (Vec::new(), Vec::new(), 0);
+            for piece in symbols.chunks(400_000) {
+                receiver.push_spread(piece, &mut bits, &mut |event| events.push(event), &mut |batches| {
+                    spread += 1;
+                    std::thread::scope(|scope| {
+                        batches.iter_mut().for_each(|batch| {
+                            scope.spawn(|| batch.run());
+                        });
+                    });
+                });
+            }
+            receiver.finish(&mut bits);
+            assert!(spread > 1 || threads == 1, "{spread} calls on {threads} threads");
+            assert!(bits == expected.0, "{rate:?} on {threads} threads");
+            assert_eq!(events, expected.1, "{rate:?} on {threads} threads");
+            assert_balanced(&receiver.counters());
+        }
+    }
+}

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use fep_config::{Diagnostics, Section, Source, parse};
 
-use super::link::{Known, read_links};
+use super::link::{Known, Taken, read_links};
+use super::names::check_form;
+use super::spacecraft::read_spacecraft;
 use super::{Config, DaemonConfig, MAX_CORE, RingAccess, RingSize, RingsConfig};
 use fep_mission::{MISSIONS, Mission, mission_name, read_mission};
 
@@ -29,10 +31,12 @@ pub(crate) fn read_config(
     let link_defaults = root.table("link", found);
     // Links are taken whole: the layer that has the last word, nothing of the one below.
     let links = root.table("links", found).first_layer_only();
-    let links =
-        read_links(links, link_defaults, &Known { missions: &missions, broken: &broken }, base, found);
+    let known = Known { missions: &missions, broken: &broken };
+    let mut taken = Taken::default();
+    let mut links = read_links(links, link_defaults, &known, base, &mut taken, found);
+    let spacecraft = read_spacecraft(root.table("spacecraft", found), &mut links, &mut taken, found);
     root.finish(found);
-    Some(Config { daemon: daemon?, rings: rings?, links, missions })
+    Some(Config { daemon: daemon?, rings: rings?, links, spacecraft, missions })
 }
 
 /// Every mission, and the names of those in which something is wrong.
@@ -45,18 +49,19 @@ fn read_missions(
     let mut broken = Vec::new();
     for (name, place, path) in section.named_strings(found) {
         let path = base.join(path);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let source = Source::new(path.display().to_string(), text);
+        match Source::read(&path) {
+            Ok(source) => {
                 let before = found.len();
                 missions.insert(name.clone(), read_mission(&name, &source, found));
                 if found.len() > before {
                     broken.push(name);
                 }
             }
-            Err(error) => {
+            Err(errors) => {
                 broken.push(name);
-                place.report(found, format!("{} cannot be read: {error}", path.display()), "");
+                // At the key that names the file, and for the reason that its reader gives.
+                let reasons = errors.0.into_iter().map(|error| error.message).collect::<Vec<_>>().join("; ");
+                place.report(found, format!("{}: {reasons}", path.display()), "");
             }
         }
     }
@@ -94,6 +99,15 @@ fn read_daemon(section: Section<'_>, base: &Path, found: &mut Diagnostics) -> Op
     let realtime_priority = section.integer("realtime_priority", 0..=99, found);
     let lock_memory = section.boolean("lock_memory", found);
     let cores = distinct_cores(&section, found);
+    let restart_min_ms = section.integer("restart_min_ms", 1..=600_000u32, found);
+    let restart_max_ms = section.integer("restart_max_ms", 1..=600_000u32, found);
+    let stop_timeout_ms = section.integer("stop_timeout_ms", 100..=600_000u32, found);
+    if let (Some(min), Some(max), Some(place)) =
+        (restart_min_ms, restart_max_ms, section.place_of("restart_max_ms"))
+        && max < min
+    {
+        place.report(found, format!("{max} is less than restart_min_ms, {min}"), "");
+    }
     let log = section.choice("log", &logs, found);
     section.finish(found);
     Some(DaemonConfig {
@@ -104,6 +118,9 @@ fn read_daemon(section: Section<'_>, base: &Path, found: &mut Diagnostics) -> Op
         realtime_priority: realtime_priority?,
         lock_memory: lock_memory?,
         cores,
+        restart_min_ms: restart_min_ms?,
+        restart_max_ms: restart_max_ms?,
+        stop_timeout_ms: stop_timeout_ms?,
         metrics_address: metrics_address?,
         log: log?,
     })
@@ -155,7 +172,7 @@ fn read_rings(section: Section<'_>, found: &mut Diagnostics) -> Option<RingsConf
     let packet_max = section.integer("packet_max", 7..=packet_most, found);
     let mut gates: Vec<String> = Vec::new();
     for (name, place) in section.strings("gates", found).unwrap_or_default() {
-        if let Err(message) = check_name(&name) {
+        if let Err(message) = check_form(&name) {
             place.report(found, message, "");
         } else if gates.contains(&name) {
             place.report(found, format!("{name:?} is named twice"), "");
@@ -215,17 +232,4 @@ fn mode(section: &Section<'_>, key: &'static str, found: &mut Diagnostics) -> Op
         place.report(found, format!("{text:?} are no permissions"), allowed);
     }
     parsed
-}
-
-/// Ring names hold 31 characters, and `.red.packets` takes 12 of them.
-const NAME_MAX: usize = 19;
-
-/// Names become file names, metric labels and paths of the control interface.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
-    let fits =
-        |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || octet == b'-' || octet == b'_';
-    if name.is_empty() || name.len() > NAME_MAX || !name.bytes().all(fits) {
-        return Err(format!("{name:?} is no name (1 to {NAME_MAX} of a-z, 0-9, - and _)"));
-    }
-    Ok(())
 }

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use fep_coding::soft::SoftFormat;
 use fep_config::{Diagnostics, Place, Section};
-use fep_net::{LinkSpec, TransportSpec, WaitMode};
+use fep_net::{LinkSpec, ProtocolSpec, TransportSpec, WaitMode};
 use fep_record::Session;
 
-use super::daemon::check_name;
+use super::names::check_name;
 use super::{CorePolicy, LinkConfig, MAX_CORE};
 use fep_downlink::{Decoding, Framing, IdlePolicy};
 use fep_mission::{ChannelConfig, Mission};
@@ -27,30 +27,30 @@ pub(crate) fn read_links<'d>(
     defaults: Section<'d>,
     missions: &Known<'_>,
     base: &Path,
+    taken: &mut Taken,
     found: &mut Diagnostics,
 ) -> Vec<LinkConfig> {
     let mut configs = Vec::new();
-    let mut taken = Taken::default();
     for (name, place, table) in links.named_tables(found) {
         if let Err(message) = check_name(&name) {
             place.report(found, message, "");
             continue;
         }
         let section = table.over(&defaults);
-        configs.extend(read_link(&name, &place, section, missions, base, &mut taken, found));
+        configs.extend(read_link(&name, &place, section, missions, base, taken, found));
     }
     configs
 }
 
 /// What only one link may have.
 #[derive(Default)]
-struct Taken {
-    ids: BTreeMap<u16, String>,
+pub(super) struct Taken {
+    pub(super) ids: BTreeMap<u16, String>,
     cores: BTreeMap<usize, String>,
     addresses: BTreeMap<(&'static str, SocketAddr), String>,
 }
 
-fn claim<K: Ord>(map: &mut BTreeMap<K, String>, key: K, name: &str) -> Option<String> {
+pub(super) fn claim<K: Ord>(map: &mut BTreeMap<K, String>, key: K, name: &str) -> Option<String> {
     match map.entry(key) {
         std::collections::btree_map::Entry::Occupied(other) => Some(other.get().clone()),
         std::collections::btree_map::Entry::Vacant(free) => {
@@ -84,6 +84,7 @@ fn read_link(
     let spec = read_link_spec(&section, transport, found);
     let symbols = read_symbols(&section, found);
     let decoding = read_decoding(&section, channel.as_ref(), found);
+    let reorder_wait_us = section.integer("reorder_wait_us", 0..=1_000_000u32, found);
 
     if let Some(other) = claim(&mut taken.ids, id, name)
         && let Some(place) = section.place_of("id")
@@ -126,8 +127,9 @@ fn read_link(
     if let (Some(spec), Some(framing), Some(place)) = (&spec, framing, section.place_of("framing"))
         && framing != Framing::Stream
         && !matches!(spec.transport, TransportSpec::Udp(_))
+        && matches!(spec.protocol, ProtocolSpec::Raw {})
     {
-        place.report(found, "only udp keeps datagrams apart", "stream");
+        place.report(found, "only udp, or a protocol of units, keeps datagrams apart", "stream");
     }
     if let (Some(channel), Some(framing), Some(place)) = (&channel, framing, section.place_of("framing"))
         && framing != Framing::Stream
@@ -150,6 +152,9 @@ fn read_link(
             framing: framing?,
             symbols,
             decoding: decoding?,
+            // Octets of a stream cannot change places.
+            reorder_wait_us: if framing == Some(Framing::Stream) { 0 } else { reorder_wait_us? },
+            merged_by: None,
         })
     })();
     if config.is_none() && found.is_empty() {
@@ -157,6 +162,9 @@ fn read_link(
     }
     config
 }
+
+pub(super) const WAITS: [(&str, WaitMode); 3] =
+    [("busy", WaitMode::Busy), ("wait", WaitMode::Wait), ("adaptive", WaitMode::Adaptive)];
 
 const FRAMINGS: [(&str, Framing); 3] = [
     ("stream", Framing::Stream),
@@ -168,7 +176,7 @@ const FRAMINGS: [(&str, Framing); 3] = [
 const ID_MAX: u16 = u16::MAX - 1;
 
 /// FNV-1a, folded to 16 bits; 0 is nobody's.
-fn id_of_name(name: &str) -> u16 {
+pub(super) fn id_of_name(name: &str) -> u16 {
     let hash =
         name.bytes().fold(0x811c_9dc5_u32, |hash, octet| (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193));
     (((hash >> 16) ^ hash) as u16).clamp(1, ID_MAX)
@@ -204,7 +212,7 @@ fn read_channel_name(
     channel
 }
 
-fn read_core(section: &Section<'_>, found: &mut Diagnostics) -> Option<CorePolicy> {
+pub(super) fn read_core(section: &Section<'_>, found: &mut Diagnostics) -> Option<CorePolicy> {
     let words = [("auto", CorePolicy::Auto), ("none", CorePolicy::None)];
     let core = section.word_or_integer("core", &words, 0..=MAX_CORE, found)?;
     Some(core.unwrap_or_else(CorePolicy::Fixed))
@@ -266,12 +274,13 @@ fn read_link_spec(
     transport: Option<TransportSpec>,
     found: &mut Diagnostics,
 ) -> Option<LinkSpec> {
-    let waits = [("busy", WaitMode::Busy), ("wait", WaitMode::Wait), ("adaptive", WaitMode::Adaptive)];
-    let wait = section.choice("wait", &waits, found);
+    let wait = section.choice("wait", &WAITS, found);
     let mut number = |key| section.integer(key, 0..=u32::MAX, found);
     let max_wait_us = number("max_wait_us");
     let spin_us = number("spin_us");
     let receive_buffer_bytes = number("receive_buffer_bytes");
+    let transmit_buffer_bytes = number("transmit_buffer_bytes");
+    let transmit_units = number("transmit_units");
     let socket_buffer_bytes = number("socket_buffer_bytes");
     let reconnect_min_ms = number("reconnect_min_ms");
     let reconnect_max_ms = number("reconnect_max_ms");
@@ -282,12 +291,19 @@ fn read_link_spec(
     let keepalive_probes = number("keepalive_probes");
     let idle_timeout_ms = number("idle_timeout_ms");
     let receive_buffers = section.integer("receive_buffers", 0..=u16::MAX, found);
+    let protocol = match section.has("protocol") {
+        true => section.deserialize("protocol", found),
+        false => Some(ProtocolSpec::default()),
+    };
     // Every key has been looked at; a mistake in one must not hide those in others.
     let mut spec = LinkSpec::new(transport?);
     spec.wait = wait?;
     spec.max_wait_us = max_wait_us?;
     spec.spin_us = spin_us?;
+    spec.protocol = protocol?;
     spec.receive_buffer_bytes = receive_buffer_bytes?;
+    spec.transmit_buffer_bytes = transmit_buffer_bytes?;
+    spec.transmit_units = transmit_units?;
     // 0 stands for "as the transport needs" where `fep-net` has its own rule.
     spec.receive_buffers = receive_buffers.filter(|count| *count > 0);
     spec.socket_buffer_bytes = socket_buffer_bytes.filter(|octets| *octets > 0);
@@ -300,7 +316,7 @@ fn read_link_spec(
     spec.keepalive_probes = keepalive_probes?;
     spec.idle_timeout_ms = idle_timeout_ms.filter(|limit| *limit > 0);
     if let Err(error) = spec.validate() {
-        let key = if error.field.starts_with("transport") { "transport" } else { error.field };
+        let key = error.key();
         if let Some(place) = section.place_of(key) {
             let shown = if key == error.field { String::new() } else { format!("{}: ", error.field) };
             place.report(found, format!("{shown}{} cannot be: {}", error.value, error.allowed), "");

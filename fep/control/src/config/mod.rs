@@ -13,6 +13,8 @@
 
 mod daemon;
 mod link;
+mod names;
+mod spacecraft;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +40,8 @@ pub struct Config {
     pub rings: RingsConfig,
     /// Station links in the order of their names; the index is no identity, see [`LinkConfig::id`].
     pub links: Vec<LinkConfig>,
+    /// Spacecraft whose links are merged, in the order of their names.
+    pub spacecraft: Vec<SpacecraftConfig>,
     /// Missions by name: the built-in ones and one's own.
     pub missions: BTreeMap<String, Mission>,
 }
@@ -46,6 +50,11 @@ impl Config {
     /// The link of this name.
     pub fn link(&self, name: &str) -> Option<&LinkConfig> {
         self.links.iter().find(|link| link.name == name)
+    }
+
+    /// The spacecraft of this name, if its links are merged.
+    pub fn merged_spacecraft(&self, name: &str) -> Option<&SpacecraftConfig> {
+        self.spacecraft.iter().find(|craft| craft.name == name)
     }
 
     /// Absolute path of the control socket.
@@ -81,6 +90,12 @@ pub struct DaemonConfig {
     pub lock_memory: bool,
     /// Cores for `core = "auto"`.
     pub cores: Vec<usize>,
+    /// First pause before a role that failed is started again.
+    pub restart_min_ms: u32,
+    /// Longest such pause.
+    pub restart_max_ms: u32,
+    /// How long a role's thread may take to stop before it is abandoned.
+    pub stop_timeout_ms: u32,
     /// Address of the Prometheus exporter.
     pub metrics_address: Option<std::net::SocketAddr>,
     /// Least severity logged.
@@ -131,7 +146,7 @@ pub struct RingSize {
 /// One station link: see `[link]` in `config/default.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LinkConfig {
-    /// Name, 1 to 19 characters `a-z 0-9 - _`.
+    /// Name, 1 to 19 characters `a-z 0-9 - _`, none that another process uses.
     pub name: String,
     /// Number in ring records, made from the name so that it survives every change of the other links.
     pub id: u16,
@@ -153,6 +168,46 @@ pub struct LinkConfig {
     pub symbols: Option<SoftFormat>,
     /// How blocks of soft symbols are decoded.
     pub decoding: Decoding,
+    /// How long a frame that came in a datagram of its own may wait for one that should have come before; 0 for not at all.
+    pub reorder_wait_us: u32,
+    /// The spacecraft that merges this link with others.
+    pub merged_by: Option<String>,
+}
+
+/// One spacecraft whose links are merged: see `[spacecraft.NAME]` in `config/default.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SpacecraftConfig {
+    /// Name, as that of a link: it names the rings.
+    pub name: String,
+    /// Number in event records, made from the name.
+    pub id: u16,
+    /// Its links, at least two, all of one channel and session.
+    pub links: Vec<Antenna>,
+    /// Physical channel.
+    pub channel: ChannelConfig,
+    /// What the data is.
+    pub session: Session,
+    /// What becomes of idle frames.
+    pub idle: IdlePolicy,
+    /// How long a frame may wait for other antennas, microseconds.
+    pub wait_us: u32,
+    /// Most frames of a virtual channel that are held.
+    pub window_frames: usize,
+    /// Core of its thread.
+    pub core: CorePolicy,
+    /// How its thread waits for frames.
+    pub wait: fep_net::WaitMode,
+    /// Whether every link delivers frames in the order in which they were sent.
+    pub in_order: bool,
+}
+
+/// A link of a spacecraft.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Antenna {
+    /// Name of the link.
+    pub name: String,
+    /// Its number in ring records.
+    pub id: u16,
 }
 
 /// Greatest number of a core that can be named: one less than the kernel interface's limit.

@@ -128,7 +128,7 @@ impl Blocks for OctetBlocks {
     fn from_job(job: DecodeJob) -> Option<OctetBlocks> {
         match job.work {
             Work::Octets(blocks) => Some(blocks),
-            Work::Symbols(_) => None,
+            Work::Symbols(_) | Work::Windows(_) => None,
         }
     }
 }

@@ -117,7 +117,7 @@ impl Blocks for SymbolBlocks {
     fn from_job(job: DecodeJob) -> Option<SymbolBlocks> {
         match job.work {
             Work::Symbols(blocks) => Some(blocks),
-            Work::Octets(_) => None,
+            Work::Octets(_) | Work::Windows(_) => None,
         }
     }
 }

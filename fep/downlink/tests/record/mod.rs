@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use fep_downlink::{ChainEvent, FrameOut, OcfOut, PacketOut, Sink};
 use fep_mission::VcColour;
 use fep_record::{FrameRecord, PacketRecord};
+use fep_time::Tai;
 use sha2::{Digest, Sha256};
 
 /// A frame as it came out.
@@ -14,6 +15,7 @@ pub(crate) struct Frame {
     pub(crate) octets: Vec<u8>,
     pub(crate) record: FrameRecord,
     pub(crate) lost: u64,
+    pub(crate) received: Tai,
     pub(crate) colour: VcColour,
     pub(crate) vc: Option<usize>,
 }
@@ -41,8 +43,8 @@ impl Recorder {
 
 impl Sink for Recorder {
     fn frame(&mut self, frame: &FrameOut<'_>) {
-        let FrameOut { record, lost, colour, vc, .. } = *frame;
-        self.frames.push(Frame { octets: frame.octets.to_vec(), record, lost, colour, vc });
+        let FrameOut { record, received, lost, colour, vc, .. } = *frame;
+        self.frames.push(Frame { octets: frame.octets.to_vec(), record, lost, received, colour, vc });
     }
 
     fn packet(&mut self, packet: &PacketOut<'_>) {

@@ -3,13 +3,15 @@
 mod reader;
 mod serial;
 mod spec;
+mod station;
 mod tcp;
+mod transmit;
 mod udp;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use fep_net::{Link, Polled};
+use fep_net::{EndReason, Event, Link, Polled, TransmitFault};
 
 /// Far beyond what any of these tests needs; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,23 +29,57 @@ struct Received {
     sizes: Vec<usize>,
     /// Offsets in `bytes` at which a connection started.
     starts: Vec<usize>,
+    /// Offsets in `bytes` at which a connection ended, and why.
+    ends: Vec<(usize, EndReason)>,
+    silences: usize,
     truncated: usize,
     datagrams: usize,
     stamps: Vec<i64>,
+    /// Tokens of units that were sent.
+    transmitted: Vec<u64>,
+    /// Tokens of units that were not, octets of them that were, and why.
+    failed: Vec<(u64, usize, TransmitFault)>,
 }
 
 impl Received {
     fn turn(&mut self, link: &mut Link) -> Polled {
-        link.poll(&mut |chunk| {
-            if chunk.connection_start {
+        link.poll(&mut |event| self.take(event))
+    }
+
+    /// Takes an event, and asserts what holds of all links: connections and their ends alternate, octets lie between them.
+    fn take(&mut self, event: Event<'_>) {
+        let connected = self.starts.len() > self.ends.len();
+        match event {
+            Event::Connected { .. } => {
+                assert!(!connected, "connected twice");
                 self.starts.push(self.bytes.len());
             }
-            self.bytes.extend_from_slice(chunk.bytes);
-            self.sizes.push(chunk.bytes.len());
-            self.truncated += usize::from(chunk.truncated);
-            self.datagrams += usize::from(chunk.datagram);
-            self.stamps.push(chunk.received.0);
-        })
+            Event::Disconnected { reason, .. } => {
+                assert!(connected, "disconnected without a connection");
+                self.ends.push((self.bytes.len(), reason));
+            }
+            Event::Chunk(chunk) => {
+                assert!(connected, "octets without a connection");
+                self.bytes.extend_from_slice(chunk.octets);
+                self.sizes.push(chunk.octets.len());
+                self.truncated += usize::from(chunk.truncated);
+                self.datagrams += usize::from(chunk.unit);
+                self.stamps.push(chunk.received.0);
+            }
+            Event::Silence { last_received, .. } => {
+                assert_eq!(self.stamps.last(), Some(&last_received.0));
+                self.silences += 1;
+            }
+            Event::Transmitted { token, .. } => {
+                assert!(connected, "a completion without a connection");
+                self.transmitted.push(token);
+            }
+            Event::TransmitFailed { token, sent_octets, in_doubt_octets, fault, .. } => {
+                assert!(connected, "a completion without a connection");
+                assert_eq!(in_doubt_octets, 0);
+                self.failed.push((token, sent_octets, fault));
+            }
+        }
     }
 
     /// Polls until `done`.
@@ -77,8 +113,12 @@ fn pattern(len: usize) -> Vec<u8> {
 /// The counters of causes always add up.
 fn assert_balanced(link: &Link) {
     let c = link.counters();
-    let causes =
-        c.disconnects_by_peer + c.disconnects_by_us + c.disconnects_by_error + c.resets + c.half_open;
+    let causes = c.disconnects_by_peer
+        + c.disconnects_by_us
+        + c.disconnects_by_error
+        + c.disconnects_by_protocol
+        + c.resets
+        + c.half_open;
     assert_eq!(c.disconnects, causes, "{c:?}");
     let open = c.connections - c.disconnects;
     assert!(open <= 1, "{c:?}");

@@ -1,78 +1,16 @@
-//! The real daemon: from a station's socket to another process's memory, through stops, kills and reloads.
-
-mod process;
+//! From a station's socket to another process's memory, through stops, kills and reloads.
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::path::Path;
 
-use fep_bus::{Consumer, Poll, Record, Resume};
-use fep_ccsds::{AosHeader, Fhp, FrameParts, Header};
+use fep_bus::{Consumer, Resume};
 use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
-use fep_mission::ChannelConfig;
 use fep_record::{BadReason, FrameRecord};
-use fep_sim::Encoder;
-use process::{Fepd, Station, command, config, run_dir, wait_for};
+
+use crate::downlink::{attach, downlink, read, write_config};
+use crate::process::{Fepd, Station, command, config, run_dir, wait_for};
 
 const LINK: &str = "pay";
-
-fn channel() -> ChannelConfig {
-    fep_mission::load("cso").unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"].clone()
-}
-
-/// CADUs of virtual channel 40 with these counts, and the frames in them.
-fn downlink(counts: std::ops::Range<u32>) -> (Vec<u8>, Vec<Vec<u8>>) {
-    let channel = channel();
-    let mut encoder =
-        Encoder::new(channel.sync.marker, &channel.code, channel.randomizer).expect("an encoder");
-    let (mut cadus, mut frames) = (Vec::new(), Vec::new());
-    for count in counts {
-        let header = AosHeader {
-            scid: 162,
-            vcid: 40,
-            vc_count: count,
-            replay: false,
-            vc_count_cycle_used: false,
-            reserved: 0,
-            vc_count_cycle: 0,
-        };
-        let mut zone = vec![count as u8; channel.frame.frame_len - 6];
-        zone[..2].copy_from_slice(&Fhp::None.to_11_bits().to_be_bytes());
-        let mut frame = Vec::new();
-        FrameParts::new(Header::Aos(header), &zone).build(&channel.frame, &mut frame).expect("a frame");
-        encoder.encode(&frame, &mut cadus);
-        frames.push(frame);
-    }
-    (cadus, frames)
-}
-
-/// Everything that follows in a ring until `count` records were read.
-fn read(consumer: &mut Consumer, count: usize) -> Vec<(Record, Vec<u8>)> {
-    let mut records = Vec::new();
-    let mut octets = Vec::new();
-    wait_for("records", || {
-        loop {
-            match consumer.poll(&mut octets) {
-                Poll::Record(record) => records.push((record, octets.clone())),
-                Poll::Gap(gap) => panic!("{gap:?}"),
-                Poll::Recreated => consumer.reattach().expect("the new ring"),
-                Poll::Restarted { .. } => {}
-                Poll::Empty | Poll::Closed => return (records.len() >= count).then_some(()),
-            }
-        }
-    });
-    records
-}
-
-fn attach(run_dir: &Path, ring: &str) -> Consumer {
-    Consumer::attach(&run_dir.join("bus"), ring, "test", Resume::Oldest).expect("a ring")
-}
-
-fn write_config(dir: &Path, text: &str) -> std::path::PathBuf {
-    let path = dir.join("fepd.toml");
-    std::fs::write(&path, text).expect("written");
-    path
-}
 
 // REQ: FEP-ENG-001
 #[test]

@@ -27,16 +27,22 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
 /// A running daemon; killed when dropped.
 pub(crate) struct Fepd {
     pub(crate) run_dir: PathBuf,
-    child: Child,
+    child: Option<Child>,
 }
 
 impl Fepd {
+    /// One that somebody else has started and will end.
+    pub(crate) fn of(run_dir: &Path) -> Fepd {
+        Fepd { run_dir: run_dir.to_owned(), child: None }
+    }
+
     /// Starts it with `config` and waits until it answers.
     pub(crate) fn start(run_dir: &Path, config: &Path) -> Fepd {
         let child = command(run_dir, config).stderr(Stdio::inherit()).spawn().expect("fepd starts");
-        let mut fepd = Fepd { run_dir: run_dir.to_owned(), child };
+        let mut fepd = Fepd { run_dir: run_dir.to_owned(), child: Some(child) };
         wait_for("the control socket", || {
-            assert!(fepd.child.try_wait().expect("a child").is_none(), "fepd has ended");
+            let ended = fepd.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
+            assert!(ended.is_none(), "fepd has ended");
             fepd.request("GET", "/status").ok().filter(|(status, _)| *status == 200)
         });
         fepd
@@ -45,7 +51,28 @@ impl Fepd {
     /// Status code and body of an answer.
     pub(crate) fn request(&self, method: &str, path: &str) -> std::io::Result<(u16, String)> {
         let mut stream = UnixStream::connect(self.run_dir.join("control.sock"))?;
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: fepd\r\nConnection: close\r\n\r\n")?;
+        self.send(&mut stream, method, path, "")
+    }
+
+    /// The same, with a body in JSON.
+    pub(crate) fn post(&self, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = UnixStream::connect(self.run_dir.join("control.sock"))?;
+        self.send(&mut stream, "POST", path, body)
+    }
+
+    fn send(
+        &self,
+        stream: &mut UnixStream,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> std::io::Result<(u16, String)> {
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: fepd\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
@@ -61,29 +88,34 @@ impl Fepd {
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(mut self) {
-        let pid = self.child.id().to_string();
+        let Some(mut child) = self.child.take() else { return };
+        let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-        let status = self.child.wait().expect("a child");
+        let status = child.wait().expect("a child");
         assert!(status.success(), "{status}");
     }
 
     /// SIGKILL.
     pub(crate) fn kill(mut self) {
-        self.child.kill().expect("killed");
-        self.child.wait().expect("a child");
+        let Some(mut child) = self.child.take() else { return };
+        child.kill().expect("killed");
+        child.wait().expect("a child");
     }
 }
 
 impl Drop for Fepd {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 pub(crate) fn command(run_dir: &Path, config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fepd"));
     command.arg("--run-dir").arg(run_dir).arg("--config").arg(config).stdin(Stdio::null());
+    command.env("FEP_TEST_SWITCHES", "1");
     command
 }
 
@@ -114,10 +146,12 @@ impl Station {
 
 /// Small rings, no real time, and the links given.
 pub(crate) fn config(links: &[(&str, &str, u16)]) -> String {
-    let mut text = "[daemon]\nrealtime_priority = 0\nlock_memory = false\nlog = \"warn\"\n[rings]\nframes_data_mib = 8\n\
+    let mut text =
+        "[daemon]\nrealtime_priority = 0\nlock_memory = false\nlog = \"warn\"\nrestart_min_ms = 10\n\
+                    restart_max_ms = 50\n[rings]\nframes_data_mib = 8\n\
                     packets_data_mib = 8\nextent_mib = 2\nframes_desc_log2 = 13\npackets_desc_log2 = 13\n\
                     [link]\nreconnect_min_ms = 10\nreconnect_max_ms = 50\n"
-        .to_owned();
+            .to_owned();
     for (name, channel, port) in links {
         text += &format!(
             "[links.{name}]\nchannel = \"{channel}\"\n\

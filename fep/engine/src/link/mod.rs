@@ -1,0 +1,76 @@
+//! Links: the job of their threads, and what is shown of them.
+
+mod job;
+
+use fep_net::TransportSpec;
+use fep_time::Monotonic;
+
+pub(crate) use job::LinkJob;
+
+use crate::supervised::{Supervised, session_name};
+use fep_control::api::{LinkLedgers, LinkStatus};
+use fep_control::config::LinkConfig;
+
+/// A link as the control thread sees it.
+pub(crate) type Link = Supervised<LinkJob>;
+
+impl Supervised<LinkJob> {
+    pub(crate) fn config(&self) -> &LinkConfig {
+        &self.role.job().config
+    }
+
+    pub(crate) fn status(&self, now: Monotonic) -> LinkStatus {
+        let reading = self.reading();
+        let config = self.config();
+        LinkStatus {
+            name: config.name.clone(),
+            id: config.id,
+            channel: config.channel.name.clone(),
+            spacecraft: config.channel.spacecraft_names(),
+            session: session_name(config.session).to_owned(),
+            transport: transport_name(config),
+            enabled: self.role.is_wanted(),
+            state: self.state(reading.state()).to_owned(),
+            failure: self.role.failure().map(str::to_owned),
+            retry_ms: self.role.retry_ms(now),
+            restarts: self.role.restarts(),
+            sync: if self.role.is_running() { reading.sync_state() } else { "" }.to_owned(),
+            thread: self.thread(),
+            rates: self.rates.rates.clone(),
+            transport_counters: reading.named("link"),
+            sync_counters: reading.named("sync"),
+            ledger: reading.ledger(),
+            vcs: reading.vcs(&config.channel, &self.counters()),
+            latency: reading.latency(),
+            merged_by: config.merged_by.clone(),
+            clcws: self.clcws(),
+        }
+    }
+
+    pub(crate) fn ledgers(&self) -> LinkLedgers {
+        let reading = self.reading();
+        const RECEPTION: [&str; 4] = ["kernel_drops", "truncated", "discarded_bytes", "receive_errors"];
+        let mut reception = reading.named("link");
+        reception.retain(|count| RECEPTION.contains(&count.name.as_str()));
+        LinkLedgers {
+            link: self.config().name.clone(),
+            vcs: reading.vcs(&self.config().channel, &self.counters()),
+            reception,
+            ledger: reading.ledger(),
+        }
+    }
+}
+
+/// Kind and address, for people.
+fn transport_name(config: &LinkConfig) -> String {
+    let transport = &config.transport.transport;
+    let place = match transport {
+        TransportSpec::TcpClient(tcp) => tcp.address.to_string(),
+        TransportSpec::TcpServer(tcp) => tcp.address.to_string(),
+        TransportSpec::Udp(udp) => udp.bind.to_string(),
+        TransportSpec::Serial(serial) => serial.device.display().to_string(),
+        TransportSpec::File(file) => file.path.display().to_string(),
+        TransportSpec::Stdin(_) => String::new(),
+    };
+    format!("{} {place}", transport.kind()).trim_end().to_owned()
+}

@@ -1,0 +1,27 @@
+//! The metric page of a role: which numbers there are, how its thread writes them, how anybody reads them back.
+//!
+//! Counters are kept where they arise (chain, link, synchroniser, merge) and copied into the page in housekeeping; only
+//! latencies are recorded as they happen.
+
+mod page;
+mod reading;
+
+pub(crate) use page::{MetricPlan, RoleMetrics, Stage, ThreadFigures};
+pub(crate) use reading::{CounterReading, Reading};
+
+/// Names of the states of a transport, by number in the page.
+const LINK_STATES: [&str; 7] =
+    ["idle", "connecting", "connected", "listening", "ended", "failed", "disabled"];
+pub(crate) const STATE_FAILED: u64 = 5;
+pub(crate) const STATE_DISABLED: u64 = 6;
+/// Names of the states of the synchroniser; the first for links without one.
+const SYNC_STATES: [&str; 5] = ["", "search", "check", "lock", "flywheel"];
+/// Stages whose latency from the socket is measured.
+const STAGES: [&str; 2] = ["decoded", "published"];
+/// Counters of an antenna of a merge: those of [`fep_downlink::AntennaCounts`], and what the bus lost.
+const ANTENNA_NAMES: [&str; 7] =
+    ["received", "served", "duplicates", "late", "bad", "pending", "lost_on_bus"];
+/// Counters of a merge as a whole.
+const MERGE_NAMES: [&str; 5] = ["strangers", "waits_over", "overflowed", "placed_by_time", "unplaced"];
+/// Counters of the operational control fields.
+const OCF_NAMES: [&str; 3] = ["clcws", "others", "refused"];

@@ -1,0 +1,176 @@
+//! One antenna of a spacecraft: the frames rings of its link, followed from a cursor.
+//!
+//! A kill or a panic loses nothing and repeats nothing. The cursor that is stored is not where reading stands, but where it
+//! stood a whole wait ago: whatever was read before that has been served or dropped. The next life reads the rest again, and
+//! its merge recognises what has been served already (see [`super::job`]).
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use fep_bus::{BusError, Colour, Consumer, Ledger, Poll, Position, Record, Resume};
+use fep_mission::VcColour;
+use fep_time::Monotonic;
+
+use crate::heard::Heard;
+use crate::rings::frames_ring;
+
+/// Between two looks for a ring that does not exist yet.
+const ATTACH_EVERY_NS: i64 = 50_000_000;
+
+/// An antenna as the spacecraft's thread sees it.
+pub(crate) struct Antenna {
+    pub(crate) link: String,
+    /// Number of the link.
+    pub(crate) number: u16,
+    heard: Heard,
+    /// Whether it was heard at the last look, and somebody may wait for it.
+    pub(crate) live: bool,
+    followed: Vec<Followed>,
+    attach_at: Monotonic,
+    /// Records that the bus lost since the last report.
+    lost_unreported: u64,
+}
+
+/// A ring of the link.
+struct Followed {
+    colour: Colour,
+    consumer: Option<Consumer>,
+    /// Where reading stood, and when; the oldest first.
+    marks: VecDeque<(Monotonic, Position, Ledger)>,
+    lost_before: u64,
+}
+
+/// What came of a look at the rings of an antenna.
+pub(crate) enum Look {
+    /// A frame record, its payload in the buffer.
+    Record(Record, VcColour),
+    /// Everything has been read.
+    Empty,
+}
+
+impl Antenna {
+    pub(crate) fn new(link: &str, number: u16, heard: Heard, red: bool) -> Antenna {
+        let colours = [Colour::Black, Colour::Red].into_iter().take(1 + usize::from(red));
+        Antenna {
+            link: link.to_owned(),
+            number,
+            heard,
+            live: false,
+            followed: colours
+                .map(|colour| Followed { colour, consumer: None, marks: VecDeque::new(), lost_before: 0 })
+                .collect(),
+            attach_at: Monotonic::PAST,
+            lost_unreported: 0,
+        }
+    }
+
+    /// Whether the link says that it hears the spacecraft. To be read before the rings, so that what it published before it
+    /// fell silent is read.
+    #[inline]
+    pub(crate) fn is_heard(&self) -> bool {
+        self.heard.get()
+    }
+
+    /// Attaches to rings that exist by now.
+    ///
+    /// # Errors
+    /// A ring that exists and cannot be followed: another process holds the cursor, or it is no ring.
+    pub(crate) fn attach(&mut self, dir: &Path, reader: &str, now: Monotonic) -> Result<(), BusError> {
+        if now < self.attach_at {
+            return Ok(());
+        }
+        self.attach_at = now.plus_ns(ATTACH_EVERY_NS);
+        for followed in self.followed.iter_mut().filter(|followed| followed.consumer.is_none()) {
+            let ring = frames_ring(&self.link, followed.colour);
+            match Consumer::attach(dir, &ring, reader, Resume::Cursor) {
+                Ok(mut consumer) => {
+                    consumer.set_durable(consumer.position(), consumer.ledger());
+                    followed.lost_before = 0;
+                    self.lost_unreported += consumer.ledger().lost_records;
+                    followed.consumer = Some(consumer);
+                }
+                // Its link has not been opened yet.
+                Err(BusError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The next frame of any of its rings.
+    pub(crate) fn poll(&mut self, octets: &mut Vec<u8>) -> Look {
+        for followed in &mut self.followed {
+            let Some(consumer) = &mut followed.consumer else { continue };
+            loop {
+                match consumer.poll(octets) {
+                    Poll::Record(record) => {
+                        let colour = match followed.colour {
+                            Colour::Black => VcColour::Black,
+                            Colour::Red => VcColour::Red,
+                        };
+                        return Look::Record(record, colour);
+                    }
+                    Poll::Gap(gap) => self.lost_unreported += gap.records,
+                    Poll::Restarted { .. } => {}
+                    Poll::Recreated => {
+                        followed.marks.clear();
+                        if consumer.reattach().is_err() {
+                            // Deleted in between: attached again when it exists.
+                            followed.lost_before += consumer.ledger().lost_records;
+                            followed.consumer = None;
+                            break;
+                        }
+                        consumer.set_durable(consumer.position(), consumer.ledger());
+                    }
+                    Poll::Empty | Poll::Closed => break,
+                }
+            }
+        }
+        Look::Empty
+    }
+
+    /// Some times a second: remembers where reading stands, and stores as cursor where it stood `settled_ns` ago.
+    ///
+    /// # Errors
+    /// The cursor cannot be written.
+    pub(crate) fn store_cursor(&mut self, now: Monotonic, settled_ns: i64) -> Result<(), BusError> {
+        for followed in &mut self.followed {
+            let Some(consumer) = &mut followed.consumer else { continue };
+            followed.marks.push_back((now, consumer.position(), consumer.ledger()));
+            while let Some((at, position, ledger)) = followed.marks.front().copied() {
+                if now.ns_since(at) < settled_ns {
+                    break;
+                }
+                consumer.set_durable(position, ledger);
+                followed.marks.pop_front();
+            }
+            consumer.heartbeat(now)?;
+        }
+        Ok(())
+    }
+
+    /// Nothing of what was read is held any more: the cursor is where reading stands.
+    pub(crate) fn settle_cursor(&mut self) {
+        for followed in &mut self.followed {
+            if let Some(consumer) = &mut followed.consumer {
+                consumer.set_durable(consumer.position(), consumer.ledger());
+                // What cannot be stored is read and recognised again.
+                let _ = consumer.store_cursor();
+            }
+        }
+    }
+
+    /// Records that its rings lost before they were read, ever.
+    pub(crate) fn lost(&self) -> u64 {
+        let lost = |followed: &Followed| {
+            followed.lost_before
+                + followed.consumer.as_ref().map_or(0, |consumer| consumer.ledger().lost_records)
+        };
+        self.followed.iter().map(lost).sum()
+    }
+
+    /// Records lost since this was last asked.
+    pub(crate) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_unreported)
+    }
+}

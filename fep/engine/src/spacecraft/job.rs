@@ -1,0 +1,461 @@
+//! The thread of a spacecraft that several links receive: follows the links' frames rings, merges, judges once, publishes
+//! frames, packets and operational control fields once.
+//!
+//! A restart, after a kill or a panic too, loses nothing and serves nothing twice: each antenna is read again from a cursor
+//! behind which nothing was held (see [`super::antenna`]), and before that the merge is shown the newest frames of the
+//! spacecraft's own rings as if an antenna of their own had delivered them, so that it knows them when they come again. That
+//! is exact as long as what is read again fits the window of the merge (`window_frames`). A packet that was being put together
+//! at a kill is lost, as on a single link.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fep_bus::{BusError, Colour, Consumer, Poll, Resume};
+use fep_downlink::{
+    AntennaCounts, ChainOptions, Framing, Merge, MergeInput, MergeSpec, Merged, Quality, ResumePoint, Sink,
+    Spacecraft,
+};
+use fep_mission::VcColour;
+use fep_record::{BadReason, FrameRecord, KIND_FRAME};
+use fep_time::Monotonic;
+use serde_json::json;
+
+use super::antenna::{Antenna, Look};
+use crate::event::{EventCode, EventQueue, LinkEvents, NO_LINK};
+use crate::heard::Heard;
+use crate::metrics::{MetricPlan, RoleMetrics, ThreadFigures};
+use crate::ocf::OcfOutlet;
+use crate::plan::{Class, Seat};
+use crate::publisher::Publisher;
+use crate::realtime;
+use crate::resume::ResumePage;
+use crate::rings::{BusSetting, RingPlan, Rings, frames_ring};
+use crate::role::{Command, Ended, Job, Line};
+use crate::supervised::Work;
+use fep_control::config::{CorePolicy, SpacecraftConfig};
+use fep_net::WaitMode;
+use fep_record::Session;
+
+/// Between two looks at the line, the counters and the rings' heartbeats.
+const HOUSEKEEP_EVERY_NS: i64 = 1_000_000;
+/// Between two stored cursors, and two readings of the processor time.
+const STORE_EVERY_NS: i64 = 10_000_000;
+/// Between two looks whether the rings still lie under their names.
+const LINKED_EVERY_NS: i64 = 1_000_000_000;
+/// Records of one antenna that are read before the next one's turn.
+const TURN_RECORDS: usize = 64;
+/// A sleep while some antenna is heard: what it may add to the latency.
+const SHORT_NAP_NS: i64 = 50_000;
+/// And while none is.
+const LONG_NAP_NS: i64 = 1_000_000;
+/// With `wait = "adaptive"` it spins so long after the last frame.
+const SPIN_NS: i64 = 50_000;
+/// Beyond the wait of the merge, until nothing is held for sure: two turns of this thread.
+const SETTLE_MARGIN_NS: i64 = 5_000_000;
+/// The antenna as which the merge is shown what was served before. No link has this number.
+const MEMORY: u16 = NO_LINK;
+/// Name under which a ring of one's own is looked at once, at start.
+const READER: &str = "fepd-served";
+
+/// What a spacecraft's thread is to do.
+#[derive(Clone)]
+pub(crate) struct SpacecraftJob {
+    pub(crate) config: SpacecraftConfig,
+    /// Whether each of its links is heard, in their order.
+    pub(crate) heard: Vec<Heard>,
+    pub(crate) setting: Arc<BusSetting>,
+    pub(crate) queue: EventQueue,
+}
+
+/// What outlives a thread.
+pub(crate) struct SpacecraftKept {
+    publisher: Publisher,
+    resume_point: ResumePoint,
+}
+
+impl SpacecraftJob {
+    fn ring_plan(&self) -> RingPlan {
+        let channel = &self.config.channel;
+        RingPlan { red: channel.has_red(), packets: true, frame_max: channel.frame.frame_len as u32 }
+    }
+
+    fn open(&self) -> Result<SpacecraftKept, BusError> {
+        let SpacecraftJob { config, setting, queue, .. } = self;
+        let rings = Rings::open(setting, &config.name, &self.ring_plan())?;
+        let ocf = OcfOutlet::open(setting, &config.name, config.channel.has_red())?;
+        let pages = setting.access(Colour::Black);
+        let (page, resume_point) =
+            ResumePage::take_over(&setting.dir, &config.name, &rings, &config.channel, &pages)?;
+        let links: Vec<String> = config.links.iter().map(|link| link.name.clone()).collect();
+        let plan = MetricPlan::Merge(&links);
+        let metrics = RoleMetrics::create(&setting.dir, &config.name, &config.channel, plan, &pages)?;
+        let events = LinkEvents::new(queue.clone(), config.id);
+        Ok(SpacecraftKept { publisher: Publisher::new(rings, page, metrics, events, ocf), resume_point })
+    }
+
+    /// A merge that knows what was served before.
+    fn merge(&self) -> Result<Merge, String> {
+        let config = &self.config;
+        let antennas = config.links.iter().map(|link| link.id).chain([MEMORY]).collect();
+        let mut merge = Merge::new(MergeSpec {
+            antennas,
+            frame: config.channel.frame.clone(),
+            wait_ns: 1000 * i64::from(config.wait_us),
+            window_frames: config.window_frames,
+            in_order: config.in_order,
+            report_unserved: false,
+        })
+        .map_err(|error| error.to_string())?;
+        for colour in [Colour::Black, Colour::Red].into_iter().take(1 + usize::from(config.channel.has_red()))
+        {
+            self.show_served(&mut merge, colour);
+        }
+        let now = Monotonic::now();
+        merge.antenna_gone(MEMORY, now, &mut |_| {});
+        merge.flush(&mut |_| {});
+        Ok(merge)
+    }
+
+    /// Shows the merge the newest frames of a ring of the spacecraft's own.
+    fn show_served(&self, merge: &mut Merge, colour: Colour) {
+        let dir = &self.setting.dir;
+        let ring = frames_ring(&self.config.name, colour);
+        let Ok(mut consumer) = Consumer::attach(dir, &ring, READER, Resume::Oldest) else { return };
+        let mut skip = consumer.lag_records().saturating_sub(self.config.window_frames as u64);
+        let (mut octets, now) = (Vec::new(), Monotonic::now());
+        loop {
+            if skip > 0 && matches!(consumer.peek(), Poll::Record(_)) {
+                consumer.skip();
+                skip -= 1;
+                continue;
+            }
+            match consumer.poll(&mut octets) {
+                Poll::Record(record) => {
+                    let Some(known) = FrameRecord::from_words(record.tag.flags, record.tag.words) else {
+                        continue;
+                    };
+                    if known.reason != BadReason::None {
+                        continue;
+                    }
+                    let frame = MergeInput {
+                        octets: &octets,
+                        record: known,
+                        received: record.tag.received,
+                        colour: colour_of(colour),
+                        antenna: MEMORY,
+                        seq: record.seq,
+                        quality: Quality::Unstated,
+                    };
+                    merge.push(&frame, now, &mut |_| {});
+                }
+                Poll::Gap(_) | Poll::Restarted { .. } => {}
+                Poll::Empty | Poll::Closed | Poll::Recreated => break,
+            }
+        }
+        drop(consumer);
+        // It is no consumer that anybody should see listed; a file left behind would do no harm.
+        let cursors = dir.join(colour.directory()).join(ring).join("cursors");
+        let _ = std::fs::remove_file(cursors.join(READER));
+    }
+}
+
+fn colour_of(colour: Colour) -> VcColour {
+    match colour {
+        Colour::Black => VcColour::Black,
+        Colour::Red => VcColour::Red,
+    }
+}
+
+impl Job for SpacecraftJob {
+    type Kept = SpacecraftKept;
+
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    fn run(self, kept: Option<SpacecraftKept>, seat: Seat, line: &Line) -> Ended<SpacecraftKept> {
+        line.sit(&Seat { class: Class::Normal, ..seat });
+        let kept = match kept.map_or_else(|| self.open(), Ok) {
+            Ok(kept) => kept,
+            Err(error) => return Ended { kept: None, failure: Some(error.to_string()) },
+        };
+        let merge = match self.merge() {
+            Ok(merge) => merge,
+            Err(error) => return Ended { kept: Some(kept), failure: Some(error) },
+        };
+        // Short naps are only short without the slack that the kernel allows itself.
+        realtime::set_timer_slack_ns(1_000);
+        line.sit(&seat);
+        line.report_ready();
+        Follower::new(self, kept, merge, seat.wait).run(line)
+    }
+
+    fn keep_alive(kept: &mut SpacecraftKept, now: Monotonic) {
+        kept.publisher.housekeep(now);
+    }
+}
+
+impl Work for SpacecraftJob {
+    const KIND: &'static str = "spacecraft";
+
+    fn id(&self) -> u16 {
+        self.config.id
+    }
+
+    fn session(&self) -> Session {
+        self.config.session
+    }
+
+    fn wishes(&self) -> (CorePolicy, WaitMode) {
+        (self.config.core, self.config.wait)
+    }
+
+    fn ring_names(&self) -> Vec<String> {
+        self.ring_plan().names(&self.config.name)
+    }
+}
+
+/// One life of a spacecraft's thread, once everything is open.
+struct Follower {
+    antennas: Vec<Antenna>,
+    merge: Merge,
+    spacecraft: Spacecraft,
+    publisher: Publisher,
+    octets: Vec<u8>,
+    figures: ThreadFigures,
+    wait: WaitMode,
+    wait_ns: i64,
+    reader: String,
+    dir: std::path::PathBuf,
+    active_at: Monotonic,
+    kept_house_at: Monotonic,
+    stored_at: Monotonic,
+    linked_at: Monotonic,
+}
+
+impl Follower {
+    fn new(job: SpacecraftJob, kept: SpacecraftKept, merge: Merge, wait: WaitMode) -> Follower {
+        let SpacecraftJob { config, heard, setting, .. } = job;
+        let options = ChainOptions {
+            session: config.session,
+            framing: Framing::Stream,
+            idle: config.idle,
+            ..ChainOptions::default()
+        };
+        let mut spacecraft = Spacecraft::behind_merge(&config.channel, &options);
+        spacecraft.resume(&kept.resume_point);
+        let red = config.channel.has_red();
+        let antennas = config
+            .links
+            .iter()
+            .zip(heard)
+            .map(|(link, heard)| Antenna::new(&link.name, link.id, heard, red))
+            .collect();
+        let now = Monotonic::now();
+        Follower {
+            antennas,
+            merge,
+            spacecraft,
+            publisher: kept.publisher,
+            octets: Vec::new(),
+            figures: ThreadFigures::default(),
+            wait,
+            wait_ns: 1000 * i64::from(config.wait_us),
+            reader: format!("fepd.{}", config.name),
+            dir: setting.dir.clone(),
+            active_at: now,
+            kept_house_at: Monotonic::PAST,
+            stored_at: now,
+            linked_at: now,
+        }
+    }
+
+    fn run(mut self, line: &Line) -> Ended<SpacecraftKept> {
+        self.publisher.housekeep(Monotonic::now());
+        loop {
+            let start = Monotonic::now();
+            let active = self.turn(start);
+            self.figures.turns += 1;
+            let now = Monotonic::now();
+            if active {
+                self.active_at = now;
+                self.figures.work_ns += now.ns_since(start).unsigned_abs();
+            }
+            if now.ns_since(self.kept_house_at) >= HOUSEKEEP_EVERY_NS {
+                match self.keep_house(now, line) {
+                    Ok(false) => {}
+                    Ok(true) => return self.end(None),
+                    Err(cause) => return self.end(Some(cause)),
+                }
+            }
+            if !active {
+                self.nap(now);
+            }
+        }
+    }
+
+    /// Reads what has come, and serves what is due. Returns whether anything came.
+    fn turn(&mut self, now: Monotonic) -> bool {
+        let Follower { antennas, merge, spacecraft, publisher, octets, .. } = self;
+        let mut serving = Serving { spacecraft, publisher, begun: false };
+        let mut active = false;
+        let mut gone = false;
+        for antenna in &mut *antennas {
+            let heard = antenna.is_heard();
+            antenna.live |= heard;
+            let mut drained = false;
+            for _ in 0..TURN_RECORDS {
+                let Look::Record(record, colour) = antenna.poll(octets) else {
+                    drained = true;
+                    break;
+                };
+                active = true;
+                if record.tag.kind != KIND_FRAME {
+                    continue;
+                }
+                let Some(known) = FrameRecord::from_words(record.tag.flags, record.tag.words) else {
+                    continue;
+                };
+                let frame = MergeInput {
+                    octets,
+                    record: known,
+                    received: record.tag.received,
+                    colour,
+                    antenna: antenna.number,
+                    seq: record.seq,
+                    quality: Quality::Unstated,
+                };
+                merge.push(&frame, now, &mut |merged| serving.serve(&merged));
+            }
+            if drained && antenna.live && !heard {
+                antenna.live = false;
+                gone = true;
+                merge.antenna_gone(antenna.number, now, &mut |merged| serving.serve(&merged));
+            }
+        }
+        merge.poll(now, &mut |merged| serving.serve(&merged));
+        if gone && antennas.iter().all(|antenna| !antenna.live) {
+            // Nobody hears the spacecraft: what comes next may be any number of frames later.
+            merge.flush(&mut |merged| serving.serve(&merged));
+            serving.spacecraft.interrupted();
+        }
+        serving.end();
+        active
+    }
+
+    fn nap(&self, now: Monotonic) {
+        let spins = match self.wait {
+            WaitMode::Busy => true,
+            WaitMode::Wait => false,
+            WaitMode::Adaptive => now.ns_since(self.active_at) < SPIN_NS,
+        };
+        if spins {
+            std::hint::spin_loop();
+            return;
+        }
+        let heard = self.antennas.iter().any(|antenna| antenna.live || antenna.is_heard());
+        let longest = if heard { SHORT_NAP_NS } else { LONG_NAP_NS };
+        let due = self.merge.next_timeout().map_or(longest, |at| at.ns_since(now));
+        let nap_ns = due.clamp(0, longest).unsigned_abs();
+        if nap_ns > 0 {
+            std::thread::sleep(Duration::from_nanos(nap_ns));
+        }
+    }
+
+    /// Counters, heartbeats, events, commands, cursors. `true` to stop.
+    fn keep_house(&mut self, now: Monotonic, line: &Line) -> Result<bool, String> {
+        self.kept_house_at = now;
+        for antenna in &mut self.antennas {
+            antenna.attach(&self.dir, &self.reader, now).map_err(|error| error.to_string())?;
+            let records = antenna.take_lost();
+            if records > 0 {
+                let detail = json!({"antenna": antenna.link, "records": records});
+                self.publisher.events.report(EventCode::AntennaLapped, detail);
+            }
+        }
+        if now.ns_since(self.stored_at) >= STORE_EVERY_NS {
+            self.stored_at = now;
+            self.figures.cpu_ns = realtime::thread_cpu_ns();
+            let settled_ns = self.wait_ns + SETTLE_MARGIN_NS;
+            for antenna in &mut self.antennas {
+                antenna.store_cursor(now, settled_ns).map_err(|error| error.to_string())?;
+            }
+        }
+        if now.ns_since(self.linked_at) >= LINKED_EVERY_NS {
+            self.linked_at = now;
+            self.publisher.check_linked()?;
+        }
+        self.update_metrics();
+        self.publisher.housekeep(now);
+        while let Some(command) = line.next() {
+            match command {
+                Command::Stop => return Ok(true),
+                Command::Reset => {
+                    self.spacecraft.reset();
+                    self.publisher.resume.clear();
+                    self.publisher.events.report(EventCode::LinkReset, json!({}));
+                }
+                Command::Sit(seat) => {
+                    line.sit(&seat);
+                    self.wait = seat.wait;
+                }
+                Command::Panic => panic!("asked for by the test switch"),
+            }
+        }
+        Ok(false)
+    }
+
+    fn update_metrics(&mut self) {
+        let Follower { antennas, merge, spacecraft, publisher, figures, .. } = self;
+        figures.events_overflowed = publisher.events.overflowed();
+        figures.packets_too_long = publisher.packets_too_long;
+        let ledger = merge.ledger();
+        let antennas = antennas.iter().map(|antenna| {
+            let counts = ledger.antennas.iter().find(|(number, _)| *number == antenna.number);
+            let counts = counts.map_or(AntennaCounts::default(), |(_, counts)| *counts);
+            (antenna.live, counts, antenna.lost())
+        });
+        publisher.metrics.update_merge(ledger, antennas);
+        publisher.metrics.update(figures, &publisher.ocf.counts, spacecraft.ledger(), spacecraft.vcs());
+    }
+
+    /// Serves everything that is held. After a failure what is kept is the rings, unless they are the failure.
+    fn end(mut self, failure: Option<String>) -> Ended<SpacecraftKept> {
+        let Follower { merge, spacecraft, publisher, .. } = &mut self;
+        let mut serving = Serving { spacecraft, publisher, begun: false };
+        merge.flush(&mut |merged| serving.serve(&merged));
+        serving.end();
+        self.antennas.iter_mut().for_each(Antenna::settle_cursor);
+        self.publisher.events.flush();
+        self.update_metrics();
+        self.publisher.housekeep(Monotonic::now());
+        let linked = self.publisher.check_linked().is_ok();
+        let kept = SpacecraftKept { resume_point: self.spacecraft.resume_point(), publisher: self.publisher };
+        Ended { kept: linked.then_some(kept), failure }
+    }
+}
+
+/// Where the merge serves: the judgement, and behind it the rings.
+struct Serving<'f> {
+    spacecraft: &'f mut Spacecraft,
+    publisher: &'f mut Publisher,
+    /// Whether something was served in this turn.
+    begun: bool,
+}
+
+impl Serving<'_> {
+    fn serve(&mut self, merged: &Merged<'_>) {
+        self.publisher.received(merged.received);
+        if !self.begun {
+            self.begun = true;
+            self.publisher.batch_decoded(1);
+        }
+        self.spacecraft.merged(merged, self.publisher);
+    }
+
+    fn end(&mut self) {
+        if self.begun {
+            self.publisher.batch_done();
+        }
+    }
+}

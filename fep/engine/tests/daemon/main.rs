@@ -1,0 +1,9 @@
+//! The real daemon.
+
+mod basics;
+mod downlink;
+mod hardship;
+mod merge;
+mod process;
+mod red;
+mod roles;

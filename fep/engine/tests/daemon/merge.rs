@@ -1,0 +1,147 @@
+//! Several links of one spacecraft: every frame that either has, once and in order, through kills and panics.
+
+use std::io::Write;
+
+use fep_control::api::{Ledgers, LinkStatus, SpacecraftStatus};
+
+use crate::downlink::{CHANNEL, attach, downlink, read, read_present, write_config};
+use crate::process::{Fepd, Station, config, run_dir, wait_for};
+
+/// Two links and the spacecraft that merges them. The wait is long because a test machine may be: where both antennas have
+/// passed a gap nobody waits.
+fn two_antennas(north: &Station, south: &Station) -> String {
+    config(&[("north", CHANNEL, north.port()), ("south", CHANNEL, south.port())])
+        + "[spacecraft.leo]\nlinks = [\"north\", \"south\"]\nwait_us = 5000000\n"
+}
+
+fn craft(fepd: &Fepd) -> SpacecraftStatus {
+    fepd.get("/spacecraft/leo")
+}
+
+fn received(fepd: &Fepd, link: &str) -> u64 {
+    fepd.get::<LinkStatus>(&format!("/links/{link}")).ledger.counts.received
+}
+
+/// What the antennas miss.
+fn north_has(count: &u32) -> bool {
+    !count.is_multiple_of(7) || *count == 0
+}
+
+fn south_has(count: &u32) -> bool {
+    !count.is_multiple_of(11) || *count == 0
+}
+
+fn counts(records: &[(fep_bus::Record, Vec<u8>)]) -> Vec<u32> {
+    records
+        .iter()
+        .map(|(record, _)| {
+            fep_record::FrameRecord::from_words(record.tag.flags, record.tag.words)
+                .expect("a frame")
+                .frame_count
+        })
+        .collect()
+}
+
+fn expected(counts: std::ops::Range<u32>) -> Vec<u32> {
+    counts.filter(|count| north_has(count) || south_has(count)).collect()
+}
+
+// REQ: FEP-ENG-106
+#[test]
+fn frames_that_either_antenna_has_are_published_once_and_in_order_and_the_ledgers_balance() {
+    let dir = run_dir();
+    let (north, south) = (Station::new(), Station::new());
+    let file = write_config(dir.path(), &two_antennas(&north, &south));
+    let fepd = Fepd::start(dir.path(), &file);
+    let (mut to_north, mut to_south) = (north.accept(), south.accept());
+    for round in 0..8 {
+        let range = 100 * round..100 * (round + 1);
+        to_north.write_all(&downlink(range.clone().filter(north_has)).0).expect("sent");
+        to_south.write_all(&downlink(range.filter(south_has)).0).expect("sent");
+    }
+    let wanted = expected(0..800);
+    let mut consumer = attach(dir.path(), "leo.frames");
+    let records = read(&mut consumer, wanted.len());
+    assert_eq!(counts(&records), wanted);
+    let (_, frames) = downlink(wanted.iter().copied());
+    assert!(records.iter().zip(&frames).all(|((_, octets), frame)| octets == frame));
+    let own = counts(&read(&mut attach(dir.path(), "north.frames"), (0..800).filter(north_has).count()));
+    assert_eq!(own, (0..800).filter(north_has).collect::<Vec<_>>(), "each link's own frames are on its ring");
+    let status = wait_for("the counters", || {
+        Some(craft(&fepd))
+            .filter(|craft| craft.antennas.iter().all(|a| a.counts.pending == 0 && a.counts.received > 680))
+    });
+    assert_eq!(status.ledger.counts.lost, 800 - wanted.len() as u64);
+    assert!(status.antennas.iter().all(|antenna| antenna.is_balanced() && antenna.lost_on_bus == 0));
+    let served: u64 = status.antennas.iter().map(|antenna| antenna.counts.served).sum();
+    assert_eq!(served, wanted.len() as u64, "{status:?}");
+    assert!(fepd.get::<Ledgers>("/ledgers").balanced);
+    let names: Vec<String> =
+        fepd.get::<Vec<fep_control::api::RingStatus>>("/rings").into_iter().map(|ring| ring.name).collect();
+    assert!(
+        names.contains(&"leo.packets".to_owned()) && !names.contains(&"north.packets".to_owned()),
+        "{names:?}"
+    );
+    let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
+    assert!(text.contains("fep_antenna_served_total{spacecraft=\"leo\",antenna=\"north\"}"), "{text}");
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-106
+#[test]
+fn a_kill_and_a_panic_of_the_merge_lose_nothing_and_serve_nothing_twice() {
+    let dir = run_dir();
+    let (north, south) = (Station::new(), Station::new());
+    let file = write_config(dir.path(), &two_antennas(&north, &south));
+    let mut fepd = Fepd::start(dir.path(), &file);
+    let (mut to_north, mut to_south) = (north.accept(), south.accept());
+    let mut sent = (0, 0);
+    for round in 0..6_u32 {
+        // South is 50 frames behind: whatever happens, happens while frames of north wait for those of south.
+        let ahead = 200 * round..200 * (round + 1);
+        let behind = (200 * round).saturating_sub(50)..200 * (round + 1) - 50;
+        to_north.write_all(&downlink(ahead.clone().filter(north_has)).0).expect("sent");
+        to_south.write_all(&downlink(behind.clone().filter(south_has)).0).expect("sent");
+        sent = (ahead.filter(north_has).count() as u64, behind.filter(south_has).count() as u64);
+        match round % 3 {
+            0 => {
+                wait_for("everything", || {
+                    ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
+                });
+                fepd.kill();
+                fepd = Fepd::start(dir.path(), &file);
+                (to_north, to_south) = (north.accept(), south.accept());
+            }
+            1 => {
+                wait_for("everything", || {
+                    ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
+                });
+                assert_eq!(fepd.request("POST", "/test/panic/leo").expect("an answer").0, 200);
+                wait_for("the next life", || (craft(&fepd).restarts == 1).then_some(()));
+                // The links went on: their counters have to be told apart from those of the next round.
+                assert_eq!(fepd.request("POST", "/links/north/disable").expect("an answer").0, 200);
+                assert_eq!(fepd.request("POST", "/links/south/disable").expect("an answer").0, 200);
+                assert_eq!(fepd.request("POST", "/links/north/enable").expect("an answer").0, 200);
+                assert_eq!(fepd.request("POST", "/links/south/enable").expect("an answer").0, 200);
+                (to_north, to_south) = (north.accept(), south.accept());
+            }
+            _ => {
+                wait_for("everything", || {
+                    ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
+                });
+                fepd.stop();
+                fepd = Fepd::start(dir.path(), &file);
+                (to_north, to_south) = (north.accept(), south.accept());
+            }
+        }
+    }
+    let _ = sent;
+    to_south.write_all(&downlink((1150..1200).filter(south_has)).0).expect("sent");
+    drop(to_north);
+    let mut consumer = attach(dir.path(), "leo.frames");
+    let wanted = expected(0..1200);
+    let mut found = counts(&read(&mut consumer, wanted.len()));
+    found.extend(counts(&read_present(&mut consumer)));
+    assert_eq!(found, wanted);
+    fepd.stop();
+}
