@@ -368,6 +368,7 @@ fn combinations_that_cannot_be_are_refused_with_the_reason() {
             json!({"code": "turbo", "information_bits": 1784, "rate": "1/3", "virtual_fill": 1}),
             "virtual_fill: unknown key (allowed: information_bits, rate, iterations_max, stop)",
         ),
+        (json!({"code": "turbo", "frame_len": 1000, "rate": "1/3"}), "frame_len: unknown key"),
         (json!({"code": "ldpc", "k": 1024, "rate": "7/8"}), "k = 1024"),
         (
             json!({"code": "ldpc", "k": 2048, "rate": "1/2"}),

@@ -80,6 +80,7 @@ mod repetition {
 
     impl Configured for Repetition {
         const KEYS: &'static [Key] = &[Key::required("times", Form::Integer { least: 1, most: 9 })];
+        const OPEN_FRAME_LEN: bool = true;
 
         fn from_values(values: &Values, frame: &FrameShape) -> Result<Repetition, Refusal> {
             let times = values.integer("times").ok_or(Refusal::Missing("times"))?;

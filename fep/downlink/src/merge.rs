@@ -34,12 +34,24 @@
 //! remembered (at least 1024). Delays between antennas must stay below that; when the window is full, the oldest frame is
 //! served without further waiting, and counted.
 
-use fep_ccsds::FrameSpec;
+mod arrivals;
+mod frame;
+mod lane;
+mod past;
+mod place;
+mod track;
+
+use std::collections::HashMap;
+
+use fep_ccsds::{Frame, FrameSpec, Gvcid};
 use fep_mission::VcColour;
-use fep_record::FrameRecord;
+use fep_record::{BadReason, FrameRecord};
 use fep_time::{Monotonic, Tai};
 
 use crate::Quality;
+use arrivals::Arrivals;
+use frame::{Antennas, Facts, Outlet, digest_of, hash_of};
+use lane::{Lane, Moment, Rules};
 
 /// Most antennas of one merge.
 pub const ANTENNAS_MAX: usize = 64;
@@ -185,10 +197,40 @@ pub enum MergeSpecError {
     },
 }
 
+/// Positions behind that are remembered at least.
+const MEMORY_LEAST: usize = 1024;
+/// An antenna that delivers nothing for so long is not waited for, nor for so many waits.
+const SILENCE_NS: i64 = 1_000_000_000;
+const SILENCE_WAITS: i64 = 8;
+/// Most virtual channels that are put in order; frames of more are served as they come.
+const LANES_MAX: usize = 4096;
+/// Longest wait.
+const WAIT_MAX_NS: i64 = 60_000_000_000;
+/// Largest window.
+const WINDOW_MAX: usize = 1 << 20;
+
 /// Merges the frames of the antennas of one spacecraft.
 pub struct Merge {
     spec: MergeSpec,
     ledger: MergeLedger,
+    rules: Rules,
+    antennas: Vec<Antenna>,
+    index: HashMap<u64, usize>,
+    lanes: Vec<Lane>,
+    /// The lane of the last frame.
+    recent: (u64, usize),
+    /// Frames without a usable count, of all virtual channels.
+    arrivals: Arrivals,
+    free: Vec<Vec<u8>>,
+    started: Option<Monotonic>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Antenna {
+    heard: Option<Monotonic>,
+    is_gone: bool,
+    /// Bad frames that it delivered.
+    bad: u64,
 }
 
 impl Merge {
@@ -197,45 +239,152 @@ impl Merge {
     /// # Errors
     /// [`MergeSpecError`]: what cannot be.
     pub fn new(spec: MergeSpec) -> Result<Merge, MergeSpecError> {
+        let antennas = spec.antennas.len();
+        if !(1..=ANTENNAS_MAX).contains(&antennas) {
+            return Err(MergeSpecError::Antennas { antennas });
+        }
+        for (place, antenna) in spec.antennas.iter().enumerate() {
+            if spec.antennas[..place].contains(antenna) {
+                return Err(MergeSpecError::Twice { antenna: *antenna });
+            }
+        }
+        let (wait_ns, window) = (spec.wait_ns, spec.window_frames);
+        if !(1..=WINDOW_MAX).contains(&window) {
+            return Err(MergeSpecError::Window { window_frames: window });
+        }
+        if !(0..=WAIT_MAX_NS).contains(&wait_ns) {
+            return Err(MergeSpecError::Wait { wait_ns });
+        }
+        let rules =
+            Rules { wait_ns, window, memory: window.max(MEMORY_LEAST), in_order: spec.in_order, antennas };
         let ledger = MergeLedger {
             antennas: spec.antennas.iter().map(|antenna| (*antenna, AntennaCounts::default())).collect(),
             ..MergeLedger::default()
         };
-        Ok(Merge { spec, ledger })
+        Ok(Merge {
+            ledger,
+            rules,
+            antennas: vec![Antenna::default(); antennas],
+            index: HashMap::new(),
+            lanes: Vec::new(),
+            recent: (u64::MAX, 0),
+            arrivals: Arrivals::new(wait_ns, window),
+            free: Vec::new(),
+            started: None,
+            spec,
+        })
     }
 
     /// Takes a frame of an antenna. Frames of one antenna come in the order of its ring.
     pub fn push(&mut self, frame: &MergeInput<'_>, now: Monotonic, out: &mut impl FnMut(Merged<'_>)) {
-        let _ = now;
-        let MergeInput { octets, record, received, colour, antenna, seq, .. } = *frame;
-        let Some((_, counts)) = self.ledger.antennas.iter_mut().find(|(number, _)| *number == antenna) else {
+        let Some(antenna) = self.spec.antennas.iter().position(|antenna| *antenna == frame.antenna) else {
             self.ledger.strangers += 1;
             return;
         };
-        counts.received += 1;
-        counts.served += 1;
-        out(Merged { octets, record, received, colour, antenna, seq, fate: Fate::Served });
+        let parsed = match frame.record.reason {
+            BadReason::None | BadReason::PointerInvalid => {
+                Frame::parse_unchecked(&self.spec.frame, frame.octets).ok()
+            }
+            _ => None,
+        };
+        match parsed {
+            Some(parsed) => self.push_parsed(frame, &parsed, antenna, now, out),
+            None => {
+                self.heard(antenna, now);
+                let counts = &mut self.ledger.antennas[antenna].1;
+                counts.received += 1;
+                counts.bad += 1;
+                self.antennas[antenna].bad += 1;
+            }
+        }
+    }
+
+    /// Takes a frame whose header has been read, of the antenna with this index.
+    #[inline]
+    pub(crate) fn push_parsed(
+        &mut self,
+        input: &MergeInput<'_>,
+        frame: &Frame<'_>,
+        antenna: usize,
+        now: Monotonic,
+        out: &mut impl FnMut(Merged<'_>),
+    ) {
+        self.heard(antenna, now);
+        self.ledger.antennas[antenna].1.received += 1;
+        let modulus = frame.frame_count_modulus;
+        let is_fill = frame.idle && frame.mc_count.is_none();
+        let is_counted = modulus > 1 && !frame.is_expedited() && !is_fill;
+        let hash = match (self.rules.antennas, is_counted) {
+            (1, true) => digest_of(input.octets),
+            (1, false) => 0,
+            _ => hash_of(input.octets),
+        };
+        let facts = Facts::of(input, antenna, now, hash, frame.frame_count, frame.idle);
+        let lane = if is_counted { self.lane(frame.gvcid, modulus) } else { None };
+        let moment = Moment { now, live: self.live(now) };
+        let Merge { ledger, free, spec, lanes, arrivals, .. } = self;
+        let outlet = &mut Outlet { ledger, free, report_unserved: spec.report_unserved, out };
+        match lane {
+            Some(lane) => lanes[lane].push(input.octets, &facts, self.antennas[antenna].bad, moment, outlet),
+            None if self.rules.antennas > 1 && arrivals.is_copy(hash, antenna, now) => {
+                outlet.duplicate(input.octets, &facts);
+            }
+            None => outlet.serve(input.octets, &facts),
+        }
+    }
+
+    /// Whether a frame can be used without being pushed: the only antenna delivers the one that is next in order, and
+    /// nothing is held. It counts as received and served then.
+    #[inline]
+    pub(crate) fn is_next(
+        &mut self,
+        frame: &Frame<'_>,
+        octets: &[u8],
+        received: Tai,
+        is_verified: bool,
+        now: Monotonic,
+    ) -> bool {
+        let key = lane_key(frame.gvcid, frame.frame_count_modulus);
+        if self.rules.antennas != 1 || self.recent.0 != key || frame.is_expedited() {
+            return false;
+        }
+        let is_next = self.lanes[self.recent.1].is_next(frame.frame_count, octets, received, is_verified);
+        if is_next {
+            self.heard(0, now);
+            let counts = &mut self.ledger.antennas[0].1;
+            counts.received += 1;
+            counts.served += 1;
+        }
+        is_next
     }
 
     /// It is `now`: serves what has waited long enough.
     pub fn poll(&mut self, now: Monotonic, out: &mut impl FnMut(Merged<'_>)) {
-        let _ = (now, out);
+        let moment = Moment { now, live: self.live(now) };
+        self.each_lane(out, |lane, outlet| lane.poll(moment, outlet));
     }
 
     /// When [`Merge::poll`] has something to do; `None` while nothing is held.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Monotonic> {
-        None
+        self.lanes.iter().filter_map(Lane::deadline).min()
     }
 
-    /// This antenna delivers nothing for now (disconnected, out of lock): nobody waits for it until it delivers again.
+    /// This antenna delivers nothing for now (disconnected, out of lock, or records of its ring were missed): nobody waits
+    /// for it until it delivers again, and frames may be missing before its next one, any number of them.
     pub fn antenna_gone(&mut self, antenna: u16, now: Monotonic, out: &mut impl FnMut(Merged<'_>)) {
-        let _ = (antenna, now, out);
+        let Some(antenna) = self.spec.antennas.iter().position(|known| *known == antenna) else { return };
+        self.antennas[antenna].is_gone = true;
+        for lane in &mut self.lanes {
+            lane.tracks[antenna].was_gone = true;
+        }
+        self.poll(now, out);
     }
 
     /// Serves everything that is held, in order.
     pub fn flush(&mut self, out: &mut impl FnMut(Merged<'_>)) {
-        let _ = out;
+        let moment = Moment { now: Monotonic::NEVER, live: 0 };
+        self.each_lane(out, |lane, outlet| lane.flush(moment, outlet));
     }
 
     /// What became of the frames.
@@ -249,4 +398,63 @@ impl Merge {
     pub fn spec(&self) -> &MergeSpec {
         &self.spec
     }
+
+    fn each_lane<F: FnMut(Merged<'_>)>(
+        &mut self,
+        out: &mut F,
+        mut act: impl FnMut(&mut Lane, &mut Outlet<'_, F>),
+    ) {
+        let Merge { ledger, free, spec, lanes, .. } = self;
+        let outlet = &mut Outlet { ledger, free, report_unserved: spec.report_unserved, out };
+        for lane in lanes {
+            act(lane, outlet);
+        }
+    }
+
+    fn heard(&mut self, antenna: usize, now: Monotonic) {
+        self.started.get_or_insert(now);
+        let antenna = &mut self.antennas[antenna];
+        (antenna.heard, antenna.is_gone) = (Some(now), false);
+    }
+
+    /// The antennas that are waited for.
+    #[inline]
+    fn live(&self, now: Monotonic) -> Antennas {
+        let silence_ns = SILENCE_NS.max(SILENCE_WAITS * self.rules.wait_ns);
+        let mut live = 0;
+        for (place, antenna) in self.antennas.iter().enumerate() {
+            let since = antenna.heard.or(self.started).unwrap_or(now);
+            let is_live = !antenna.is_gone && now.ns_since(since) <= silence_ns;
+            live |= Antennas::from(is_live) << place;
+        }
+        live
+    }
+
+    /// The lane of a virtual channel; `None` when there are too many.
+    #[inline]
+    fn lane(&mut self, gvcid: Gvcid, modulus: u64) -> Option<usize> {
+        let key = lane_key(gvcid, modulus);
+        if self.recent.0 == key {
+            return Some(self.recent.1);
+        }
+        let lane = match self.index.get(&key) {
+            Some(lane) => *lane,
+            None if self.lanes.len() < LANES_MAX => {
+                self.lanes.push(Lane::new(modulus, self.rules));
+                self.index.insert(key, self.lanes.len() - 1);
+                self.lanes.len() - 1
+            }
+            None => return None,
+        };
+        self.recent = (key, lane);
+        Some(lane)
+    }
+}
+
+/// One number for a virtual channel and the width of its counter.
+fn lane_key(gvcid: Gvcid, modulus: u64) -> u64 {
+    u64::from(gvcid.scid)
+        | u64::from(gvcid.vcid) << 16
+        | u64::from(gvcid.tfvn) << 24
+        | u64::from(modulus.trailing_zeros()) << 32
 }

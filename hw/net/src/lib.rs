@@ -53,6 +53,8 @@ mod outgoing;
 mod pace;
 #[cfg(feature = "io")]
 mod reader;
+#[cfg(all(test, feature = "io"))]
+mod reopen_tests;
 #[cfg(feature = "io")]
 mod requests;
 #[cfg(feature = "io")]

@@ -205,7 +205,8 @@ impl Link {
         let machine = match &spec.transport {
             TransportSpec::TcpClient(tcp) => Machine::Tcp(Tcp::client(tcp.address, &spec, mode, seed)),
             TransportSpec::TcpServer(tcp) => Machine::Tcp(
-                Tcp::server(tcp, &spec, mode, seed).map_err(os(format!("listen at address {}", tcp.address)))?,
+                Tcp::server(tcp, &spec, mode, seed)
+                    .map_err(os(format!("listen at address {}", tcp.address)))?,
             ),
             TransportSpec::Udp(udp) => Machine::Udp(
                 Udp::bind(udp, &spec, mode, seed)
@@ -300,7 +301,11 @@ impl Link {
         self.status.state = LinkState::Failed(error.to_string());
     }
 
-    fn with_turn<T>(&mut self, sink: &mut Sink<'_>, work: impl FnOnce(&mut Machine, &mut Turn<'_>) -> T) -> T {
+    fn with_turn<T>(
+        &mut self,
+        sink: &mut Sink<'_>,
+        work: impl FnOnce(&mut Machine, &mut Turn<'_>) -> T,
+    ) -> T {
         let mut turn = Turn {
             ring: &mut self.ring,
             outgoing: &mut self.outgoing,
@@ -311,6 +316,13 @@ impl Link {
             sink,
         };
         work(&mut self.machine, &mut turn)
+    }
+
+    /// Ends a request as a failing interface would: with an error from the kernel that no receive survives (ECANCELED).
+    #[cfg(test)]
+    pub(crate) fn break_request(&mut self, request: Request) -> io::Result<()> {
+        let token = crate::ring::Token { request, generation: 0 };
+        self.with_turn(&mut |_, _| (), |_, turn| turn.ring.cancel(token))
     }
 
     /// How long the coming turn may sleep; `None`: not at all.
@@ -360,7 +372,8 @@ impl Link {
 
     /// Whether a unit could be sent now, room aside.
     pub(crate) fn may_transmit(&self) -> Result<(), TransmitRefused> {
-        if self.is_over() { Err(TransmitRefused::NotConnected) } else { self.machine.may_transmit() }
+        self.machine.may_transmit()?;
+        if self.is_over() { Err(TransmitRefused::NotConnected) } else { Ok(()) }
     }
 
     /// What [`Link::transmit`] would take now. Without a connection it takes nothing.

@@ -203,8 +203,8 @@ mod tests {
                         match queue.place(len, Some(token)) {
                             Ok(start) => {
                                 prop_assert!(len <= room.octets && room.units > 0);
-                                for at in start..start + len {
-                                    memory[at] = octet;
+                                for place in &mut memory[start..start + len] {
+                                    *place = octet;
                                     placed.push(octet);
                                     octet = octet.wrapping_add(1);
                                 }

@@ -73,12 +73,7 @@ impl Reader {
         Reader::new(Source::Stdin, Some(0), pace_bps, buffer_bytes)
     }
 
-    fn new(
-        source: Source,
-        passes_left: Option<u32>,
-        pace_bps: Option<u64>,
-        buffer_bytes: usize,
-    ) -> Reader {
+    fn new(source: Source, passes_left: Option<u32>, pace_bps: Option<u64>, buffer_bytes: usize) -> Reader {
         let pacer = pace_bps.map(|bps| Pacer::new(bps, buffer_bytes));
         let pace_bps = pace_bps.unwrap_or(0);
         Reader { source, pacer, pace_bps, passes_left, held: 0..0, reading: false, in_pass: false }

@@ -106,10 +106,14 @@ impl Ring {
     }
 
     /// Sends a part of the transmit memory on a stream; the kernel may take less than all of it.
-    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>, range: Range<usize>, generation: u32) -> io::Result<()> {
+    pub(crate) fn send(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        range: Range<usize>,
+        generation: u32,
+    ) -> io::Result<()> {
         let (start, len) = self.lend_transmit(range);
-        let entry =
-            opcode::Send::new(Fd(socket.as_raw_fd()), start, len).flags(libc::MSG_NOSIGNAL).build();
+        let entry = opcode::Send::new(Fd(socket.as_raw_fd()), start, len).flags(libc::MSG_NOSIGNAL).build();
         self.push(entry, Token { request: Request::Send, generation })
     }
 
@@ -136,7 +140,12 @@ impl Ring {
     }
 
     /// Writes a part of the transmit memory to a line; the kernel may take less than all of it.
-    pub(crate) fn write(&mut self, line: BorrowedFd<'_>, range: Range<usize>, generation: u32) -> io::Result<()> {
+    pub(crate) fn write(
+        &mut self,
+        line: BorrowedFd<'_>,
+        range: Range<usize>,
+        generation: u32,
+    ) -> io::Result<()> {
         let (start, len) = self.lend_transmit(range);
         let entry = opcode::Write::new(Fd(line.as_raw_fd()), start, len).offset(u64::MAX).build();
         self.push(entry, Token { request: Request::Write, generation })

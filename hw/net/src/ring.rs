@@ -369,7 +369,8 @@ impl Ring {
 
     /// A part of the transmit memory, which no request reads, to be filled.
     pub(crate) fn transmit_memory(&mut self, range: Range<usize>) -> &mut [u8] {
-        let free = self.sending.as_ref().is_none_or(|busy| range.end <= busy.start || busy.end <= range.start);
+        let free =
+            self.sending.as_ref().is_none_or(|busy| range.end <= busy.start || busy.end <= range.start);
         assert!(free, "the kernel may be reading {:?}, which {range:?} would change", self.sending);
         &mut self.memory.transmit[range]
     }
@@ -576,6 +577,54 @@ mod tests {
         ring.quiesce().unwrap();
         assert_eq!(ring.in_flight, 0);
         drop(ring);
+    }
+
+    // REQ: FEP-NET-003
+    #[test]
+    #[should_panic(expected = "the kernel may be reading")]
+    fn what_is_being_sent_cannot_be_changed() {
+        let mut ring = Ring::new(RingPlan { transmit_bytes: 4096, ..NOTHING }).unwrap();
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        ring.send(socket.as_fd(), 100..200, 1).unwrap();
+        ring.transmit_memory(0..100).fill(1);
+        ring.transmit_memory(200..4096).fill(1);
+        ring.transmit_memory(150..151).fill(1);
+    }
+
+    // REQ: FEP-NET-003, FEP-NET-104
+    #[test]
+    fn settling_a_send_that_waits_for_its_peer_ends_it_and_keeps_the_completions_of_others() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut ring = Ring::new(RingPlan { transmit_bytes: 4 << 20, ..NOTHING }).unwrap();
+        let token = Token { request: Request::Send, generation: 7 };
+        assert!(ring.settle(token).unwrap().is_none(), "nothing is in flight");
+        // The peer never reads: what it has room for is sent, the rest waits.
+        let mut sent = 0;
+        loop {
+            ring.send(ours.as_fd(), 0..4 << 20, 7).unwrap();
+            ring.enter(None).unwrap();
+            match ring.next() {
+                Some(completion) => sent += completion.result.unwrap(),
+                None => break,
+            }
+        }
+        ring.readable(ours.as_fd(), 1).unwrap();
+        ring.enter(None).unwrap();
+        std::io::Write::write_all(&mut &theirs, b"x").unwrap();
+        let settled = ring.settle(token).unwrap().unwrap();
+        sent += settled.result.unwrap_or(0);
+        ring.transmit_memory(0..4 << 20).fill(1);
+        let mut others = Vec::new();
+        while others.len() < 2 {
+            ring.enter(Some(1_000_000)).unwrap();
+            others.extend(std::iter::from_fn(|| ring.next()).map(|completion| completion.token.request));
+        }
+        assert!(others.contains(&Request::Readable) && others.contains(&Request::Cancel), "{others:?}");
+        std::io::Read::read_exact(&mut &ours, &mut [0]).unwrap();
+        drop((ring, ours));
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut &theirs, &mut read).unwrap();
+        assert_eq!(read.len(), sent);
     }
 
     // REQ: FEP-NET-003

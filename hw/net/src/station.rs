@@ -46,7 +46,9 @@ impl Station {
         let now = self.link.now();
         if relay.fault.is_none() && now.monotonic >= relay.protocol.poll_timeout() {
             match relay.protocol.handle_timeout(now.monotonic) {
-                Ok(()) => relay.input(now, Chunk { octets: &[], received: now.tai, unit: false, truncated: false }),
+                Ok(()) => {
+                    relay.input(now, Chunk { octets: &[], received: now.tai, unit: false, truncated: false })
+                }
                 Err(fault) => relay.fault = Some(fault),
             }
         }

@@ -269,7 +269,9 @@ impl Tcp {
         match completion.result {
             Ok(0) => {
                 turn.ring.give_back(completion);
-                self.disconnect(turn, EndReason::Peer)?;
+                // The error of a connection is reported once: when a send got it, the receive sees only the end.
+                let reason = connection.send_fault.map_or(EndReason::Peer, |(errno, _)| end_reason(errno));
+                self.disconnect(turn, reason)?;
             }
             Ok(_) => {
                 connection.last_octet = turn.now;
@@ -335,7 +337,11 @@ impl Tcp {
             }
         };
         match std::mem::replace(&mut self.phase, Phase::Apart { until, first: false }) {
-            Phase::Connecting { socket, .. } | Phase::Connected(Connection { socket, .. }) => {
+            Phase::Connecting { socket, .. } => turn.ring.close(socket.into())?,
+            Phase::Connected(Connection { socket, .. }) => {
+                // The cancelled receive holds the socket open until the next turn; the station shall see the end now. This fails where
+                // the station has reset the connection, and then it is not needed.
+                let _ = socket.shutdown(std::net::Shutdown::Both);
                 turn.ring.close(socket.into())?;
             }
             Phase::Apart { .. } => {}

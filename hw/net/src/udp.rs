@@ -41,7 +41,9 @@ pub(crate) struct Udp {
 
 enum Phase {
     /// The socket failed; it is opened again at `until`.
-    Apart { until: Monotonic },
+    Apart {
+        until: Monotonic,
+    },
     Open(Open),
 }
 

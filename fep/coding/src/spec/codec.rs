@@ -117,6 +117,10 @@ pub trait Configured: Codec + Sized {
     /// Its keys.
     const KEYS: &'static [Key];
 
+    /// Whether the code leaves the length of its frames open: then it is a key `frame_len` where no frame is described
+    /// beside the code.
+    const OPEN_FRAME_LEN: bool = false;
+
     /// Makes the codec from the values of its keys and from what is known of the frame. Parameters that each are possible
     /// but not together are left to [`Codec::validate`].
     ///

@@ -193,7 +193,9 @@ pub(super) fn read_code<C: Copy>(
     let written = table.remove(CODE).ok_or_else(|| mistake(CODE, "missing key", &names.join(", ")))?;
     let entry = registry[chosen(CODE, &written, &names)?];
     let mut frame = FrameShape::default();
-    if let Some(written) = table.remove(FRAME_LEN) {
+    if entry.open_frame_len
+        && let Some(written) = table.remove(FRAME_LEN)
+    {
         let frame_len = number(FRAME_LEN, &written, 1, super::UNCODED_FRAME_LEN_MAX as u64)?;
         frame.frame_len = Some(frame_len as usize);
     }

@@ -13,6 +13,8 @@ pub struct Entry<C> {
     pub name: &'static str,
     /// Its keys.
     pub keys: &'static [Key],
+    /// Whether it leaves the length of its frames open ([`Configured::OPEN_FRAME_LEN`](super::Configured::OPEN_FRAME_LEN)).
+    pub open_frame_len: bool,
     /// Makes it of its values and of what is known of the frame.
     pub read: fn(&Values, &FrameShape) -> Result<C, Refusal>,
 }
@@ -51,6 +53,7 @@ macro_rules! codecs {
                 $( $crate::spec::Entry {
                     name: $name,
                     keys: <$codec as $crate::spec::Configured>::KEYS,
+                    open_frame_len: <$codec as $crate::spec::Configured>::OPEN_FRAME_LEN,
                     read: |values, frame| {
                         <$codec as $crate::spec::Configured>::from_values(values, frame).map($registry::$variant)
                     },

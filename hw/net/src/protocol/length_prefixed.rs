@@ -159,7 +159,9 @@ impl Protocol for LengthPrefixed {
             // The unit is cut. First its length is completed, then the rest of it.
             let wanted = match self.held.get(..self.header_len) {
                 None => self.header_len,
-                Some(header) => self.header_len + self.payload_len(header).map_err(|fault| self.fault(fault))?,
+                Some(header) => {
+                    self.header_len + self.payload_len(header).map_err(|fault| self.fault(fault))?
+                }
             };
             let (part, rest) = input.octets.split_at(input.octets.len().min(wanted - held));
             self.held.extend_from_slice(part);
@@ -170,7 +172,10 @@ impl Protocol for LengthPrefixed {
             if wanted > self.header_len {
                 self.delivered = true;
                 self.count(wanted - self.header_len);
-                return Ok(Some(Unit { octets: &self.held[self.header_len..], received: self.held_received }));
+                return Ok(Some(Unit {
+                    octets: &self.held[self.header_len..],
+                    received: self.held_received,
+                }));
             }
             if self.payload_len(&self.held).map_err(|fault| self.fault(fault))? == 0 {
                 self.counters.keepalives_received += 1;

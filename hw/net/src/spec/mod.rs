@@ -187,7 +187,11 @@ pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
     Err(SpecError { field, value: value.to_string(), allowed: format!("must be {low} to {high} {unit}") })
 }
 
-pub(crate) fn refuse(field: &'static str, value: impl std::fmt::Display, allowed: impl Into<String>) -> SpecError {
+pub(crate) fn refuse(
+    field: &'static str,
+    value: impl std::fmt::Display,
+    allowed: impl Into<String>,
+) -> SpecError {
     SpecError { field, value: value.to_string(), allowed: allowed.into() }
 }
 

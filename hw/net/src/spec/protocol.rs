@@ -98,11 +98,16 @@ impl ProtocolSpec {
     ) -> Result<(), SpecError> {
         let ProtocolSpec::LengthPrefixed(spec) = self else { return Ok(()) };
         if matches!(transport, TransportSpec::Udp(_)) {
-            return Err(refuse("protocol.kind", self.kind(), "needs a stream; datagrams of udp are units already"));
+            return Err(refuse(
+                "protocol.kind",
+                self.kind(),
+                "needs a stream; datagrams of udp are units already",
+            ));
         }
         spec.validate()?;
         if spec.max_unit_octets + u32::from(spec.length_octets) > transmit_buffer_bytes {
-            let allowed = format!("must fit into transmit_buffer_bytes = {transmit_buffer_bytes} with its length");
+            let allowed =
+                format!("must fit into transmit_buffer_bytes = {transmit_buffer_bytes} with its length");
             return Err(refuse("protocol.max_unit_octets", spec.max_unit_octets, allowed));
         }
         Ok(())

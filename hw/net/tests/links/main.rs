@@ -3,7 +3,9 @@
 mod reader;
 mod serial;
 mod spec;
+mod station;
 mod tcp;
+mod transmit;
 mod udp;
 
 use std::net::SocketAddr;

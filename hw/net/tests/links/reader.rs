@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use fep_net::{FileSpec, Link, LinkSpec, LinkState, Polled, TransportSpec, WaitMode};
+use fep_net::{EndReason, FileSpec, Link, LinkSpec, LinkState, Polled, TransportSpec, WaitMode};
 
 use crate::{Received, pattern};
 
@@ -31,13 +31,15 @@ fn a_file_is_read_whole_and_then_the_link_ends() {
 
 // REQ: FEP-NET-017
 #[test]
-fn a_file_is_played_as_often_as_told_and_each_pass_starts_anew() {
+fn a_file_is_played_as_often_as_configured_and_each_pass_starts_and_ends() {
     let sent = pattern(200_000);
     let (mut link, _file) = file(&sent, None, 3);
     let mut received = Received::default();
     received.until(&mut link, ended);
     assert!(received.bytes == sent.repeat(3), "the octets differ");
     assert_eq!(received.starts, [0, 200_000, 400_000]);
+    let ends = [200_000, 400_000, 600_000].map(|at| (at, EndReason::EndOfData));
+    assert_eq!(received.ends, ends);
     assert_eq!(link.counters().repeats, 2);
 }
 
@@ -90,11 +92,72 @@ fn every_way_of_waiting_delivers_the_same() {
 
 // REQ: FEP-NET-012
 #[test]
-fn a_path_that_is_no_regular_file_is_an_error_that_names_it() {
-    for path in ["/nonexistent/capture.cadu", "/dev/null", "/"] {
-        let error = Link::open(LinkSpec::file(path)).err().unwrap().to_string();
-        assert!(error.contains(path), "{error}");
+fn a_path_that_is_neither_file_nor_fifo_is_an_error_that_names_it() {
+    for (path, why) in [("/nonexistent/capture.cadu", "No such"), ("/dev/null", "FIFO"), ("/", "FIFO")] {
+        let error = Link::open(LinkSpec::file(path)).err().unwrap();
+        let text = error.to_string();
+        assert!(text.contains(path) && text.contains(why) && text.contains("path"), "{text}");
+        // A file may be there tomorrow, and a device be replaced by one.
+        assert!(!error.is_permanent());
     }
+}
+
+fn fifo(repeat: u32) -> (Link, std::path::PathBuf, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("samples");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let mut file = FileSpec::new(path.clone());
+    file.repeat = repeat;
+    (Link::open(LinkSpec::new(TransportSpec::File(file))).unwrap(), path, folder)
+}
+
+// REQ: FEP-NET-109
+#[test]
+fn a_fifo_is_opened_without_a_writer_and_read_until_the_last_one_closes() {
+    let sent = pattern(1_000_003);
+    let (mut link, path, _folder) = fifo(1);
+    let mut received = Received::default();
+    for _ in 0..5 {
+        assert_eq!(received.turn(&mut link), Polled::Idle);
+    }
+    assert_eq!(*link.state(), LinkState::Listening);
+    let octets = sent.clone();
+    let writer = std::thread::spawn(move || {
+        let mut writer = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+        octets.chunks(70_001).for_each(|piece| writer.write_all(piece).unwrap());
+    });
+    received.until(&mut link, ended);
+    writer.join().unwrap();
+    assert!(received.bytes == sent, "the octets differ");
+    assert_eq!(received.ends, [(sent.len(), EndReason::EndOfData)]);
+}
+
+// REQ: FEP-NET-109
+#[test]
+fn each_run_of_a_fifos_writers_is_a_pass_and_one_without_octets_is_none() {
+    let (mut link, path, _folder) = fifo(3);
+    let mut received = Received::default();
+    received.turn(&mut link);
+    let open = || std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for round in 1..=3usize {
+        // Comes and goes without an octet.
+        drop(open());
+        for _ in 0..3 {
+            received.turn(&mut link);
+        }
+        let (mut first, mut second) = (open(), open());
+        first.write_all(b"ab").unwrap();
+        drop(first);
+        second.write_all(b"cd").unwrap();
+        received.until(&mut link, |received, _| received.bytes.len() == 4 * round);
+        assert_eq!(received.ends.len(), round - 1, "a writer is left");
+        drop(second);
+        received.until(&mut link, |received, _| received.ends.len() == round);
+    }
+    received.until(&mut link, ended);
+    assert_eq!(received.bytes, b"abcdabcdabcd");
+    assert_eq!(received.starts, [0, 4, 8]);
+    assert_eq!(link.counters().repeats, 2);
 }
 
 /// Set for the copy of this test program whose standard input is a pipe.

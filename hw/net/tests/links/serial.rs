@@ -2,11 +2,19 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use fep_net::{Link, LinkSpec, LinkState};
+use fep_net::{EndReason, Link, LinkSpec, LinkState};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 use crate::{Received, assert_balanced, pattern};
+
+/// The system gives the name of a line that was closed to the next one that is opened: one test at a time has lines.
+static LINES: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    LINES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The master side of a pseudo-terminal and the path of its line.
 fn pty() -> (File, PathBuf) {
@@ -26,6 +34,7 @@ fn open(line: &std::path::Path) -> Link {
 // REQ: FEP-NET-016
 #[test]
 fn a_raw_line_delivers_every_octet_value_unchanged_and_echoes_nothing() {
+    let _alone = alone();
     let (mut master, line) = pty();
     let mut link = open(&line);
     let mut received = Received::default();
@@ -48,6 +57,7 @@ fn a_raw_line_delivers_every_octet_value_unchanged_and_echoes_nothing() {
 // REQ: FEP-NET-016
 #[test]
 fn a_line_that_hangs_up_is_counted_and_opened_again_in_vain() {
+    let _alone = alone();
     let (mut master, line) = pty();
     let mut link = open(&line);
     let mut received = Received::default();
@@ -68,4 +78,70 @@ fn a_device_that_is_not_a_terminal_is_refused_at_every_attempt() {
     let mut link = open(std::path::Path::new("/dev/null"));
     Received::default().until(&mut link, |_, link| link.counters().connect_errors >= 2);
     assert_eq!(link.counters().connections, 0);
+}
+
+// REQ: FEP-NET-118, FEP-NET-104
+#[test]
+fn a_line_carries_units_out_at_the_speed_of_its_reader_while_octets_come_in() {
+    let _alone = alone();
+    let (mut master, line) = pty();
+    let mut link = open(&line);
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| *link.state() == LinkState::Connected);
+    let octets = pattern(300_000);
+    let expected = octets.clone();
+    let mut other = master.try_clone().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut read = vec![0; expected.len()];
+        for piece in read.chunks_mut(1000) {
+            master.read_exact(piece).unwrap();
+        }
+        assert!(read == expected, "the octets differ");
+        master
+    });
+    let mut units = octets.chunks(7_001).enumerate().peekable();
+    let writer = std::thread::spawn(move || {
+        for _ in 0..100 {
+            other.write_all(&[b't'; 100]).unwrap();
+        }
+    });
+    let count = octets.len().div_ceil(7_001);
+    let start = std::time::Instant::now();
+    while received.transmitted.len() < count || received.bytes.len() < 10_000 {
+        while units.peek().is_some_and(|(token, unit)| link.transmit(unit, *token as u64).is_ok()) {
+            units.next();
+        }
+        received.turn(&mut link);
+        assert!(start.elapsed() < crate::PATIENCE, "{:?}", link.counters());
+    }
+    assert_eq!(received.transmitted, (0..count as u64).collect::<Vec<_>>());
+    writer.join().unwrap();
+    drop(reader.join().unwrap());
+    received.until(&mut link, |received, _| !received.ends.is_empty());
+    assert_eq!(received.ends, [(10_000, EndReason::Peer)]);
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-118, FEP-NET-103
+#[test]
+fn units_for_a_line_whose_reader_stopped_and_hung_up_fail() {
+    let _alone = alone();
+    let (master, line) = pty();
+    let mut link = open(&line);
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| *link.state() == LinkState::Connected);
+    for token in 0..20 {
+        link.transmit(&[5; 4_000], token).unwrap();
+    }
+    for _ in 0..100 {
+        received.turn(&mut link);
+    }
+    drop(master);
+    received.until(&mut link, |received, _| !received.ends.is_empty());
+    let failed = received.failed.iter().map(|failed| failed.0);
+    let tokens: Vec<u64> = received.transmitted.iter().copied().chain(failed).collect();
+    assert_eq!(tokens, (0..20).collect::<Vec<_>>());
+    let of_failed: usize = received.failed.iter().map(|failed| failed.1).sum();
+    assert_eq!(link.counters().transmitted_bytes as usize, received.transmitted.len() * 4_000 + of_failed);
+    assert_balanced(&link);
 }

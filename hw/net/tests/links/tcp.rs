@@ -379,7 +379,52 @@ fn an_address_that_is_taken_is_an_error_that_names_it() {
     let address = taken.local_addr().unwrap();
     let error = Link::open(LinkSpec::tcp_server(address)).err().unwrap();
     assert!(matches!(error, NetError::Os { .. }));
-    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    assert!(error.to_string().contains(&format!("address {address}")), "{error}");
+    assert!(!error.is_permanent());
+}
+
+// REQ: FEP-NET-108
+#[test]
+fn only_an_error_that_cannot_heal_is_permanent() {
+    let nowhere = "192.0.2.1:4001".parse().unwrap();
+    let healing = [LinkSpec::tcp_server(nowhere), LinkSpec::udp(nowhere), LinkSpec::file("/nonexistent/x")];
+    for spec in healing {
+        let error = Link::open(spec).err().unwrap();
+        assert!(!error.is_permanent(), "{error}");
+    }
+    let mut spec = LinkSpec::udp(loopback());
+    spec.max_wait_us = 0;
+    assert!(Link::open(spec).err().unwrap().is_permanent());
+    // What was refused once is opened when its cause has gone.
+    let taken = TcpListener::bind(loopback()).unwrap();
+    let spec = LinkSpec::tcp_server(taken.local_addr().unwrap());
+    assert!(Link::open(spec.clone()).is_err());
+    drop(taken);
+    let mut link = Link::open(spec).unwrap();
+    TcpStream::connect(link.local_address().unwrap()).unwrap().write_all(b"x").unwrap();
+    Received::default().until(&mut link, |received, _| received.bytes == b"x");
+}
+
+// REQ: FEP-NET-114
+#[test]
+fn the_end_of_a_connection_is_reported_in_the_turn_that_finds_it_after_the_last_octets() {
+    for multishot in [true, false] {
+        let mut link = server(|spec| spec.multishot = multishot);
+        let mut received = Received::default();
+        for round in 1..=20 {
+            let mut station = TcpStream::connect(link.local_address().unwrap()).unwrap();
+            station.write_all(&pattern(10_000)).unwrap();
+            drop(station);
+            received.until(&mut link, |received, link| {
+                // `Received` asserts that octets lie between a connection and its end; here, that no turn hides one.
+                let counters = link.counters();
+                assert_eq!(counters.connections, received.starts.len() as u64);
+                assert_eq!(counters.disconnects, received.ends.len() as u64);
+                received.ends.len() == round
+            });
+            assert_eq!(received.ends[round - 1], (round * 10_000, EndReason::Peer));
+        }
+    }
 }
 
 #[test]

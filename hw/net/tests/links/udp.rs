@@ -1,6 +1,8 @@
 use std::net::UdpSocket;
 
-use fep_net::{Link, LinkSpec, Polled, ReceiveMode, TransportSpec, UdpSpec};
+use fep_net::{
+    Link, LinkSpec, Polled, ReceiveMode, SendTo, TransmitFault, TransmitRefused, TransportSpec, UdpSpec,
+};
 
 use crate::{Received, loopback};
 
@@ -198,4 +200,101 @@ fn a_quiet_socket_makes_turns_idle_and_shutdown_ends_them() {
     UdpSocket::bind(address).expect("the address is free again");
     assert_eq!(received.turn(&mut link), Polled::Ended);
     assert_eq!(received.turn(&mut link), Polled::Ended);
+}
+
+fn units_are_datagrams(multishot: bool, to_sender: bool) {
+    let station = UdpSocket::bind(loopback()).unwrap();
+    let address = station.local_addr().unwrap();
+    let (mut link, _) = open(|spec, udp| {
+        spec.multishot = multishot;
+        udp.send_to = Some(if to_sender { SendTo::Sender } else { SendTo::Address(address) });
+    });
+    let mut received = Received::default();
+    received.turn(&mut link);
+    if to_sender {
+        assert_eq!(link.transmit(b"to whom?", 9), Err(TransmitRefused::NotConnected));
+        station.send_to(b"hello", link.local_address().unwrap()).unwrap();
+        received.until(&mut link, |received, _| received.bytes == b"hello");
+    }
+    assert_eq!(link.peer_address(), Some(address));
+    let units = [&b"one"[..], b"", &[7; 9000], b"four"];
+    for (token, unit) in units.iter().enumerate() {
+        link.transmit(unit, token as u64).unwrap();
+    }
+    received.until(&mut link, |received, _| received.transmitted.len() == units.len());
+    assert_eq!(received.transmitted, [0, 1, 2, 3]);
+    let mut buffer = [0; 65_535];
+    for unit in units {
+        let (len, from) = station.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..len], from), (unit, link.local_address().unwrap()));
+    }
+    assert_eq!(link.counters().transmitted_bytes, 9007);
+}
+
+// REQ: FEP-NET-117
+#[test]
+fn units_are_sent_as_datagrams_to_the_address_configured() {
+    units_are_datagrams(true, false);
+    units_are_datagrams(false, false);
+}
+
+// REQ: FEP-NET-117
+#[test]
+fn units_are_sent_to_whoever_sent_last_once_somebody_has() {
+    units_are_datagrams(true, true);
+    units_are_datagrams(false, true);
+}
+
+// REQ: FEP-NET-117, FEP-NET-103
+#[test]
+fn a_datagram_the_system_refuses_fails_alone() {
+    let station = UdpSocket::bind(loopback()).unwrap();
+    let (mut link, _) = open(|_, udp| udp.send_to = Some(SendTo::Address(station.local_addr().unwrap())));
+    let mut received = Received::default();
+    received.turn(&mut link);
+    link.transmit(b"first", 1).unwrap();
+    link.transmit(&vec![0; 65_508], 2).unwrap();
+    link.transmit(b"", 3).unwrap();
+    link.transmit(b"last", 4).unwrap();
+    received.until(&mut link, |received, _| received.transmitted.len() == 3);
+    assert_eq!(received.transmitted, [1, 3, 4]);
+    assert_eq!(received.failed, [(2, 0, TransmitFault::Os(90))]);
+    let mut buffer = [0; 100];
+    for sent in [&b"first"[..], b"", b"last"] {
+        let len = station.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..len], sent);
+    }
+    assert!(received.ends.is_empty());
+}
+
+// REQ: FEP-NET-105
+#[test]
+fn a_datagram_link_without_send_to_refuses_to_transmit() {
+    let (mut link, _) = open(|_, _| ());
+    let refused = link.transmit(b"x", 1).unwrap_err();
+    assert!(matches!(refused, TransmitRefused::ReceiveOnly(_)) && refused.to_string().contains("send_to"));
+}
+
+// REQ: FEP-NET-106
+#[test]
+fn silence_after_datagrams_is_reported_once_until_the_next_one() {
+    let (mut link, sender) = open(|_, udp| udp.silence_ms = 30);
+    let mut received = Received::default();
+    // Before the first datagram there is nothing to be finished.
+    let start = std::time::Instant::now();
+    while start.elapsed() < std::time::Duration::from_millis(100) {
+        received.turn(&mut link);
+    }
+    assert_eq!(received.silences, 0);
+    for round in 1..=3 {
+        sender.send(b"x").unwrap();
+        received.until(&mut link, |received, _| received.silences == round);
+        let start = std::time::Instant::now();
+        while start.elapsed() < std::time::Duration::from_millis(100) {
+            received.turn(&mut link);
+        }
+        assert_eq!((received.silences, received.bytes.len()), (round, round));
+    }
+    assert_eq!(link.counters().silences, 3);
+    assert!(received.ends.is_empty(), "silence ends nothing");
 }

@@ -80,6 +80,7 @@ impl Codec for ConvolutionalCode {
 
 impl Configured for ConvolutionalCode {
     const KEYS: &'static [Key] = &[CONVOLUTIONAL];
+    const OPEN_FRAME_LEN: bool = true;
 
     fn from_values(values: &Values, frame: &FrameShape) -> Result<ConvolutionalCode, Refusal> {
         Ok(ConvolutionalCode { convolutional: inner(values)?, frame_len: frame.required_len()? })

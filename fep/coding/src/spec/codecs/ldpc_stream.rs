@@ -132,6 +132,7 @@ impl EncodeStream for LdpcStreamEncoder {
 impl Configured for LdpcStreamCode {
     const KEYS: &'static [Key] =
         &[K, RATE, Key::new("codewords", Form::Integer { least: 1, most: CODEWORDS_MAX as u64 }), ITERATIONS];
+    const OPEN_FRAME_LEN: bool = true;
 
     fn from_values(values: &Values, frame: &FrameShape) -> Result<LdpcStreamCode, Refusal> {
         let LdpcCode { ldpc, iterations_max } = LdpcCode::from_values(values, frame)?;

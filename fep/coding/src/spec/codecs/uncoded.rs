@@ -47,6 +47,7 @@ impl Codec for UncodedFrames {
 
 impl Configured for UncodedFrames {
     const KEYS: &'static [Key] = &[];
+    const OPEN_FRAME_LEN: bool = true;
 
     fn from_values(_values: &Values, frame: &FrameShape) -> Result<UncodedFrames, Refusal> {
         Ok(UncodedFrames { frame_len: frame.required_len()? })
