@@ -87,8 +87,12 @@ fn three_antennas_and_kills_of_fepd_give_every_frame_that_any_antenna_has_once_a
         let quiet = leo.antennas.iter().all(|antenna| antenna.counts.pending == 0 && !antenna.heard);
         if quiet { Ok(leo) } else { Err(format!("{:?}", leo.antennas)) }
     });
-    assert!(last.antennas.iter().all(|antenna| antenna.is_balanced() && antenna.lost_on_bus == 0), "{last:?}");
-    let ledgers: Ledgers = serde_json::from_str(&get(&socket, "/ledgers").expect("it answers")).expect("ledgers");
+    assert!(
+        last.antennas.iter().all(|antenna| antenna.is_balanced() && antenna.lost_on_bus == 0),
+        "{last:?}"
+    );
+    let ledgers: Ledgers =
+        serde_json::from_str(&get(&socket, "/ledgers").expect("it answers")).expect("ledgers");
     assert!(ledgers.balanced, "{ledgers:?}");
     assert!(daemon.stop().success());
 
