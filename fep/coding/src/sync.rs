@@ -48,12 +48,21 @@
 //! # Cost
 //!
 //! In Lock and on octet alignment a block is one marker comparison, borrowed from the input. At other alignments or
-//! inverted it is copied once by a SIMD shift. Memory is bounded by about
-//! `max(check_markers, flywheel_blocks) + 4` periods.
+//! inverted it is copied once by a SIMD shift.
+//!
+//! No input is much slower than noise in Search. Which places hold a marker, and which of these have another one a period
+//! behind, is judged once for each place and remembered (`marks`, `rivals`), so that a stream full of markers, from each of
+//! which a chain may begin, costs some nanoseconds for each of them. The exception is `check_markers = 0`: there every
+//! marker gives its block out, however many overlap, and costs as much as copying that.
+//!
+//! Memory is bounded by about `max(check_markers, flywheel_blocks) + 4` periods, and twice that for what is remembered of
+//! the places, 2 MiB at most.
 
 mod bits;
 mod buffer;
 mod marker;
+mod marks;
+mod rivals;
 mod search;
 mod soft;
 mod spec;

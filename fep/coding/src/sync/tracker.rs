@@ -5,9 +5,11 @@
 //! which is the first bit it still needs ([`Tracker::keeps`]) and up to where must the stream be there before it
 //! can go on ([`Tracker::needs`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::buffer::Window;
+use super::marks::Marks;
+use super::rivals::Rivals;
 use super::search::{Finder, Sighting};
 use super::{Block, SyncCounters, SyncState};
 
@@ -27,16 +29,17 @@ pub(super) struct Rules {
 
 #[derive(Debug, Clone)]
 pub(super) struct Tracker<F: Finder> {
-    finder: F,
+    marks: Marks<F>,
+    rivals: Rivals,
     rules: Rules,
 
     phase: Phase,
     /// Blocks of the current track that were not given out yet, in order. In Check all of them, in Flywheel those taken
     /// on trust, in Lock at most the one whose end is still to come.
     pending: VecDeque<Slot>,
-    /// Blocks of a lost track that are given out unless a better block overlaps them, in order. Empty in Lock and
+    /// Blocks of a lost track that are given out unless a better block overlaps them, by their markers. Empty in Lock and
     /// Flywheel.
-    orphans: VecDeque<Slot>,
+    orphans: BTreeMap<u64, Slot>,
     /// Every bit before this one belongs to a block given out or is discarded.
     covered: u64,
     needs: u64,
@@ -95,12 +98,14 @@ enum Look {
 impl<F: Finder> Tracker<F> {
     /// Blocks have `block_len` units.
     pub(super) fn new(finder: F, rules: Rules, block_len: usize) -> Tracker<F> {
+        let held = u64::from(rules.check_markers.max(rules.flywheel_blocks)) + 4;
         Tracker {
-            finder,
+            marks: Marks::new(finder, rules.marker_bits, held * rules.period),
+            rivals: Rivals::default(),
             rules,
             phase: Phase::Search { at: 0 },
             pending: VecDeque::new(),
-            orphans: VecDeque::new(),
+            orphans: BTreeMap::new(),
             covered: 0,
             needs: 0,
             inverted: None,
@@ -109,10 +114,12 @@ impl<F: Finder> Tracker<F> {
     }
 
     pub(super) fn finder_mut(&mut self) -> &mut F {
-        &mut self.finder
+        self.marks.finder_mut()
     }
 
     pub(super) fn reset(&mut self) {
+        self.marks.reset();
+        self.rivals = Rivals::default();
         self.phase = Phase::Search { at: 0 };
         self.pending.clear();
         self.orphans.clear();
@@ -168,7 +175,7 @@ impl<F: Finder> Tracker<F> {
             Phase::Search { at } => at,
             Phase::Track(track) => track.candidate,
         };
-        self.orphans.front().map_or(first, |orphan| orphan.marker.min(first))
+        self.orphans.keys().next().map_or(first, |orphan| first.min(*orphan))
     }
 
     /// Goes as far as the window allows.
@@ -182,7 +189,7 @@ impl<F: Finder> Tracker<F> {
             match self.phase {
                 Phase::Search { at } => {
                     let to = (window.end() + 1).saturating_sub(self.rules.marker_bits).max(at);
-                    match self.finder.first(window, at, to) {
+                    match self.next_candidate(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
                         None => {
                             self.give_out_orphans(to, window, counters, sink);
@@ -225,7 +232,7 @@ impl<F: Finder> Tracker<F> {
                 Phase::Search { at } => {
                     // Only a marker with a whole block behind it is worth anything now.
                     let to = (window.end() + 1).saturating_sub(self.rules.period);
-                    match self.finder.first(window, at, to) {
+                    match self.next_candidate(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
                         None => return self.give_out_orphans(window.end(), window, counters, sink),
                     }
@@ -263,7 +270,7 @@ impl<F: Finder> Tracker<F> {
         sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         while track.due + self.rules.period <= window.end() {
-            let bit_errors = self.finder.errors_at(window, track.due, track.inverted);
+            let bit_errors = self.marks.finder().errors_at(window, track.due, track.inverted);
             if bit_errors > self.rules.lock_bit_errors {
                 return;
             }
@@ -277,17 +284,13 @@ impl<F: Finder> Tracker<F> {
 
     /// Looks for the marker that is due. `at_end`: no more of the stream will come, so that [`Look::Wait`] means that
     /// the marker lies behind the end.
-    fn look(&self, track: &Track, window: &Window<'_, F::Unit>, at_end: bool) -> Look {
+    fn look(&mut self, track: &Track, window: &Window<'_, F::Unit>, at_end: bool) -> Look {
         let end = window.end();
         let whole = track.due + self.rules.marker_bits;
         if end < whole && !at_end {
             return Look::Wait(whole);
         }
-        let in_place = if end < whole {
-            None
-        } else {
-            self.finder.sighting(window, track.due, self.rules.lock_bit_errors)
-        };
+        let in_place = if end < whole { None } else { self.marks.finder().lock_sighting(window, track.due) };
         let sighting = match in_place {
             Some(sighting) if track.missing == 0 => return Look::Found(sighting),
             Some(sighting) => sighting,
@@ -296,9 +299,9 @@ impl<F: Finder> Tracker<F> {
                 if end < slipped && !at_end {
                     return Look::Wait(slipped);
                 }
-                let (reach, errors) = (self.rules.slip_window, self.rules.lock_bit_errors);
+                let reach = u64::from(self.rules.slip_window);
                 let slipped = end.checked_sub(self.rules.marker_bits).and_then(|last| {
-                    self.finder.slipped(window, track.due, reach, errors, (track.last_seen + 1, last))
+                    self.marks.slipped(window, track.due, reach, (track.last_seen + 1, last))
                 });
                 match slipped {
                     Some(sighting) => sighting,
@@ -321,21 +324,45 @@ impl<F: Finder> Tracker<F> {
     /// Whether a marker between the last one seen and `sighting` has another one period behind it: then the stream is
     /// cut there, and `sighting` is chance. At the end of the stream a marker with a whole block behind it is enough
     /// against one that is off its place.
-    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_, F::Unit>) -> bool {
-        let mut from = track.last_seen + 1;
-        while let Some(rival) = self.finder.first(window, from, sighting.position) {
-            let next = rival.position + self.rules.period;
-            let backed = if next + self.rules.marker_bits <= window.end() {
-                self.finder.sighting(window, next, self.rules.lock_bit_errors).is_some()
-            } else {
-                next <= window.end() && sighting.position != track.due
-            };
-            if backed {
-                return true;
-            }
-            from = rival.position + 1;
+    fn has_rival(&mut self, track: &Track, sighting: Sighting, window: &Window<'_, F::Unit>) -> bool {
+        let (from, to) = (track.last_seen + 1, sighting.position);
+        let period = self.rules.period;
+        // The last place that can have a whole marker one period behind it.
+        let last = (window.end() + 1).saturating_sub(period + self.rules.marker_bits);
+        if self.rivals.is_any(&mut self.marks, window, (from, to.min(last)), period) {
+            return true;
         }
-        false
+        let whole = to.min((window.end() + 1).saturating_sub(period));
+        sighting.position != track.due && self.marks.next_search(window, from.max(last), whole).is_some()
+    }
+
+    /// The first marker at `from` or later that starts before `to` and from which a check can succeed, as far as that is
+    /// known already.
+    fn next_candidate(&mut self, window: &Window<'_, F::Unit>, from: u64, to: u64) -> Option<Sighting> {
+        let mut at = from;
+        while let Some(candidate) = self.marks.next_search(window, at, to) {
+            if !self.is_hopeless(window, candidate) {
+                return self.marks.finder().search_sighting(window, candidate);
+            }
+            at = candidate + 1;
+        }
+        None
+    }
+
+    /// Whether the check of a candidate would find every marker missing that it looks for: a shortcut, with no other
+    /// answer than the check's own. Only where all that these looks need is there.
+    fn is_hopeless(&mut self, window: &Window<'_, F::Unit>, candidate: u64) -> bool {
+        if self.rules.check_markers == 0 {
+            return false;
+        }
+        let looks = u64::from(self.rules.flywheel_blocks.max(1)) + 1;
+        let reach = u64::from(self.rules.slip_window);
+        let end = candidate + looks * self.rules.period + reach + self.rules.marker_bits;
+        end <= window.end()
+            && (1..=looks).all(|look| {
+                let due = candidate + look * self.rules.period;
+                self.marks.next_lock(window, due - reach, due + reach + 1).is_none()
+            })
     }
 
     /// A candidate: Check begins (or Lock, where nothing is to be checked).
@@ -389,7 +416,7 @@ impl<F: Finder> Tracker<F> {
             return;
         }
         let (marker, inverted) = (track.due, track.inverted);
-        let bit_errors = self.finder.errors_at(window, marker, inverted);
+        let bit_errors = self.marks.finder().errors_at(window, marker, inverted);
         self.pending.push_back(Slot { marker, bit_errors, inverted, flywheel: true, slip_bits: 0 });
         track.due += self.rules.period;
         self.phase = Phase::Track(track);
@@ -404,7 +431,7 @@ impl<F: Finder> Tracker<F> {
     fn search_behind(&mut self, track: Track) {
         if track.confirmed {
             debug_assert!(self.orphans.is_empty() && self.pending.iter().all(|slot| slot.flywheel));
-            std::mem::swap(&mut self.orphans, &mut self.pending);
+            self.orphans.extend(self.pending.drain(..).map(|slot| (slot.marker, slot)));
             self.phase = Phase::Search { at: track.last_seen + 1 };
         } else {
             self.pending.clear();
@@ -417,11 +444,8 @@ impl<F: Finder> Tracker<F> {
         if !track.confirmed {
             for slot in self.pending.iter().filter(|slot| slot.marker <= track.last_seen) {
                 // The chain of an earlier candidate may have led over the same marker.
-                if self.orphans.iter().all(|orphan| orphan.marker != slot.marker) {
-                    self.orphans.push_back(*slot);
-                }
+                self.orphans.entry(slot.marker).or_insert(*slot);
             }
-            self.orphans.make_contiguous().sort_by_key(|slot| slot.marker);
         }
         self.search_behind(track);
     }
@@ -444,10 +468,10 @@ impl<F: Finder> Tracker<F> {
         counters: &mut SyncCounters,
         sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
-        while let Some(&orphan) = self.orphans.front()
-            && orphan.marker + self.rules.period <= until
+        while let Some(orphan) = self.orphans.first_entry()
+            && orphan.key() + self.rules.period <= until
         {
-            self.orphans.pop_front();
+            let orphan = orphan.remove();
             self.give_out(orphan, window, counters, sink);
         }
     }
@@ -494,7 +518,7 @@ impl<F: Finder> Tracker<F> {
             self.inverted = Some(slot.inverted);
         }
         let from = slot.marker + self.rules.marker_bits;
-        let data = self.finder.block(window, from, slot.inverted, &mut self.scratch);
+        let data = self.marks.finder().block(window, from, slot.inverted, &mut self.scratch);
         sink(Block {
             data,
             // A marker has at most 192 bits.
