@@ -23,8 +23,10 @@ pub(crate) struct Antenna {
     /// Number of the link.
     pub(crate) number: u16,
     heard: Heard,
-    /// Whether it was heard at the last look, and somebody may wait for it.
-    pub(crate) live: bool,
+    /// Whether it was ever heard in this life.
+    known: bool,
+    /// Whether somebody may wait for it.
+    live: bool,
     followed: Vec<Followed>,
     attach_at: Monotonic,
     /// Records that the bus lost since the last report.
@@ -55,7 +57,9 @@ impl Antenna {
             link: link.to_owned(),
             number,
             heard,
-            live: false,
+            known: false,
+            // The merge believes so of everybody at first.
+            live: true,
             followed: colours
                 .map(|colour| Followed { colour, consumer: None, marks: VecDeque::new(), lost_before: 0 })
                 .collect(),
@@ -69,6 +73,21 @@ impl Antenna {
     #[inline]
     pub(crate) fn is_heard(&self) -> bool {
         self.heard.get()
+    }
+
+    /// Whether it is one that the merge waits for.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Takes into account whether it was heard before its rings were looked at, and whether all of them has been read.
+    /// `true` when it has gone just now. One that was never heard in this life is given time, because links need some to
+    /// connect again after a restart: `patient` says whether it still has.
+    pub(crate) fn settle(&mut self, heard: bool, drained: bool, patient: bool) -> bool {
+        self.known |= heard;
+        let gone = self.live && !heard && drained && (self.known || !patient);
+        self.live = heard || (self.live && !gone);
+        gone
     }
 
     /// Attaches to rings that exist by now.
