@@ -2,9 +2,7 @@
 
 use std::io::{self, Write};
 
-use fep_control::api::{
-    Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status,
-};
+use fep_control::api::{Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status};
 use serde::Serialize;
 
 use crate::clcw::{self, ClcwRow};

@@ -186,7 +186,8 @@ fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
         command.args(["config", "check"]).arg(&file).args(more);
         command.output().expect("starts")
     };
-    let good = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").map(|(_, text)| *text).expect("npp");
+    let good =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").map(|(_, text)| *text).expect("npp");
     std::fs::write(&file, good).expect("writable");
     let output = check(&[]);
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
@@ -225,7 +226,10 @@ fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
     // The key's own comment, not that of the keys around it.
     let wait = stdout(&run(["config", "explain", "link.wait"]));
     assert!(wait.contains("spins") && wait.contains("default: \"adaptive\""), "{wait}");
-    assert!(!wait.contains("session") && !wait.contains("Number of the link") && wait.lines().count() < 8, "{wait}");
+    assert!(
+        !wait.contains("session") && !wait.contains("Number of the link") && wait.lines().count() < 8,
+        "{wait}"
+    );
     let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
     assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
 }
