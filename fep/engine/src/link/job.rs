@@ -44,7 +44,7 @@ const DATAGRAM_MAX: u32 = 65_535;
 #[derive(Clone)]
 pub(crate) struct LinkJob {
     pub(crate) config: LinkConfig,
-    /// What the spacecraft's thread is told, if one merges this link with others.
+    /// The sign to the thread of the spacecraft, if one merges this link with others.
     pub(crate) heard: Heard,
     pub(crate) setting: Arc<BusSetting>,
     pub(crate) queue: EventQueue,
@@ -116,7 +116,6 @@ impl Job for LinkJob {
             Ok(opened) => opened,
             Err(error) => return fail(publisher, resume_point, error),
         };
-        line.report_ready();
         let speaker = self.heard.speak();
         Receiver::new(self.config, publisher, chain, station, resume_point, speaker).run(line)
     }
@@ -224,6 +223,9 @@ impl Receiver {
     }
 
     fn run(mut self, line: &Line) -> Ended<LinkKept> {
+        // Whoever sees that it is ready sees its own figures, not those of the life before.
+        self.update_metrics();
+        line.report_ready();
         loop {
             let (polled, now) = self.turn();
             if now.ns_since(self.kept_house_at) >= HOUSEKEEP_EVERY_NS && self.keep_house(now, line) {
