@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::UdpSocket;
 
 use fep_bus::{Consumer, LatestReader, Resume};
 use fep_ccsds::Clcw;
 use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
 use fep_record::{BadReason, FrameRecord};
 
-use crate::downlink::{attach, downlink, encoder, frame_with, read, write_config};
+use crate::downlink::{CHANNEL, attach, downlink, encoder, frame_with, read, write_config};
 use crate::process::{Fepd, Station, command, config, run_dir, wait_for};
 
 const LINK: &str = "pay";
@@ -223,5 +224,47 @@ fn the_newest_clcw_of_each_virtual_channel_is_shown_decoded_and_lies_in_shared_m
     let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
     assert!(text.contains("fep_clcw_report_value{link=\"pay\",scid=\"162\",vcid=\"1\"} 39"), "{text}");
     assert!(text.contains("fep_ocf_clcws_total{link=\"pay\"} 40"), "{text}");
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-112
+#[test]
+fn datagrams_that_changed_places_are_published_in_order_and_none_counts_as_lost() {
+    let dir = run_dir();
+    // A port that was free a moment ago.
+    let ground = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("an address");
+    let text = config(&[])
+        + &format!(
+            "[links.pay]\nchannel = \"{CHANNEL}\"\nframing = \"datagram_cadu\"\nreorder_wait_us = 1000000\n\
+             transport = {{ kind = \"udp\", bind = \"{ground}\" }}\n"
+        );
+    let file = write_config(dir.path(), &text);
+    let fepd = Fepd::start(dir.path(), &file);
+    let (cadus, frames) = downlink(0..300);
+    let mut cadus: Vec<&[u8]> = cadus.chunks(cadus.len() / 300).collect();
+    // Pairs change places; one frame in a hundred is never sent.
+    cadus[1..].chunks_mut(7).filter(|seven| seven.len() > 3).for_each(|seven| seven.swap(1, 3));
+    let station = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut lost = 0;
+    for (number, cadu) in cadus.iter().enumerate() {
+        if number % 100 == 57 {
+            lost += 1;
+        } else {
+            station.send_to(cadu, ground).expect("sent");
+        }
+    }
+    let records = read(&mut attach(dir.path(), "pay.frames"), 300 - lost);
+    let places: Vec<usize> = records
+        .iter()
+        .map(|(_, octets)| frames.iter().position(|frame| frame == octets).expect("a frame that was sent"))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+    let status = wait_for("the counters", || {
+        Some(fepd.get::<LinkStatus>("/links/pay"))
+            .filter(|link| link.ledger.counts.published as usize == 300 - lost)
+    });
+    let counts = status.ledger.counts;
+    assert_eq!((counts.lost as usize, counts.resets, counts.duplicates), (lost, 0, 0), "{}", status.ledger);
+    assert!(status.ledger.is_balanced());
     fepd.stop();
 }
