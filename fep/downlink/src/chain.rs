@@ -180,7 +180,8 @@ impl Chain {
         Ok(Chain {
             input,
             octets: Octets { blocks: Decoding::new(options.decoding.wait_us, pool, make).map_err(code)? },
-            spacecraft: Spacecraft::new(channel, &options),
+            spacecraft: Spacecraft::new(channel, &options)
+                .map_err(|source| ChainError::Reorder { channel: channel.name.clone(), source })?,
             antenna: 0,
             now: Monotonic::PAST,
         })
@@ -191,6 +192,7 @@ impl Chain {
     pub fn receive(&mut self, reception: &Reception<'_>, now: Monotonic, sink: &mut impl Sink) {
         let Reception { octets, received, antenna, quality } = *reception;
         (self.antenna, self.now) = (antenna, now);
+        self.spacecraft.now = now;
         let before = self.lock_counts();
         let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         match &mut self.input {
@@ -202,6 +204,7 @@ impl Chain {
             Input::Symbols(input) => input.push(octets, received, antenna, now, &mut self.octets, out),
         }
         self.octets.end_of_chunk(now, out);
+        self.spacecraft.end_of_wait(now, sink);
         self.report_lock(before, sink);
     }
 
@@ -214,11 +217,14 @@ impl Chain {
             input.idle(self.antenna, now, out);
         }
         self.octets.end_of_chunk(now, out);
+        self.spacecraft.end_of_wait(now, sink);
     }
 
-    /// Whether blocks wait for [`Chain::idle`].
+    /// Whether blocks or frames wait for [`Chain::idle`].
     pub fn is_waiting(&self) -> bool {
-        self.octets.blocks.is_waiting() || matches!(&self.input, Input::Symbols(input) if input.is_waiting())
+        self.octets.blocks.is_waiting()
+            || self.spacecraft.is_waiting()
+            || matches!(&self.input, Input::Symbols(input) if input.is_waiting())
     }
 
     /// Whether a job of the pool of threads came back undecoded. Its blocks went out as uncorrectable; the pool should be
@@ -241,6 +247,7 @@ impl Chain {
             Input::Datagrams(_) => {}
         }
         self.octets.flush(out);
+        self.spacecraft.flush(sink);
         if had_phase {
             sink.event(ChainEvent::PhaseLost { errors: SymbolErrors::default() });
         }

@@ -102,12 +102,24 @@ pub struct ChainOptions {
     pub symbols: Option<SoftFormat>,
     /// How blocks of soft symbols are decoded.
     pub decoding: Decoding,
+    /// How datagrams that changed places on the network are put right; `None` to take them as they come. Not for streams,
+    /// whose frames cannot change places.
+    pub reorder: Option<ReorderSpec>,
     /// Frames only: no packets are taken out of them. For one of several antennas, whose frames are merged first.
     pub frames_only: bool,
     /// Whether spacecraft and virtual channels that the mission does not describe are taken as they come, up to
     /// [`EXPLORED_MAX`]. For files of an unknown satellite, not for a link whose sink knows the configured ones only:
     /// indexes of what is found lie behind those of the configuration.
     pub explore: bool,
+}
+
+/// How datagrams that changed places are put right: a frame before whose count others are missing waits for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReorderSpec {
+    /// How long, nanoseconds.
+    pub wait_ns: i64,
+    /// How many frames of a virtual channel at most.
+    pub window_frames: usize,
 }
 
 /// Where the chain hands its results. Everything borrowed is valid during the call only.
@@ -275,6 +287,14 @@ pub enum ChainError {
         channel: String,
         /// What is wrong with it.
         source: SoftFormatError,
+    },
+    /// The reordering of datagrams cannot be.
+    #[error("reordering of channel {channel}: {source}")]
+    Reorder {
+        /// `mission/channel`.
+        channel: String,
+        /// What is wrong with it.
+        source: MergeSpecError,
     },
     /// The decoder refuses its parameters.
     #[error("code of channel {channel}: {source}")]

@@ -364,6 +364,13 @@ impl Merge {
         self.each_lane(out, |lane, outlet| lane.poll(moment, outlet));
     }
 
+    /// Whether frames are held.
+    #[inline]
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.ledger.antennas.iter().any(|(_, counts)| counts.pending > 0)
+    }
+
     /// When [`Merge::poll`] has something to do; `None` while nothing is held.
     #[must_use]
     pub fn next_timeout(&self) -> Option<Monotonic> {
@@ -385,6 +392,16 @@ impl Merge {
     pub fn flush(&mut self, out: &mut impl FnMut(Merged<'_>)) {
         let moment = Moment { now: Monotonic::NEVER, live: 0 };
         self.each_lane(out, |lane, outlet| lane.flush(moment, outlet));
+    }
+
+    /// Forgets every sequence, and what is held: it counts as late.
+    pub(crate) fn forget(&mut self) {
+        for (_, counts) in &mut self.ledger.antennas {
+            counts.late += std::mem::take(&mut counts.pending);
+        }
+        self.lanes.clear();
+        self.index.clear();
+        self.recent = (u64::MAX, 0);
     }
 
     /// What became of the frames.

@@ -15,6 +15,7 @@ use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
 use fep_mission::{ChannelConfig, VcColour, VcService};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
+use fep_time::Monotonic;
 
 use crate::block::BlockNote;
 use crate::channels::{Belongs, ChannelIndex};
@@ -22,8 +23,8 @@ use crate::counters::ResumePoint;
 use crate::reception::Quality;
 use crate::virtual_channel::{FrameContext, VirtualChannel};
 use crate::{
-    ChainEvent, ChainOptions, FrameOut, Framing, IdlePolicy, Ledger, Merged, OcfOut, Refusals, Sink,
-    UndeclaredPackets, VcLedger,
+    ChainEvent, ChainOptions, Fate, FrameOut, Framing, IdlePolicy, Ledger, Merge, MergeInput, MergeSpec,
+    MergeSpecError, Merged, OcfOut, Refusals, ReorderSpec, Sink, UndeclaredPackets, VcLedger,
 };
 
 /// Most virtual channels that exploration finds by itself.
@@ -46,6 +47,10 @@ pub struct Spacecraft {
     vcs: Vec<VirtualChannel>,
     masters: MasterChannels,
     refusals: Refusals,
+    /// Puts frames of datagrams in order.
+    reorder: Option<Box<Merge>>,
+    /// When the chain was last called.
+    pub(crate) now: Monotonic,
 }
 
 /// A frame on its way through the judgement.
@@ -60,13 +65,30 @@ struct Judged<'f> {
 
 impl Spacecraft {
     /// Nothing seen yet: the judgement of the frames of one link.
-    #[must_use]
-    pub fn new(channel: &ChannelConfig, options: &ChainOptions) -> Spacecraft {
+    ///
+    /// # Errors
+    /// [`ChainOptions::reorder`] that cannot be.
+    pub fn new(channel: &ChannelConfig, options: &ChainOptions) -> Result<Spacecraft, MergeSpecError> {
         let delivery = match options.framing {
             Framing::Stream => Delivery::Stream,
             Framing::DatagramCadu | Framing::DatagramFrame => Delivery::Units,
         };
-        Spacecraft::with_counters(channel, options, CounterSpec { delivery, ..CounterSpec::default() })
+        // What is put in order is in the order of each virtual channel.
+        let use_master_count = options.reorder.is_none();
+        let counters = CounterSpec { delivery, use_master_count, ..CounterSpec::default() };
+        let mut spacecraft = Spacecraft::with_counters(channel, options, counters);
+        if let Some(ReorderSpec { wait_ns, window_frames }) = options.reorder {
+            let merge = Merge::new(MergeSpec {
+                antennas: vec![0],
+                frame: channel.frame.clone(),
+                wait_ns,
+                window_frames,
+                in_order: false,
+                report_unserved: true,
+            })?;
+            spacecraft.reorder = Some(Box::new(merge));
+        }
+        Ok(spacecraft)
     }
 
     /// Nothing seen yet: the judgement of frames that a [`Merge`](crate::Merge) serves. Their order is that of each virtual
@@ -101,12 +123,17 @@ impl Spacecraft {
             vcs,
             masters: MasterChannels::new(counters, spacecraft_max),
             refusals: Refusals::default(),
+            reorder: None,
+            now: Monotonic::PAST,
         }
     }
 
-    /// Forgets everything but what was counted.
+    /// Forgets everything but what was counted; frames that wait for others too.
     pub fn reset(&mut self) {
         self.masters.reset();
+        if let Some(reorder) = &mut self.reorder {
+            reorder.forget();
+        }
         for vc in &mut self.vcs {
             vc.give_up_packet(&mut self.ledger.counts);
         }
@@ -170,9 +197,43 @@ impl Spacecraft {
         match Frame::parse_unchecked(&self.spec, octets) {
             Ok(frame) => {
                 let verified = record.flags.contains(FrameFlags::CODED);
-                self.attribute(Judged { octets, frame: &frame, note: &note, record, verified }, sink);
+                let judged = Judged { octets, frame: &frame, note: &note, record, verified };
+                match (merged.fate, self.index.find(frame.gvcid.scid, frame.gvcid.vcid)) {
+                    (Fate::Served, Belongs::Vc(index)) => self.accept(judged, index, sink),
+                    (_, Belongs::Vc(index)) => self.unserved(judged, merged.fate, index, sink),
+                    (_, unknown) => self.stranger(judged, unknown, sink),
+                }
             }
             Err(invalid) => self.bad(octets, &note, record, BadReason::from(invalid), sink),
+        }
+    }
+
+    /// Frames that have waited for others as long as they may are judged.
+    pub(crate) fn end_of_wait(&mut self, now: Monotonic, sink: &mut impl Sink) {
+        self.now = now;
+        if self.is_waiting() {
+            self.with_reorder(sink, |reorder, mut out| reorder.poll(now, &mut out));
+        }
+    }
+
+    /// Frames that wait for others are judged.
+    pub(crate) fn flush(&mut self, sink: &mut impl Sink) {
+        self.with_reorder(sink, |reorder, mut out| reorder.flush(&mut out));
+    }
+
+    /// Whether frames wait for others.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.reorder.as_ref().is_some_and(|reorder| reorder.is_waiting())
+    }
+
+    fn with_reorder<S: Sink>(
+        &mut self,
+        sink: &mut S,
+        act: impl FnOnce(&mut Merge, &mut dyn FnMut(Merged<'_>)),
+    ) {
+        if let Some(mut reorder) = self.reorder.take() {
+            act(&mut reorder, &mut |merged| self.merged(&merged, sink));
+            self.reorder = Some(reorder);
         }
     }
 
@@ -233,12 +294,59 @@ impl Spacecraft {
     fn attribute(&mut self, judged: Judged<'_>, sink: &mut impl Sink) {
         let Gvcid { scid, vcid, .. } = judged.frame.gvcid;
         match self.index.find(scid, vcid) {
-            Belongs::Vc(index) => self.accept(judged, index, sink),
+            Belongs::Vc(index) if self.reorder.is_none() => self.accept(judged, index, sink),
+            Belongs::Vc(index) => self.in_turn(judged, index, sink),
             unknown => match self.explored(judged.frame) {
                 Some(index) => self.accept(judged, index, sink),
                 None => self.stranger(judged, unknown, sink),
             },
         }
+    }
+
+    /// A frame of a known virtual channel, which may have to wait for those before it.
+    fn in_turn(&mut self, judged: Judged<'_>, index: usize, sink: &mut impl Sink) {
+        let now = self.now;
+        let Judged { octets, frame, note, record, verified } = judged;
+        let reorder = self.reorder.as_mut();
+        if reorder.is_some_and(|reorder| reorder.is_next(frame, octets, note.received, verified, now)) {
+            return self.accept(judged, index, sink);
+        }
+        let (received, quality, colour) = (note.received, note.quality, VcColour::Black);
+        let input = MergeInput { octets, record, received, colour, antenna: 0, seq: 0, quality };
+        self.with_reorder(sink, |reorder, mut out| {
+            reorder.push_parsed(&input, frame, 0, now, &mut out);
+        });
+    }
+
+    /// A frame that is out of turn for good: it came twice, or too late. It goes on with the reason, and moves no counter.
+    #[cold]
+    fn unserved(&mut self, judged: Judged<'_>, fate: Fate, index: usize, sink: &mut impl Sink) {
+        let Judged { octets, frame, note, mut record, verified } = judged;
+        let (gvcid, count) = (frame.gvcid, frame.frame_count);
+        let vc = &mut self.vcs[index];
+        count_verdict(&mut self.ledger, &record);
+        self.ledger.counts.published += 1;
+        if fate == Fate::Duplicate {
+            record.flags.insert(FrameFlags::DUPLICATE);
+            vc.ledger.frames += 1;
+            vc.ledger.duplicates += 1;
+            self.ledger.counts.duplicates += 1;
+            sink.event(ChainEvent::Duplicate { gvcid, count });
+        } else {
+            record.reason = BadReason::Late;
+            self.ledger.bad.count(BadReason::Late);
+            sink.event(ChainEvent::Bad { reason: BadReason::Late });
+        }
+        sink.frame(&FrameOut {
+            octets,
+            record,
+            received: note.received,
+            view: Some(frame),
+            vc: Some(index),
+            colour: if verified { vc.colour } else { vc.colour.max(self.unattributed) },
+            lost: 0,
+            counters: None,
+        });
     }
 
     /// A frame of a spacecraft or virtual channel that the mission does not describe.

@@ -5,7 +5,7 @@ mod made;
 mod record;
 
 use fep_ccsds::{Fhp, FrameParts, Gvcid, Header, TmDataField, TmHeader, UslpHeader};
-use fep_downlink::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy, Reception};
+use fep_downlink::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy, Reception, ReorderSpec};
 use fep_mission::{ChannelConfig, VcColour};
 use fep_record::{BadReason, FrameFlags};
 use fep_time::{Monotonic, Tai};
@@ -522,4 +522,110 @@ fn packets_with_undeclared_apids_are_taken_reported_or_rejected_as_the_mission_s
             assert_eq!((seen, events.count()), (vec![], 0));
         }
     }
+}
+
+/// Datagrams as they reach the chain, one a millisecond.
+fn datagrams(channel: &ChannelConfig, reorder: Option<ReorderSpec>, frames: &[Vec<u8>]) -> (Chain, Recorder) {
+    let options = ChainOptions { framing: Framing::DatagramFrame, reorder, ..ChainOptions::default() };
+    let mut chain = Chain::with_options(channel, options).expect("a chain");
+    let mut recorder = Recorder::default();
+    for (number, frame) in frames.iter().enumerate() {
+        let at = number as i64 * 1_000_000;
+        chain.receive(&Reception::new(frame, Tai(at)), Monotonic(at), &mut recorder);
+        assert!(chain.ledger().is_balanced(), "{}", chain.ledger());
+    }
+    (chain, recorder)
+}
+
+const REORDER: Option<ReorderSpec> = Some(ReorderSpec { wait_ns: 10_000_000, window_frames: 64 });
+
+/// Frames of AOS and TM with these counts, and their channels.
+fn both(counts: &[u8]) -> [(ChannelConfig, Vec<Vec<u8>>); 2] {
+    let (aos, telemetry) = (channel_of(RED_AOS), channel_of(TM));
+    let aos_frames = counts.iter().map(|count| aos_frame(&aos, 7, 0, u32::from(*count))).collect();
+    let tm_frames = counts.iter().map(|count| tm(&telemetry, 121, 0, *count, *count, Fhp::None)).collect();
+    [(aos, aos_frames), (telemetry, tm_frames)]
+}
+
+fn counts_of(recorder: &Recorder) -> Vec<u32> {
+    recorder.frames.iter().map(|frame| frame.record.frame_count).collect()
+}
+
+// REQ: FEP-MRG-007
+#[test]
+fn datagrams_that_changed_places_are_put_right_and_nothing_is_called_lost() {
+    for (channel, frames) in both(&[0, 1, 3, 2, 4, 7, 6, 5, 8]) {
+        let (chain, recorder) = datagrams(&channel, REORDER, &frames);
+        let counts = chain.ledger().counts;
+        assert_eq!((counts.lost, counts.gaps, counts.resets, counts.good), (0, 0, 0, 9));
+        assert_eq!(counts_of(&recorder), (0..9).collect::<Vec<_>>());
+        let (chain, _) = datagrams(&channel, None, &frames);
+        assert!(
+            chain.ledger().counts.lost + chain.ledger().counts.resets > 0,
+            "without it they look like losses"
+        );
+    }
+}
+
+// REQ: FEP-MRG-007
+#[test]
+fn a_datagram_that_never_comes_is_waited_for_no_longer_than_allowed_and_counts_as_lost() {
+    let mut counts: Vec<u8> = (0..40).collect();
+    counts.remove(5);
+    for (channel, frames) in both(&counts) {
+        let (chain, recorder) = datagrams(&channel, REORDER, &frames[..14]);
+        assert_eq!(counts_of(&recorder), [0, 1, 2, 3, 4], "frames 6 to 14 wait");
+        assert!(chain.is_waiting());
+        let (mut chain, mut recorder) = datagrams(&channel, REORDER, &frames[..14]);
+        chain.idle(Monotonic(15_000_000), &mut recorder);
+        assert_eq!(counts_of(&recorder), [0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+        assert!(!chain.is_waiting());
+        let (mut chain, mut recorder) = datagrams(&channel, REORDER, &frames[..8]);
+        chain.disconnected(&mut recorder);
+        assert_eq!(
+            counts_of(&recorder),
+            [0, 1, 2, 3, 4, 6, 7, 8],
+            "the end of a connection waits for nothing"
+        );
+        let (chain, recorder) = datagrams(&channel, REORDER, &frames);
+        assert_eq!(
+            (recorder.frames.len(), chain.ledger().counts.lost, chain.ledger().counts.gaps),
+            (39, 1, 1)
+        );
+    }
+}
+
+// REQ: FEP-MRG-007
+#[test]
+fn datagrams_that_come_twice_or_too_late_are_published_and_said_to_be_so() {
+    let mut counts: Vec<u8> = (0..40).collect();
+    counts.remove(5);
+    counts.insert(30, 5);
+    counts.insert(10, 8);
+    counts.insert(3, 2);
+    for (channel, frames) in both(&counts) {
+        let (chain, recorder) = datagrams(&channel, REORDER, &frames);
+        assert_eq!(recorder.frames.len(), counts.len(), "nothing disappears");
+        let ledger = chain.ledger();
+        assert_eq!((ledger.bad.of(BadReason::Late), ledger.counts.duplicates), (1, 2));
+        assert_eq!((ledger.counts.lost, ledger.counts.resets), (1, 0));
+        let late = recorder
+            .frames
+            .iter()
+            .find(|frame| frame.record.reason == BadReason::Late)
+            .expect("the late one");
+        assert_eq!((late.record.frame_count, late.vc), (5, Some(0)));
+    }
+}
+
+// REQ: FEP-MRG-007
+#[test]
+fn a_spacecraft_that_starts_its_counters_again_is_followed_through_the_reordering() {
+    let channel = channel_of(RED_AOS);
+    let counts = (1000..1050).chain(0..50);
+    let frames: Vec<Vec<u8>> = counts.clone().map(|count| aos_frame(&channel, 7, 0, count)).collect();
+    let (mut chain, mut recorder) = datagrams(&channel, REORDER, &frames);
+    chain.disconnected(&mut recorder);
+    assert_eq!(counts_of(&recorder), counts.collect::<Vec<_>>());
+    assert_eq!((chain.ledger().counts.resets, chain.ledger().counts.lost), (1, 0));
 }

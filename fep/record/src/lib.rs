@@ -244,6 +244,8 @@ bad_reasons! {
     PointerInvalid = 9, "pointer_invalid";
     /// Deciphering or authentication failed.
     SecurityFailed = 10, "security_failed";
+    /// It came after its place in the sequence was given up: it counts as lost.
+    Late = 11, "late";
 }
 
 impl From<FrameInvalid> for BadReason {

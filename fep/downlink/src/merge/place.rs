@@ -13,6 +13,8 @@ enum At {
     Nothing,
     /// The same frame.
     Same,
+    /// The same frame, and the antenna has delivered it before.
+    Again,
     /// Another frame.
     Another,
     /// Nothing any more.
@@ -132,7 +134,7 @@ impl Lane {
         if back <= back_most.min(self.rules.memory as u64) && back <= last.position {
             let position = last.position - back;
             let belongs = match self.at(position, facts) {
-                At::Same => true,
+                At::Same | At::Again => true,
                 At::Nothing | At::GivenUp => !self.rules.in_order,
                 At::Another | At::Forgotten => false,
             };
@@ -164,8 +166,9 @@ impl Lane {
             return Place::Onward(position);
         }
         match self.at(position, facts) {
-            At::Another if self.is_narrow() => self.align(facts, moment, outlet),
-            At::Another => Place::Loose,
+            // An antenna goes on and does not deliver what it has delivered.
+            At::Another | At::Again if self.is_narrow() => self.align(facts, moment, outlet),
+            At::Another | At::Again => Place::Loose,
             At::Same => Place::Onward(position),
             _ if !self.is_narrow() || facts.is_idle || self.tracks[facts.antenna].is_confirmed => {
                 Place::Onward(position)
@@ -179,10 +182,10 @@ impl Lane {
 
     #[inline]
     fn at(&self, position: u64, facts: &Facts) -> At {
-        let content = if self.is_open && position < self.next {
-            match self.history.get(position).map(|past| past.served) {
-                Some(Some(content)) => content,
-                Some(None) => return At::GivenUp,
+        let (content, seen) = if self.is_open && position < self.next {
+            match self.history.get(position).map(|past| (past.served, past.seen)) {
+                Some((Some(content), seen)) => (content, seen),
+                Some((None, _)) => return At::GivenUp,
                 None => return At::Forgotten,
             }
         } else {
@@ -193,16 +196,21 @@ impl Lane {
             match self.pending.binary_search_by_key(&position, |slot| slot.position) {
                 Ok(at) => {
                     let facts = &self.pending[at].held.facts;
-                    Content::of(facts, facts.received)
+                    (Content::of(facts, facts.received), self.pending[at].seen)
                 }
                 Err(_) => return At::Nothing,
             }
         };
-        if content.may_be(facts) { At::Same } else { At::Another }
+        match (content.may_be(facts), seen & facts.bit() != 0) {
+            (true, false) => At::Same,
+            (true, true) => At::Again,
+            (false, _) => At::Another,
+        }
     }
 
-    /// Looks for the same octets at a position with this count that the antenna has not delivered yet; of several the one
-    /// nearest to where it is expected.
+    /// Looks for the same octets at a position with this count that the antenna has not delivered yet. Octets that repeat
+    /// with the counter (idle frames, and data that stands still) say where they belong only within half a turn of where
+    /// they are expected.
     #[cold]
     fn search(&self, facts: &Facts) -> Option<u64> {
         let newest = self.newest()?;
@@ -211,36 +219,38 @@ impl Lane {
             _ => self.history.start().min(self.next),
         };
         let expected = self.expected(facts);
-        let mut found: Option<u64> = None;
+        let (mut found, mut alike): (Option<u64>, u32) = (None, u32::from(facts.is_idle));
         let mut position = newest - forward(facts.count, newest, self.modulus);
-        loop {
-            if position < oldest {
-                return found;
-            }
-            let nearer = |other: u64| position.abs_diff(expected) < other.abs_diff(expected);
-            if self.has_copy(position, facts) && found.is_none_or(nearer) {
-                found = Some(position);
+        while position >= oldest {
+            if let Some(is_new) = self.has_copy(position, facts) {
+                alike += 1;
+                let nearer = |other: u64| position.abs_diff(expected) < other.abs_diff(expected);
+                if is_new && found.is_none_or(nearer) {
+                    found = Some(position);
+                }
             }
             match position.checked_sub(self.modulus) {
                 Some(before) => position = before,
-                None => return found,
+                None => break,
             }
         }
+        found.filter(|found| alike == 1 || found.abs_diff(expected) <= self.modulus / 2)
     }
 
-    fn has_copy(&self, position: u64, facts: &Facts) -> bool {
+    /// Whether the octets are those at the position, and if so, whether the antenna has not delivered them yet.
+    fn has_copy(&self, position: u64, facts: &Facts) -> Option<bool> {
         let (hash, seen) = if self.is_open && position < self.next {
             match self.history.get(position) {
                 Some(past) => (past.served.map(|content| content.hash), past.seen),
-                None => return false,
+                None => return None,
             }
         } else {
             match self.pending.binary_search_by_key(&position, |slot| slot.position) {
                 Ok(at) => (Some(self.pending[at].held.facts.hash), self.pending[at].seen),
-                Err(_) => return false,
+                Err(_) => return None,
             }
         };
-        hash == Some(facts.hash) && seen & facts.bit() == 0
+        (hash == Some(facts.hash)).then_some(seen & facts.bit() == 0)
     }
 
     /// The newest position that holds a frame, or was served.
@@ -295,7 +305,7 @@ impl Lane {
             let position =
                 if ahead <= self.modulus / 2 { newest + ahead } else { newest + ahead - self.modulus };
             return match self.at(position, facts) {
-                At::Another => Place::Loose,
+                At::Another | At::Again => Place::Loose,
                 _ => Place::Aligned(position),
             };
         }
@@ -322,7 +332,7 @@ impl Lane {
         if ahead > self.modulus / 2 && position - self.modulus >= floor {
             position -= self.modulus;
         }
-        while self.at(position, facts) == At::Another {
+        while matches!(self.at(position, facts), At::Another | At::Again) {
             position += self.modulus;
         }
         // It may be wrong by whole turns: until contents agree again, they are looked at.
@@ -376,6 +386,9 @@ impl Lane {
             outlet.end(held, |outlet, octets, facts| {
                 if is_free {
                     self.put(position, octets, facts, moment, outlet);
+                    if self.in_limbo > 0 && !facts.is_idle {
+                        self.match_limbo(position, facts, moment, outlet);
+                    }
                 } else {
                     outlet.ledger.unplaced += 1;
                     self.put_loose(octets, facts, outlet);

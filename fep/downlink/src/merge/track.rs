@@ -8,7 +8,7 @@ use super::frame::{Facts, Held};
 
 /// Frames over which a pace is measured.
 const PACE_FRAMES: u64 = 64;
-/// The first measurement takes what there is.
+/// Before the first is finished, so many give an estimate.
 const PACE_FRAMES_FIRST: u64 = 8;
 
 /// The last frame of an antenna on a virtual channel.
@@ -73,9 +73,11 @@ impl Track {
             return;
         };
         let frames = position.saturating_sub(from);
-        if frames >= PACE_FRAMES || pace.typical_ns.is_none() && frames >= PACE_FRAMES_FIRST {
-            pace.measured(received.ns_since(from_time) / frames as i64, frames);
+        if frames >= PACE_FRAMES {
+            pace.measured(received.ns_since(from_time) / frames as i64);
             self.pace_from = Some((received, position));
+        } else if pace.shortest_ns.is_none() && frames >= PACE_FRAMES_FIRST {
+            pace.estimated(received.ns_since(from_time) / frames as i64);
         }
     }
 
@@ -93,16 +95,16 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    fn measured(&mut self, period_ns: i64, frames: u64) {
+    fn estimated(&mut self, period_ns: i64) {
+        self.typical_ns = Some(period_ns).filter(|period_ns| *period_ns > 0);
+    }
+
+    fn measured(&mut self, period_ns: i64) {
         if period_ns <= 0 {
             return;
         }
-        if frames < PACE_FRAMES {
-            self.typical_ns = Some(period_ns);
-            return;
-        }
-        self.typical_ns =
-            Some(self.typical_ns.map_or(period_ns, |typical| typical + (period_ns - typical) / 4));
+        let before = self.typical_ns.filter(|_| self.shortest_ns.is_some());
+        self.typical_ns = Some(before.map_or(period_ns, |typical| typical + (period_ns - typical) / 4));
         // The shortest of late: it forgets slowly.
         let shortest =
             self.shortest_ns.map_or(period_ns, |shortest| period_ns.min(shortest + 1 + shortest / 64));
@@ -117,7 +119,8 @@ impl Pace {
     /// Whether half a turn of the counter fits into so long.
     #[inline]
     pub(super) fn may_hide_half_a_turn(&self, ns: i64, modulus: u64) -> bool {
-        // Narrow counters only: half a turn is 2^15 at most.
-        self.shortest_ns.is_some_and(|shortest| ns >= shortest.saturating_mul((modulus / 2) as i64))
+        // Narrow counters only: half a turn is 2^15 at most. A first estimate may be wrong by a factor of two.
+        let shortest = self.shortest_ns.or(self.typical_ns.map(|typical| typical / 2));
+        shortest.is_some_and(|shortest| ns >= shortest.saturating_mul((modulus / 2) as i64))
     }
 }

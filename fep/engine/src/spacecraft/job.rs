@@ -186,7 +186,6 @@ impl Job for SpacecraftJob {
         // Short naps are only short without the slack that the kernel allows itself.
         realtime::set_timer_slack_ns(1_000);
         line.sit(&seat);
-        line.report_ready();
         Follower::new(self, kept, merge, seat.wait).run(line)
     }
 
@@ -274,6 +273,8 @@ impl Follower {
 
     fn run(mut self, line: &Line) -> Ended<SpacecraftKept> {
         self.publisher.housekeep(Monotonic::now());
+        self.update_metrics();
+        line.report_ready();
         loop {
             let start = Monotonic::now();
             let active = self.turn(start);

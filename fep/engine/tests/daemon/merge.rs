@@ -144,3 +144,32 @@ fn a_kill_and_a_panic_of_the_merge_lose_nothing_and_serve_nothing_twice() {
     found.extend(counts(&read_present(&mut consumer)));
     assert_same(&found, &wanted);
 }
+
+// REQ: FEP-ENG-107
+#[test]
+fn what_is_overwritten_before_the_merge_reads_it_is_counted_and_reported() {
+    let dir = run_dir();
+    let (north, south) = (Station::new(), Station::new());
+    let text = two_antennas(&north, &south).replace("frames_desc_log2 = 13", "frames_desc_log2 = 6");
+    let file = write_config(dir.path(), &text);
+    let fepd = Fepd::start(dir.path(), &file);
+    let (mut to_north, _to_south) = (north.accept(), south.accept());
+    to_north.write_all(&downlink(0..10).0).expect("sent");
+    wait_for("the first frames", || (craft(&fepd).antennas[0].counts.received == 10).then_some(()));
+    assert_eq!(fepd.request("POST", "/spacecraft/leo/disable").expect("an answer").0, 200);
+    to_north.write_all(&downlink(10..1000).0).expect("sent");
+    wait_for("the other frames", || (received(&fepd, "north") == 1000).then_some(()));
+    assert_eq!(fepd.request("POST", "/spacecraft/leo/enable").expect("an answer").0, 200);
+    let antenna = wait_for("the account", || {
+        let antenna = craft(&fepd).antennas[0].clone();
+        (antenna.counts.received + antenna.lost_on_bus >= 990).then_some(antenna)
+    });
+    assert_eq!(antenna.counts.received + antenna.lost_on_bus, 990, "published = read + lost: {antenna:?}");
+    assert!(antenna.lost_on_bus > 900 && antenna.is_balanced(), "{antenna:?}");
+    let lapped = wait_for("the event", || {
+        crate::downlink::events(dir.path()).into_iter().find(|event| event["event"] == "antenna_lapped")
+    });
+    assert_eq!((lapped["antenna"].as_str(), lapped["spacecraft"].as_str()), (Some("north"), Some("leo")));
+    assert_eq!(lapped["records"].as_u64(), Some(antenna.lost_on_bus));
+    fepd.stop();
+}
