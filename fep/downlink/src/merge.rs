@@ -60,7 +60,7 @@ use lane::{Lane, Moment, Rules};
 /// Most antennas of one merge.
 pub const ANTENNAS_MAX: usize = 64;
 
-/// What a merge is told.
+/// Parameters of a merge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MergeSpec {
     /// The antennas, by the numbers of their links.
@@ -414,7 +414,7 @@ impl Merge {
         &self.ledger
     }
 
-    /// What the merge was told.
+    /// Its parameters.
     #[must_use]
     pub fn spec(&self) -> &MergeSpec {
         &self.spec
