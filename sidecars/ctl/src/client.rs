@@ -2,15 +2,15 @@
 
 use std::io::{self, Write};
 
-use fep_control::api::{
-    ClcwStatus, Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status,
-};
+use fep_control::api::{Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status};
 use serde::Serialize;
 
+use crate::clcw::{self, ClcwRow};
 use crate::cli::{ClientArgs, LinkArgs, LinkCommand, MetricsArgs};
 use crate::daemon::{Daemon, path_segment};
 use crate::failure::{Failure, output};
 use crate::figures;
+use crate::terminal::{self, say};
 
 /// `fepctl link ...`
 pub(crate) fn link(command: &LinkCommand) -> Result<(), Failure> {
@@ -79,13 +79,13 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
                 None => args.target.load()?.daemon.run_dir,
             };
             let text = crate::pages::prometheus_text(&dir)?;
-            eprintln!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
-            eprintln!("fepctl: these are the last figures of the metric pages below {}", dir.display());
+            say!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
+            say!("fepctl: these are the last figures of the metric pages below {}", dir.display());
             text
         }
         Err(failure) => return Err(failure),
     };
-    let mut out = io::stdout().lock();
+    let mut out = terminal::text_out();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output)
 }
 
@@ -93,9 +93,9 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
 fn print(
     args: &ClientArgs,
     answer: &impl Serialize,
-    text: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>,
+    text: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
@@ -148,8 +148,13 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, vc.ledger.packets
         )?;
     }
-    if !link.clcws.is_empty() {
-        clcw_table(out, &link.clcws)?;
+    let clcws: Vec<ClcwRow> = link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)).collect();
+    clcw::table(out, clcws.iter())?;
+    if let Some(spacecraft) = &link.merged_by {
+        writeln!(
+            out,
+            "\nThe spacecraft {spacecraft} merges this link with others: its packets and CLCWs are there."
+        )?;
     }
     for stage in &link.latency {
         writeln!(
@@ -161,33 +166,6 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             figures::time_ns(stage.p999_ns),
             figures::time_ns(stage.max_ns),
             figures::grouped(stage.count)
-        )?;
-    }
-    Ok(())
-}
-
-/// The newest report of each virtual channel of the way up.
-fn clcw_table(out: &mut impl Write, clcws: &[ClcwStatus]) -> io::Result<()> {
-    writeln!(
-        out,
-        "\n{:<10} {:>5} {:>7} {:<8} {:<6} {:<11} {:<6} {:<9} {:>9}",
-        "CLCW", "V(R)", "FARM-B", "LOCKOUT", "WAIT", "RETRANSMIT", "NO RF", "NO LOCK", "AGE"
-    )?;
-    let word = |set: bool| if set { "yes" } else { "-" };
-    for clcw in clcws {
-        writeln!(
-            out,
-            "{:<10} {:>5} {:>7} {:<8} {:<6} {:<11} {:<6} {:<9} {:>7.1} s{}",
-            format!("{}/{}", clcw.scid, clcw.vcid),
-            clcw.report_value,
-            clcw.farm_b_counter,
-            word(clcw.lockout),
-            word(clcw.wait),
-            word(clcw.retransmit),
-            word(clcw.no_rf_available),
-            word(clcw.no_bit_lock),
-            clcw.age_ms as f64 / 1e3,
-            if clcw.verified { "" } else { "  from an unchecked frame" }
         )?;
     }
     Ok(())

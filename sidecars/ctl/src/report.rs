@@ -10,6 +10,7 @@ use fep_record::{BadReason, FrameFlags, FrameRecord, PacketRecord};
 use serde::{Serialize, Serializer};
 
 use crate::hashing::StreamHasher;
+use crate::refused::{Refused, UndeclaredChannel};
 
 /// Space packets: packet version number 1, coded 0 (133.0-B-2 4.1.3.2).
 const PVN_SPACE_PACKET: u8 = 0;
@@ -27,6 +28,15 @@ pub(crate) struct Report {
     pub(crate) vcs: BTreeMap<VcKey, VcCounts>,
     /// Per application process.
     pub(crate) apids: BTreeMap<ApidKey, ApidCounts>,
+    /// Frames that decoded and whose header does not belong here: part of good and corrected, in no virtual channel.
+    pub(crate) refused: Refused,
+    /// Packets with APIDs that the mission does not name, of virtual channels whose spacecraft reports or rejects them.
+    /// Records do not say so: `None` where there was nothing but records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) undeclared: Option<BTreeMap<VcKey, UndeclaredChannel>>,
+    /// Virtual channels in `vcs` that the mission does not describe: those that exploration found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) explored: Vec<VcKey>,
 }
 
 /// Frame counts: `received = good + corrected + uncorrectable`; `idle` is part of `good + corrected`.
@@ -124,6 +134,7 @@ struct ApidTally {
 pub(crate) struct Tally {
     frames: FrameCounts,
     symbols_corrected: u64,
+    refused: Refused,
     vcs: Vec<VcTally>,
     vc_index: HashMap<(u16, Gvcid), usize>,
     last_vc: Option<((u16, Gvcid), usize)>,
@@ -138,6 +149,7 @@ impl Tally {
         Ok(Tally {
             frames: FrameCounts::default(),
             symbols_corrected: 0,
+            refused: Refused::default(),
             vcs: Vec::new(),
             vc_index: HashMap::new(),
             last_vc: None,
@@ -153,9 +165,9 @@ impl Tally {
         let flags = record.flags;
         self.frames.received += 1;
         self.symbols_corrected += u64::from(record.symbols_corrected);
-        let vouched_for = !flags.intersects(FrameFlags::UNCORRECTABLE | FrameFlags::FECF_FAILED)
+        let octets_good = !flags.intersects(FrameFlags::UNCORRECTABLE | FrameFlags::FECF_FAILED)
             && record.reason != BadReason::LengthInvalid;
-        if !vouched_for {
+        if !octets_good {
             self.frames.uncorrectable += 1;
             return;
         }
@@ -165,7 +177,8 @@ impl Tally {
             self.frames.good += 1;
         }
         if record.reason != BadReason::None {
-            // Decoded, but its header names no channel of this mission: there is no channel to count it under.
+            // Decoded, but its header makes no sense here: there is no channel of this mission to count it under.
+            self.refused.count(record);
             return;
         }
         if flags.contains(FrameFlags::IDLE) {
@@ -204,7 +217,7 @@ impl Tally {
         }
     }
 
-    /// Tells that records are missing here (lost on the bus): the next count of a channel has no known predecessor.
+    /// Records are missing here (lost on the bus): the next count of a channel has no known predecessor.
     pub(crate) fn interrupted(&mut self) {
         for vc in &mut self.vcs {
             vc.last_count = None;
@@ -218,11 +231,15 @@ impl Tally {
 
     /// The report. Channels of the same name on several links are added together.
     pub(crate) fn finish(self) -> Report {
-        let mut report =
-            Report { frames: self.frames, symbols_corrected: self.symbols_corrected, ..Report::default() };
+        let mut report = Report {
+            frames: self.frames,
+            symbols_corrected: self.symbols_corrected,
+            refused: self.refused,
+            ..Report::default()
+        };
         for vc in &self.vcs {
             if vc.counts.frames == 0 {
-                continue; // A packets ring tells of packets only.
+                continue; // A packets ring holds packets only.
             }
             let sum = report.vcs.entry(vc.key).or_default();
             sum.frames += vc.counts.frames;
@@ -308,11 +325,20 @@ impl Report {
             "Frames       received {received} = good {good} + corrected {corrected} + uncorrectable {uncorrectable}   (idle {idle})"
         )?;
         writeln!(out, "Symbols      corrected {}", self.symbols_corrected)?;
+        self.refused.write_text(out)?;
         if !self.vcs.is_empty() {
             writeln!(out, "\n{:<14} {:>12} {:>8} {:>12}", "SCID/VCID", "frames", "gaps", "lost")?;
         }
         for (key, vc) in &self.vcs {
-            writeln!(out, "{:<14} {:>12} {:>8} {:>12}", key.to_string(), vc.frames, vc.gaps, vc.lost)?;
+            let remark = if self.explored.contains(key) { "  not in the mission" } else { "" };
+            writeln!(
+                out,
+                "{:<14} {:>12} {:>8} {:>12}{remark}",
+                key.to_string(),
+                vc.frames,
+                vc.gaps,
+                vc.lost
+            )?;
         }
         if !self.apids.is_empty() {
             writeln!(out, "\n{:<14} {:>12} {:>8} {:>16}", "SCID/VCID/APID", "packets", "gaps", "octets")?;
@@ -326,6 +352,9 @@ impl Report {
                 apid.gaps,
                 apid.bytes
             )?;
+        }
+        for (key, channel) in self.undeclared.iter().flatten() {
+            channel.write_text(*key, out)?;
         }
         Ok(())
     }
@@ -378,6 +407,10 @@ mod tests {
                 "symbols_corrected": 8,
                 "vcs": {"157/16": {"frames": 2, "gaps": 0, "lost": 0}, "157/63": {"frames": 1, "gaps": 0, "lost": 0}},
                 "apids": {},
+                "refused": {
+                    "frames": 1, "reasons": {"unknown_vc": 1},
+                    "channels": {"157/9": {"frames": 1, "reason": "unknown_vc"}}, "other_channels": 0,
+                },
             })
         );
     }
@@ -422,7 +455,7 @@ mod tests {
             json["157/16/E2"]["sha256"],
             "769a4e6d0003189c7e96c5d9b7e810a0d11c3a12832527ec94b0f86d277f51ca"
         );
-        assert!(report.vcs.is_empty(), "packets alone tell nothing of frames");
+        assert!(report.vcs.is_empty(), "packets alone say nothing of frames");
     }
 
     #[test]

@@ -7,11 +7,12 @@ use crate::cli::SimArgs;
 use crate::failure::{Failure, output};
 use crate::signals::Ending;
 use crate::stations::{self, Stations};
+use crate::terminal::{self, say};
 
 /// Runs the command.
 pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     let simulation = stations::select(stations::load(args.stations.as_deref())?, &args.names)?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     if args.list {
         let written = if args.json {
             serde_json::to_writer_pretty(&mut out, &simulation)
@@ -31,12 +32,12 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     let ending = Ending::watch()?;
     let stations = Stations::start(&simulation);
     for refusal in &stations.refused {
-        eprintln!("fepctl: {refusal}");
+        say!("fepctl: {refusal}");
     }
     if stations.count() == 0 {
         return Err(Failure::new("no station could be started"));
     }
-    eprintln!("{} stations are on the air; Ctrl-C stops them", stations.count());
+    say!("{} stations are on the air; Ctrl-C stops them", stations.count());
     let started = Instant::now();
     let run_for = args.run_for.map(Duration::from_secs);
     let mut told = Ok(());

@@ -176,6 +176,35 @@ fn every_mistake_of_a_configuration_is_told_with_its_place() {
     assert_eq!(run(["config", "check"]).status.code(), Some(0), "the built-in configuration is in order");
 }
 
+// REQ: FEP-CTL-103
+#[test]
+fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("sat.toml");
+    let check = |more: &[&str]| {
+        let mut command = fepctl();
+        command.args(["config", "check"]).arg(&file).args(more);
+        command.output().expect("starts")
+    };
+    let good =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").map(|(_, text)| *text).expect("npp");
+    std::fs::write(&file, good).expect("writable");
+    let output = check(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("read as a mission: 1 spacecraft, 1 channels"), "{}", stdout(&output));
+    assert_eq!(json(&check(&["--json"]))["kind"], "mission");
+    refuses(&check(&["--kind", "daemon"]), 1, &["read as a configuration of the daemon", "--kind mission"]);
+
+    std::fs::write(&file, good.replace("scid = 157", "scid = 157\nnosuch = 1")).expect("writable");
+    let output = check(&[]);
+    assert!(stdout(&output).contains("sat.toml:7:1: spacecraft.npp.nosuch"), "{}", stdout(&output));
+    refuses(&output, 1, &["sat.toml has 1 error, read as a mission", "--kind daemon"]);
+
+    std::fs::write(&file, "[daemon]\nrealtime_priority = 10\n").expect("writable");
+    assert!(stdout(&check(&[])).contains("read as a configuration of the daemon"));
+    refuses(&check(&["--kind", "mission"]), 1, &["read as a mission"]);
+}
+
 #[test]
 fn the_effective_configuration_is_shown_and_reads_back() {
     let shown = json(&run(["config", "show", "--json"]));
@@ -189,10 +218,18 @@ fn the_effective_configuration_is_shown_and_reads_back() {
     assert!(text.contains("[daemon]") && text.contains("run_dir"), "{text}");
 }
 
+// REQ: FEP-CTL-102
 #[test]
-fn a_key_is_explained_with_its_default() {
+fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
     let text = stdout(&run(["config", "explain", "daemon.run_dir"]));
     assert!(text.contains("memory") && text.contains("default: \"/dev/shm/fep\""), "{text}");
+    // The key's own comment, not that of the keys around it.
+    let wait = stdout(&run(["config", "explain", "link.wait"]));
+    assert!(wait.contains("spins") && wait.contains("default: \"adaptive\""), "{wait}");
+    assert!(
+        !wait.contains("session") && !wait.contains("Number of the link") && wait.lines().count() < 8,
+        "{wait}"
+    );
     let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
     assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
 }

@@ -23,6 +23,7 @@ use crate::cli::MonitorArgs;
 use crate::daemon::{Daemon, path_segment};
 use crate::failure::{Failure, output};
 use crate::signals::Ending;
+use crate::terminal;
 use app::{Action, App, Request};
 use snapshot::{Health, Snapshot};
 use source::Sampler;
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
 
 fn print(daemon: Daemon, once: bool, json: bool, interval: Duration) -> Result<(), Failure> {
     let mut sampler = Sampler::new(daemon);
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(json);
     sampler.sample()?;
     let mut pause = if once { ONCE_APART } else { interval };
     loop {

@@ -13,6 +13,7 @@ use super::snapshot::{
     ConsumerRow, DaemonFacts, Entry, EventRow, Health, LatencyRow, Ledgers, LinkRow, Snapshot, VcRow,
 };
 use super::threads::{ThreadWatch, resident_bytes};
+use crate::clcw::{self, ClcwRow};
 use crate::client::{published, words};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -25,7 +26,7 @@ const EVENTS_RING: &str = "events";
 const RECORDER: &str = "recorder";
 /// Events kept for showing.
 const EVENTS_KEPT: usize = 200;
-/// Counters of a transport that tell of losses at reception.
+/// Counters of a transport that count losses at reception.
 const RECEPTION_LOSSES: [&str; 3] = ["kernel_drops", "truncated", "discarded_bytes"];
 
 /// Takes snapshots.
@@ -94,6 +95,7 @@ impl Sampler {
             },
             links: status.links.iter().map(link_row).collect(),
             vcs,
+            clcws: clcw::rows(&status),
             ledgers: self.ledgers(&status),
             consumers: status.rings.iter().flat_map(consumer_rows).collect(),
             threads: self.threads.sample(status.pid),
@@ -255,6 +257,9 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
     add("packet octets discarded", figures::grouped(counts.packet_bytes_discarded));
     for count in link.sync_counters.iter().chain(&link.transport_counters) {
         add(&words(count), figures::grouped(count.value));
+    }
+    for clcw in link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)) {
+        add(&format!("CLCW {}", clcw.gvcid), clcw.line());
     }
     details
 }
