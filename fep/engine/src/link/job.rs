@@ -279,8 +279,8 @@ impl Receiver {
         let mut work_start = None;
         let polled = station.poll(&mut |event| match event {
             Event::Chunk(chunk) => {
-                let now = Monotonic::now();
-                work_start.get_or_insert(now);
+                // One reading a turn: what it bounds is far longer than a turn.
+                let now = *work_start.get_or_insert_with(Monotonic::now);
                 publisher.received(chunk.received);
                 let reception =
                     Reception { antenna: config.id, ..Reception::new(chunk.octets, chunk.received) };
