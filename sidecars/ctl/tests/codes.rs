@@ -95,14 +95,17 @@ fn a_file_of_frames_is_encoded_and_decoded_again_with_every_code() {
 fn frames_pass_a_line_code_there_and_back_whatever_the_polarity() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| directory.path().join(name);
-    let lab = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").map(|(_, text)| *text).expect("lab");
+    let lab =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").map(|(_, text)| *text).expect("lab");
     let decode = |mission: &Path, channel: &str, input: &Path| {
         let mut command = fepctl();
         command.args(["decode", "--json", "-c", channel, "-m"]).arg(mission).arg(input);
         command.arg("--frames").arg(at("back"));
         command.output().expect("starts")
     };
-    for (channel, len, fecf) in [("uncoded", 1115, true), ("convolutional", 1115, true), ("concatenated", 892, false)] {
+    for (channel, len, fecf) in
+        [("uncoded", 1115, true), ("convolutional", 1115, true), ("concatenated", 892, false)]
+    {
         let text = lab.to_owned() + UNCODED;
         let sent = frames(&at("frames"), len, 20, fecf);
         for line_code in ["nrz_m", "nrz_s"] {
@@ -122,13 +125,17 @@ fn frames_pass_a_line_code_there_and_back_whatever_the_polarity() {
             }
             assert_eq!(octets[0], octets[1], "{channel} {line_code}");
             // A demodulator that locked upside down.
-            std::fs::write(at("inverted"), octets[0].iter().map(|octet| !octet).collect::<Vec<_>>()).expect("written");
+            std::fs::write(at("inverted"), octets[0].iter().map(|octet| !octet).collect::<Vec<_>>())
+                .expect("written");
             for input in ["out", "inverted"] {
                 let report = json(&decode(&at("own.toml"), channel, &at(input)));
                 let decoded = std::fs::read(at("back")).expect("written");
                 // The first marker may be passed over; behind the last frame nothing pushes a late decoder on.
                 assert!(decoded.len() >= 18 * len, "{channel} {line_code} {input}: {report}");
-                assert!(sent.windows(decoded.len()).any(|part| part == decoded), "{channel} {line_code} {input}");
+                assert!(
+                    sent.windows(decoded.len()).any(|part| part == decoded),
+                    "{channel} {line_code} {input}"
+                );
             }
             let without = decode(&at("plain.toml"), channel, &at("out"));
             assert_eq!(without.status.code(), Some(4), "{channel} {line_code}: {}", stdout(&without));
@@ -144,7 +151,8 @@ fn frames_pass_a_line_code_there_and_back_whatever_the_polarity() {
 fn a_simulated_station_sends_a_line_code_that_its_mission_undoes() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| directory.path().join(name);
-    let lab = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").map(|(_, text)| *text).expect("lab");
+    let lab =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").map(|(_, text)| *text).expect("lab");
     let text = format!("{lab}{UNCODED}")
         .replace("[channel.uncoded]", "[channel.uncoded]\nline_code = \"nrz_s\"")
         .replace("[channel.convolutional]", "[channel.convolutional]\nline_code = \"nrz_s\"");

@@ -205,7 +205,8 @@ fn a_recording_cut_anywhere_gives_the_frames_before_the_cut() {
         let report = report_of(&output);
         let received = report["frames"]["received"].as_u64().expect("a count") as usize;
         assert_eq!(received, whole_frames(len), "{len} octets");
-        let decoded = report["frames"]["good"].as_u64() > Some(0) || report["frames"]["corrected"].as_u64() > Some(0);
+        let decoded =
+            report["frames"]["good"].as_u64() > Some(0) || report["frames"]["corrected"].as_u64() > Some(0);
         assert_eq!(output.status.code(), Some(if decoded { 0 } else { 4 }), "{len} octets: {report}");
     }
 }

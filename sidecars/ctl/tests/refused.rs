@@ -43,7 +43,8 @@ fn recording(dir: &Path) -> PathBuf {
     let (input, output) = (dir.join("frames"), dir.join("pass.dat"));
     frames(&input, 99, 3, 30, &[10, 11, 12]);
     let own = mission(dir, "own", 99, &[3], "");
-    let encoded = run(["encode".as_ref(), "-m".as_ref(), own.as_os_str(), input.as_os_str(), output.as_os_str()]);
+    let encoded =
+        run(["encode".as_ref(), "-m".as_ref(), own.as_os_str(), input.as_os_str(), output.as_os_str()]);
     assert!(encoded.status.success(), "{}", stderr(&encoded));
     output
 }
@@ -59,7 +60,8 @@ fn decode(mission: &Path, input: &Path, more: &[&str]) -> std::process::Output {
 fn frames_of_another_spacecraft_or_virtual_channel_are_reported_and_end_with_code_four() {
     let dir = tempfile::tempdir().expect("a directory");
     let input = recording(dir.path());
-    for (name, scid, vc, reason) in [("craft", 98, 3, "unknown_spacecraft"), ("channel", 99, 4, "unknown_vc")] {
+    for (name, scid, vc, reason) in [("craft", 98, 3, "unknown_spacecraft"), ("channel", 99, 4, "unknown_vc")]
+    {
         let mission = mission(dir.path(), name, scid, &[vc], "");
         let output = decode(&mission, &input, &["--json"]);
         refuses(&output, 4, &["30 of 30 decoded frames were refused", "99/3 (30)", "--explore"]);
@@ -75,7 +77,10 @@ fn frames_of_another_spacecraft_or_virtual_channel_are_reported_and_end_with_cod
         assert_eq!((&report["vcs"], &report["frames"]["good"]), (&json!({}), &json!(30)));
         let text = stdout(&decode(&mission, &input, &[]));
         let words = reason.replace('_', " ");
-        assert!(text.contains(&format!("Refused      30 of the good and corrected frames: {words} 30")), "{text}");
+        assert!(
+            text.contains(&format!("Refused      30 of the good and corrected frames: {words} 30")),
+            "{text}"
+        );
         assert!(text.lines().any(|line| line.starts_with("99/3 ") && line.ends_with(&words)), "{text}");
     }
     let right = decode(&dir.path().join("own.toml"), &input, &["--json"]);
@@ -109,8 +114,16 @@ fn packets_that_the_mission_does_not_name_are_shown_as_its_policy_says() {
     let apids = |policy: &str| format!("undeclared_apids = \"{policy}\"\napids = {{ 10 = \"ten\" }}");
     for (policy, undeclared, packets) in [
         ("accept", json!({}), 30),
-        ("report", json!({"99/3": {"policy": "report", "apids": {"11": 10, "12": 10}, "other_apids": 0}}), 30),
-        ("reject", json!({"99/3": {"policy": "reject", "apids": {"11": 10, "12": 10}, "other_apids": 0}}), 10),
+        (
+            "report",
+            json!({"99/3": {"policy": "report", "apids": {"11": 10, "12": 10}, "other_apids": 0}}),
+            30,
+        ),
+        (
+            "reject",
+            json!({"99/3": {"policy": "reject", "apids": {"11": 10, "12": 10}, "other_apids": 0}}),
+            10,
+        ),
     ] {
         let mission = mission(dir.path(), policy, 99, &[3], &apids(policy));
         let report = json(&decode(&mission, &input, &["--json"]));
