@@ -383,7 +383,7 @@ pub(crate) enum RingCommand {
     #[command(
         after_help = "A real consumer with a cursor of its own: killed and started again under the same --name it goes on where
 it was. It survives restarts of the daemon. It ends at --count records, after --until-idle, or on Ctrl-C, and then
-prints the same object as `fepctl decode --json`, plus
+prints the same object as `fepctl decode --json`, without undeclared and explored, which records do not say, plus
   ledger   published = consumed + lost_records, as this consumer saw it; lost_bytes
 
 Example:
