@@ -205,3 +205,41 @@ fn completeness_and_gaps_take_last_and_need_no_spacecraft() {
     refuses(&ask(&["completeness", "--last", "1h", "--scid", "x"]), 2, &["--scid"]);
     refuses(&ask(&["gaps", "list", "--last", "soon"]), 2, &["--last"]);
 }
+
+/// The status of a daemon without links.
+fn status() -> Value {
+    json!({
+        "version": "0", "pid": 1, "started_tai_ns": 0, "uptime_s": 1.0, "config_file": null, "run_dir": "", "bus_dir": "",
+        "metrics_dir": "", "reloads": 0, "warnings": [], "stopping": false, "links": [], "rings": [],
+    })
+}
+
+// REQ: FEP-CTL-109
+#[test]
+fn a_monitor_whose_terminal_is_closed_ends() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |_| status());
+    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&window).expect("it is ours");
+    unlockpt(&window).expect("it is ours");
+    let name = ptsname(&window, Vec::new()).expect("it has a name").into_string().expect("a path");
+    let end = || std::fs::File::options().read(true).write(true).open(&name).expect("the other end");
+    let mut command = fepctl();
+    command.arg("monitor").arg("--socket").arg(&socket);
+    let mut monitor = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
+    // It draws, then its window is closed.
+    let mut drawn = std::fs::File::from(window);
+    let mut octets = [0; 256];
+    assert!(drawn.read(&mut octets).expect("a picture") > 0);
+    drop(drawn);
+    let waited = (0..600).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        monitor.try_wait().expect("a child")
+    });
+    if waited.is_none() {
+        monitor.kill().expect("it runs");
+        panic!("it goes on without a terminal");
+    }
+}

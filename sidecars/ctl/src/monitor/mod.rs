@@ -12,6 +12,7 @@ mod view;
 mod pictures;
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
@@ -108,6 +109,34 @@ pub(crate) fn watch(
     })
 }
 
+/// Where keys come from: standard input, or the terminal itself where that is something else.
+fn keyboard() -> io::Result<OwnedFd> {
+    if io::IsTerminal::is_terminal(&io::stdin()) {
+        return io::stdin().as_fd().try_clone_to_owned();
+    }
+    Ok(std::fs::File::open("/dev/tty")?.into())
+}
+
+/// Whether something was typed within this time.
+///
+/// # Errors
+/// The terminal is gone: its window was closed. Whoever reads from it then reads nothing, for ever and without waiting.
+fn has_input(keyboard: &OwnedFd, time: Duration) -> io::Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let mut wanted = [PollFd::new(keyboard, PollFlags::IN)];
+    let time = Timespec { tv_sec: 0, tv_nsec: i64::from(time.subsec_nanos()) };
+    match poll(&mut wanted, Some(&time)) {
+        // A signal, also that of another window size: it is time to draw again.
+        Err(rustix::io::Errno::INTR) => return Ok(false),
+        polled => polled?,
+    };
+    let found = wanted[0].revents();
+    if found.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) {
+        return Err(io::Error::new(io::ErrorKind::BrokenPipe, "it was closed"));
+    }
+    Ok(found.contains(PollFlags::IN))
+}
+
 fn interact(
     terminal: &mut ratatui::DefaultTerminal,
     news: &Receiver<News>,
@@ -117,6 +146,7 @@ fn interact(
 ) -> Result<(), Failure> {
     let broken = |error: io::Error| Failure::new(format!("the terminal failed: {error}"));
     let mut app = App::new();
+    let keyboard = keyboard().map_err(broken)?;
     loop {
         for one in news.try_iter() {
             match one {
@@ -127,7 +157,8 @@ fn interact(
         }
         terminal.draw(|frame| view::draw(frame, &app)).map_err(broken)?;
         // Short enough that news and the end are seen soon, long enough to cost nothing.
-        if event::poll(Duration::from_millis(100)).map_err(broken)?
+        if has_input(&keyboard, Duration::from_millis(100)).map_err(broken)?
+            && event::poll(Duration::ZERO).map_err(broken)?
             && let Event::Key(key) = event::read().map_err(broken)?
         {
             match app.on_key(key) {
