@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use fep_coding::Isa;
-use fep_coding::soft::{SoftFormat, SoftVerdict, SymbolBits, Unpacker};
+use fep_coding::soft::{SoftFormat, SoftVerdict, SymbolBits, SymbolScale, Unpacker};
 use fep_coding::spec::ChannelEncoder;
 use fep_downlink::{Chain, ChainEvent, ChainOptions, FrameOut, PacketOut, Reception, Sink};
 use fep_mission::ChannelConfig;
@@ -39,12 +39,21 @@ const BATCH: usize = 64;
 /// `soft/unpack/...`, `soft/chain/...` and `soft/latency/...`.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (name, bits) in [("8", SymbolBits::Eight), ("4", SymbolBits::Four), ("1", SymbolBits::One)] {
+    let scaled = |format| SoftFormat { scale: SymbolScale::Given(1000.0), ..format };
+    for (name, format) in [
+        ("8", SoftFormat::new(SymbolBits::Eight)),
+        ("4", SoftFormat::new(SymbolBits::Four)),
+        ("1", SoftFormat::new(SymbolBits::One)),
+        ("i16", scaled(SoftFormat::I16_LE)),
+        ("i16/auto", SoftFormat::I16_LE),
+        ("f32", scaled(SoftFormat::F32_LE)),
+        ("f32/auto", SoftFormat::F32_LE),
+    ] {
         cases.push(case(format!("soft/unpack/{name}"), "Gsymbol/s", move |budget_s| {
             let octets: Vec<u8> = (0..CHUNK).map(|i| (i * 151) as u8).collect();
-            let mut unpacker = Unpacker::new(SoftFormat::new(bits)).expect("a format");
+            let mut unpacker = Unpacker::new(format).expect("a format");
             let mut symbols = Vec::new();
-            let count = (8 / bits.count() * CHUNK) as f64;
+            let count = (8 * CHUNK / format.bits.count()) as f64;
             timing::rate(budget_s, count, || {
                 symbols.clear();
                 unpacker.push(black_box(&octets), &mut symbols);

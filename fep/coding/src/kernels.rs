@@ -79,6 +79,25 @@ impl Bitwise {
         }
     }
 
+    /// Which bit positions of the first [`SCAN_OCTETS`] octets of `window` hold the first 32 bits of the marker, with the
+    /// errors of a search and with those of lock: position k of an octet in bit k of its place in `search` and `lock`.
+    #[inline]
+    pub(crate) fn mark(
+        self,
+        window: &[u8; SCAN_OCTETS + SCAN_OVERREAD],
+        pattern: &MarkerPattern,
+        search: &mut [u8; SCAN_OCTETS],
+        lock: &mut [u8; SCAN_OCTETS],
+    ) {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => x86::avx512::mark(window, pattern, search, lock),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => x86::avx2::mark(window, pattern, search, lock),
+            _ => portable::mark(window, pattern, search, lock),
+        }
+    }
+
     /// The correlation of a marker (`signs`, each 1 or -1, at most 256) with `symbols` from each of the first
     /// [`CORRELATE_POSITIONS`] on; there are `CORRELATE_POSITIONS + signs.len() - 1` symbols.
     #[inline]

@@ -6,7 +6,7 @@
 //!
 //! | what | |
 //! |---|---|
-//! | [`SoftFormat`] | how soft symbols lie in the octets of a station link: 8, 4 or 1 bit each |
+//! | [`SoftFormat`] | how soft symbols lie in the octets of a station link: 8, 4 or 1 bit each, 16 bits, floating point |
 //! | [`Unpacker`], [`Packer`] | from those octets to symbols and back, in pieces of any length |
 //! | [`SoftSync`] | finds blocks by their markers among soft symbols, far below the noise where bits are no use |
 //! | [`SoftDerandomizer`] | takes the randomiser off: sign flips |
@@ -17,6 +17,7 @@
 mod derandomizer;
 mod format;
 mod packing;
+mod wide;
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,7 @@ pub use format::{
     SymbolCoding, WordOctets,
 };
 pub use packing::{Packer, Unpacker};
+pub use wide::SymbolScale;
 
 /// What decoding found in one block of soft symbols. Data, never an error: an undecodable block has a verdict too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! One TOML file for a family of processes: each reads its own sections, and a mistake is told with file, line, column,
+//! One TOML file for a family of processes: each reads its own sections, and a mistake is reported with file, line, column,
 //! key and what is allowed.
 //!
 //! A section is a type with `#[serde(default, deny_unknown_fields)]` whose `Default` is the documented default.
@@ -201,7 +201,7 @@ mod tests {
 
     // REQ: FEP-KIT-001
     #[test]
-    fn a_mistake_is_told_with_file_line_column_key_and_what_is_allowed() {
+    fn a_mistake_is_reported_with_file_line_column_key_and_what_is_allowed() {
         assert_eq!(
             refusal("[s]\nsize = 1\nlevel = \"middle\"\n"),
             "x.toml:3:9: s.level: unknown variant `middle` (allowed: `low` or `high`)"
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_not_toml_and_a_file_that_is_not_there_are_told_by_place() {
+    fn a_text_that_is_not_toml_and_a_file_that_is_not_there_are_reported_by_place() {
         let error = Document::from_text("x.toml", "[s]\nsize = = 1\n").expect_err("not TOML");
         assert!(error.to_string().starts_with("x.toml:2:"), "{error}");
         let error = Document::read(Path::new("/nowhere/x.toml")).expect_err("no file");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn every_unknown_section_is_told_and_an_absent_one_is_its_default() {
+    fn every_unknown_section_is_reported_and_an_absent_one_is_its_default() {
         let document =
             Document::from_text("x.toml", "stray = 1\n[s]\n[t]\n[feeds]\nport = 1\n").expect("TOML");
         let errors = document.only(&["s", "feeds"]).expect_err("two are unknown");
@@ -243,8 +243,8 @@ mod tests {
     #[test]
     fn a_mistake_that_the_program_finds_points_at_its_key() {
         let document = Document::from_text("x.toml", "[s]\nsize = 1\n").expect("TOML");
-        let told = |key| document.mistake(key, "too small", "2 to 9").to_string();
-        assert_eq!(told("s.size"), "x.toml:2:1: s.size: too small (allowed: 2 to 9)");
-        assert_eq!(told("s.level"), "x.toml:1:2: s.level: too small (allowed: 2 to 9)");
+        let reported = |key| document.mistake(key, "too small", "2 to 9").to_string();
+        assert_eq!(reported("s.size"), "x.toml:2:1: s.size: too small (allowed: 2 to 9)");
+        assert_eq!(reported("s.level"), "x.toml:1:2: s.level: too small (allowed: 2 to 9)");
     }
 }

@@ -1,10 +1,10 @@
-//! Configuration in TOML, for every program of `fep`: what is read knows where it was written, and a mistake is told with
+//! Configuration in TOML, for every program of `fep`: what is read knows where it was written, and a mistake is reported with
 //! file, line, column, key and what is allowed. It knows no key of anybody.
 //!
 //! There are two ways to read, for two kinds of files:
 //!
-//! * [`Document`]: sections that types of serde read, the first mistake of each told. For processes that share one file.
-//! * [`Section`]: tables walked by hand, through layers (a user's file over a built-in one), every mistake told at once.
+//! * [`Document`]: sections that types of serde read, the first mistake of each is reported. For processes that share one file.
+//! * [`Section`]: tables walked by hand, through layers (a user's file over a built-in one), every mistake is reported at once.
 //!   For a configuration whose parts depend on each other.
 //!
 //! ```

@@ -1,4 +1,4 @@
-//! The configuration: what is built in loads, and every mistake is told with file, line, key and allowed values.
+//! The configuration: what is built in loads, and every mistake is reported with file, line, key and allowed values.
 
 use fep_control::config::{self, ConfigErrors, CorePolicy};
 use fep_mission::VcService;
@@ -168,7 +168,7 @@ fn a_mission_of_ones_own_is_read_by_path_and_its_mistakes_name_its_file() {
 
 // REQ: FEP-CFG-003
 #[test]
-fn mistakes_of_a_mission_are_all_told_at_once() {
+fn mistakes_of_a_mission_are_all_reported_at_once() {
     let text = r#"
 title = "Probe"
 [spacecraft.probe]
@@ -223,7 +223,7 @@ fn lab_with(from: &str, to: &str) -> String {
 // REQ: FEP-CFG-007
 #[test]
 fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
-    for (from, to, told) in [
+    for (from, to, reported) in [
         (
             "code = \"turbo\"",
             "code = \"tarbo\"",
@@ -296,7 +296,7 @@ fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
         ),
     ] {
         let errors = lab_with(from, to);
-        assert!(errors.contains(told), "{to}: missing {told:?} in\n{errors}");
+        assert!(errors.contains(reported), "{to}: missing {reported:?} in\n{errors}");
         assert!(errors.starts_with("lab.toml:"), "{errors}");
     }
 }
@@ -347,7 +347,7 @@ transport = { kind = "stdin" }
 symbols = { bits = 4, order = "high" }
 decode_threads = 65
 "#;
-    let told = errors(text).join("\n");
+    let reported = errors(text).join("\n");
     for expected in [
         "site.toml:5:20: links.a.symbols: bits = 3: soft symbols have 1, 4 or 8 bits",
         "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
@@ -357,7 +357,7 @@ decode_threads = 65
         "site.toml:19:23: links.d.symbols: unknown field `order`",
         "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
     ] {
-        assert!(told.contains(expected), "missing {expected:?} in\n{told}");
+        assert!(reported.contains(expected), "missing {expected:?} in\n{reported}");
     }
 }
 
@@ -422,8 +422,11 @@ fn names_that_another_process_uses_or_that_are_too_long_are_refused() {
         )
     };
     for name in ["replay", "events", "recorder", "fepd"] {
-        let told = errors(&link(name)).join("\n");
-        assert!(told.contains("is reserved: another part of the front end has rings of this name"), "{told}");
+        let reported = errors(&link(name)).join("\n");
+        assert!(
+            reported.contains("is reserved: another part of the front end has rings of this name"),
+            "{reported}"
+        );
     }
     assert!(config::load_text("x", &link(&"n".repeat(19))).is_ok());
     assert!(errors(&link(&"n".repeat(20)))[0].contains("is no name (1 to 19 of"));
@@ -449,7 +452,7 @@ fn a_spacecraft_merges_links_of_one_channel_and_session_and_mistakes_in_it_are_r
     assert_eq!((names, leo.wait_us, leo.session, leo.in_order), (vec!["b", "a"], 5000, Session::Test, true));
     assert_eq!(config.link("a").expect("a").merged_by.as_deref(), Some("leo"));
     assert_eq!(config.link("c").expect("c").merged_by, None);
-    for (spacecraft, told) in [
+    for (spacecraft, reported) in [
         ("[spacecraft.leo]\nlinks = [\"a\"]\n", "leo.links: 1 links are named (allowed: 2 to 63)"),
         ("[spacecraft.leo]\n", "spacecraft.leo.links: missing key"),
         ("[spacecraft.leo]\nlinks = [\"a\", \"x\"]\n", "no link is called \"x\" (allowed: a, b, c, d)"),
@@ -465,7 +468,7 @@ fn a_spacecraft_merges_links_of_one_channel_and_session_and_mistakes_in_it_are_r
         ),
     ] {
         let refused = errors(&format!("{links}{spacecraft}")).join("\n");
-        assert!(refused.contains(told), "{spacecraft}{refused}");
+        assert!(refused.contains(reported), "{spacecraft}{refused}");
     }
 }
 

@@ -68,7 +68,7 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
     let listener =
         server::bind(&socket, &config.daemon).map_err(os(format!("control socket {}", socket.display())))?;
     let _socket = RemoveAtEnd(socket.clone());
-    let serving = tokio::spawn(async_serve(listener, server::router(shared.clone())));
+    let mut serving = tokio::spawn(async_serve(listener, server::router(shared.clone())));
     if let Some(address) = config.daemon.metrics_address {
         let exporter = tokio::net::TcpListener::bind(address)
             .await
@@ -85,7 +85,15 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
             () = tokio::time::sleep(tick) => {
                 tick = if shared.lock().tick() { TICK } else { QUIET_TICK };
             }
-            _ = slowly.tick() => shared.lock().tick_slowly(),
+            _ = slowly.tick() => {
+                shared.lock().tick_slowly();
+                // It goes with a run directory that somebody deletes.
+                if !socket.exists() && let Ok(listener) = server::bind(&socket, &config.daemon) {
+                    tracing::warn!(socket = %socket.display(), "the control socket was deleted; it is there again");
+                    serving.abort();
+                    serving = tokio::spawn(async_serve(listener, server::router(shared.clone())));
+                }
+            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = shared.stop.notified() => break,

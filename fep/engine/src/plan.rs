@@ -292,7 +292,7 @@ mod tests {
 
     // REQ: FEP-ENG-103
     #[test]
-    fn a_link_that_spins_is_told_to_sleep_when_a_second_one_comes_to_its_core_and_may_spin_again_after() {
+    fn a_link_that_spins_sleeps_when_a_second_one_comes_to_its_core_and_may_spin_again_after() {
         let offer = Offer { allowed: vec![0, 1], auto: Vec::new(), priority: 50 };
         let need = |name, present| Need { name, core: CorePolicy::Fixed(1), wait: WaitMode::Busy, present };
         let alone = plan(&offer, &[need("a", None)]);

@@ -1,8 +1,9 @@
-//! Pauses between attempts to connect or to open: exponential, bounded, jittered. Arithmetic only.
+//! Pauses between attempts to connect, to open or to start: exponential, bounded, jittered. Arithmetic only.
 
-/// Doubles from the shortest pause to the longest; each pause is shortened at random by up to half.
+/// Doubles from the shortest pause to the longest; each pause is shortened at random by up to half, so that what failed for
+/// one cause does not try again in step.
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     min_ms: u32,
     max_ms: u32,
     next_ms: u32,
@@ -10,13 +11,21 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
+    /// A seed that differs from one to the next and from run to run.
+    #[must_use]
+    pub fn seed() -> u64 {
+        use std::hash::{BuildHasher, Hasher};
+        std::hash::RandomState::new().build_hasher().finish()
+    }
+
     /// `seed` decides the jitter.
-    pub(crate) fn new(min_ms: u32, max_ms: u32, seed: u64) -> Backoff {
-        Backoff { min_ms, max_ms, next_ms: min_ms, random: seed | 1 }
+    #[must_use]
+    pub fn new(min_ms: u32, max_ms: u32, seed: u64) -> Backoff {
+        Backoff { min_ms, max_ms: max_ms.max(min_ms), next_ms: min_ms, random: seed | 1 }
     }
 
     /// The next pause in nanoseconds.
-    pub(crate) fn pause_ns(&mut self) -> i64 {
+    pub fn pause_ns(&mut self) -> i64 {
         let full_ns = u64::from(self.next_ms) * 1_000_000;
         self.next_ms = self.next_ms.saturating_mul(2).min(self.max_ms);
         // xorshift64: jitter needs to differ between links, nothing more.
@@ -26,16 +35,10 @@ impl Backoff {
         (full_ns - self.random % (full_ns / 2 + 1)) as i64
     }
 
-    /// The station delivered: start over from the shortest pause.
-    pub(crate) fn reset(&mut self) {
+    /// The cause is gone (the station delivered): start over from the shortest pause.
+    pub fn reset(&mut self) {
         self.next_ms = self.min_ms;
     }
-}
-
-/// A seed that differs from link to link and from run to run.
-pub(crate) fn seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
 }
 
 #[cfg(test)]

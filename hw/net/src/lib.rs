@@ -82,6 +82,8 @@ pub use spec::{
 };
 
 #[cfg(feature = "io")]
+pub use backoff::Backoff;
+#[cfg(feature = "io")]
 pub use link::{Link, LinkState, NetError, Polled, ReceiveMode};
 #[cfg(feature = "io")]
 pub use station::Station;

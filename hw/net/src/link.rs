@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use fep_time::{Monotonic, ReceiveClock};
 
-use crate::backoff;
+use crate::backoff::Backoff;
 use crate::counters::LinkCounters;
 use crate::event::{EndReason, Event, Moment, TransmitFault, TransmitRefused, TransmitRoom};
 use crate::outgoing::Outgoing;
@@ -201,7 +201,7 @@ impl Link {
         })
         .map_err(os("set up io_uring (see kernel.io_uring_disabled)".into()))?;
         let mode = if ring.has_provided_buffers() { ReceiveMode::Multishot } else { ReceiveMode::SingleShot };
-        let seed = backoff::seed();
+        let seed = Backoff::seed();
         let machine = match &spec.transport {
             TransportSpec::TcpClient(tcp) => Machine::Tcp(Tcp::client(tcp.address, &spec, mode, seed)),
             TransportSpec::TcpServer(tcp) => Machine::Tcp(

@@ -482,6 +482,15 @@ impl Ring {
         Ok(())
     }
 
+    /// A request can be queued now. Without room, the kernel is short of memory for the moment.
+    pub(crate) fn has_room(&mut self) -> bool {
+        if self.uring.submission().is_full() {
+            // An error shows again, and is reported, when the turn enters the ring.
+            let _ = self.flush();
+        }
+        !self.uring.submission().is_full()
+    }
+
     /// Requests wait to be submitted.
     pub(crate) fn has_pending(&mut self) -> bool {
         !self.uring.submission().is_empty()

@@ -58,6 +58,9 @@ impl Serial {
     /// Asks the kernel to write what waits, or first for room.
     pub(crate) fn pump(&mut self, ring: &mut Ring, outgoing: &mut Outgoing) -> io::Result<()> {
         let Phase::Open(open @ Open { writing: None, .. }) = &mut self.phase else { return Ok(()) };
+        if !ring.has_room() {
+            return Ok(());
+        }
         let Some(range) = outgoing.next() else { return Ok(()) };
         if open.full {
             open.writing = Some(Request::Writable);

@@ -75,10 +75,7 @@ impl Station {
         let taken = self.link.may_transmit().and_then(|()| protocol.handle_transmit(now, unit, token));
         self.link.counters.transmit_refused += u64::from(taken.is_err());
         self.pump(now);
-        taken.map_err(|refused| match refused {
-            TransmitRefused::Full { .. } => TransmitRefused::Full { room: self.link.transmit_room() },
-            other => other,
-        })
+        taken
     }
 
     /// Moves what the protocol wants to send into the link, as far as there is room, and sets the time of its next timer.

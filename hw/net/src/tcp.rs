@@ -138,6 +138,7 @@ impl Tcp {
     /// Asks the kernel to send what waits.
     pub(crate) fn pump(&mut self, ring: &mut Ring, outgoing: &mut Outgoing) -> io::Result<()> {
         if let Phase::Connected(Connection { socket, send_fault: None, .. }) = &self.phase
+            && ring.has_room()
             && let Some(range) = outgoing.next()
         {
             outgoing.started(range.len());

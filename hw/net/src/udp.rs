@@ -124,6 +124,7 @@ impl Udp {
     /// Asks the kernel to send the next datagram.
     pub(crate) fn pump(&mut self, ring: &mut Ring, outgoing: &mut Outgoing) -> io::Result<()> {
         if let (Phase::Open(open), Some(address)) = (&self.phase, self.peer_address())
+            && ring.has_room()
             && let Some(range) = outgoing.next()
         {
             outgoing.started(range.len());

@@ -1,6 +1,7 @@
-//! From transfer frames to CADUs of octets: block code, randomiser, marker (131.0-B-5 2.2). Codes that are radiated as
+//! From transfer frames to CADUs of octets: block code, randomiser, marker (131.0-B-5 2.2), line code. Codes that are radiated as
 //! symbols have [`fep_coding::spec::ChannelEncoder`].
 
+use fep_coding::differential::{DifferentialEncoder, LineCode};
 use fep_coding::spec::OctetCorrection;
 use fep_coding::{BlockEncoder, CodeSpec, CodeSpecError, Derandomizer, Isa, Marker, Randomizer};
 
@@ -13,6 +14,7 @@ pub struct Encoder {
     code: BlockEncoder,
     correction: Option<OctetCorrection>,
     randomizer: Derandomizer,
+    line: DifferentialEncoder,
 }
 
 impl Encoder {
@@ -24,7 +26,16 @@ impl Encoder {
         let correction = code.octet_correction();
         let code = code.build_encoder(Isa::best())?;
         let randomizer = Derandomizer::new(randomizer, code.block_len());
-        Ok(Encoder { marker, code, correction, randomizer })
+        let line = DifferentialEncoder::new(LineCode::NrzL);
+        Ok(Encoder { marker, code, correction, randomizer, line })
+    }
+
+    /// The same with a line code on markers and blocks: the CADUs then are levels of one stream, each beginning at the
+    /// level at which the one before ended.
+    #[must_use]
+    pub fn with_line_code(mut self, line_code: LineCode) -> Encoder {
+        self.line = DifferentialEncoder::new(line_code);
+        self
     }
 
     /// Octets of the frames it takes.
@@ -54,11 +65,13 @@ impl Encoder {
     /// # Panics
     /// If `frame` is not [`Encoder::frame_len`] octets long: that is the caller's mistake.
     pub fn encode(&mut self, frame: &[u8], out: &mut Vec<u8>) {
+        let cadu = out.len();
         out.extend_from_slice(self.marker.as_bytes());
         let start = out.len();
         out.resize(start + self.code.block_len(), 0);
         let block = &mut out[start..];
         self.code.encode(frame, block);
         self.randomizer.apply(block);
+        self.line.apply(&mut out[cadu..]);
     }
 }

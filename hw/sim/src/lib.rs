@@ -29,6 +29,7 @@ mod source;
 pub mod spacecraft;
 pub mod station;
 pub mod symbols;
+pub mod whole_file;
 
 pub use captures::{Capture, CaptureError};
 pub use channel::{CaduLayout, Carriage, Channel, ChannelError, ChannelSpec};

@@ -2,7 +2,6 @@
 //!
 //! It sends octets and says what became of them. It knows nothing of rates, frames or faults.
 
-use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
@@ -11,6 +10,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use thiserror::Error;
+
+use crate::whole_file::WholeFile;
 
 /// Where a station's stream goes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ pub enum TransportSpec {
         #[serde(default)]
         datagram: Datagram,
     },
-    /// A file, written anew.
+    /// A file, written anew: it has its name once the source has ended.
     File {
         /// Its name.
         path: PathBuf,
@@ -92,7 +93,7 @@ pub(crate) enum Line {
     Server { listener: TcpListener, peer: Option<TcpStream>, connections: u64 },
     Client { address: SocketAddr, peer: Option<TcpStream>, next_attempt: Instant, connections: u64 },
     Udp { socket: UdpSocket, to: SocketAddr },
-    File { file: File },
+    File { file: Option<WholeFile> },
 }
 
 impl Line {
@@ -117,7 +118,7 @@ impl Line {
             }
             TransportSpec::File { path } => {
                 let failed = |source| LineError { what: format!("cannot write {}", path.display()), source };
-                Ok(Line::File { file: File::create(path).map_err(failed)? })
+                Ok(Line::File { file: Some(WholeFile::create(path).map_err(failed)?) })
             }
         }
     }
@@ -195,7 +196,9 @@ impl Line {
                 }
                 Ok(Sent::All)
             }
-            Line::File { file } => file.write_all(octets).map(|()| Sent::All),
+            Line::File { file } => {
+                file.as_mut().map_or(Ok(()), |file| file.write_all(octets)).map(|()| Sent::All)
+            }
         }
     }
 
@@ -232,15 +235,20 @@ impl Line {
         }
     }
 
-    /// Ends the stream in good order: what the system has taken is still delivered.
-    pub(crate) fn close(&mut self) -> std::io::Result<()> {
+    /// Ends the stream in good order: what the system has taken is still delivered. A file that is not `whole`, because
+    /// its source was stopped or failed, is removed.
+    pub(crate) fn close(&mut self, whole: bool) -> std::io::Result<()> {
         if let Some(stream) = self.peer() {
             // Fails only when the receiver is gone already.
             let _ = stream.shutdown(std::net::Shutdown::Write);
         }
         self.hang_up();
         match self {
-            Line::File { file } => file.sync_all(),
+            Line::File { file } if whole => file.take().map_or(Ok(()), WholeFile::finish),
+            Line::File { file } => {
+                *file = None;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

@@ -28,7 +28,8 @@ impl Radio {
     ) -> Result<Radio, SourceError> {
         let (code, marker) = (&downlink.code, downlink.marker());
         Ok(Radio {
-            encoder: ChannelEncoder::new(code, marker, downlink.randomizer)?,
+            encoder: ChannelEncoder::new(code, marker, downlink.randomizer)?
+                .with_line_code(downlink.line_code)?,
             channel: SymbolChannel::new(*symbols, code.rate(), seed)?,
             symbols: Vec::new(),
             frames: 0,

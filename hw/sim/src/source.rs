@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use fep_coding::differential::LineCode;
 use fep_coding::sync::{FrameSync, Marker, SyncSpec};
 use fep_coding::{CodeSpec, CodeSpecError, Randomizer};
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,10 @@ pub struct DownlinkSpec {
     /// Marker in front of every block, as hexadecimal digits; left out, that of the standard for the code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub marker: Option<Marker>,
+    /// Whether bits are radiated as levels or as changes of level: `nrz_l`, `nrz_m` or `nrz_s`. It lies on markers and
+    /// blocks, in front of the convolutional code if there is one.
+    #[serde(default)]
+    pub line_code: LineCode,
     /// Send so many frames and end; without it, never end.
     #[serde(default)]
     pub frames: Option<u64>,
@@ -228,7 +233,8 @@ impl Source {
                 return Err(SourceError::NeedsSymbols(downlink.code.name()));
             }
             Unit::Cadu | Unit::Recorded => {
-                let encoder = Encoder::new(downlink.marker(), &downlink.code, downlink.randomizer)?;
+                let encoder = Encoder::new(downlink.marker(), &downlink.code, downlink.randomizer)?
+                    .with_line_code(downlink.line_code);
                 (encoder.layout(), Some(Box::new(encoder)))
             }
         };

@@ -226,6 +226,21 @@ impl StationSpec {
                 "channel: symbols do not pass a channel of bits; their faults are keys of the table symbols",
             );
         }
+        if let SourceSpec::Spacecraft(downlink) = &self.source
+            && downlink.line_code.is_differential()
+        {
+            if self.transport.is_datagrams() {
+                return senseless(
+                    "source.line_code: datagrams hold bits, no levels: a station that sends them has undone it",
+                );
+            }
+            if !self.channel.is_clear() {
+                return senseless(
+                    "source.line_code: the faults of the table channel are planned for bits, and one wrong level makes \
+                     two wrong bits; the table symbols has faults for levels",
+                );
+            }
+        }
         let source = self.build_source()?;
         self.build_channel(&source, Memory::Totals)?;
         self.build_radio(Memory::Totals)?;
@@ -420,7 +435,7 @@ impl Runner {
             Some(octets) => self.repeat(&octets),
             None => self.play(),
         };
-        let closed = self.line.close();
+        let closed = self.line.close(matches!(end, Ok(true)));
         let error = end.and(closed).err();
         let mut report = self.shared.report();
         report.state = if error.is_some() { StationState::Failed } else { StationState::Ended };
@@ -433,7 +448,8 @@ impl Runner {
         }
     }
 
-    fn play(&mut self) -> std::io::Result<()> {
+    /// Sends the source until its end (true) or until somebody stops the station.
+    fn play(&mut self) -> std::io::Result<bool> {
         let mut batch = Vec::new();
         while !self.shared.stopping() {
             let heard = self.wait_for_receiver();
@@ -446,14 +462,14 @@ impl Runner {
             match end {
                 BatchEnd::Full => {}
                 BatchEnd::Pass { pause_ms } => self.pause(Duration::from_millis(pause_ms)),
-                BatchEnd::Source => return Ok(()),
+                BatchEnd::Source => return Ok(true),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Sends the same octets over and over, without touching them.
-    fn repeat(&mut self, octets: &[u8]) -> std::io::Result<()> {
+    fn repeat(&mut self, octets: &[u8]) -> std::io::Result<bool> {
         let mut at = 0;
         while !self.shared.stopping() {
             let heard = self.wait_for_receiver();
@@ -468,7 +484,7 @@ impl Runner {
                 self.shared.report().passes += 1;
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Fills a batch; returns the units in it as they leave the channel.

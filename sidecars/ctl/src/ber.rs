@@ -19,6 +19,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::cli::BerArgs;
 use crate::failure::{Failure, output};
 use crate::keys;
+use crate::{output_file, signals, terminal};
 use curve::{Curve, Plan};
 
 /// Eb/N0 values in dB: `FROM:TO:STEP`, or one value.
@@ -77,13 +78,14 @@ pub(crate) fn run(args: &BerArgs) -> Result<(), Failure> {
     });
     bar.finish_and_clear();
     let curve = curve.map_err(|error| Failure::usage(error.to_string()))?;
+    signals::end_at_once()?;
     if let Some(path) = &args.svg {
-        write_file(path, &plot::svg(&args.code, &curve, reference.as_deref()))?;
+        output_file::write(path, plot::svg(&args.code, &curve, reference.as_deref()).as_bytes())?;
     }
     if let Some(path) = &args.csv {
-        write_file(path, &curve.csv())?;
+        output_file::write(path, curve.csv().as_bytes())?;
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &curve).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
@@ -95,10 +97,6 @@ pub(crate) fn run(args: &BerArgs) -> Result<(), Failure> {
 /// Slices are codewords like any other: the stream around them changes nothing in how they decode.
 fn sliced_as_blocks(code: CodeSpec) -> CodeSpec {
     code.slicing().map_or(code, |slicing| slicing.codeword)
-}
-
-fn write_file(path: &Path, text: &str) -> Result<(), Failure> {
-    std::fs::write(path, text).map_err(|error| Failure::file("write", path, &error))
 }
 
 /// Lines of Eb/N0 in dB and a rate, separated by a comma; lines of words are passed over.

@@ -7,11 +7,12 @@ use serde_json::json;
 
 use crate::failure::{Failure, output};
 use crate::figures;
+use crate::terminal;
 
 /// Runs the command.
 pub(crate) fn run(as_json: bool) -> Result<(), Failure> {
     let found = captures::find().map_err(|error| Failure::new(error.to_string()))?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(as_json);
     let written = if as_json {
         let list: Vec<_> = found
             .iter()

@@ -11,6 +11,7 @@ Exit codes:
   1  it could not be done: bad input, a file or a ring that cannot be read, a request that was refused
   2  wrong usage of this command line
   3  the daemon does not answer on its control socket
+  4  decode: everything was read and reported, but frames were refused for their header, or no frame decoded
 
 Examples:
   fepctl up                                   start everything on this workstation and watch it
@@ -36,8 +37,8 @@ pub(crate) enum Command {
   fepctl up --no-monitor | tee fep.log     log lines instead of the terminal view
 
 Ctrl-C (or q in the view) stops the stations, then the daemon, then the archive, in that order. Needs the `fepd` program
-beside `fepctl`; starts `fep-recorder`, `fep-archive` and (where feeds are configured) `fep-feeds` as well where they are
-there. Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
+beside `fepctl`; starts `fep-recorder`, `fep-archive` and (where feeds are configured) `fep-feeds` as well where they exist.
+Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
     Up(UpArgs),
 
     /// Watch the running daemon: links, lock, rates, virtual channels, losses, consumers, core use
@@ -49,14 +50,22 @@ there. Everything received is recorded then, as long as the disk has room: `--no
 
     /// Decode a recorded stream offline and report its frames, virtual channels and packets
     #[command(after_help = "The JSON object (--json) has
-  frames   received = good + corrected + uncorrectable; idle frames are part of these
-  vcs      per SCID/VCID, frames that decoded: count, counter gaps, frames lost in them
-  apids    per SCID/VCID/APID: packets, octets, sequence gaps, SHA-256 over its packets in order of arrival
+  frames      received = good + corrected + uncorrectable; idle frames are part of these
+  vcs         per SCID/VCID, frames that decoded: count, counter gaps, frames lost in them
+  apids       per SCID/VCID/APID: packets, octets, sequence gaps, SHA-256 over its packets in order of arrival
+  refused     good and corrected frames that belong to no virtual channel of the mission: how many, by reason,
+              and by the SCID/VCID that their headers name
+  undeclared  packets with APIDs that the mission does not name, where its undeclared_apids is report or reject
+  explored    with --explore: the virtual channels that the mission does not describe
+
+Exit code 4: the report is complete, but frames were refused, or none decoded. Uncorrectable frames alone are none
+of these: a pass has them.
 
 Examples:
   fepctl decode --mission npp pass.dat
   fepctl decode --mission npp pass.dat --json --frames frames.bin --packets packets.bin
-  zcat pass.dat.gz | fepctl decode --mission aqua -")]
+  zcat pass.dat.gz | fepctl decode --mission aqua -
+  fepctl decode --mission npp --explore pass.dat    a satellite with the frames and code of npp's, whatever its SCID")]
     Decode(DecodeArgs),
 
     /// Encode a file of frames with the code of a channel: CADUs, or soft symbols in noise
@@ -67,7 +76,8 @@ Without --symbols the output is bits, eight an octet: CADUs, or the hard symbols
 Examples:
   fepctl encode --mission npp frames.bin pass.dat
   fepctl encode -m lab -c turbo-1-6 frames.bin symbols.dat --symbols bits=8 --eb-n0 0.5
-  fepctl decode -m lab -c turbo-1-6 symbols.dat --symbols bits=8"
+  fepctl decode -m lab -c turbo-1-6 symbols.dat --symbols bits=8
+  fepctl encode -m hrit.toml --line-code nrz_m frames.bin pass.dat"
     )]
     Encode(EncodeArgs),
 
@@ -227,6 +237,9 @@ pub(crate) struct DecodeArgs {
     /// The recorded stream; `-` reads standard input
     #[arg(value_name = "INPUT")]
     pub(crate) input: PathBuf,
+    /// Take spacecraft and virtual channels that the mission does not describe as they come
+    #[arg(long)]
+    pub(crate) explore: bool,
     /// Print one JSON object, with SHA-256 per APID
     #[arg(long)]
     pub(crate) json: bool,
@@ -262,6 +275,9 @@ pub(crate) struct EncodeArgs {
     /// Write soft symbols of this format: bits=8|4|1 and the other keys of `symbols`, key=value,...
     #[arg(long, value_name = "FORMAT")]
     pub(crate) symbols: Option<String>,
+    /// Bits as levels or as changes of level: nrz_l, nrz_m or nrz_s [default: the channel's line_code]
+    #[arg(long, value_name = "CODE")]
+    pub(crate) line_code: Option<fep_coding::differential::LineCode>,
     /// Eb/N0 of Gaussian noise, dB [default: no noise]
     #[arg(long, value_name = "DB", allow_negative_numbers = true)]
     pub(crate) eb_n0: Option<f64>,
@@ -367,7 +383,7 @@ pub(crate) enum RingCommand {
     #[command(
         after_help = "A real consumer with a cursor of its own: killed and started again under the same --name it goes on where
 it was. It survives restarts of the daemon. It ends at --count records, after --until-idle, or on Ctrl-C, and then
-prints the same object as `fepctl decode --json`, plus
+prints the same object as `fepctl decode --json`, without undeclared and explored, which records do not say, plus
   ledger   published = consumed + lost_records, as this consumer saw it; lost_bytes
 
 Example:
@@ -415,7 +431,7 @@ pub(crate) struct TailArgs {
     pub(crate) place: RingPlace,
     #[command(flatten)]
     pub(crate) filter: Filter,
-    /// Begin with the oldest record still there instead of the next one
+    /// Begin with the oldest record still held instead of the next one
     #[arg(long)]
     pub(crate) oldest: bool,
     /// Leave after so many printed records
@@ -443,7 +459,7 @@ pub(crate) struct DumpArgs {
     /// The file to write; `-` writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Begin with the next record instead of the oldest one still there
+    /// Begin with the next record instead of the oldest one still held
     #[arg(long)]
     pub(crate) latest: bool,
     /// Leave after so many written records
@@ -463,7 +479,7 @@ pub(crate) struct FollowArgs {
     /// Name of this consumer: one cursor file for each name
     #[arg(long, value_name = "CONSUMER", default_value = "fepctl")]
     pub(crate) name: String,
-    /// Begin with the next record instead of the oldest one still there (a cursor of this name comes first)
+    /// Begin with the next record instead of the oldest one still held (a cursor of this name comes first)
     #[arg(long)]
     pub(crate) latest: bool,
     /// Forget the cursor of this name
@@ -486,11 +502,20 @@ pub(crate) struct FollowArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check a file: every error with its line, its key and what is allowed; exit code 1 if there is one
-    #[command(after_help = "Example:
-  fepctl config check /etc/fep/fep.toml && systemctl reload fepd")]
+    #[command(
+        after_help = "The file is a configuration of the daemon or a mission; its tables say which, and the answer says as what it was
+read.
+
+Examples:
+  fepctl config check /etc/fep/fep.toml && systemctl reload fepd
+  fepctl config check my-satellite.toml"
+    )]
     Check {
         /// The file to check [default: the built-in configuration]
         file: Option<PathBuf>,
+        /// Read it as this, whatever it looks like
+        #[arg(long, value_enum)]
+        kind: Option<ConfigKind>,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -510,6 +535,15 @@ pub(crate) enum ConfigCommand {
         /// The key with dots, or a part of it
         key: String,
     },
+}
+
+/// Kinds of configuration files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConfigKind {
+    /// A configuration of the daemon
+    Daemon,
+    /// A mission: spacecraft, channels, virtual channels
+    Mission,
 }
 
 #[derive(Debug, Args)]

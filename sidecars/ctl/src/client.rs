@@ -2,13 +2,15 @@
 
 use std::io::{self, Write};
 
-use fep_control::api::{Done, LinkStatus, NamedCount, ReloadReport, RingStatus, Status};
+use fep_control::api::{Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status};
 use serde::Serialize;
 
+use crate::clcw::{self, ClcwRow};
 use crate::cli::{ClientArgs, LinkArgs, LinkCommand, MetricsArgs};
 use crate::daemon::{Daemon, path_segment};
 use crate::failure::{Failure, output};
 use crate::figures;
+use crate::terminal::{self, say};
 
 /// `fepctl link ...`
 pub(crate) fn link(command: &LinkCommand) -> Result<(), Failure> {
@@ -77,13 +79,13 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
                 None => args.target.load()?.daemon.run_dir,
             };
             let text = crate::pages::prometheus_text(&dir)?;
-            eprintln!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
-            eprintln!("fepctl: these are the last figures of the metric pages below {}", dir.display());
+            say!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
+            say!("fepctl: these are the last figures of the metric pages below {}", dir.display());
             text
         }
         Err(failure) => return Err(failure),
     };
-    let mut out = io::stdout().lock();
+    let mut out = terminal::text_out();
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(output)
 }
 
@@ -91,9 +93,9 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
 fn print(
     args: &ClientArgs,
     answer: &impl Serialize,
-    text: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>,
+    text: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
@@ -146,6 +148,14 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, vc.ledger.packets
         )?;
     }
+    let clcws: Vec<ClcwRow> = link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)).collect();
+    clcw::table(out, clcws.iter())?;
+    if let Some(spacecraft) = &link.merged_by {
+        writeln!(
+            out,
+            "\nThe spacecraft {spacecraft} merges this link with others: its packets and CLCWs are there."
+        )?;
+    }
     for stage in &link.latency {
         writeln!(
             out,
@@ -157,6 +167,32 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             figures::time_ns(stage.max_ns),
             figures::grouped(stage.count)
         )?;
+    }
+    Ok(())
+}
+
+/// Spacecraft whose links are merged, and what became of each antenna's frames.
+fn spacecraft_table(out: &mut impl Write, crafts: &[SpacecraftStatus]) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<16} {:<11} {:<16} {:<6} {:>11} {:>11} {:>11} {:>8}",
+        "SPACECRAFT", "STATE", "ANTENNA", "HEARD", "RECEIVED", "SERVED", "DUPLICATE", "LATE"
+    )?;
+    for craft in crafts {
+        for antenna in &craft.antennas {
+            writeln!(
+                out,
+                "{:<16} {:<11} {:<16} {:<6} {:>11} {:>11} {:>11} {:>8}",
+                craft.name,
+                craft.state,
+                antenna.link,
+                if antenna.heard { "yes" } else { "-" },
+                figures::count(antenna.counts.received),
+                figures::count(antenna.counts.served),
+                figures::count(antenna.counts.duplicates),
+                figures::count(antenna.counts.late)
+            )?;
+        }
     }
     Ok(())
 }
@@ -179,6 +215,9 @@ fn status_page(out: &mut impl Write, status: &Status) -> io::Result<()> {
     }
     writeln!(out)?;
     link_table(out, &status.links)?;
+    if !status.spacecraft.is_empty() {
+        spacecraft_table(out, &status.spacecraft)?;
+    }
     writeln!(out, "\n{:<24} {:<6} {:>14} {:>12}", "RING", "COLOUR", "RECORDS", "OCTETS")?;
     for ring in &status.rings {
         writeln!(

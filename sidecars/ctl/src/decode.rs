@@ -3,13 +3,16 @@
 //! Three threads at most: one reads ahead, this one decodes, one hashes (with `--json` only). Memory does not depend on
 //! the length of the input.
 
-use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fep_downlink::{Chain, ChainEvent, ChainOptions, Decoding, FrameOut, PacketOut, Reception, Sink};
-use fep_mission::{ChannelConfig, Mission};
+use fep_ccsds::Gvcid;
+use fep_downlink::{
+    Chain, ChainEvent, ChainOptions, Decoding, FrameOut, PacketOut, Reception, Sink, UndeclaredPackets,
+};
+use fep_mission::{ChannelConfig, Mission, UndeclaredApids};
 use fep_record::BadReason;
 use fep_time::{Monotonic, Tai};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,10 +22,11 @@ use crate::failure::{Failure, output};
 use crate::figures;
 use crate::input::Input;
 use crate::keys;
-use crate::report::{Report, Tally};
+use crate::output_file::OutputFile;
+use crate::refused::UndeclaredChannel;
+use crate::report::{FrameCounts, Report, Tally, VcKey};
+use crate::{signals, terminal};
 
-/// Octets of an output file's buffer.
-const WRITE_BUFFER: usize = 1 << 20;
 /// The progress bar is redrawn this often at most.
 const REDRAW_EVERY: Duration = Duration::from_millis(100);
 
@@ -33,12 +37,14 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Failure> {
     let symbols = args.symbols.as_deref().map(keys::format).transpose();
     let options = ChainOptions {
         symbols: symbols.map_err(|why| Failure::usage(format!("--symbols: {why}")))?,
+        explore: args.explore,
         decoding: Decoding { threads: usize::from(args.decode_threads), ..Decoding::default() },
         ..ChainOptions::default()
     };
     let mut chain = Chain::with_options(channel, options).map_err(|error| Failure::new(error.to_string()))?;
     let mut input = Input::open(&args.input)?;
     refuse_overwriting(args)?;
+    signals::end_at_once()?;
     let mut sink = ReportSink {
         tally: Tally::new(args.json)
             .map_err(|error| Failure::new(format!("cannot start a thread: {error}")))?,
@@ -58,25 +64,81 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<(), Failure> {
     }
     chain.disconnected(&mut sink);
     progress.clear();
-    let report = sink.finish()?;
+    let mut report = sink.finish()?;
     let elapsed = started.elapsed();
-
-    if report.frames.received == 0 {
-        eprintln!(
-            "fepctl: no frame in {} ({octets} octets): is {} the right channel? Its marker is {}, its blocks are {} octets",
-            input.name,
-            channel.name,
-            channel.soft_sync.as_ref().map_or(channel.sync.marker, |sync| sync.marker),
-            channel.code.block_len()
-        );
-    }
-    let mut out = io::stdout().lock();
+    report.undeclared = Some(undeclared(channel, &chain));
+    report.explored = explored(channel, &report);
+    let mut out = terminal::out(args.json);
     let written = if args.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
         write_text(&mut out, &input.name, channel, &report, octets, elapsed)
     };
-    written.and_then(|()| out.flush()).map_err(output)
+    written.and_then(|()| out.flush()).map_err(output)?;
+    judge(&report, channel, &input.name, octets, args.explore)
+}
+
+/// Whether the report is what was hoped for: no frame refused, and at least one decoded.
+fn judge(
+    report: &Report,
+    channel: &ChannelConfig,
+    input: &str,
+    octets: u64,
+    explored: bool,
+) -> Result<(), Failure> {
+    let FrameCounts { received, good, corrected, .. } = report.frames;
+    let refused = &report.refused;
+    if received == 0 {
+        return Err(Failure::refused(format!("no frame in {input} ({octets} octets)")).hint(format!(
+            "is {} the right channel? Its marker is {}, its blocks are {} octets",
+            channel.name,
+            channel.soft_sync.as_ref().map_or(channel.sync.marker, |sync| sync.marker),
+            channel.code.block_len()
+        )));
+    }
+    if good + corrected == 0 {
+        return Err(Failure::refused(format!("none of the {received} frames in {input} decoded"))
+            .hint(format!("is {} the right channel? Its code is {}", channel.name, channel.code.name())));
+    }
+    if refused.frames == 0 {
+        return Ok(());
+    }
+    let mut message = format!("{} of {} decoded frames were refused", refused.frames, good + corrected);
+    let unknown = refused.named();
+    if !unknown.is_empty() {
+        message.push_str(&format!(": {} does not describe SCID/VCID {unknown}", channel.name));
+    }
+    let failure = Failure::refused(message);
+    Err(if explored || unknown.is_empty() {
+        failure.hint(
+            "their headers or packet pointers do not fit the frames of this channel: the report lists why",
+        )
+    } else {
+        failure.hint("name the right mission, add these channels to its file, or take them as they come with --explore")
+    })
+}
+
+/// Packets that the mission does not name, by virtual channel.
+fn undeclared(channel: &ChannelConfig, chain: &Chain) -> BTreeMap<VcKey, UndeclaredChannel> {
+    let policy = |scid: u16| {
+        let craft = channel.spacecraft.iter().find(|craft| craft.scid == scid);
+        craft.map_or(UndeclaredApids::Accept, |craft| craft.undeclared_apids)
+    };
+    let of_channel = |(gvcid, packets): (Gvcid, &UndeclaredPackets)| {
+        let counted = UndeclaredChannel {
+            policy: policy(gvcid.scid),
+            apids: packets.seen.iter().copied().collect(),
+            other_apids: packets.others,
+        };
+        (VcKey { scid: gvcid.scid, vcid: gvcid.vcid }, counted)
+    };
+    chain.undeclared_packets().map(of_channel).collect()
+}
+
+/// Virtual channels of the report that the mission does not describe.
+fn explored(channel: &ChannelConfig, report: &Report) -> Vec<VcKey> {
+    let described = |key: &VcKey| channel.vcs.iter().any(|vc| (vc.scid, vc.id) == (key.scid, key.vcid));
+    report.vcs.keys().filter(|key| !described(key)).copied().collect()
 }
 
 fn write_text(
@@ -99,7 +161,7 @@ fn write_text(
     report.write_text(out)
 }
 
-/// A mission with all mistakes of its file told.
+/// A mission; all mistakes of its file are one failure.
 pub(crate) fn load_mission(name_or_path: &str) -> Result<Mission, Failure> {
     fep_mission::load(name_or_path).map_err(|errors| Failure::new(errors.to_string()))
 }
@@ -148,44 +210,6 @@ fn refuse_overwriting(args: &DecodeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A result file. A failed write is remembered, because the chain's sink cannot stop the chain.
-struct OutputFile {
-    path: PathBuf,
-    writer: BufWriter<File>,
-    failed: Option<io::Error>,
-}
-
-impl OutputFile {
-    fn create(path: &Path) -> Result<OutputFile, Failure> {
-        let file = File::create(path).map_err(|error| Failure::file("create", path, &error))?;
-        Ok(OutputFile {
-            path: path.to_owned(),
-            writer: BufWriter::with_capacity(WRITE_BUFFER, file),
-            failed: None,
-        })
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if self.failed.is_none()
-            && let Err(error) = self.writer.write_all(bytes)
-        {
-            self.failed = Some(error);
-        }
-    }
-
-    fn check(&self) -> Result<(), Failure> {
-        match &self.failed {
-            None => Ok(()),
-            Some(error) => Err(Failure::file("write", &self.path, error)),
-        }
-    }
-
-    fn finish(mut self) -> Result<(), Failure> {
-        self.check()?;
-        self.writer.flush().map_err(|error| Failure::file("write", &self.path, &error))
-    }
-}
-
 /// Counts, and writes the wanted files.
 struct ReportSink {
     tally: Tally,
@@ -225,7 +249,7 @@ impl Sink for ReportSink {
     }
 
     fn event(&mut self, _event: ChainEvent) {
-        // Everything an event tells is in the counts.
+        // Everything an event says is in the counts.
     }
 }
 

@@ -1,7 +1,7 @@
 //! `fepctl encode`: frames to what a station would deliver of them: CADUs, or soft symbols in noise.
 
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Write};
+use std::io::{BufReader, Read};
 
 use fep_coding::soft::SoftFormat;
 use fep_coding::spec::ChannelEncoder;
@@ -11,6 +11,9 @@ use crate::cli::EncodeArgs;
 use crate::decode::{choose_channel, load_mission};
 use crate::failure::Failure;
 use crate::keys;
+use crate::output_file::OutputFile;
+use crate::signals;
+use crate::terminal::say;
 
 /// Runs the command.
 pub(crate) fn run(args: &EncodeArgs) -> Result<(), Failure> {
@@ -27,8 +30,11 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<(), Failure> {
     };
     // Of codes that are searched among symbols the marker stands there; of others among bits.
     let marker = channel.soft_sync.as_ref().map_or(channel.sync.marker, |sync| sync.marker);
+    let line_code = args.line_code.unwrap_or(channel.line_code);
     let mut encoder = ChannelEncoder::new(&channel.code, marker, channel.randomizer)
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| Failure::new(error.to_string()))?
+        .with_line_code(line_code)
+        .map_err(|error| Failure::usage(format!("--line-code {line_code}: {error}")))?;
     let mut radio = SymbolChannel::new(spec, channel.code.rate(), args.seed)
         .map_err(|error| Failure::usage(error.to_string()))?;
 
@@ -41,9 +47,8 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<(), Failure> {
     }
     let input = File::open(&args.input).map_err(|error| Failure::file("open", &args.input, &error))?;
     let mut input = BufReader::with_capacity(1 << 20, input);
-    let output = File::create(&args.output).map_err(|error| Failure::file("create", &args.output, &error))?;
-    let mut output = BufWriter::with_capacity(1 << 20, output);
-    let unwritten = |error: std::io::Error| Failure::file("write", &args.output, &error);
+    signals::end_at_once()?;
+    let mut output = OutputFile::create(&args.output)?;
 
     let frame_len = channel.code.frame_len();
     let mut frame = Vec::with_capacity(frame_len);
@@ -66,7 +71,8 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<(), Failure> {
         encoder.encode(&frame, &mut symbols);
         radio.push(&symbols, &mut octets);
         symbols.clear();
-        output.write_all(&octets).map_err(unwritten)?;
+        output.write(&octets);
+        output.check()?;
         octets.clear();
     }
     encoder.finish(&mut symbols);
@@ -74,8 +80,9 @@ pub(crate) fn run(args: &EncodeArgs) -> Result<(), Failure> {
         radio.push(&symbols, &mut octets);
     }
     radio.finish(&mut octets);
-    output.write_all(&octets).and_then(|()| output.flush()).map_err(unwritten)?;
-    eprintln!(
+    output.write(&octets);
+    output.finish()?;
+    say!(
         "{frames} frames of {frame_len} octets as {}, {} symbols, {} of them wrong by noise",
         channel.name,
         radio.counts().symbols,

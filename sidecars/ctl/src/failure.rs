@@ -10,12 +10,14 @@ const CODE_FAILED: u8 = 1;
 const CODE_USAGE: u8 = 2;
 /// Exit code: the daemon does not answer.
 const CODE_NO_DAEMON: u8 = 3;
+/// Exit code: the whole input was read and reported, but frames of it were refused, or none decoded.
+const CODE_REFUSED: u8 = 4;
 
 /// Why a command ended without having done its work.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// To be told to the operator.
-    Told {
+    /// To be reported to the operator.
+    Reported {
         /// What happened and where.
         message: String,
         /// What to do about it, if we know.
@@ -23,24 +25,29 @@ pub(crate) enum Failure {
         /// Exit code.
         code: u8,
     },
-    /// The reader of our standard output went away (`fepctl ... | head`): nothing to tell, nobody to tell it to.
+    /// The reader of our standard output went away (`fepctl ... | head`): nothing to report, and nobody to report it to.
     PipeClosed,
 }
 
 impl Failure {
     /// It could not be done.
     pub(crate) fn new(message: impl Into<String>) -> Failure {
-        Failure::Told { message: message.into(), hint: None, code: CODE_FAILED }
+        Failure::Reported { message: message.into(), hint: None, code: CODE_FAILED }
     }
 
     /// The arguments make no sense together, or name something that does not exist.
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure::Told { message: message.into(), hint: None, code: CODE_USAGE }
+        Failure::Reported { message: message.into(), hint: None, code: CODE_USAGE }
     }
 
     /// The daemon does not answer.
     pub(crate) fn no_daemon(message: impl Into<String>) -> Failure {
-        Failure::Told { message: message.into(), hint: None, code: CODE_NO_DAEMON }
+        Failure::Reported { message: message.into(), hint: None, code: CODE_NO_DAEMON }
+    }
+
+    /// The input was read and reported, but frames of it were refused, or none decoded.
+    pub(crate) fn refused(message: impl Into<String>) -> Failure {
+        Failure::Reported { message: message.into(), hint: None, code: CODE_REFUSED }
     }
 
     /// An operation on a file failed.
@@ -51,7 +58,9 @@ impl Failure {
     /// Says what to do about it.
     pub(crate) fn hint(self, text: impl Into<String>) -> Failure {
         match self {
-            Failure::Told { message, code, .. } => Failure::Told { message, hint: Some(text.into()), code },
+            Failure::Reported { message, code, .. } => {
+                Failure::Reported { message, hint: Some(text.into()), code }
+            }
             Failure::PipeClosed => Failure::PipeClosed,
         }
     }
@@ -59,12 +68,12 @@ impl Failure {
     /// The exit code of the process.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Failure::Told { code, .. } => *code,
+            Failure::Reported { code, .. } => *code,
             Failure::PipeClosed => 0,
         }
     }
 
-    /// Whether the daemon was not there (another source of the same facts may be).
+    /// Whether no daemon answered (another source of the same facts may be).
     pub(crate) fn is_no_daemon(&self) -> bool {
         self.code() == CODE_NO_DAEMON
     }
@@ -73,8 +82,8 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Told { message, hint: None, .. } => f.write_str(message),
-            Failure::Told { message, hint: Some(hint), .. } => write!(f, "{message}\n  {hint}"),
+            Failure::Reported { message, hint: None, .. } => f.write_str(message),
+            Failure::Reported { message, hint: Some(hint), .. } => write!(f, "{message}\n  {hint}"),
             Failure::PipeClosed => f.write_str("standard output was closed"),
         }
     }

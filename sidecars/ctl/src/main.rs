@@ -6,6 +6,7 @@
 mod archive;
 mod ber;
 mod captures;
+mod clcw;
 mod cli;
 mod client;
 mod config;
@@ -18,15 +19,18 @@ mod hashing;
 mod input;
 mod keys;
 mod monitor;
+mod output_file;
 mod pages;
 mod places;
 mod programs;
+mod refused;
 mod report;
 mod ring;
 mod sidecars;
 mod signals;
 mod sim;
 mod stations;
+mod terminal;
 mod times;
 mod up;
 
@@ -36,6 +40,7 @@ use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use failure::Failure;
+use terminal::say;
 
 fn main() -> ExitCode {
     let done = match &Cli::parse().command {
@@ -61,7 +66,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !matches!(failure, Failure::PipeClosed) {
-                eprintln!("fepctl: {failure}");
+                say!("fepctl: {failure}");
             }
             ExitCode::from(failure.code())
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use fep_bus::{BUCKETS, MetricReader, MetricValue, bucket_end};
 
 use crate::failure::Failure;
+use crate::terminal::say;
 
 /// Pages in which a daemon leaves its frame counters to its successor: positions, not metrics.
 const COUNTERS_SUFFIX: &str = ".counters";
@@ -29,7 +30,7 @@ pub(crate) fn prometheus_text(run_dir: &Path) -> Result<String, Failure> {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
-                eprintln!("fepctl: {error}");
+                say!("fepctl: {error}");
                 continue;
             }
         };

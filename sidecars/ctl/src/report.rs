@@ -10,6 +10,7 @@ use fep_record::{BadReason, FrameFlags, FrameRecord, PacketRecord};
 use serde::{Serialize, Serializer};
 
 use crate::hashing::StreamHasher;
+use crate::refused::{Refused, UndeclaredChannel};
 
 /// Space packets: packet version number 1, coded 0 (133.0-B-2 4.1.3.2).
 const PVN_SPACE_PACKET: u8 = 0;
@@ -27,6 +28,15 @@ pub(crate) struct Report {
     pub(crate) vcs: BTreeMap<VcKey, VcCounts>,
     /// Per application process.
     pub(crate) apids: BTreeMap<ApidKey, ApidCounts>,
+    /// Frames that decoded and whose header does not belong here: part of good and corrected, in no virtual channel.
+    pub(crate) refused: Refused,
+    /// Packets with APIDs that the mission does not name, of virtual channels whose spacecraft reports or rejects them.
+    /// Records do not say so: `None` where there was nothing but records.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) undeclared: Option<BTreeMap<VcKey, UndeclaredChannel>>,
+    /// Virtual channels in `vcs` that the mission does not describe: those that exploration found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) explored: Vec<VcKey>,
 }
 
 /// Frame counts: `received = good + corrected + uncorrectable`; `idle` is part of `good + corrected`.
@@ -124,6 +134,7 @@ struct ApidTally {
 pub(crate) struct Tally {
     frames: FrameCounts,
     symbols_corrected: u64,
+    refused: Refused,
     vcs: Vec<VcTally>,
     vc_index: HashMap<(u16, Gvcid), usize>,
     last_vc: Option<((u16, Gvcid), usize)>,
@@ -138,6 +149,7 @@ impl Tally {
         Ok(Tally {
             frames: FrameCounts::default(),
             symbols_corrected: 0,
+            refused: Refused::default(),
             vcs: Vec::new(),
             vc_index: HashMap::new(),
             last_vc: None,
@@ -153,9 +165,9 @@ impl Tally {
         let flags = record.flags;
         self.frames.received += 1;
         self.symbols_corrected += u64::from(record.symbols_corrected);
-        let vouched_for = !flags.intersects(FrameFlags::UNCORRECTABLE | FrameFlags::FECF_FAILED)
+        let octets_good = !flags.intersects(FrameFlags::UNCORRECTABLE | FrameFlags::FECF_FAILED)
             && record.reason != BadReason::LengthInvalid;
-        if !vouched_for {
+        if !octets_good {
             self.frames.uncorrectable += 1;
             return;
         }
@@ -165,15 +177,18 @@ impl Tally {
             self.frames.good += 1;
         }
         if record.reason != BadReason::None {
-            // Decoded, but its header names no channel of this mission: there is no channel to count it under.
-            return;
-        }
-        if flags.contains(FrameFlags::IDLE) {
+            // Decoded, but its header makes no sense here.
+            self.refused.count(record);
+            if record.reason != BadReason::PointerInvalid {
+                return; // There is no channel of this mission to count it under.
+            }
+        } else if flags.contains(FrameFlags::IDLE) {
             self.frames.idle += 1;
         }
         let index = self.vc(record.link_id, record.gvcid);
         let vc = &mut self.vcs[index];
-        vc.counts.frames += 1;
+        // One whose packets cannot be found is no frame of the channel, but its counter says what is missing before it.
+        vc.counts.frames += u64::from(record.reason == BadReason::None);
         if flags.contains(FrameFlags::GAP) {
             vc.counts.gaps += 1;
             vc.counts.lost += match (lost, vc.last_count) {
@@ -204,7 +219,7 @@ impl Tally {
         }
     }
 
-    /// Tells that records are missing here (lost on the bus): the next count of a channel has no known predecessor.
+    /// Records are missing here (lost on the bus): the next count of a channel has no known predecessor.
     pub(crate) fn interrupted(&mut self) {
         for vc in &mut self.vcs {
             vc.last_count = None;
@@ -218,11 +233,15 @@ impl Tally {
 
     /// The report. Channels of the same name on several links are added together.
     pub(crate) fn finish(self) -> Report {
-        let mut report =
-            Report { frames: self.frames, symbols_corrected: self.symbols_corrected, ..Report::default() };
+        let mut report = Report {
+            frames: self.frames,
+            symbols_corrected: self.symbols_corrected,
+            refused: self.refused,
+            ..Report::default()
+        };
         for vc in &self.vcs {
-            if vc.counts.frames == 0 {
-                continue; // A packets ring tells of packets only.
+            if vc.counts.frames == 0 && vc.counts.gaps == 0 {
+                continue; // A packets ring holds packets only.
             }
             let sum = report.vcs.entry(vc.key).or_default();
             sum.frames += vc.counts.frames;
@@ -308,11 +327,20 @@ impl Report {
             "Frames       received {received} = good {good} + corrected {corrected} + uncorrectable {uncorrectable}   (idle {idle})"
         )?;
         writeln!(out, "Symbols      corrected {}", self.symbols_corrected)?;
+        self.refused.write_text(out)?;
         if !self.vcs.is_empty() {
             writeln!(out, "\n{:<14} {:>12} {:>8} {:>12}", "SCID/VCID", "frames", "gaps", "lost")?;
         }
         for (key, vc) in &self.vcs {
-            writeln!(out, "{:<14} {:>12} {:>8} {:>12}", key.to_string(), vc.frames, vc.gaps, vc.lost)?;
+            let remark = if self.explored.contains(key) { "  not in the mission" } else { "" };
+            writeln!(
+                out,
+                "{:<14} {:>12} {:>8} {:>12}{remark}",
+                key.to_string(),
+                vc.frames,
+                vc.gaps,
+                vc.lost
+            )?;
         }
         if !self.apids.is_empty() {
             writeln!(out, "\n{:<14} {:>12} {:>8} {:>16}", "SCID/VCID/APID", "packets", "gaps", "octets")?;
@@ -326,6 +354,9 @@ impl Report {
                 apid.gaps,
                 apid.bytes
             )?;
+        }
+        for (key, channel) in self.undeclared.iter().flatten() {
+            channel.write_text(*key, out)?;
         }
         Ok(())
     }
@@ -378,6 +409,10 @@ mod tests {
                 "symbols_corrected": 8,
                 "vcs": {"157/16": {"frames": 2, "gaps": 0, "lost": 0}, "157/63": {"frames": 1, "gaps": 0, "lost": 0}},
                 "apids": {},
+                "refused": {
+                    "frames": 1, "reasons": {"unknown_vc": 1},
+                    "channels": {"157/9": {"frames": 1, "reason": "unknown_vc"}}, "other_channels": 0,
+                },
             })
         );
     }
@@ -390,6 +425,21 @@ mod tests {
         assert_eq!(missing(0, 254, 1), 2);
         assert_eq!(missing(12, 65_535, 1), 1);
         assert_eq!(missing(12, u32::MAX, 3), 3);
+    }
+
+    // REQ: FEP-CTL-101
+    #[test]
+    fn a_frame_whose_packet_pointer_is_wrong_is_refused_and_what_is_missing_before_it_still_counts() {
+        let mut tally = Tally::new(false).expect("no thread needed");
+        tally.frame(&frame(16, 1, FrameFlags::empty()), None);
+        let wrong = frame(16, 5, FrameFlags::GAP | FrameFlags::HEADER_INVALID);
+        tally.frame(&FrameRecord { reason: BadReason::PointerInvalid, ..wrong }, Some(3));
+        tally.frame(&frame(16, 6, FrameFlags::empty()), None);
+        let report = tally.finish();
+        assert_eq!((report.frames.good, report.refused.frames), (3, 1));
+        assert_eq!(report.refused.reasons["pointer_invalid"], 1);
+        let counts = report.vcs.into_values().next();
+        assert_eq!(counts, Some(VcCounts { frames: 2, gaps: 1, lost: 3 }));
     }
 
     #[test]
@@ -422,7 +472,7 @@ mod tests {
             json["157/16/E2"]["sha256"],
             "769a4e6d0003189c7e96c5d9b7e810a0d11c3a12832527ec94b0f86d277f51ca"
         );
-        assert!(report.vcs.is_empty(), "packets alone tell nothing of frames");
+        assert!(report.vcs.is_empty(), "packets alone say nothing of frames");
     }
 
     #[test]

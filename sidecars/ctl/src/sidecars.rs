@@ -1,7 +1,7 @@
 //! The archive's processes that `fepctl up` starts beside the daemon: recorder, archive service, feeds.
 //!
 //! Each is started only where its program stands beside this one. They depend on nothing but rings and files: one that dies
-//! is told and changes nothing for the others.
+//! is reported and changes nothing for the others.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -13,7 +13,9 @@ use fep_control::config::Config;
 
 use crate::cli::UpArgs;
 use crate::failure::Failure;
+use crate::output_file;
 use crate::programs::beside;
+use crate::terminal::say;
 
 /// An orderly stop that takes longer is ended by force.
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
@@ -26,7 +28,7 @@ pub(crate) struct Sidecars {
 }
 
 impl Sidecars {
-    /// Starts what is there. `echo` passes their log lines on.
+    /// Starts those that exist. `echo` passes their log lines on.
     pub(crate) fn start(config: &Config, args: &UpArgs, echo: bool) -> Result<Sidecars, Failure> {
         let mut sidecars = Sidecars { running: Vec::new() };
         if args.no_archive {
@@ -53,25 +55,25 @@ impl Sidecars {
                 std::thread::spawn(move || {
                     for line in BufReader::new(lines).lines().map_while(Result::ok) {
                         if echo {
-                            eprintln!("{name}: {line}");
+                            say!("{name}: {line}");
                         }
                     }
                 });
             }
-            eprintln!("{name} runs as pid {}", child.id());
+            say!("{name} runs as pid {}", child.id());
             sidecars.running.push((name, child));
         }
         if !sidecars.running.is_empty() {
-            eprintln!("the archive is configured by {}", file.display());
+            say!("the archive is configured by {}", file.display());
         }
         Ok(sidecars)
     }
 
     /// Says which died since the last look.
-    pub(crate) fn tell_deaths(&mut self) {
+    pub(crate) fn report_deaths(&mut self) {
         self.running.retain_mut(|(name, child)| match child.try_wait() {
             Ok(Some(status)) => {
-                eprintln!("fepctl: {name} has died ({status}); everything else runs on. `fepctl up --no-monitor` shows its log");
+                say!("fepctl: {name} has died ({status}); everything else runs on. `fepctl up --no-monitor` shows its log");
                 false
             }
             _ => true,
@@ -87,7 +89,7 @@ impl Sidecars {
                 std::thread::sleep(Duration::from_millis(20));
             }
             if matches!(child.try_wait(), Ok(None)) {
-                eprintln!("fepctl: {name} did not stop when asked and is killed");
+                say!("fepctl: {name} did not stop when asked and is killed");
                 let _ = child.kill();
                 let _ = child.wait();
             }
@@ -121,7 +123,7 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
         std::fs::create_dir_all(dir).map_err(|error| Failure::file("make", dir, &error))?;
     }
     let file = run.join("archive.toml");
-    std::fs::write(&file, text).map_err(|error| Failure::file("write", &file, &error))?;
+    output_file::write(&file, text.as_bytes())?;
     Ok(file)
 }
 

@@ -1,4 +1,5 @@
-//! Ctrl-C and `kill` as a flag that loops look at, so that every command ends in order and says what it has.
+//! Ctrl-C and `kill`: as a flag that loops look at, so that a command ends in order and says what it has; or as the end at
+//! once, with nothing half-written left.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,9 +13,18 @@ use crate::failure::{Failure, plain};
 #[derive(Clone)]
 pub(crate) struct Ending(Arc<AtomicBool>);
 
+/// From now on SIGINT, SIGTERM and SIGHUP end the process at once, and remove the files that it has not finished.
+pub(crate) fn end_at_once() -> Result<(), Failure> {
+    Ending::begin(true).map(|_| ())
+}
+
 impl Ending {
     /// Begins to watch for SIGINT, SIGTERM and SIGHUP. A second one ends the process at once.
     pub(crate) fn watch() -> Result<Ending, Failure> {
+        Ending::begin(false)
+    }
+
+    fn begin(at_once: bool) -> Result<Ending, Failure> {
         let refused =
             |error: std::io::Error| Failure::new(format!("cannot watch for signals: {}", plain(&error)));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(refused)?;
@@ -37,7 +47,8 @@ impl Ending {
                             _ = terminate.recv() => {}
                             _ = hangup.recv() => {}
                         }
-                        if seen.swap(true, Ordering::SeqCst) {
+                        if seen.swap(true, Ordering::SeqCst) || at_once {
+                            let _no_more_files = fep_sim::whole_file::remove_unfinished();
                             // 128 + SIGINT, as a shell would report it.
                             std::process::exit(130);
                         }

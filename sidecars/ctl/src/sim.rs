@@ -7,11 +7,12 @@ use crate::cli::SimArgs;
 use crate::failure::{Failure, output};
 use crate::signals::Ending;
 use crate::stations::{self, Stations};
+use crate::terminal::{self, say};
 
 /// Runs the command.
 pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     let simulation = stations::select(stations::load(args.stations.as_deref())?, &args.names)?;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     if args.list {
         let written = if args.json {
             serde_json::to_writer_pretty(&mut out, &simulation)
@@ -31,28 +32,28 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     let ending = Ending::watch()?;
     let stations = Stations::start(&simulation);
     for refusal in &stations.refused {
-        eprintln!("fepctl: {refusal}");
+        say!("fepctl: {refusal}");
     }
     if stations.count() == 0 {
         return Err(Failure::new("no station could be started"));
     }
-    eprintln!("{} stations are on the air; Ctrl-C stops them", stations.count());
+    say!("{} stations are on the air; Ctrl-C stops them", stations.count());
     let started = Instant::now();
     let run_for = args.run_for.map(Duration::from_secs);
-    let mut told = Ok(());
+    let mut printed = Ok(());
     while !stations.all_ended() && run_for.is_none_or(|limit| started.elapsed() < limit) {
         let pause = Duration::from_millis(args.interval_ms);
         let left = run_for.map_or(pause, |limit| limit.saturating_sub(started.elapsed()));
         if !ending.sleep(pause.min(left)) {
             break;
         }
-        told = tell(&mut out, &stations.reports(), args.json);
-        if told.is_err() {
+        printed = print(&mut out, &stations.reports(), args.json);
+        if printed.is_err() {
             break;
         }
     }
     let reports = stations.stop();
-    told.and_then(|()| tell(&mut out, &reports, args.json)).map_err(output)?;
+    printed.and_then(|()| print(&mut out, &reports, args.json)).map_err(output)?;
     let failed: Vec<&str> =
         reports.iter().filter(|report| report.error.is_some()).map(|report| report.name.as_str()).collect();
     if failed.is_empty() {
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     }
 }
 
-fn tell(out: &mut impl Write, reports: &[fep_sim::StationReport], json: bool) -> io::Result<()> {
+fn print(out: &mut impl Write, reports: &[fep_sim::StationReport], json: bool) -> io::Result<()> {
     for report in reports {
         if json {
             serde_json::to_writer(&mut *out, report)?;

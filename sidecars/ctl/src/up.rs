@@ -22,13 +22,14 @@ use crate::programs::find_program;
 use crate::sidecars::Sidecars;
 use crate::signals::Ending;
 use crate::stations::{self, Stations};
+use crate::terminal::{self, say};
 use crate::{figures, monitor};
 
 /// Lines of the daemon's log kept for the case that it dies.
 const LOG_LINES_KEPT: usize = 200;
 /// Lines shown then.
 const LOG_LINES_SHOWN: usize = 20;
-/// A daemon that does not answer by then is told to be ill.
+/// A daemon that does not answer by then is reported as ill.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
 /// An orderly stop that takes longer is ended by force.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
@@ -59,16 +60,16 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
     let ending = Ending::watch()?;
     let stations = simulation.as_ref().map(Stations::start);
     if let Some(stations) = &stations {
-        stations.refused.iter().for_each(|refusal| eprintln!("fepctl: {refusal}"));
-        eprintln!("{} simulated stations are on the air", stations.count());
+        stations.refused.iter().for_each(|refusal| say!("fepctl: {refusal}"));
+        say!("{} simulated stations are on the air", stations.count());
     }
     let mut fepd = Fepd::start(&program, args, !show_view)?;
     let mut sidecars = None;
     let outcome = (|| {
         let status = fepd.wait_healthy(&Daemon::at(socket.clone())?, &ending)?;
         let Some(status) = status else { return Ok(()) };
-        eprintln!("fepd {} runs as pid {}, control socket {}", status.version, status.pid, socket.display());
-        status.warnings.iter().for_each(|warning| eprintln!("fepd warns: {warning}"));
+        say!("fepd {} runs as pid {}, control socket {}", status.version, status.pid, socket.display());
+        status.warnings.iter().for_each(|warning| say!("fepd warns: {warning}"));
         let sidecars = sidecars.insert(Sidecars::start(&config, args, !show_view)?);
         let until = args.run_for.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let daemon = Daemon::at(socket.clone())?;
@@ -77,7 +78,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
                 if until.is_some_and(|until| Instant::now() >= until) {
                     return Some(Failure::PipeClosed);
                 }
-                sidecars.tell_deaths();
+                sidecars.report_deaths();
                 fepd.death()
             };
             match monitor::watch(daemon, VIEW_INTERVAL, &ending, over) {
@@ -96,7 +97,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         sidecars.stop();
     }
     for report in &reports {
-        eprintln!("{}", stations::line(report));
+        say!("{}", stations::line(report));
     }
     match outcome {
         Err(Failure::PipeClosed) | Ok(()) => stopped,
@@ -112,12 +113,12 @@ fn playable(mut simulation: Simulation) -> Result<Simulation, Failure> {
     }
     if let Err(error) = captures::find() {
         simulation.station.retain(|station| !is_capture(&station.source));
-        eprintln!("fepctl: {error}");
+        say!("fepctl: {error}");
         if simulation.station.is_empty() {
             return Err(Failure::new("every station of this file plays a capture, and there is none"));
         }
         let names: Vec<&str> = simulation.station.iter().map(|station| station.name.as_str()).collect();
-        eprintln!("fepctl: running the synthetic stations only: {}", names.join(", "));
+        say!("fepctl: running the synthetic stations only: {}", names.join(", "));
     }
     Ok(simulation)
 }
@@ -145,7 +146,7 @@ impl Fepd {
             std::thread::spawn(move || {
                 for line in BufReader::new(lines).lines().map_while(Result::ok) {
                     if echo {
-                        eprintln!("{line}");
+                        say!("{line}");
                     }
                     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                     if kept.len() == LOG_LINES_KEPT {
@@ -165,7 +166,7 @@ impl Fepd {
         self.reaped
     }
 
-    /// A failure that tells of its death, if it is dead.
+    /// A failure that reports its death, if it is dead.
     fn death(&mut self) -> Option<Failure> {
         let status = self.exited()?;
         // Whatever it said last has been written before it died; let the reader come to the end of it.
@@ -247,7 +248,7 @@ fn print_figures(
                 Ok(status) => status,
                 Err(failure) => return Err(fepd.death().unwrap_or(failure)),
             };
-            let mut out = io::stdout().lock();
+            let mut out = terminal::text_out();
             let written = status.links.iter().filter(|link| link.enabled).try_for_each(|link| {
                 let counts = &link.ledger.counts;
                 writeln!(
@@ -269,7 +270,7 @@ fn print_figures(
         if over {
             return Ok(());
         }
-        sidecars.tell_deaths();
+        sidecars.report_deaths();
         if let Some(death) = fepd.death() {
             return Err(death);
         }

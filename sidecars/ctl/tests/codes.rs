@@ -25,6 +25,24 @@ fn frames(path: &Path, len: usize, count: usize, fecf: bool) -> Vec<u8> {
     octets
 }
 
+/// A channel of plain frames for the mission `lab`.
+const UNCODED: &str = "
+[channel.uncoded]
+spacecraft = \"lab\"
+randomizer = \"none\"
+[channel.uncoded.frame]
+kind = \"aos\"
+frame_len = 1115
+fecf = \"crc16\"
+[channel.uncoded.sync]
+marker = \"1acffc1d\"
+[channel.uncoded.code]
+code = \"none\"
+[[channel.uncoded.vc]]
+id = 0
+service = \"m_pdu\"
+";
+
 // REQ: FEP-CTL-015
 #[test]
 fn a_file_of_frames_is_encoded_and_decoded_again_with_every_code() {
@@ -68,6 +86,111 @@ fn a_file_of_frames_is_encoded_and_decoded_again_with_every_code() {
                 "{channel} {symbols:?}: {report}"
             );
             assert_eq!(report["frames"]["uncorrectable"], 0, "{channel} {symbols:?}: {report}");
+        }
+    }
+}
+
+// REQ: FEP-CTL-107
+#[test]
+fn frames_pass_a_line_code_there_and_back_whatever_the_polarity() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let lab =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").map(|(_, text)| *text).expect("lab");
+    let decode = |mission: &Path, channel: &str, input: &Path| {
+        let mut command = fepctl();
+        command.args(["decode", "--json", "-c", channel, "-m"]).arg(mission).arg(input);
+        command.arg("--frames").arg(at("back"));
+        command.output().expect("starts")
+    };
+    for (channel, len, fecf) in
+        [("uncoded", 1115, true), ("convolutional", 1115, true), ("concatenated", 892, false)]
+    {
+        let text = lab.to_owned() + UNCODED;
+        let sent = frames(&at("frames"), len, 20, fecf);
+        for line_code in ["nrz_m", "nrz_s"] {
+            let key = format!("[channel.{channel}]\nline_code = \"{line_code}\"");
+            let with_key = text.replace(&format!("[channel.{channel}]"), &key);
+            assert_ne!(with_key, text, "lab has the channel {channel}");
+            std::fs::write(at("own.toml"), with_key).expect("written");
+            std::fs::write(at("plain.toml"), &text).expect("written");
+            // The channel's own line code, and the same by the option.
+            let mut octets = Vec::new();
+            for (mission, option) in [("own.toml", &[][..]), ("plain.toml", &["--line-code", line_code])] {
+                let mut command = fepctl();
+                command.args(["encode", "-c", channel, "-m"]).arg(at(mission)).args(option);
+                let encoded = command.arg(at("frames")).arg(at("out")).output().expect("starts");
+                assert!(encoded.status.success(), "{channel}: {}", stderr(&encoded));
+                octets.push(std::fs::read(at("out")).expect("written"));
+            }
+            assert_eq!(octets[0], octets[1], "{channel} {line_code}");
+            // A demodulator that locked upside down.
+            std::fs::write(at("inverted"), octets[0].iter().map(|octet| !octet).collect::<Vec<_>>())
+                .expect("written");
+            for input in ["out", "inverted"] {
+                let report = json(&decode(&at("own.toml"), channel, &at(input)));
+                let decoded = std::fs::read(at("back")).expect("written");
+                // The first marker may be passed over; behind the last frame nothing pushes a late decoder on.
+                assert!(decoded.len() >= 18 * len, "{channel} {line_code} {input}: {report}");
+                assert!(
+                    sent.windows(decoded.len()).any(|part| part == decoded),
+                    "{channel} {line_code} {input}"
+                );
+            }
+            let without = decode(&at("plain.toml"), channel, &at("out"));
+            assert_eq!(without.status.code(), Some(4), "{channel} {line_code}: {}", stdout(&without));
+        }
+    }
+    let refused = run(["encode", "-m", "lab", "-c", "turbo-1-2", "--line-code", "nrz_m", "in", "out"]);
+    refuses(&refused, 2, &["--line-code nrz_m"]);
+    refuses(&run(["encode", "-m", "lab", "--line-code", "nrz_x", "in", "out"]), 2, &["nrz_l, nrz_m, nrz_s"]);
+}
+
+// REQ: FEP-CTL-107
+#[test]
+fn a_simulated_station_sends_a_line_code_that_its_mission_undoes() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    let lab =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "lab").map(|(_, text)| *text).expect("lab");
+    let text = format!("{lab}{UNCODED}")
+        .replace("[channel.uncoded]", "[channel.uncoded]\nline_code = \"nrz_s\"")
+        .replace("[channel.convolutional]", "[channel.convolutional]\nline_code = \"nrz_s\"");
+    std::fs::write(at("own.toml"), text).expect("written");
+    let convolutional = "code = \"convolutional\", frame_len = 1115, convolutional = { rate = \"3/4\" }";
+    for (code, randomizer, channel, symbols) in [
+        ("code = \"none\", frame_len = 1115", "none", "uncoded", ""),
+        (convolutional, "legacy", "convolutional", "symbols = { format = { bits = 1 } }\n"),
+    ] {
+        let station = |transport: &str, more: &str| {
+            format!(
+                "[[station]]\nname = \"s\"\ntransport = {{ {transport} }}\n{symbols}{more}[station.source]\n\
+                 kind = \"spacecraft\"\ncode = {{ {code} }}\nrandomizer = \"{randomizer}\"\nline_code = \"nrz_s\"\nframes = 50\n\
+                 [station.source.spacecraft]\nscid = 99\nframe = {{ kind = \"aos\", frame_len = 1115, fecf = \"crc16\" }}\n\
+                 vc = [{{ vcid = 0, weight = 1, packets = [{{ apid = 7, content = \"payload\", data_len = 90 }}] }}]\n"
+            )
+        };
+        let file = format!("kind = \"file\", path = {:?}", at("sent"));
+        std::fs::write(at("stations.toml"), station(&file, "")).expect("written");
+        let mut command = fepctl();
+        let played = command.args(["sim", "--stations"]).arg(at("stations.toml")).output().expect("starts");
+        assert_eq!(played.status.code(), Some(0), "{}", stderr(&played));
+        let mut command = fepctl();
+        command.args(["decode", "--json", "-c", channel, "-m"]).arg(at("own.toml")).arg(at("sent"));
+        let report = json(&command.output().expect("starts"));
+        assert!(report["vcs"]["99/0"]["frames"].as_u64() >= Some(49), "{report}");
+        // A line code has no place in datagrams, nor beside faults that are planned for bits.
+        let refused = |text: String| {
+            std::fs::write(at("wrong.toml"), text).expect("written");
+            let mut command = fepctl();
+            command.args(["sim", "--stations"]).arg(at("wrong.toml"));
+            command.output().expect("starts")
+        };
+        if symbols.is_empty() {
+            let udp = "kind = \"udp\", to = \"127.0.0.1:9\"";
+            refuses(&refused(station(udp, "rate_bps = 1000\n")), 1, &["source.line_code"]);
+            let faults = "channel = { bit_error_rate = 0.1 }\n";
+            refuses(&refused(station(&file, faults)), 1, &["source.line_code"]);
         }
     }
 }

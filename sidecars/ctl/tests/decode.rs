@@ -165,7 +165,7 @@ fn the_json_object_has_the_keys_that_scripts_rely_on_and_no_other() {
         keys.sort();
         keys
     };
-    assert_eq!(keys(&report), ["apids", "frames", "symbols_corrected", "vcs"]);
+    assert_eq!(keys(&report), ["apids", "frames", "refused", "symbols_corrected", "undeclared", "vcs"]);
     assert_eq!(keys(&report["frames"]), ["corrected", "good", "idle", "received", "uncorrectable"]);
     assert_eq!(keys(&report["vcs"]["157/16"]), ["frames", "gaps", "lost"]);
     assert_eq!(keys(&report["apids"]["157/16/804"]), ["bytes", "gaps", "packets", "sha256"]);
@@ -174,7 +174,7 @@ fn the_json_object_has_the_keys_that_scripts_rely_on_and_no_other() {
 }
 
 #[test]
-fn a_table_for_people_tells_the_same_counts() {
+fn a_table_for_people_has_the_same_counts() {
     let output =
         run(["decode".into(), "--mission=npp".into(), golden("cadu/npp_errors.dat").into_os_string()]);
     let text = stdout(&output);
@@ -202,8 +202,12 @@ fn a_recording_cut_anywhere_gives_the_frames_before_the_cut() {
     let whole_frames = |len: usize| (8 * len).saturating_sub(first_marker_bit) / 8192;
     for len in [0, 1, 69, 1089, 1090, 2113, 2114, 100_000, 200_000] {
         let output = run_with_input(&["decode", "-m", "npp", "-", "--json"], bytes[..len].to_vec());
-        let received = json(&output)["frames"]["received"].as_u64().expect("a count") as usize;
+        let report = report_of(&output);
+        let received = report["frames"]["received"].as_u64().expect("a count") as usize;
         assert_eq!(received, whole_frames(len), "{len} octets");
+        let decoded =
+            report["frames"]["good"].as_u64() > Some(0) || report["frames"]["corrected"].as_u64() > Some(0);
+        assert_eq!(output.status.code(), Some(if decoded { 0 } else { 4 }), "{len} octets: {report}");
     }
 }
 
@@ -212,11 +216,12 @@ fn a_recording_cut_anywhere_gives_the_frames_before_the_cut() {
 fn what_holds_no_frame_is_reported_as_nothing_with_a_word_about_the_channel() {
     let nothing = json!({
         "frames": {"received": 0, "good": 0, "corrected": 0, "uncorrectable": 0, "idle": 0},
-        "symbols_corrected": 0, "vcs": {}, "apids": {},
+        "symbols_corrected": 0, "vcs": {}, "apids": {}, "undeclared": {},
+        "refused": {"frames": 0, "reasons": {}, "channels": {}, "other_channels": 0},
     });
     let empty = run_with_input(&["decode", "-m", "npp", "-", "--json"], Vec::new());
-    assert_eq!(json(&empty), nothing);
-    assert!(stderr(&empty).contains("no frame in standard input"), "{}", stderr(&empty));
+    assert_eq!(report_of(&empty), nothing);
+    refuses(&empty, 4, &["no frame in standard input", "is npp/hrd the right channel?"]);
 
     // Noise: a linear congruential generator, the same on every machine.
     let mut state = 1u64;
@@ -224,8 +229,10 @@ fn what_holds_no_frame_is_reported_as_nothing_with_a_word_about_the_channel() {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 56) as u8
     });
-    let noise = json(&run_with_input(&["decode", "-m", "npp", "-", "--json"], noise.collect()));
-    // A marker may stand in noise by chance; no code vouches for what follows it.
+    let output = run_with_input(&["decode", "-m", "npp", "-", "--json"], noise.collect());
+    assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
+    let noise = report_of(&output);
+    // A marker may stand in noise by chance; no code verifies what follows it.
     let frames = |key: &str| noise["frames"][key].as_u64().expect("a count");
     assert_eq!((frames("good"), frames("corrected")), (0, 0), "{noise}");
     assert_eq!((&noise["vcs"], &noise["apids"]), (&json!({}), &json!({})));
@@ -263,7 +270,7 @@ fn input_and_output_that_cannot_be_are_refused_by_name() {
 }
 
 #[test]
-fn a_full_disk_is_told_with_the_name_of_the_file() {
+fn a_full_disk_is_reported_with_the_name_of_the_file() {
     let full = PathBuf::from("/dev/full");
     if !full.exists() {
         panic!("this system has no /dev/full, which Linux always has");

@@ -107,7 +107,7 @@ fn without_a_daemon_it_says_so_and_what_to_do() {
 
 // REQ: FEP-CTL-005
 #[test]
-fn a_daemon_that_accepts_and_says_nonsense_is_told_from_one_that_is_not_there() {
+fn a_daemon_that_answers_nonsense_is_distinguished_from_one_that_does_not_answer() {
     use std::io::{Read, Write};
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("control.sock");
@@ -138,7 +138,7 @@ fn a_daemon_that_accepts_and_says_nonsense_is_told_from_one_that_is_not_there() 
 
 // REQ: FEP-CTL-006
 #[test]
-fn every_mistake_of_a_configuration_is_told_with_its_place() {
+fn every_mistake_of_a_configuration_is_reported_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("bad.toml");
     std::fs::write(
@@ -160,7 +160,7 @@ fn every_mistake_of_a_configuration_is_told_with_its_place() {
     ] {
         assert!(text.contains(line), "{line} is not in: {text}");
     }
-    assert!(text.contains("npp/hrd"), "what is allowed is told: {text}");
+    assert!(text.contains("npp/hrd"), "what is allowed is reported: {text}");
     refuses(&output, 1, &["bad.toml has", "errors"]);
     let errors: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).expect("JSON");
     assert!(
@@ -176,6 +176,35 @@ fn every_mistake_of_a_configuration_is_told_with_its_place() {
     assert_eq!(run(["config", "check"]).status.code(), Some(0), "the built-in configuration is in order");
 }
 
+// REQ: FEP-CTL-103
+#[test]
+fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("sat.toml");
+    let check = |more: &[&str]| {
+        let mut command = fepctl();
+        command.args(["config", "check"]).arg(&file).args(more);
+        command.output().expect("starts")
+    };
+    let good =
+        fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").map(|(_, text)| *text).expect("npp");
+    std::fs::write(&file, good).expect("writable");
+    let output = check(&[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("read as a mission: 1 spacecraft, 1 channels"), "{}", stdout(&output));
+    assert_eq!(json(&check(&["--json"]))["kind"], "mission");
+    refuses(&check(&["--kind", "daemon"]), 1, &["read as a configuration of the daemon", "--kind mission"]);
+
+    std::fs::write(&file, good.replace("scid = 157", "scid = 157\nnosuch = 1")).expect("writable");
+    let output = check(&[]);
+    assert!(stdout(&output).contains("sat.toml:7:1: spacecraft.npp.nosuch"), "{}", stdout(&output));
+    refuses(&output, 1, &["sat.toml has 1 error, read as a mission", "--kind daemon"]);
+
+    std::fs::write(&file, "[daemon]\nrealtime_priority = 10\n").expect("writable");
+    assert!(stdout(&check(&[])).contains("read as a configuration of the daemon"));
+    refuses(&check(&["--kind", "mission"]), 1, &["read as a mission"]);
+}
+
 #[test]
 fn the_effective_configuration_is_shown_and_reads_back() {
     let shown = json(&run(["config", "show", "--json"]));
@@ -189,10 +218,18 @@ fn the_effective_configuration_is_shown_and_reads_back() {
     assert!(text.contains("[daemon]") && text.contains("run_dir"), "{text}");
 }
 
+// REQ: FEP-CTL-102
 #[test]
-fn a_key_is_explained_with_its_default() {
+fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
     let text = stdout(&run(["config", "explain", "daemon.run_dir"]));
     assert!(text.contains("memory") && text.contains("default: \"/dev/shm/fep\""), "{text}");
+    // The key's own comment, not that of the keys around it.
+    let wait = stdout(&run(["config", "explain", "link.wait"]));
+    assert!(wait.contains("spins") && wait.contains("default: \"adaptive\""), "{wait}");
+    assert!(
+        !wait.contains("session") && !wait.contains("Number of the link") && wait.lines().count() < 8,
+        "{wait}"
+    );
     let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
     assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
 }
@@ -224,10 +261,18 @@ fn a_stations_file_with_a_mistake_is_refused_with_its_name() {
     let output = run(["sim".as_ref(), "--list".as_ref(), "--stations".as_ref(), file.as_os_str()]);
     refuses(&output, 1, &["stations.toml", "name"]);
     refuses(&run(["sim", "--stations", "/nonexistent/stations.toml"]), 1, &["/nonexistent/stations.toml"]);
+    // It never waits for what is no file.
+    let fifo = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo exists").success());
+    for arguments in [&["sim", "--list", "--stations"][..], &["config", "check"], &["decode", "x", "-m"]] {
+        let mut command = fepctl();
+        let path = dir.path().join(".").join("fifo");
+        refuses(&command.args(arguments).arg(path).output().expect("starts"), 1, &[]);
+    }
 }
 
 #[test]
-fn stations_play_for_the_time_they_were_told_and_report() {
+fn stations_play_to_their_end_and_report() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, sent) = (dir.path().join("stations.toml"), dir.path().join("sent.cadu"));
     let text = format!(

@@ -13,6 +13,8 @@ pub(crate) struct MarkerPattern {
     pub(crate) prefix: [u8; 4],
     /// Bit errors that are still a match.
     pub(crate) bit_errors: u8,
+    /// The same where the marker is expected: [`mark`] alone looks with these too.
+    pub(crate) lock_bit_errors: u8,
     /// Whether the marker itself is looked for.
     pub(crate) upright: bool,
     /// Whether its complement is looked for.
@@ -90,6 +92,46 @@ fn scan_aligned(shifted: &[u8; SCAN_OCTETS + 3], pattern: &MarkerPattern) -> boo
         seen |= upright | complement;
     }
     seen != 0
+}
+
+/// Which of the 2048 bit positions of the first [`SCAN_OCTETS`] octets hold the first 32 bits of the marker, position k of
+/// an octet in bit k (not counted from the highest): with `bit_errors` in `search`, with `lock_bit_errors` in `lock`.
+#[inline(always)]
+pub(super) fn mark(
+    window: &[u8; SCAN_OCTETS + SCAN_OVERREAD],
+    pattern: &MarkerPattern,
+    search: &mut [u8; SCAN_OCTETS],
+    lock: &mut [u8; SCAN_OCTETS],
+) {
+    let [p0, p1, p2, p3] = pattern.prefix;
+    // Bounds that nothing reaches where a polarity is not looked for: errors are at most 32.
+    let bounds = |errors: u8| {
+        let upright = if pattern.upright { errors + 1 } else { 0 };
+        let complement = if pattern.complement { 32 - errors } else { u8::MAX };
+        (upright, complement)
+    };
+    let ((search_below, search_from), (lock_below, lock_from)) =
+        (bounds(pattern.bit_errors), bounds(pattern.lock_bit_errors));
+    search.fill(0);
+    lock.fill(0);
+    let mut shifted = [0u8; SCAN_OCTETS + 3];
+    for shift in 0..8 {
+        for (i, out) in shifted.iter_mut().enumerate() {
+            let pair = (u16::from(window[i]) << 8) | u16::from(window[i + 1]);
+            *out = (pair >> (8 - shift)) as u8;
+        }
+        let here = 1u8 << shift;
+        for i in 0..SCAN_OCTETS {
+            let errors = ((shifted[i] ^ p0).count_ones() as u8)
+                + ((shifted[i + 1] ^ p1).count_ones() as u8)
+                + ((shifted[i + 2] ^ p2).count_ones() as u8)
+                + ((shifted[i + 3] ^ p3).count_ones() as u8);
+            let in_search = (errors < search_below) | (errors >= search_from);
+            let in_lock = (errors < lock_below) | (errors >= lock_from);
+            search[i] |= if in_search { here } else { 0 };
+            lock[i] |= if in_lock { here } else { 0 };
+        }
+    }
 }
 
 /// Positions at which one call of [`correlate`] looks for a marker.

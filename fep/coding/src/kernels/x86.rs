@@ -44,6 +44,25 @@ macro_rules! compiled_for {
                 unsafe { kernel(window, pattern) }
             }
 
+            pub(crate) fn mark(
+                window: &[u8; SCAN_OCTETS + SCAN_OVERREAD],
+                pattern: &MarkerPattern,
+                search: &mut [u8; SCAN_OCTETS],
+                lock: &mut [u8; SCAN_OCTETS],
+            ) {
+                #[target_feature(enable = $features)]
+                fn kernel(
+                    window: &[u8; SCAN_OCTETS + SCAN_OVERREAD],
+                    pattern: &MarkerPattern,
+                    search: &mut [u8; SCAN_OCTETS],
+                    lock: &mut [u8; SCAN_OCTETS],
+                ) {
+                    portable::mark(window, pattern, search, lock);
+                }
+                // SAFETY: only reached through a `Bitwise`, whose `isa` was found on this machine.
+                unsafe { kernel(window, pattern, search, lock) }
+            }
+
             pub(crate) fn correlate(
                 symbols: &[i8],
                 signs: &[i8],

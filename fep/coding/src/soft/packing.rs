@@ -1,10 +1,11 @@
 //! From the octets of a link to soft symbols and back, in pieces of any length.
 //!
-//! Whatever the format, one octet is one look into a table of what it holds; the order of octets within a *unit* (a word,
-//! or the two octets of an I/Q pair) is a permutation. Symbols leave at one octet a cycle or so, many times faster than
-//! any decoder takes them: hand-written SIMD would buy nothing here.
+//! In formats of up to 8 bits one octet is one look into a table of what it holds; wider ones are calculated. The order of
+//! octets within a *unit* (a word, or the octets of an I/Q pair) is a permutation. Symbols of up to 8 bits leave at one octet a
+//! cycle or so, many times faster than any decoder takes them: hand-written SIMD would buy nothing here.
 
 use super::format::{FirstSymbol, SoftFormat, SoftFormatError, SymbolBits};
+use super::wide::{self, WideSymbols};
 
 /// Most octets of a unit.
 const UNIT_MAX: usize = 8;
@@ -19,24 +20,27 @@ struct Order {
 impl Order {
     fn new(format: &SoftFormat) -> Order {
         let word = format.word_octets.count();
-        // In an octet of several symbols the table exchanges them; single ones are exchanged as octets.
-        let swapped = format.swap_iq && format.bits == SymbolBits::Eight;
-        let len = if swapped { word.max(2) } else { word };
+        // In an octet of several symbols the table exchanges them; others are exchanged as octets.
+        let per_symbol = format.bits.count().div_ceil(8);
+        let swapped = format.swap_iq && format.bits.count() >= 8;
+        let len = word.max(if swapped { 2 * per_symbol } else { per_symbol });
         let mut places = [0; UNIT_MAX];
-        for (symbol, place) in places[..len].iter_mut().enumerate() {
-            let symbol = if swapped { symbol ^ 1 } else { symbol };
-            *place = (symbol / word * word + (word - 1 - symbol % word)) as u8;
+        for (octet, place) in places[..len].iter_mut().enumerate() {
+            let octet = if swapped { octet ^ per_symbol } else { octet };
+            *place = (octet / word * word + (word - 1 - octet % word)) as u8;
         }
         Order { places, len }
     }
 }
 
-/// Symbols of each of the 256 octets, in their order.
+/// Symbols of each of the 256 octets, in their order: 1, 2 or 8.
 #[derive(Debug, Clone)]
 enum Table {
     One(Box<[[i8; 1]; 256]>),
     Two(Box<[[i8; 2]; 256]>),
     Eight(Box<[[i8; 8]; 256]>),
+    /// Not tables at all: values of several octets.
+    Wide(Box<WideSymbols>),
 }
 
 /// The place of symbol `index` within its octet: bits below it.
@@ -59,7 +63,8 @@ fn table<const N: usize>(format: &SoftFormat) -> Box<[[i8; N]; 256]> {
     table
 }
 
-/// Makes soft symbols of the octets of a link, however these are cut. Symbols are never -128.
+/// Makes soft symbols of the octets of a link, however these are cut. Symbols are never -128. With an automatic gain the
+/// first 256 symbols come together.
 #[derive(Debug, Clone)]
 pub struct Unpacker {
     format: SoftFormat,
@@ -78,6 +83,7 @@ impl Unpacker {
     pub fn new(format: SoftFormat) -> Result<Unpacker, SoftFormatError> {
         format.validate()?;
         let table = match format.bits {
+            SymbolBits::Sixteen | SymbolBits::ThirtyTwo => Table::Wide(Box::new(WideSymbols::new(&format))),
             SymbolBits::Eight => Table::One(table(&format)),
             SymbolBits::Four => Table::Two(table(&format)),
             SymbolBits::One => Table::Eight(table(&format)),
@@ -112,21 +118,34 @@ impl Unpacker {
         self.held_len = rest.len();
     }
 
-    /// The octet that symbol `symbol` lies in (starts in), both counted from the start of the stream: from
-    /// [`Unpacker::new`] or the last [`Unpacker::reset`].
+    /// The octet that symbol `symbol` lies in (of several octets the one that weighs most), both counted from the start of
+    /// the stream: from [`Unpacker::new`], or the last [`Unpacker::reset`] or [`Unpacker::finish`].
     pub fn octet_of_symbol(&self, symbol: u64) -> u64 {
         let (unit, bits) = (self.order.len as u64, self.format.bits.count() as u64);
         let octet = symbol * bits / 8;
         octet / unit * unit + u64::from(self.order.places[(octet % unit) as usize])
     }
 
-    /// Forgets a unit that is not whole: the next octet begins a new one.
-    pub fn reset(&mut self) {
+    /// Ends the stream: appends the symbols that still waited for the automatic gain, and is ready for a new one. Only with
+    /// [`super::SymbolScale::Auto`] there are any, of a stream shorter than 256 symbols.
+    pub fn finish(&mut self, symbols: &mut Vec<i8>) {
+        if let Table::Wide(wide) = &mut self.table {
+            wide.finish(symbols);
+        }
         self.held_len = 0;
     }
 
-    fn unpack(&self, octets: &[u8], symbols: &mut Vec<i8>) {
-        match &self.table {
+    /// A new stream begins: forgets a unit that is not whole, and the automatic gain. The next octet begins a unit.
+    pub fn reset(&mut self) {
+        if let Table::Wide(wide) = &mut self.table {
+            wide.reset();
+        }
+        self.held_len = 0;
+    }
+
+    fn unpack(&mut self, octets: &[u8], symbols: &mut Vec<i8>) {
+        match &mut self.table {
+            Table::Wide(wide) => wide.unpack(&self.order.places[..self.order.len], octets, symbols),
             Table::One(table) => unpack(table, &self.order, octets, symbols),
             Table::Two(table) => unpack(table, &self.order, octets, symbols),
             Table::Eight(table) => unpack(table, &self.order, octets, symbols),
@@ -152,7 +171,8 @@ fn unpack<const N: usize>(table: &[[i8; N]; 256], order: &Order, octets: &[u8], 
     }
 }
 
-/// Makes octets of soft symbols, in pieces of any length: the sending end of [`Unpacker`], for simulators and tests.
+/// Makes octets of soft symbols, in pieces of any length: the sending end of [`Unpacker`], for simulators and tests. With an
+/// automatic scale 127 becomes 32 767 of 16 bits and 1.0 of floating point.
 #[derive(Debug, Clone)]
 pub struct Packer {
     format: SoftFormat,
@@ -170,8 +190,10 @@ impl Packer {
     pub fn new(format: SoftFormat) -> Result<Packer, SoftFormatError> {
         format.validate()?;
         let mut codes = Box::new([0; 256]);
-        for symbol in i8::MIN..=i8::MAX {
-            codes[usize::from(symbol as u8)] = format.encode(symbol);
+        if !format.is_wide() {
+            for symbol in i8::MIN..=i8::MAX {
+                codes[usize::from(symbol as u8)] = format.encode(symbol);
+            }
         }
         Ok(Packer { format, order: Order::new(&format), codes, held: Vec::new() })
     }
@@ -213,8 +235,13 @@ impl Packer {
 
     /// One unit.
     fn pack(&self, symbols: &[i8], octets: &mut Vec<u8>) {
-        let per_octet = 8 / self.format.bits.count();
         let mut unit = [0; UNIT_MAX];
+        if self.format.is_wide() {
+            wide::pack(&self.format, &self.order.places[..self.order.len], symbols, &mut unit);
+            octets.extend_from_slice(&unit[..self.order.len]);
+            return;
+        }
+        let per_octet = 8 / self.format.bits.count();
         for (symbols, place) in symbols.chunks_exact(per_octet).zip(self.order.places) {
             unit[usize::from(place)] = symbols.iter().enumerate().fold(0, |octet, (index, symbol)| {
                 octet | (self.codes[usize::from(*symbol as u8)] << shift_of(&self.format, index))

@@ -28,6 +28,12 @@ impl<'a, U: Unit> Window<'a, U> {
         Window { units, from: U::POSITIONS * from_unit }
     }
 
+    /// The first position.
+    #[inline]
+    pub(super) fn from(&self) -> u64 {
+        self.from
+    }
+
     /// The position behind the last one.
     #[inline]
     pub(super) fn end(&self) -> u64 {
@@ -38,7 +44,7 @@ impl<'a, U: Unit> Window<'a, U> {
     /// which says what it keeps.
     #[inline]
     pub(super) fn offset(&self, position: u64) -> usize {
-        debug_assert!(position >= self.from, "position {position} was let go, window from {}", self.from);
+        debug_assert!(position >= self.from, "position {position} was dropped, window from {}", self.from);
         (position - self.from) as usize
     }
 

@@ -1,6 +1,7 @@
 //! What the tracker asks of a stream: where its markers are, and what lies behind them.
 
 use super::buffer::{Unit, Window};
+use super::marks::PageMarks;
 
 /// A marker that was recognised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub(super) struct Sighting {
 }
 
 /// Recognises markers in one kind of stream, and cuts blocks out of it.
+///
+/// Where a method takes a position, the caller makes sure that the marker there lies whole in `window`.
 pub(super) trait Finder {
     /// What the stream is delivered in.
     type Unit: Unit;
@@ -18,13 +21,28 @@ pub(super) trait Finder {
     /// Bits in which the stream at `position` differs from the marker, or from its complement.
     fn errors_at(&self, window: &Window<'_, Self::Unit>, position: u64, inverted: bool) -> u32;
 
-    /// The marker at `position` if it has at most `bit_errors` errors. The caller makes sure that it lies whole in
-    /// `window`.
-    fn sighting(&self, window: &Window<'_, Self::Unit>, position: u64, bit_errors: u32) -> Option<Sighting>;
+    /// The marker at `position` if it has at most as many errors as a search allows.
+    fn search_sighting(&self, window: &Window<'_, Self::Unit>, position: u64) -> Option<Sighting>;
 
-    /// The first marker at `from` or later that starts before `to` with at most as many errors as a search allows. The
-    /// marker at `to - 1` lies whole in `window`.
-    fn first(&self, window: &Window<'_, Self::Unit>, from: u64, to: u64) -> Option<Sighting>;
+    /// The marker at `position` if it has at most as many errors as lock allows.
+    fn lock_sighting(&self, window: &Window<'_, Self::Unit>, position: u64) -> Option<Sighting>;
+
+    /// A quick look whether a search may find a marker that starts in `from..to`, at most a page. Never misses one.
+    fn may_hold(&self, window: &Window<'_, Self::Unit>, from: u64, to: u64) -> bool;
+
+    /// Whether [`Finder::mark`] marks what lock allows too.
+    fn marks_lock(&self) -> bool;
+
+    /// Marks every position of `from..to` that holds a marker, in the bitmaps of the page that starts at `page_from`.
+    /// Returns whether there was one.
+    fn mark(
+        &self,
+        window: &Window<'_, Self::Unit>,
+        from: u64,
+        to: u64,
+        page_from: u64,
+        marks: &mut PageMarks,
+    ) -> bool;
 
     /// The block at `from`, of the length of `scratch`, upright; lies whole in `window`.
     fn block<'a>(
@@ -34,22 +52,4 @@ pub(super) trait Finder {
         inverted: bool,
         scratch: &'a mut [Self::Unit],
     ) -> &'a [Self::Unit];
-
-    /// The best marker near `due` but not at it: at most `reach` away, at most `bit_errors` errors; fewest errors first,
-    /// then nearest, then earliest. Only markers that start between `not_before` and `last`.
-    fn slipped(
-        &self,
-        window: &Window<'_, Self::Unit>,
-        due: u64,
-        reach: u32,
-        bit_errors: u32,
-        (not_before, last): (u64, u64),
-    ) -> Option<Sighting> {
-        let offsets = (1..=u64::from(reach)).flat_map(|k| [due.checked_sub(k), Some(due + k)]);
-        let places = offsets.flatten().filter(|&position| position >= not_before && position <= last);
-        // min_by_key keeps the first of equals: the nearest, the earlier of two.
-        places
-            .filter_map(|position| self.sighting(window, position, bit_errors))
-            .min_by_key(|sighting| sighting.bit_errors)
-    }
 }

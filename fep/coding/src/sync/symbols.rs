@@ -6,6 +6,7 @@
 
 use super::Polarity;
 use super::buffer::Window;
+use super::marks::PageMarks;
 use super::search::{Finder, Sighting};
 use super::soft::SoftSyncSpec;
 use crate::kernels::{Bitwise, CORRELATE_POSITIONS};
@@ -16,6 +17,7 @@ pub(super) struct SymbolFinder {
     /// 1 for a marker bit of 0, -1 for a 1.
     signs: Vec<i8>,
     search_bit_errors: u32,
+    lock_bit_errors: u32,
     upright: bool,
     complement: bool,
     pub(super) bitwise: Bitwise,
@@ -29,6 +31,7 @@ impl SymbolFinder {
                 .flat_map(|octet| (0..8).map(move |i| 1 - 2 * ((octet >> (7 - i)) & 1) as i8))
                 .collect(),
             search_bit_errors: spec.search_bit_errors,
+            lock_bit_errors: spec.lock_bit_errors,
             upright: spec.polarity != Polarity::Inverted,
             complement: spec.polarity != Polarity::Normal,
             bitwise,
@@ -77,20 +80,41 @@ impl Finder for SymbolFinder {
         if inverted { self.signs.len() as u32 - errors } else { errors }
     }
 
-    fn sighting(&self, window: &Window<'_, i8>, position: u64, bit_errors: u32) -> Option<Sighting> {
-        self.judge(self.symbols(window, position), position, bit_errors)
+    fn search_sighting(&self, window: &Window<'_, i8>, position: u64) -> Option<Sighting> {
+        self.judge(self.symbols(window, position), position, self.search_bit_errors)
     }
 
-    fn first(&self, window: &Window<'_, i8>, from: u64, to: u64) -> Option<Sighting> {
+    fn lock_sighting(&self, window: &Window<'_, i8>, position: u64) -> Option<Sighting> {
+        self.judge(self.symbols(window, position), position, self.lock_bit_errors)
+    }
+
+    fn may_hold(&self, _: &Window<'_, i8>, from: u64, to: u64) -> bool {
+        // Only correlating says it.
+        from < to
+    }
+
+    fn marks_lock(&self) -> bool {
+        true
+    }
+
+    fn mark(
+        &self,
+        window: &Window<'_, i8>,
+        from: u64,
+        to: u64,
+        page_from: u64,
+        marks: &mut PageMarks,
+    ) -> bool {
         if from >= to {
-            return None;
+            return false;
         }
         let (start, end, bits) = (window.offset(from), window.offset(to), self.signs.len());
         // Twice as far from chance as the worst marker that counts: |c| n >= e (n - 2 errors), a little less for rounding.
-        let least = (bits as i32 - 2 * self.search_bit_errors as i32 - 1).max(0);
+        let least = (bits as i32 - 2 * self.lock_bit_errors as i32 - 1).max(0);
         let mut magnitude: i32 =
             window.units[start..start + bits].iter().map(|symbol| i32::from(*symbol).abs()).sum();
         let mut correlations = [0i16; CORRELATE_POSITIONS];
+        let mut any = false;
         let mut at = start;
         while at < end {
             let block = &window.units[at..];
@@ -104,21 +128,25 @@ impl Finder for SymbolFinder {
             }
             for (offset, correlation) in correlations.iter().enumerate().take(end - at) {
                 let strong = i32::from(*correlation).abs() * bits as i32 >= magnitude * least;
-                if (strong || !known)
-                    && let Some(sighting) = self.judge(
-                        &block[offset..offset + bits],
-                        window.position(at + offset),
-                        self.search_bit_errors,
-                    )
-                {
-                    return Some(sighting);
+                if strong || !known {
+                    let position = window.position(at + offset);
+                    let symbols = &block[offset..offset + bits];
+                    // A search allows no more errors than lock does.
+                    if let Some(sighting) = self.judge(symbols, position, self.lock_bit_errors) {
+                        let place = (position - page_from) as usize;
+                        marks.lock.set(place);
+                        if sighting.bit_errors <= self.search_bit_errors {
+                            marks.search.set(place);
+                        }
+                        any = true;
+                    }
                 }
                 let entering = block.get(offset + bits).map_or(0, |symbol| i32::from(*symbol).abs());
                 magnitude += entering - i32::from(block[offset]).abs();
             }
             at += CORRELATE_POSITIONS;
         }
-        None
+        any
     }
 
     fn block<'a>(

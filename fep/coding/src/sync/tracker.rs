@@ -1,13 +1,15 @@
-//! The state machine: which places of the stream are markers, and which blocks are ripe to be given out.
+//! The state machine: which places of the stream are markers, and which blocks are ripe to be released.
 //!
 //! It sees a [`Window`] of the stream and positions, never how the stream was cut, nor whether a position is a hard bit or
 //! a soft symbol: a [`Finder`] tells it where markers are. Two questions tie it to the buffer:
 //! which is the first bit it still needs ([`Tracker::keeps`]) and up to where must the stream be there before it
 //! can go on ([`Tracker::needs`]).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::buffer::Window;
+use super::marks::Marks;
+use super::rivals::Rivals;
 use super::search::{Finder, Sighting};
 use super::{Block, SyncCounters, SyncState};
 
@@ -27,27 +29,28 @@ pub(super) struct Rules {
 
 #[derive(Debug, Clone)]
 pub(super) struct Tracker<F: Finder> {
-    finder: F,
+    marks: Marks<F>,
+    rivals: Rivals,
     rules: Rules,
 
     phase: Phase,
-    /// Blocks of the current track that were not given out yet, in order. In Check all of them, in Flywheel those taken
+    /// Blocks of the current track that were not released yet, in order. In Check all of them, in Flywheel those taken
     /// on trust, in Lock at most the one whose end is still to come.
     pending: VecDeque<Slot>,
-    /// Blocks of a lost track that are given out unless a better block overlaps them, in order. Empty in Lock and
+    /// Blocks of a lost track that are released unless a better block overlaps them, by their markers. Empty in Lock and
     /// Flywheel.
-    orphans: VecDeque<Slot>,
-    /// Every bit before this one belongs to a block given out or is discarded.
+    orphans: BTreeMap<u64, Slot>,
+    /// Every bit before this one belongs to a block released or is discarded.
     covered: u64,
     needs: u64,
-    /// Polarity of the last marker given out.
+    /// Polarity of the last marker released.
     inverted: Option<bool>,
     scratch: Vec<F::Unit>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// No marker starts before `at` (but for those already given out).
+    /// No marker starts before `at` (but for those already released).
     Search {
         at: u64,
     },
@@ -86,7 +89,7 @@ struct Slot {
 enum Look {
     Found(Sighting),
     Missing,
-    /// A marker is there, but others say that the stream is cut elsewhere.
+    /// A marker was found, but others say that the stream is cut elsewhere.
     Rivalled,
     /// The stream must be there up to this bit first.
     Wait(u64),
@@ -95,12 +98,14 @@ enum Look {
 impl<F: Finder> Tracker<F> {
     /// Blocks have `block_len` units.
     pub(super) fn new(finder: F, rules: Rules, block_len: usize) -> Tracker<F> {
+        let held = u64::from(rules.check_markers.max(rules.flywheel_blocks)) + 4;
         Tracker {
-            finder,
+            marks: Marks::new(finder, rules.marker_bits, held * rules.period),
+            rivals: Rivals::default(),
             rules,
             phase: Phase::Search { at: 0 },
             pending: VecDeque::new(),
-            orphans: VecDeque::new(),
+            orphans: BTreeMap::new(),
             covered: 0,
             needs: 0,
             inverted: None,
@@ -109,10 +114,12 @@ impl<F: Finder> Tracker<F> {
     }
 
     pub(super) fn finder_mut(&mut self) -> &mut F {
-        &mut self.finder
+        self.marks.finder_mut()
     }
 
     pub(super) fn reset(&mut self) {
+        self.marks.reset();
+        self.rivals = Rivals::default();
         self.phase = Phase::Search { at: 0 };
         self.pending.clear();
         self.orphans.clear();
@@ -156,19 +163,19 @@ impl<F: Finder> Tracker<F> {
         end - self.covered
     }
 
-    /// No block that starts before `position` will be given out any more.
+    /// No block that starts before `position` will be released any more.
     fn discard_until(&mut self, position: u64, counters: &mut SyncCounters) {
         counters.bits_discarded += position.saturating_sub(self.covered);
         self.covered = self.covered.max(position);
     }
 
-    /// Before lock: where the next block given out can start at the earliest.
+    /// Before lock: where the next block released can start at the earliest.
     fn first_possible_block(&self) -> u64 {
         let first = match self.phase {
             Phase::Search { at } => at,
             Phase::Track(track) => track.candidate,
         };
-        self.orphans.front().map_or(first, |orphan| orphan.marker.min(first))
+        self.orphans.keys().next().map_or(first, |orphan| first.min(*orphan))
     }
 
     /// Goes as far as the window allows.
@@ -182,10 +189,10 @@ impl<F: Finder> Tracker<F> {
             match self.phase {
                 Phase::Search { at } => {
                     let to = (window.end() + 1).saturating_sub(self.rules.marker_bits).max(at);
-                    match self.finder.first(window, at, to) {
+                    match self.next_candidate(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
                         None => {
-                            self.give_out_orphans(to, window, counters, sink);
+                            self.release_orphans(to, window, counters, sink);
                             self.phase = Phase::Search { at: to };
                             self.needs = to + self.rules.marker_bits + SEARCH_STEP_BITS;
                             return;
@@ -197,7 +204,7 @@ impl<F: Finder> Tracker<F> {
                         self.run_in_lock(&mut track, window, counters, sink);
                         self.phase = Phase::Track(track);
                     }
-                    self.give_out_pending(&track, window, counters, sink);
+                    self.release_pending(&track, window, counters, sink);
                     match self.look(&track, window, false) {
                         Look::Found(sighting) => self.found(track, sighting, counters),
                         Look::Missing => self.missing(track, window, counters),
@@ -225,18 +232,18 @@ impl<F: Finder> Tracker<F> {
                 Phase::Search { at } => {
                     // Only a marker with a whole block behind it is worth anything now.
                     let to = (window.end() + 1).saturating_sub(self.rules.period);
-                    match self.finder.first(window, at, to) {
+                    match self.next_candidate(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
-                        None => return self.give_out_orphans(window.end(), window, counters, sink),
+                        None => return self.release_orphans(window.end(), window, counters, sink),
                     }
                 }
                 Phase::Track(mut track) => {
-                    self.give_out_pending(&track, window, counters, sink);
+                    self.release_pending(&track, window, counters, sink);
                     match self.look(&track, window, true) {
                         Look::Found(sighting) => self.found(track, sighting, counters),
                         Look::Missing => self.missing(track, window, counters),
                         Look::Rivalled => self.lose(track, counters),
-                        // A candidate whose own block is cut off vouches for nothing.
+                        // A candidate whose own block is cut off proves nothing.
                         Look::Wait(_)
                             if !track.confirmed && window.end() < track.candidate + self.rules.period =>
                         {
@@ -244,7 +251,7 @@ impl<F: Finder> Tracker<F> {
                         }
                         Look::Wait(_) if track.missing == 0 => {
                             self.confirm(&mut track, counters);
-                            self.give_out_pending(&track, window, counters, sink);
+                            self.release_pending(&track, window, counters, sink);
                             return;
                         }
                         Look::Wait(_) => self.abandon(track),
@@ -263,7 +270,7 @@ impl<F: Finder> Tracker<F> {
         sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
         while track.due + self.rules.period <= window.end() {
-            let bit_errors = self.finder.errors_at(window, track.due, track.inverted);
+            let bit_errors = self.marks.finder().errors_at(window, track.due, track.inverted);
             if bit_errors > self.rules.lock_bit_errors {
                 return;
             }
@@ -271,23 +278,19 @@ impl<F: Finder> Tracker<F> {
             track.last_seen = marker;
             track.due += self.rules.period;
             let slot = Slot { marker, bit_errors, inverted, flywheel: false, slip_bits: 0 };
-            self.give_out(slot, window, counters, sink);
+            self.release(slot, window, counters, sink);
         }
     }
 
     /// Looks for the marker that is due. `at_end`: no more of the stream will come, so that [`Look::Wait`] means that
     /// the marker lies behind the end.
-    fn look(&self, track: &Track, window: &Window<'_, F::Unit>, at_end: bool) -> Look {
+    fn look(&mut self, track: &Track, window: &Window<'_, F::Unit>, at_end: bool) -> Look {
         let end = window.end();
         let whole = track.due + self.rules.marker_bits;
         if end < whole && !at_end {
             return Look::Wait(whole);
         }
-        let in_place = if end < whole {
-            None
-        } else {
-            self.finder.sighting(window, track.due, self.rules.lock_bit_errors)
-        };
+        let in_place = if end < whole { None } else { self.marks.finder().lock_sighting(window, track.due) };
         let sighting = match in_place {
             Some(sighting) if track.missing == 0 => return Look::Found(sighting),
             Some(sighting) => sighting,
@@ -296,9 +299,9 @@ impl<F: Finder> Tracker<F> {
                 if end < slipped && !at_end {
                     return Look::Wait(slipped);
                 }
-                let (reach, errors) = (self.rules.slip_window, self.rules.lock_bit_errors);
+                let reach = u64::from(self.rules.slip_window);
                 let slipped = end.checked_sub(self.rules.marker_bits).and_then(|last| {
-                    self.finder.slipped(window, track.due, reach, errors, (track.last_seen + 1, last))
+                    self.marks.slipped(window, track.due, reach, (track.last_seen + 1, last))
                 });
                 match slipped {
                     Some(sighting) => sighting,
@@ -321,21 +324,45 @@ impl<F: Finder> Tracker<F> {
     /// Whether a marker between the last one seen and `sighting` has another one period behind it: then the stream is
     /// cut there, and `sighting` is chance. At the end of the stream a marker with a whole block behind it is enough
     /// against one that is off its place.
-    fn has_rival(&self, track: &Track, sighting: Sighting, window: &Window<'_, F::Unit>) -> bool {
-        let mut from = track.last_seen + 1;
-        while let Some(rival) = self.finder.first(window, from, sighting.position) {
-            let next = rival.position + self.rules.period;
-            let backed = if next + self.rules.marker_bits <= window.end() {
-                self.finder.sighting(window, next, self.rules.lock_bit_errors).is_some()
-            } else {
-                next <= window.end() && sighting.position != track.due
-            };
-            if backed {
-                return true;
-            }
-            from = rival.position + 1;
+    fn has_rival(&mut self, track: &Track, sighting: Sighting, window: &Window<'_, F::Unit>) -> bool {
+        let (from, to) = (track.last_seen + 1, sighting.position);
+        let period = self.rules.period;
+        // The last place that can have a whole marker one period behind it.
+        let last = (window.end() + 1).saturating_sub(period + self.rules.marker_bits);
+        if self.rivals.is_any(&mut self.marks, window, (from, to.min(last)), period) {
+            return true;
         }
-        false
+        let whole = to.min((window.end() + 1).saturating_sub(period));
+        sighting.position != track.due && self.marks.next_search(window, from.max(last), whole).is_some()
+    }
+
+    /// The first marker at `from` or later that starts before `to` and from which a check can succeed, as far as that is
+    /// known already.
+    fn next_candidate(&mut self, window: &Window<'_, F::Unit>, from: u64, to: u64) -> Option<Sighting> {
+        let mut at = from;
+        while let Some(candidate) = self.marks.next_search(window, at, to) {
+            if !self.is_hopeless(window, candidate) {
+                return self.marks.finder().search_sighting(window, candidate);
+            }
+            at = candidate + 1;
+        }
+        None
+    }
+
+    /// Whether the check of a candidate would find every marker missing that it looks for: a shortcut, with no other
+    /// answer than the check's own. Only where all data that these looks need has come.
+    fn is_hopeless(&mut self, window: &Window<'_, F::Unit>, candidate: u64) -> bool {
+        if self.rules.check_markers == 0 {
+            return false;
+        }
+        let looks = u64::from(self.rules.flywheel_blocks.max(1)) + 1;
+        let reach = u64::from(self.rules.slip_window);
+        let end = candidate + looks * self.rules.period + reach + self.rules.marker_bits;
+        end <= window.end()
+            && (1..=looks).all(|look| {
+                let due = candidate + look * self.rules.period;
+                self.marks.next_lock(window, due - reach, due + reach + 1).is_none()
+            })
     }
 
     /// A candidate: Check begins (or Lock, where nothing is to be checked).
@@ -346,7 +373,7 @@ impl<F: Finder> Tracker<F> {
         counters: &mut SyncCounters,
         sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
-        self.give_out_orphans(sighting.position, window, counters, sink);
+        self.release_orphans(sighting.position, window, counters, sink);
         let mut track = Track {
             confirmed: false,
             candidate: sighting.position,
@@ -389,7 +416,7 @@ impl<F: Finder> Tracker<F> {
             return;
         }
         let (marker, inverted) = (track.due, track.inverted);
-        let bit_errors = self.finder.errors_at(window, marker, inverted);
+        let bit_errors = self.marks.finder().errors_at(window, marker, inverted);
         self.pending.push_back(Slot { marker, bit_errors, inverted, flywheel: true, slip_bits: 0 });
         track.due += self.rules.period;
         self.phase = Phase::Track(track);
@@ -404,7 +431,7 @@ impl<F: Finder> Tracker<F> {
     fn search_behind(&mut self, track: Track) {
         if track.confirmed {
             debug_assert!(self.orphans.is_empty() && self.pending.iter().all(|slot| slot.flywheel));
-            std::mem::swap(&mut self.orphans, &mut self.pending);
+            self.orphans.extend(self.pending.drain(..).map(|slot| (slot.marker, slot)));
             self.phase = Phase::Search { at: track.last_seen + 1 };
         } else {
             self.pending.clear();
@@ -417,11 +444,8 @@ impl<F: Finder> Tracker<F> {
         if !track.confirmed {
             for slot in self.pending.iter().filter(|slot| slot.marker <= track.last_seen) {
                 // The chain of an earlier candidate may have led over the same marker.
-                if self.orphans.iter().all(|orphan| orphan.marker != slot.marker) {
-                    self.orphans.push_back(*slot);
-                }
+                self.orphans.entry(slot.marker).or_insert(*slot);
             }
-            self.orphans.make_contiguous().sort_by_key(|slot| slot.marker);
         }
         self.search_behind(track);
     }
@@ -430,30 +454,30 @@ impl<F: Finder> Tracker<F> {
         if !track.confirmed {
             track.confirmed = true;
             counters.lock_acquired += 1;
-            // Those that end before the candidate were given out when it was found; these overlap it.
+            // Those that end before the candidate were released when it was found; these overlap it.
             self.orphans.clear();
             self.discard_until(track.candidate, counters);
         }
     }
 
-    /// Gives out the orphans that end at or before `until`: no other block can overlap them any more.
-    fn give_out_orphans(
+    /// Releases the orphans that end at or before `until`: no other block can overlap them any more.
+    fn release_orphans(
         &mut self,
         until: u64,
         window: &Window<'_, F::Unit>,
         counters: &mut SyncCounters,
         sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
-        while let Some(&orphan) = self.orphans.front()
-            && orphan.marker + self.rules.period <= until
+        while let Some(orphan) = self.orphans.first_entry()
+            && orphan.key() + self.rules.period <= until
         {
-            self.orphans.pop_front();
-            self.give_out(orphan, window, counters, sink);
+            let orphan = orphan.remove();
+            self.release(orphan, window, counters, sink);
         }
     }
 
-    /// Gives out the ripe blocks that are whole.
-    fn give_out_pending(
+    /// Releases the ripe blocks that are whole.
+    fn release_pending(
         &mut self,
         track: &Track,
         window: &Window<'_, F::Unit>,
@@ -465,12 +489,12 @@ impl<F: Finder> Tracker<F> {
             && slot.marker + self.rules.period <= window.end()
         {
             self.pending.pop_front();
-            self.give_out(slot, window, counters, sink);
+            self.release(slot, window, counters, sink);
         }
     }
 
     #[inline]
-    fn give_out(
+    fn release(
         &mut self,
         slot: Slot,
         window: &Window<'_, F::Unit>,
@@ -494,7 +518,7 @@ impl<F: Finder> Tracker<F> {
             self.inverted = Some(slot.inverted);
         }
         let from = slot.marker + self.rules.marker_bits;
-        let data = self.finder.block(window, from, slot.inverted, &mut self.scratch);
+        let data = self.marks.finder().block(window, from, slot.inverted, &mut self.scratch);
         sink(Block {
             data,
             // A marker has at most 192 bits.
@@ -507,7 +531,7 @@ impl<F: Finder> Tracker<F> {
     }
 }
 
-/// Whether a block may be given out as soon as it is whole: the track is confirmed and its marker, or a later one, was
+/// Whether a block may be released as soon as it is whole: the track is confirmed and its marker, or a later one, was
 /// seen.
 fn is_ripe(slot: &Slot, track: &Track) -> bool {
     track.confirmed && slot.marker <= track.last_seen

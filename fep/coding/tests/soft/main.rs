@@ -5,3 +5,4 @@ mod formats;
 #[path = "../noise/mod.rs"]
 mod noise;
 mod sync;
+mod wide;

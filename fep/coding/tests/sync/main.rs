@@ -10,3 +10,4 @@ mod positions;
 mod properties;
 mod rules;
 mod stream;
+mod worst;

@@ -1,8 +1,8 @@
-//! Configuration: what `fepd` is told, read from TOML, checked whole, refused with file, line, key and allowed values.
+//! Configuration: what `fepd` is to do, read from TOML, checked whole, refused with file, line, key and allowed values.
 //!
 //! Not a place for behaviour: values only. `config/default.toml` and `config/missions/*.toml` are built in; a user's
 //! file is laid over the first and may add to the second. A configuration with one mistake is refused as a whole, and
-//! all mistakes that can be found at once are told at once.
+//! all mistakes that can be found at once are reported at once.
 //!
 //! ```
 //! let config = fep_control::config::load_text("mine.toml", "[daemon]\nrealtime_priority = 0\n").unwrap();
@@ -31,7 +31,7 @@ use fep_mission::{ChannelConfig, Mission};
 /// The built-in configuration, with every key explained.
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/default.toml");
 
-/// Everything `fepd` is told.
+/// Everything `fepd` is configured with.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Config {
     /// The process.

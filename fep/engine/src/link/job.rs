@@ -11,7 +11,9 @@ use fep_time::Monotonic;
 use serde_json::json;
 
 use fep_coding::SyncState;
-use fep_downlink::{Chain, ChainOptions, DecodePool, Framing, IdlePolicy, Reception, ResumePoint};
+use fep_downlink::{
+    Chain, ChainOptions, DecodePool, Framing, IdlePolicy, Reception, ReorderSpec, ResumePoint,
+};
 
 use crate::decode_pool::DecodeThreads;
 use crate::event::{EventCode, EventQueue, LinkEvents};
@@ -37,6 +39,8 @@ const CPU_EVERY_NS: i64 = 100_000_000;
 const LINKED_EVERY_NS: i64 = 1_000_000_000;
 /// Between two looks at the line once the data has ended.
 const ENDED_NAP: std::time::Duration = std::time::Duration::from_millis(10);
+/// Most frames of a virtual channel that wait for one that was overtaken.
+const REORDER_WINDOW: usize = 4096;
 /// A datagram of a wrong length is published as it came.
 const DATAGRAM_MAX: u32 = 65_535;
 
@@ -44,7 +48,7 @@ const DATAGRAM_MAX: u32 = 65_535;
 #[derive(Clone)]
 pub(crate) struct LinkJob {
     pub(crate) config: LinkConfig,
-    /// What the spacecraft's thread is told, if one merges this link with others.
+    /// The sign to the thread of the spacecraft, if one merges this link with others.
     pub(crate) heard: Heard,
     pub(crate) setting: Arc<BusSetting>,
     pub(crate) queue: EventQueue,
@@ -103,9 +107,11 @@ impl Job for LinkJob {
         let (chain, station) = match make_chain(&self.config).and_then(|chain| {
             let mut transport = self.config.transport.clone();
             transport.wait = seat.wait;
-            if self.config.decoding.wait_us > 0 {
-                // A block that waits for others must not wait for the kernel as well.
-                transport.max_wait_us = transport.max_wait_us.min(self.config.decoding.wait_us.max(1));
+            for wait_us in [self.config.decoding.wait_us, self.config.reorder_wait_us] {
+                // What waits for others must not wait for the kernel as well.
+                if wait_us > 0 {
+                    transport.max_wait_us = transport.max_wait_us.min(wait_us);
+                }
             }
             let mut station = Station::open(transport).map_err(|error| error.to_string())?;
             line.wake_with(
@@ -116,7 +122,6 @@ impl Job for LinkJob {
             Ok(opened) => opened,
             Err(error) => return fail(publisher, resume_point, error),
         };
-        line.report_ready();
         let speaker = self.heard.speak();
         Receiver::new(self.config, publisher, chain, station, resume_point, speaker).run(line)
     }
@@ -153,6 +158,11 @@ fn make_chain(config: &LinkConfig) -> Result<Chain, String> {
         // Whether idle frames are dropped is decided where frames are served.
         idle: if config.merged_by.is_some() { IdlePolicy::Publish } else { config.idle },
         frames_only: config.merged_by.is_some(),
+        // Behind a merge it is the merge that puts frames in order.
+        reorder: (config.reorder_wait_us > 0 && config.merged_by.is_none()).then(|| ReorderSpec {
+            wait_ns: 1000 * i64::from(config.reorder_wait_us),
+            window_frames: REORDER_WINDOW,
+        }),
         isa: None,
         symbols: config.symbols,
         decoding: config.decoding,
@@ -224,6 +234,9 @@ impl Receiver {
     }
 
     fn run(mut self, line: &Line) -> Ended<LinkKept> {
+        // Whoever sees that it is ready sees its own figures, not those of the life before.
+        self.update_metrics();
+        line.report_ready();
         loop {
             let (polled, now) = self.turn();
             if now.ns_since(self.kept_house_at) >= HOUSEKEEP_EVERY_NS && self.keep_house(now, line) {
@@ -266,8 +279,8 @@ impl Receiver {
         let mut work_start = None;
         let polled = station.poll(&mut |event| match event {
             Event::Chunk(chunk) => {
-                let now = Monotonic::now();
-                work_start.get_or_insert(now);
+                // One reading a turn: what it bounds is far longer than a turn.
+                let now = *work_start.get_or_insert_with(Monotonic::now);
                 publisher.received(chunk.received);
                 let reception =
                     Reception { antenna: config.id, ..Reception::new(chunk.octets, chunk.received) };

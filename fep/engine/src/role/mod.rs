@@ -6,13 +6,12 @@
 //! takes everything with it, and the next life builds rings and pages anew: rings continue their sequence numbers. A thread
 //! that does not stop in `daemon.stop_timeout_ms` is reported and abandoned; nothing of it is used again before it has ended.
 
-mod backoff;
 mod thread;
 
 use fep_time::Monotonic;
 
 use crate::plan::Seat;
-use backoff::Backoff;
+use fep_net::Backoff;
 use thread::RoleThread;
 pub(crate) use thread::{Command, Ended, Granted, Line};
 
@@ -329,7 +328,8 @@ impl<J: Job> Role<J> {
         }
         let cause = failure.unwrap_or_else(|| "ended without a reason".to_owned());
         self.failure = Some(cause.clone());
-        if now.ns_since(since) >= self.backoff.proven_after_ns() {
+        // A life that lasted this long has proven that the cause of the failures before is gone.
+        if now.ns_since(since) >= i64::from(self.patience.restart_max_ms) * 1_000_000 {
             self.backoff.reset();
         }
         let pause_ns = self.backoff.pause_ns();

@@ -135,7 +135,7 @@ fn ask_kernel(role: &str, seat: &Seat) -> Granted {
 pub(crate) struct Ended<K> {
     /// What the next life goes on with; `None` when it has to build everything anew.
     pub(crate) kept: Option<K>,
-    /// Why it ended, unless it was told to.
+    /// Why it ended, unless it was commanded to stop.
     pub(crate) failure: Option<String>,
 }
 

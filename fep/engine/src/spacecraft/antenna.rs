@@ -23,9 +23,13 @@ pub(crate) struct Antenna {
     /// Number of the link.
     pub(crate) number: u16,
     heard: Heard,
-    /// Whether it was heard at the last look, and somebody may wait for it.
-    pub(crate) live: bool,
+    /// Whether it was ever heard in this life.
+    known: bool,
+    /// Whether somebody may wait for it.
+    live: bool,
     followed: Vec<Followed>,
+    /// Which of the rings is read next.
+    next: usize,
     attach_at: Monotonic,
     /// Records that the bus lost since the last report.
     lost_unreported: u64,
@@ -37,7 +41,17 @@ struct Followed {
     consumer: Option<Consumer>,
     /// Where reading stood, and when; the oldest first.
     marks: VecDeque<(Monotonic, Position, Ledger)>,
+    /// Records lost in this life with consumers before this one, and what the cursor of this one brought along.
     lost_before: u64,
+    lost_inherited: u64,
+}
+
+impl Followed {
+    /// Records lost in this life.
+    fn lost(&self) -> u64 {
+        let with_this = self.consumer.as_ref().map_or(0, |consumer| consumer.ledger().lost_records);
+        self.lost_before + with_this.saturating_sub(self.lost_inherited)
+    }
 }
 
 /// What came of a look at the rings of an antenna.
@@ -55,10 +69,19 @@ impl Antenna {
             link: link.to_owned(),
             number,
             heard,
-            live: false,
+            known: false,
+            // The merge believes so of everybody at first.
+            live: true,
             followed: colours
-                .map(|colour| Followed { colour, consumer: None, marks: VecDeque::new(), lost_before: 0 })
+                .map(|colour| Followed {
+                    colour,
+                    consumer: None,
+                    marks: VecDeque::new(),
+                    lost_before: 0,
+                    lost_inherited: 0,
+                })
                 .collect(),
+            next: 0,
             attach_at: Monotonic::PAST,
             lost_unreported: 0,
         }
@@ -69,6 +92,21 @@ impl Antenna {
     #[inline]
     pub(crate) fn is_heard(&self) -> bool {
         self.heard.get()
+    }
+
+    /// Whether it is one that the merge waits for.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Takes into account whether it was heard before its rings were looked at, and whether all of them has been read.
+    /// `true` when it has gone just now. One that was never heard in this life is given time, because links need some to
+    /// connect again after a restart: `patient` says whether it still has.
+    pub(crate) fn settle(&mut self, heard: bool, drained: bool, patient: bool) -> bool {
+        self.known |= heard;
+        let gone = self.live && !heard && drained && (self.known || !patient);
+        self.live = heard || (self.live && !gone);
+        gone
     }
 
     /// Attaches to rings that exist by now.
@@ -85,8 +123,7 @@ impl Antenna {
             match Consumer::attach(dir, &ring, reader, Resume::Cursor) {
                 Ok(mut consumer) => {
                     consumer.set_durable(consumer.position(), consumer.ledger());
-                    followed.lost_before = 0;
-                    self.lost_unreported += consumer.ledger().lost_records;
+                    followed.lost_inherited = consumer.ledger().lost_records;
                     followed.consumer = Some(consumer);
                 }
                 // Its link has not been opened yet.
@@ -99,11 +136,16 @@ impl Antenna {
 
     /// The next frame of any of its rings.
     pub(crate) fn poll(&mut self, octets: &mut Vec<u8>) -> Look {
-        for followed in &mut self.followed {
+        let rings = self.followed.len();
+        for turn in 0..rings {
+            // By turns, so that a ring that is never empty does not keep the other from being read.
+            let index = (self.next + turn) % rings;
+            let followed = &mut self.followed[index];
             let Some(consumer) = &mut followed.consumer else { continue };
             loop {
                 match consumer.poll(octets) {
                     Poll::Record(record) => {
+                        self.next = index + 1;
                         let colour = match followed.colour {
                             Colour::Black => VcColour::Black,
                             Colour::Red => VcColour::Red,
@@ -116,7 +158,7 @@ impl Antenna {
                         followed.marks.clear();
                         if consumer.reattach().is_err() {
                             // Deleted in between: attached again when it exists.
-                            followed.lost_before += consumer.ledger().lost_records;
+                            followed.lost_before = followed.lost();
                             followed.consumer = None;
                             break;
                         }
@@ -160,13 +202,9 @@ impl Antenna {
         }
     }
 
-    /// Records that its rings lost before they were read, ever.
+    /// Records that its rings lost before they were read, in this life.
     pub(crate) fn lost(&self) -> u64 {
-        let lost = |followed: &Followed| {
-            followed.lost_before
-                + followed.consumer.as_ref().map_or(0, |consumer| consumer.ledger().lost_records)
-        };
-        self.followed.iter().map(lost).sum()
+        self.followed.iter().map(Followed::lost).sum()
     }
 
     /// Records lost since this was last asked.

@@ -186,7 +186,6 @@ impl Job for SpacecraftJob {
         // Short naps are only short without the slack that the kernel allows itself.
         realtime::set_timer_slack_ns(1_000);
         line.sit(&seat);
-        line.report_ready();
         Follower::new(self, kept, merge, seat.wait).run(line)
     }
 
@@ -227,6 +226,7 @@ struct Follower {
     wait_ns: i64,
     reader: String,
     dir: std::path::PathBuf,
+    started: Monotonic,
     active_at: Monotonic,
     kept_house_at: Monotonic,
     stored_at: Monotonic,
@@ -263,6 +263,7 @@ impl Follower {
             wait_ns: 1000 * i64::from(config.wait_us),
             reader: format!("fepd.{}", config.name),
             dir: setting.dir.clone(),
+            started: now,
             active_at: now,
             kept_house_at: Monotonic::PAST,
             stored_at: now,
@@ -272,6 +273,8 @@ impl Follower {
 
     fn run(mut self, line: &Line) -> Ended<SpacecraftKept> {
         self.publisher.housekeep(Monotonic::now());
+        self.update_metrics();
+        line.report_ready();
         loop {
             let start = Monotonic::now();
             let active = self.turn(start);
@@ -296,13 +299,13 @@ impl Follower {
 
     /// Reads what has come, and serves what is due. Returns whether anything came.
     fn turn(&mut self, now: Monotonic) -> bool {
+        let patient = now.ns_since(self.started) < self.wait_ns;
         let Follower { antennas, merge, spacecraft, publisher, octets, .. } = self;
         let mut serving = Serving { spacecraft, publisher, begun: false };
         let mut active = false;
         let mut gone = false;
         for antenna in &mut *antennas {
             let heard = antenna.is_heard();
-            antenna.live |= heard;
             let mut drained = false;
             for _ in 0..TURN_RECORDS {
                 let Look::Record(record, colour) = antenna.poll(octets) else {
@@ -327,14 +330,13 @@ impl Follower {
                 };
                 merge.push(&frame, now, &mut |merged| serving.serve(&merged));
             }
-            if drained && antenna.live && !heard {
-                antenna.live = false;
+            if antenna.settle(heard, drained, patient) {
                 gone = true;
                 merge.antenna_gone(antenna.number, now, &mut |merged| serving.serve(&merged));
             }
         }
         merge.poll(now, &mut |merged| serving.serve(&merged));
-        if gone && antennas.iter().all(|antenna| !antenna.live) {
+        if gone && !antennas.iter().any(Antenna::is_live) {
             // Nobody hears the spacecraft: what comes next may be any number of frames later.
             merge.flush(&mut |merged| serving.serve(&merged));
             serving.spacecraft.interrupted();
@@ -353,7 +355,7 @@ impl Follower {
             std::hint::spin_loop();
             return;
         }
-        let heard = self.antennas.iter().any(|antenna| antenna.live || antenna.is_heard());
+        let heard = self.antennas.iter().any(Antenna::is_heard);
         let longest = if heard { SHORT_NAP_NS } else { LONG_NAP_NS };
         let due = self.merge.next_timeout().map_or(longest, |at| at.ns_since(now));
         let nap_ns = due.clamp(0, longest).unsigned_abs();
@@ -413,7 +415,7 @@ impl Follower {
         let antennas = antennas.iter().map(|antenna| {
             let counts = ledger.antennas.iter().find(|(number, _)| *number == antenna.number);
             let counts = counts.map_or(AntennaCounts::default(), |(_, counts)| *counts);
-            (antenna.live, counts, antenna.lost())
+            (antenna.is_heard(), counts, antenna.lost())
         });
         publisher.metrics.update_merge(ledger, antennas);
         publisher.metrics.update(figures, &publisher.ocf.counts, spacecraft.ledger(), spacecraft.vcs());

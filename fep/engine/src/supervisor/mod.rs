@@ -97,6 +97,12 @@ impl Supervisor {
                 "memory is not locked: {error} (grant CAP_IPC_LOCK or LimitMEMLOCK, or set daemon.lock_memory = false)"
             ));
         }
+        let allowed = realtime::allowed_cores();
+        for core in config.daemon.cores.iter().filter(|core| !allowed.contains(core)) {
+            start_warnings.push(format!(
+                "daemon.cores names core {core}, which fepd may not use (it may use {allowed:?})"
+            ));
+        }
         let setting = Arc::new(BusSetting::of(&config));
         let events = Producer::create_or_attach(&setting.dir, &setting.events())?;
         let mut events_watch = RingWatch::default();
@@ -108,11 +114,7 @@ impl Supervisor {
                 restart_max_ms: daemon.restart_max_ms,
                 stop_timeout_ms: daemon.stop_timeout_ms,
             },
-            offer: Offer {
-                allowed: realtime::allowed_cores(),
-                auto: daemon.cores.clone(),
-                priority: daemon.realtime_priority,
-            },
+            offer: Offer { allowed, auto: daemon.cores.clone(), priority: daemon.realtime_priority },
             run_directory: RunDirectory::of(&config),
             source,
             setting,

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::net::UdpSocket;
 
-use fep_bus::{Consumer, Resume};
+use fep_bus::{Consumer, LatestReader, Resume};
+use fep_ccsds::Clcw;
 use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
 use fep_record::{BadReason, FrameRecord};
 
-use crate::downlink::{attach, downlink, read, write_config};
+use crate::downlink::{CHANNEL, attach, downlink, encoder, frame_with, read, write_config};
 use crate::process::{Fepd, Station, command, config, run_dir, wait_for};
 
 const LINK: &str = "pay";
@@ -179,4 +181,90 @@ fn wrong_usage_and_wrong_configuration_end_with_their_own_codes() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("fepd.toml:2:1: daemon.logg: unknown key"));
     let usage = command(dir.path(), &file).arg("--bogus").output().expect("it ran");
     assert_eq!(usage.status.code(), Some(2));
+}
+
+// REQ: FEP-ENG-108
+#[test]
+fn the_newest_clcw_of_each_virtual_channel_is_shown_decoded_and_lies_in_shared_memory() {
+    let dir = run_dir();
+    let station = Station::new();
+    let (_, text) = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "cso").expect("cso");
+    let plain = "[channel.cso-2-payload.frame]\nkind = \"aos\"\nframe_len = 1115\n";
+    let with_ocf = text.replace(plain, &format!("{plain}ocf = \"present\"\n"));
+    assert_ne!(with_ocf, *text);
+    let mission = dir.path().join("reporting.toml");
+    std::fs::write(&mission, with_ocf).expect("written");
+    let mission = mission.display().to_string();
+    let text = config(&[(LINK, "reporting/cso-2-payload", station.port())])
+        + &format!("[missions]\nreporting = {mission:?}\n");
+    let file = write_config(dir.path(), &text);
+    let channel =
+        fep_mission::load(&mission).unwrap_or_else(|errors| panic!("{errors}")).channels["cso-2-payload"]
+            .clone();
+    let fepd = Fepd::start(dir.path(), &file);
+    let mut connection = station.accept();
+    let (mut encoder, mut cadus) = (encoder(&channel), Vec::new());
+    let idle = Clcw::parse([1, 0, 0, 0]).expect("a CLCW");
+    for count in 0..40_u32 {
+        // Two virtual channels of the way up report by turns, on one of the way down.
+        let clcw = Clcw { vcid: (count % 2) as u8, report_value: count as u8, wait: count == 39, ..idle };
+        encoder.encode(&frame_with(&channel, 40, count, 1, Some(clcw.emit())), &mut cadus);
+    }
+    connection.write_all(&cadus).expect("sent");
+    let status = wait_for("the frames", || {
+        Some(fepd.get::<LinkStatus>("/links/pay")).filter(|link| link.ledger.counts.good == 40)
+    });
+    let shown: Vec<_> =
+        status.clcws.iter().map(|c| (c.scid, c.vcid, c.frame_vcid, c.report_value, c.wait)).collect();
+    assert_eq!(shown, [(162, 0, 40, 38, false), (162, 1, 40, 39, true)]);
+    assert!(status.clcws.iter().all(|clcw| clcw.live && clcw.verified && !clcw.lockout));
+    let page = LatestReader::open(&dir.path().join("bus"), "black/pay.ocf").expect("a page");
+    let latest = page.get(162 << 8 | 1).expect("the newest report on virtual channel 1");
+    assert_eq!(latest.value()[..4], Clcw { vcid: 1, report_value: 39, wait: true, ..idle }.emit());
+    let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
+    assert!(text.contains("fep_clcw_report_value{link=\"pay\",scid=\"162\",vcid=\"1\"} 39"), "{text}");
+    assert!(text.contains("fep_ocf_clcws_total{link=\"pay\"} 40"), "{text}");
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-112
+#[test]
+fn datagrams_that_changed_places_are_published_in_order_and_none_counts_as_lost() {
+    let dir = run_dir();
+    // A port that was free a moment ago.
+    let ground = UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("an address");
+    let text = config(&[])
+        + &format!(
+            "[links.pay]\nchannel = \"{CHANNEL}\"\nframing = \"datagram_cadu\"\nreorder_wait_us = 1000000\n\
+             transport = {{ kind = \"udp\", bind = \"{ground}\" }}\n"
+        );
+    let file = write_config(dir.path(), &text);
+    let fepd = Fepd::start(dir.path(), &file);
+    let (cadus, frames) = downlink(0..300);
+    let mut cadus: Vec<&[u8]> = cadus.chunks(cadus.len() / 300).collect();
+    // Pairs change places; one frame in a hundred is never sent.
+    cadus[1..].chunks_mut(7).filter(|seven| seven.len() > 3).for_each(|seven| seven.swap(1, 3));
+    let station = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let mut lost = 0;
+    for (number, cadu) in cadus.iter().enumerate() {
+        if number % 100 == 57 {
+            lost += 1;
+        } else {
+            station.send_to(cadu, ground).expect("sent");
+        }
+    }
+    let records = read(&mut attach(dir.path(), "pay.frames"), 300 - lost);
+    let places: Vec<usize> = records
+        .iter()
+        .map(|(_, octets)| frames.iter().position(|frame| frame == octets).expect("a frame that was sent"))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+    let status = wait_for("the counters", || {
+        Some(fepd.get::<LinkStatus>("/links/pay"))
+            .filter(|link| link.ledger.counts.published as usize == 300 - lost)
+    });
+    let counts = status.ledger.counts;
+    assert_eq!((counts.lost as usize, counts.resets, counts.duplicates), (lost, 0, 0), "{}", status.ledger);
+    assert!(status.ledger.is_balanced());
+    fepd.stop();
 }

@@ -19,6 +19,17 @@ pub(crate) fn channel() -> ChannelConfig {
 
 /// One AOS frame of the spacecraft 162, filled with an octet.
 pub(crate) fn frame(channel: &ChannelConfig, vcid: u8, count: u32, fill: u8) -> Vec<u8> {
+    frame_with(channel, vcid, count, fill, None)
+}
+
+/// The same, with an operational control field where the channel has one.
+pub(crate) fn frame_with(
+    channel: &ChannelConfig,
+    vcid: u8,
+    count: u32,
+    fill: u8,
+    ocf: Option<[u8; 4]>,
+) -> Vec<u8> {
     let header = AosHeader {
         scid: 162,
         vcid,
@@ -28,10 +39,11 @@ pub(crate) fn frame(channel: &ChannelConfig, vcid: u8, count: u32, fill: u8) -> 
         reserved: 0,
         vc_count_cycle: 0,
     };
-    let mut zone = vec![fill; channel.frame.frame_len - 6];
+    let mut zone = vec![fill; channel.frame.frame_len - 6 - 4 * usize::from(ocf.is_some())];
     zone[..2].copy_from_slice(&Fhp::None.to_11_bits().to_be_bytes());
     let mut frame = Vec::new();
-    FrameParts::new(Header::Aos(header), &zone).build(&channel.frame, &mut frame).expect("a frame");
+    let parts = FrameParts { ocf, ..FrameParts::new(Header::Aos(header), &zone) };
+    parts.build(&channel.frame, &mut frame).expect("a frame");
     frame
 }
 

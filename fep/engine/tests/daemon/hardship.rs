@@ -19,7 +19,8 @@ fn damaged(channel: &ChannelConfig, count: u32) -> Vec<u8> {
     let mut cadu = Vec::new();
     encoder(channel).encode(&frame(channel, 40, count, 0), &mut cadu);
     let marker = cadu.len() - channel.block_len();
-    cadu[marker..].iter_mut().step_by(3).for_each(|octet| *octet ^= 0xFF);
+    // Every other octet: the same change to every third would be a codeword of the Reed-Solomon code.
+    cadu[marker..].iter_mut().step_by(2).for_each(|octet| *octet ^= 0xFF);
     cadu
 }
 

@@ -46,6 +46,21 @@ fn expected(counts: std::ops::Range<u32>) -> Vec<u32> {
     counts.filter(|count| north_has(count) || south_has(count)).collect()
 }
 
+/// Whether two lists are the same; says where they part instead of printing both.
+fn assert_same(found: &[u32], wanted: &[u32]) {
+    let at = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
+    let at = at.unwrap_or(found.len().min(wanted.len()));
+    let around = |list: &[u32]| list[at.saturating_sub(3).min(list.len())..(at + 8).min(list.len())].to_vec();
+    assert!(
+        found == wanted,
+        "{} found, {} wanted; they part at {at}: {:?} is not {:?}",
+        found.len(),
+        wanted.len(),
+        around(found),
+        around(wanted)
+    );
+}
+
 // REQ: FEP-ENG-106
 #[test]
 fn frames_that_either_antenna_has_are_published_once_and_in_order_and_the_ledgers_balance() {
@@ -62,11 +77,12 @@ fn frames_that_either_antenna_has_are_published_once_and_in_order_and_the_ledger
     let wanted = expected(0..800);
     let mut consumer = attach(dir.path(), "leo.frames");
     let records = read(&mut consumer, wanted.len());
-    assert_eq!(counts(&records), wanted);
+    assert_same(&counts(&records), &wanted);
     let (_, frames) = downlink(wanted.iter().copied());
     assert!(records.iter().zip(&frames).all(|((_, octets), frame)| octets == frame));
     let own = counts(&read(&mut attach(dir.path(), "north.frames"), (0..800).filter(north_has).count()));
-    assert_eq!(own, (0..800).filter(north_has).collect::<Vec<_>>(), "each link's own frames are on its ring");
+    // Each link's own frames are on its ring.
+    assert_same(&own, &(0..800).filter(north_has).collect::<Vec<_>>());
     let status = wait_for("the counters", || {
         Some(craft(&fepd))
             .filter(|craft| craft.antennas.iter().all(|a| a.counts.pending == 0 && a.counts.received > 680))
@@ -95,53 +111,65 @@ fn a_kill_and_a_panic_of_the_merge_lose_nothing_and_serve_nothing_twice() {
     let file = write_config(dir.path(), &two_antennas(&north, &south));
     let mut fepd = Fepd::start(dir.path(), &file);
     let (mut to_north, mut to_south) = (north.accept(), south.accept());
+    // What each link was sent in its present life.
     let mut sent = (0, 0);
+    let mut panics = 0;
     for round in 0..6_u32 {
         // South is 50 frames behind: whatever happens, happens while frames of north wait for those of south.
         let ahead = 200 * round..200 * (round + 1);
         let behind = (200 * round).saturating_sub(50)..200 * (round + 1) - 50;
         to_north.write_all(&downlink(ahead.clone().filter(north_has)).0).expect("sent");
         to_south.write_all(&downlink(behind.clone().filter(south_has)).0).expect("sent");
-        sent = (ahead.filter(north_has).count() as u64, behind.filter(south_has).count() as u64);
-        match round % 3 {
-            0 => {
-                wait_for("everything", || {
-                    ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
-                });
-                fepd.kill();
-                fepd = Fepd::start(dir.path(), &file);
-                (to_north, to_south) = (north.accept(), south.accept());
-            }
-            1 => {
-                wait_for("everything", || {
-                    ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
-                });
-                assert_eq!(fepd.request("POST", "/test/panic/leo").expect("an answer").0, 200);
-                wait_for("the next life", || (craft(&fepd).restarts == 1).then_some(()));
-                // The links went on: their counters have to be told apart from those of the next round.
-                assert_eq!(fepd.request("POST", "/links/north/disable").expect("an answer").0, 200);
-                assert_eq!(fepd.request("POST", "/links/south/disable").expect("an answer").0, 200);
-                assert_eq!(fepd.request("POST", "/links/north/enable").expect("an answer").0, 200);
-                assert_eq!(fepd.request("POST", "/links/south/enable").expect("an answer").0, 200);
-                (to_north, to_south) = (north.accept(), south.accept());
-            }
-            _ => {
-                wait_for("everything", || {
-                    ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
-                });
-                fepd.stop();
-                fepd = Fepd::start(dir.path(), &file);
-                (to_north, to_south) = (north.accept(), south.accept());
-            }
+        sent.0 += ahead.filter(north_has).count() as u64;
+        sent.1 += behind.filter(south_has).count() as u64;
+        wait_for("everything", || {
+            ((received(&fepd, "north"), received(&fepd, "south")) == sent).then_some(())
+        });
+        if round % 2 == 0 {
+            fepd.kill();
+            fepd = Fepd::start(dir.path(), &file);
+            (to_north, to_south) = (north.accept(), south.accept());
+            (sent, panics) = ((0, 0), 0);
+        } else {
+            assert_eq!(fepd.request("POST", "/test/panic/leo").expect("an answer").0, 200);
+            panics += 1;
+            wait_for("the next life", || (craft(&fepd).restarts == panics).then_some(()));
         }
     }
-    let _ = sent;
     to_south.write_all(&downlink((1150..1200).filter(south_has)).0).expect("sent");
-    drop(to_north);
     let mut consumer = attach(dir.path(), "leo.frames");
     let wanted = expected(0..1200);
     let mut found = counts(&read(&mut consumer, wanted.len()));
+    fepd.stop();
     found.extend(counts(&read_present(&mut consumer)));
-    assert_eq!(found, wanted);
+    assert_same(&found, &wanted);
+}
+
+// REQ: FEP-ENG-107
+#[test]
+fn what_is_overwritten_before_the_merge_reads_it_is_counted_and_reported() {
+    let dir = run_dir();
+    let (north, south) = (Station::new(), Station::new());
+    let text = two_antennas(&north, &south).replace("frames_desc_log2 = 13", "frames_desc_log2 = 6");
+    let file = write_config(dir.path(), &text);
+    let fepd = Fepd::start(dir.path(), &file);
+    let (mut to_north, _to_south) = (north.accept(), south.accept());
+    to_north.write_all(&downlink(0..10).0).expect("sent");
+    wait_for("the first frames", || (craft(&fepd).antennas[0].counts.received == 10).then_some(()));
+    assert_eq!(fepd.request("POST", "/spacecraft/leo/disable").expect("an answer").0, 200);
+    to_north.write_all(&downlink(10..1000).0).expect("sent");
+    wait_for("the other frames", || (received(&fepd, "north") == 1000).then_some(()));
+    assert_eq!(fepd.request("POST", "/spacecraft/leo/enable").expect("an answer").0, 200);
+    let antenna = wait_for("the account", || {
+        let antenna = craft(&fepd).antennas[0].clone();
+        (antenna.counts.received + antenna.lost_on_bus >= 990).then_some(antenna)
+    });
+    assert_eq!(antenna.counts.received + antenna.lost_on_bus, 990, "published = read + lost: {antenna:?}");
+    assert!(antenna.lost_on_bus > 900 && antenna.is_balanced(), "{antenna:?}");
+    let lapped = wait_for("the event", || {
+        crate::downlink::events(dir.path()).into_iter().find(|event| event["event"] == "antenna_lapped")
+    });
+    assert_eq!((lapped["antenna"].as_str(), lapped["spacecraft"].as_str()), (Some("north"), Some("leo")));
+    assert_eq!(lapped["records"].as_u64(), Some(antenna.lost_on_bus));
     fepd.stop();
 }

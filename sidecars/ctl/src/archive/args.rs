@@ -47,7 +47,8 @@ Examples:
     #[command(subcommand)]
     Gaps(GapsCommand),
     /// How much came of each channel in a span of time, as of a contact, and when nothing did
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
+  fepctl archive completeness --last 1h
   fepctl archive completeness --scid 157 --from 2024-12-06T17:38:15Z --to 2024-12-06T17:50:00Z")]
     Completeness(CompletenessArgs),
     /// Verify an archive directory offline: every segment, the chain over them, the signed days
@@ -59,7 +60,7 @@ Example:
     /// Have the service check its segments against their hashes
     Scrub(PlainArgs),
     /// Query frames and packets with SQL
-    #[command(after_help = "The tables are frames and packets; `DESCRIBE frames` tells the columns.
+    #[command(after_help = "The tables are frames and packets; `DESCRIBE frames` lists the columns.
 
 Examples:
   fepctl archive sql 'SELECT scid, vcid, count(*) FROM frames GROUP BY scid, vcid ORDER BY 3 DESC'
@@ -297,7 +298,8 @@ pub(crate) struct ReplayStartArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum GapsCommand {
     /// List gaps
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
+  fepctl archive gaps list --last 1d
   fepctl archive gaps list --state open --scid 157")]
     List(GapListArgs),
     /// One gap, with its history
@@ -324,11 +326,14 @@ pub(crate) enum GapsCommand {
 #[derive(Debug, Args)]
 pub(crate) struct GapListArgs {
     /// Gaps that end at or after
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "last")]
     pub(crate) from: Option<String>,
     /// Gaps that begin before
     #[arg(long, value_name = "TIME")]
     pub(crate) to: Option<String>,
+    /// Gaps of the last so many seconds (s), minutes (m), hours (h) or days (d), as 10m
+    #[arg(long, value_name = "TIME")]
+    pub(crate) last: Option<String>,
     /// Spacecraft
     #[arg(long)]
     pub(crate) scid: Option<u16>,
@@ -356,15 +361,18 @@ pub(crate) struct GapListArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletenessArgs {
-    /// Spacecraft
-    #[arg(long)]
-    pub(crate) scid: u16,
-    /// Where the span begins, as acquisition of signal
+    /// Spacecraft: numbers and ranges, as 1,5,10-20 [default: all that the archive knows]
+    #[arg(long, value_name = "SCIDS")]
+    pub(crate) scid: Option<String>,
+    /// Where the span begins, as acquisition of signal [needed without --last]
+    #[arg(long, value_name = "TIME", conflicts_with = "last")]
+    pub(crate) from: Option<String>,
+    /// Where it ends, as loss of signal [default: now]
     #[arg(long, value_name = "TIME")]
-    pub(crate) from: String,
-    /// Where it ends, as loss of signal
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: String,
+    pub(crate) to: Option<String>,
+    /// The last so many seconds (s), minutes (m), hours (h) or days (d), as 10m
+    #[arg(long, value_name = "TIME", conflicts_with = "to")]
+    pub(crate) last: Option<String>,
     /// Only what this link received
     #[arg(long)]
     pub(crate) link: Option<u16>,

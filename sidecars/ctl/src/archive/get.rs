@@ -2,6 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,7 +15,8 @@ use super::args::GetArgs;
 use super::client::Client;
 use super::select::{length_is_known, retrieval};
 use crate::failure::{Failure, output};
-use crate::figures;
+use crate::terminal::{self, say};
+use crate::{figures, output_file};
 
 /// Runs the command.
 pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
@@ -24,6 +26,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     if args.out.exists() && !args.force {
         return Err(Failure::usage(format!("{} exists", args.out.display())).hint("--force writes over it"));
     }
+    crate::signals::end_at_once()?;
     let client = Client::of(&args.target)?;
     let part = Part::of(&args.out);
     let length = if length_is_known(wanted.format) {
@@ -38,16 +41,16 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let manifest: serde_json::Value = client.get(&manifest_path)?;
     let found = sha256_of(&part.file)?;
     bar.finish_and_clear();
-    let told = manifest["sha256"].as_str().unwrap_or_default();
-    if found != told {
-        return Err(Failure::new(format!("{} is not what the manifest says: its SHA-256 is {found}, {told} is told", part.file.display()))
+    let promised = manifest["sha256"].as_str().unwrap_or_default();
+    if found != promised {
+        return Err(Failure::new(format!("{} is not what the manifest says: its SHA-256 is {found}, not {promised}", part.file.display()))
             .hint("what matches the query may have grown meanwhile (give --to), or it was damaged on the way: fetch it again"));
     }
     part.finish(&args.out)?;
     let beside = with_end(&args.out, ".manifest.json");
     let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
-    fs::write(&beside, text).map_err(|error| Failure::file("write", &beside, &error))?;
-    let mut out = io::stdout().lock();
+    output_file::write(&beside, text.as_bytes())?;
+    let mut out = terminal::text_out();
     let units = manifest["units"].as_u64().unwrap_or_default();
     writeln!(
         out,
@@ -59,7 +62,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     )
     .map_err(output)?;
     if let Some(missing) = manifest["quarantined_segments"].as_array().filter(|missing| !missing.is_empty()) {
-        eprintln!(
+        say!(
             "fepctl: {} segments that match are in quarantine: what they hold is missing here",
             missing.len()
         );
@@ -83,9 +86,21 @@ impl Part {
 
     /// Octets that are here, and of which answer.
     fn here(&self) -> Option<(u64, String)> {
-        let octets = fs::metadata(&self.file).ok()?.len();
+        // Only a file of its own is continued, never a link to another.
+        let octets = fs::symlink_metadata(&self.file).ok().filter(fs::Metadata::is_file)?.len();
         let tag = fs::read_to_string(&self.tag).ok()?;
         (octets > 0 && !tag.is_empty()).then_some((octets, tag))
+    }
+
+    /// Begins the part anew. What stood in its place is removed, so that nothing that somebody planted there is opened.
+    fn begin(&self) -> io::Result<File> {
+        for old in [&self.file, &self.tag] {
+            match fs::remove_file(old) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        OpenOptions::new().write(true).create_new(true).open(&self.file)
     }
 
     fn finish(&self, out: &Path) -> Result<(), Failure> {
@@ -94,6 +109,17 @@ impl Part {
         let _ = fs::remove_file(&self.tag);
         Ok(())
     }
+}
+
+/// A part that is continued. It has been looked at: it is a file, no link.
+fn append_to(part: &Path) -> io::Result<File> {
+    let before = fs::symlink_metadata(part)?;
+    let file = OpenOptions::new().append(true).open(part)?;
+    let opened = file.metadata()?;
+    if !before.is_file() || (before.dev(), before.ino()) != (opened.dev(), opened.ino()) {
+        return Err(io::Error::other("it was replaced while it was opened"));
+    }
+    Ok(file)
 }
 
 fn fetch(client: &Client, path: &str, part: &Part, bar: &ProgressBar) -> Result<(), Failure> {
@@ -106,12 +132,10 @@ fn fetch(client: &Client, path: &str, part: &Part, bar: &ProgressBar) -> Result<
     let file: std::cell::RefCell<Option<File>> = std::cell::RefCell::new(None);
     let begun = |status: StatusCode, head: &HeaderMap| {
         let resumed = status == StatusCode::PARTIAL_CONTENT;
-        let mut options = OpenOptions::new();
-        options.create(true).append(resumed).write(true).truncate(!resumed);
-        *file.borrow_mut() =
-            Some(options.open(&part.file).map_err(|error| Failure::file("write", &part.file, &error))?);
+        let opened = if resumed { append_to(&part.file) } else { part.begin() };
+        *file.borrow_mut() = Some(opened.map_err(|error| Failure::file("write", &part.file, &error))?);
         if let Some(tag) = head.get(ETAG).and_then(|tag| tag.to_str().ok()) {
-            fs::write(&part.tag, tag).map_err(|error| Failure::file("write", &part.tag, &error))?;
+            output_file::write(&part.tag, tag.as_bytes())?;
         }
         bar.set_position(if resumed { here.as_ref().map_or(0, |(octets, _)| *octets) } else { 0 });
         Ok(())

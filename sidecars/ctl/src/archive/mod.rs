@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::path_segment;
 use crate::failure::{Failure, output};
+use crate::terminal::{self, say};
 use crate::{figures, times};
 use args::{ArchiveCommand, GapListArgs, GapsCommand, PlainArgs, QueryArgs};
 use client::Client;
@@ -42,9 +43,9 @@ pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
 fn print<T: Serialize + ?Sized>(
     as_json: bool,
     answer: &T,
-    text: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>,
+    text: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(as_json);
     let written = if as_json {
         serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
     } else {
@@ -79,7 +80,7 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     let client = Client::of(&args.target)?;
     let mut pending = Vec::new();
     let mut lines = 0_u64;
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     client.stream(
         &format!("/v1/{}?{wanted}", wanted.unit),
         &[],
@@ -108,10 +109,10 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     out.flush().map_err(output)?;
     drop(out);
     if lines == 0 {
-        eprintln!("fepctl: nothing matches");
+        say!("fepctl: nothing matches");
         hint_of_nothing(&client.get(&format!("/v1/{}/manifest?{wanted}", wanted.unit))?);
     } else if lines == args.limit && !args.json {
-        eprintln!("fepctl: the first {lines}; --limit gives more");
+        say!("fepctl: the first {lines}; --limit gives more");
     }
     Ok(())
 }
@@ -146,10 +147,10 @@ fn line_of(row: &Value) -> String {
     )
 }
 
-/// Nothing matched: says so when the same in another session would have, as the manifest tells.
+/// Nothing matched: says so when the same in another session would have, as the manifest says.
 fn hint_of_nothing(manifest: &Value) {
     for session in manifest["other_sessions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        eprintln!("fepctl: in session {} there is something: --session {session}", session.to_uppercase());
+        say!("fepctl: session {} has matches: --session {session}", session.to_uppercase());
     }
 }
 
@@ -157,7 +158,7 @@ fn gaps(command: &GapsCommand) -> Result<(), Failure> {
     match command {
         GapsCommand::List(args) => {
             let gaps: Vec<Value> =
-                Client::of(&args.plain.target)?.get(&format!("/v1/gaps{}", gap_query(args)))?;
+                Client::of(&args.plain.target)?.get(&format!("/v1/gaps{}", gap_query(args)?))?;
             print(args.plain.json, &gaps, |out| gap_table(out, &gaps))
         }
         GapsCommand::Show { id, plain } => {
@@ -188,10 +189,14 @@ fn gaps(command: &GapsCommand) -> Result<(), Failure> {
     }
 }
 
-fn gap_query(args: &GapListArgs) -> String {
+fn gap_query(args: &GapListArgs) -> Result<String, Failure> {
+    let from = match &args.last {
+        Some(last) => Some(select::last_span(last)?.0),
+        None => args.from.clone(),
+    };
     let number = |value: Option<u32>| value.map(|value| value.to_string());
     let given = [
-        ("from", args.from.clone()),
+        ("from", from),
         ("to", args.to.clone()),
         ("scid", number(args.scid.map(u32::from))),
         ("vcid", number(args.vcid.map(u32::from))),
@@ -205,7 +210,7 @@ fn gap_query(args: &GapListArgs) -> String {
         .into_iter()
         .filter_map(|(name, value)| value.map(|value| format!("{name}={}", path_segment(&value))))
         .collect();
-    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+    Ok(if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) })
 }
 
 fn gap_table(out: &mut impl Write, gaps: &[Value]) -> io::Result<()> {

@@ -78,7 +78,13 @@ pub(crate) fn retrieval(
     })
 }
 
-/// Whether the length of this form can be told before it is made.
+/// The beginning and the end of `--last`, as the service reads them: the end is now.
+pub(crate) fn last_span(last: &str) -> Result<(String, String), Failure> {
+    let (now, last) = (fep_time::tai_now().0, duration_ns(last)?);
+    Ok((time_text(now.saturating_sub(last)), time_text(now)))
+}
+
+/// Whether the length of this form is known before it is made.
 pub(crate) fn length_is_known(format: Format) -> bool {
     matches!(format, Format::Frames | Format::Packets | Format::Cadu | Format::Pcapng)
 }

@@ -8,6 +8,7 @@ use super::args::SqlArgs;
 use super::client::Client;
 use super::print;
 use crate::failure::{Failure, output};
+use crate::terminal::{self, say};
 
 /// A column is not shown wider.
 const WIDTH_MAX: usize = 60;
@@ -24,13 +25,13 @@ pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
     let client = Client::of(&args.target)?;
     if args.csv {
         let text = client.post_text("/v1/sql", &body)?;
-        let mut out = io::stdout().lock();
+        let mut out = terminal::data_out();
         return out.write_all(&text).and_then(|()| out.flush()).map_err(output);
     }
     let answer: Value = client.post("/v1/sql", &body)?;
     print(args.json, &answer, |out| table(out, &answer))?;
     if answer["truncated"].as_bool() == Some(true) {
-        eprintln!(
+        say!(
             "fepctl: there are more rows than the limit; --rows-max raises it as far as the service lets you"
         );
     }

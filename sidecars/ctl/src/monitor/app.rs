@@ -19,11 +19,20 @@ pub(crate) enum Pane {
     Latency,
     Events,
     Link,
+    Clcws,
 }
 
 impl Pane {
-    pub(crate) const ALL: [Pane; 7] =
-        [Pane::Channels, Pane::Losses, Pane::Consumers, Pane::Cores, Pane::Latency, Pane::Events, Pane::Link];
+    pub(crate) const ALL: [Pane; 8] = [
+        Pane::Channels,
+        Pane::Losses,
+        Pane::Consumers,
+        Pane::Cores,
+        Pane::Latency,
+        Pane::Events,
+        Pane::Link,
+        Pane::Clcws,
+    ];
 
     pub(crate) const fn title(self) -> &'static str {
         match self {
@@ -34,6 +43,7 @@ impl Pane {
             Pane::Latency => "Latency",
             Pane::Events => "Events",
             Pane::Link => "Link",
+            Pane::Clcws => "CLCW",
         }
     }
 
@@ -199,7 +209,7 @@ impl App {
             KeyCode::BackTab | KeyCode::Left => self.show(self.pane.moved(Pane::ALL.len() - 1)),
             KeyCode::PageDown | KeyCode::Char(' ') => self.scroll = self.scroll.saturating_add(5),
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(5),
-            KeyCode::Char(digit @ '1'..='7') => self.show(Pane::ALL[digit as usize - '1' as usize]),
+            KeyCode::Char(digit @ '1'..='8') => self.show(Pane::ALL[digit as usize - '1' as usize]),
             KeyCode::Char('e') => self.ask(Action::Enable),
             KeyCode::Char('d') => self.ask(Action::Disable),
             KeyCode::Char('r') => self.ask(Action::Reset),
@@ -282,7 +292,7 @@ mod tests {
         }
         assert_eq!(app.pane, Pane::Channels);
         press(&mut app, KeyCode::BackTab);
-        assert_eq!(app.pane, Pane::Link);
+        assert_eq!(app.pane, Pane::Clcws);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::cli::MonitorArgs;
 use crate::daemon::{Daemon, path_segment};
 use crate::failure::{Failure, output};
 use crate::signals::Ending;
+use crate::terminal;
 use app::{Action, App, Request};
 use snapshot::{Health, Snapshot};
 use source::Sampler;
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
         return Err(Failure::usage("standard output is no terminal: nothing to draw the view on")
             .hint("use --once for one snapshot as text, or --json for one JSON object a line"));
     }
-    // Said before the screen changes: a daemon that is not there at the start is a mistake, later it is an event.
+    // Said before the screen changes: a daemon that does not answer at the start is a mistake, later it is an event.
     daemon.get::<fep_control::api::Status>("/status")?;
     let ending = Ending::watch()?;
     watch(daemon, interval, &ending, || None)
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
 
 fn print(daemon: Daemon, once: bool, json: bool, interval: Duration) -> Result<(), Failure> {
     let mut sampler = Sampler::new(daemon);
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(json);
     sampler.sample()?;
     let mut pause = if once { ONCE_APART } else { interval };
     loop {

@@ -21,6 +21,7 @@ pub(super) fn draw(out: &mut Frame<'_>, area: Rect, app: &App, pane: Pane) {
         Pane::Latency => latency(out, area, app),
         Pane::Events => events(out, area, app),
         Pane::Link => link(out, area, app),
+        Pane::Clcws => clcws(out, area, app),
     }
 }
 
@@ -307,6 +308,48 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
         app,
         Pane::Events,
         &Words { title: "Events, newest first", nothing: "Nothing happened yet." },
+        &columns,
+        rows,
+    );
+}
+
+fn clcws(out: &mut Frame<'_>, area: Rect, app: &App) {
+    let columns: [Column; 7] = [
+        ("BY", Constraint::Length(14), false),
+        ("SCID/VCID", Constraint::Length(9), false),
+        ("V(R)", Constraint::Length(4), true),
+        ("FARM-B", Constraint::Length(6), true),
+        ("STATUS", Constraint::Length(6), true),
+        ("AGE", Constraint::Length(8), true),
+        ("FLAGS", Constraint::Fill(1), false),
+    ];
+    let rows = app
+        .snapshot
+        .clcws
+        .iter()
+        .map(|row| {
+            let health = match row {
+                row if row.blocked => Health::Bad,
+                row if !row.remarks.is_empty() => Health::Warning,
+                _ => Health::Good,
+            };
+            vec![
+                figures::fitted(&row.source, 14).fg(Color::Gray),
+                row.gvcid.clone().bold(),
+                row.report_value.to_string().into(),
+                row.farm_b_counter.to_string().into(),
+                row.status.to_string().into(),
+                row.age().fg(Color::Gray),
+                row.flags().fg(colour(health)),
+            ]
+        })
+        .collect();
+    table(
+        out,
+        area,
+        app,
+        Pane::Clcws,
+        &Words { title: "Telecommand reports (CLCW)", nothing: "No frame with a report yet." },
         &columns,
         rows,
     );

@@ -11,6 +11,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use super::app::App;
 use super::snapshot::*;
 use super::{plain, view};
+use crate::clcw::ClcwRow;
 
 /// A pass as an operator may meet it: one link as it should be, one with errors, one searching, one switched off.
 fn a_pass() -> Snapshot {
@@ -92,6 +93,16 @@ fn a_pass() -> Snapshot {
         daemon: DaemonFacts { version: "0.1.0".into(), pid: 4711, uptime_s: 753, memory_bytes: 412_000_000 },
         links,
         vcs: vec![vc("157/16", "science", 1_135_802, 0), vc("157/63", "idle", 98_765, 3)],
+        clcws: vec![ClcwRow {
+            source: "npp".into(),
+            gvcid: "157/3".into(),
+            report_value: 41,
+            farm_b_counter: 2,
+            status: 0,
+            remarks: vec!["lockout", "retransmit"],
+            blocked: true,
+            age_ms: 1_250,
+        }],
         ledgers: Ledgers {
             link: vec![Entry::flow("frames", 1_324_567), Entry::loss("lost", 1_002), Entry::loss("gaps", 41)],
             reception: vec![
@@ -205,6 +216,18 @@ fn the_plain_snapshot_says_the_same_in_text() {
     let mut text = Vec::new();
     plain::write(&mut text, &a_pass()).expect("a vector takes everything");
     must_equal_golden("monitor_once.txt", &String::from_utf8(text).expect("plain text"));
+}
+
+// REQ: FEP-CTL-108
+#[test]
+fn the_pane_of_reports_shows_value_flags_and_age_of_each() {
+    let mut app = app_with(a_pass());
+    press(&mut app, KeyCode::Char('8'));
+    let seen = picture(&app, 80, 24);
+    let row = seen.lines().find(|line| line.contains("157/3 ")).unwrap_or_else(|| panic!("{seen}"));
+    for cell in ["npp", " 41 ", " 2 ", "1.2 s", "lockout, retransmit"] {
+        assert!(row.contains(cell), "{cell:?} is not in: {row}");
+    }
 }
 
 #[test]

@@ -55,6 +55,7 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
             figures::count(vc.packets)
         )?;
     }
+    crate::clcw::table(out, now.clcws.iter())?;
     let ledgers = &now.ledgers;
     writeln!(out, "\nLOSSES (four ledgers, never added together)")?;
     ledger(out, "link", &ledgers.link, "nothing counted yet")?;

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::clcw::ClcwRow;
+
 /// Everything known at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Snapshot {
@@ -14,6 +16,8 @@ pub(crate) struct Snapshot {
     pub(crate) links: Vec<LinkRow>,
     /// Virtual channels of all links.
     pub(crate) vcs: Vec<VcRow>,
+    /// Newest report of each virtual channel of the way up.
+    pub(crate) clcws: Vec<ClcwRow>,
     /// The four loss ledgers, kept apart.
     pub(crate) ledgers: Ledgers,
     /// Readers of the rings.

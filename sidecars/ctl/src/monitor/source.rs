@@ -13,6 +13,7 @@ use super::snapshot::{
     ConsumerRow, DaemonFacts, Entry, EventRow, Health, LatencyRow, Ledgers, LinkRow, Snapshot, VcRow,
 };
 use super::threads::{ThreadWatch, resident_bytes};
+use crate::clcw;
 use crate::client::{published, words};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -25,7 +26,7 @@ const EVENTS_RING: &str = "events";
 const RECORDER: &str = "recorder";
 /// Events kept for showing.
 const EVENTS_KEPT: usize = 200;
-/// Counters of a transport that tell of losses at reception.
+/// Counters of a transport that count losses at reception.
 const RECEPTION_LOSSES: [&str; 3] = ["kernel_drops", "truncated", "discarded_bytes"];
 
 /// Takes snapshots.
@@ -94,6 +95,7 @@ impl Sampler {
             },
             links: status.links.iter().map(link_row).collect(),
             vcs,
+            clcws: clcw::rows(&status),
             ledgers: self.ledgers(&status),
             consumers: status.rings.iter().flat_map(consumer_rows).collect(),
             threads: self.threads.sample(status.pid),

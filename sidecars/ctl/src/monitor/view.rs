@@ -394,7 +394,9 @@ fn draw_all_panes(out: &mut Frame<'_>, area: Rect, app: &App) {
     panes::draw(out, consumers, app, Pane::Consumers);
     panes::draw(out, cores, app, Pane::Cores);
     panes::draw(out, latency, app, Pane::Latency);
+    let [events, clcws] = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)]).areas(events);
     panes::draw(out, events, app, Pane::Events);
+    panes::draw(out, clcws, app, Pane::Clcws);
 }
 
 fn draw_foot(out: &mut Frame<'_>, area: Rect, app: &App) {
@@ -429,7 +431,7 @@ fn draw_help(out: &mut Frame<'_>, area: Rect) {
     };
     let text = vec![
         key("↑ ↓  j k", "choose a link"),
-        key("Tab  ← →  1-7", "choose a pane"),
+        key("Tab  ← →  1-8", "choose a pane"),
         key("PgUp PgDn", "scroll the pane"),
         key("e  d  r", "enable, disable, reset the link (asks first)"),
         key("q  Ctrl-C", "leave"),
@@ -439,6 +441,7 @@ fn draw_help(out: &mut Frame<'_>, area: Rect) {
         Line::from("bad        could not be corrected".fg(Color::Gray)),
         Line::from("lost       missing by the virtual channel counters".fg(Color::Gray)),
         Line::from("credit     room before the ring laps a reader".fg(Color::Gray)),
+        Line::from("CLCW       what the receiver on board reports of telecommands".fg(Color::Gray)),
     ];
     draw_over(out, area, "Keys and words", text, 62);
 }

@@ -1,7 +1,6 @@
 //! `fepctl ring dump`: payloads to a file.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +12,9 @@ use super::{Heard, Limits, attach, passing_name, read};
 use crate::cli::DumpArgs;
 use crate::failure::{Failure, output};
 use crate::figures;
+use crate::output_file::OutputFile;
 use crate::signals::Ending;
+use crate::terminal::say;
 
 /// A dump without a count ends when the ring has been silent for so long.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -28,15 +29,9 @@ pub(super) fn run(args: &DumpArgs) -> Result<(), Failure> {
         return Ok(());
     };
     let to_stdout = args.out == Path::new("-");
-    let mut file: Box<dyn Write> = if to_stdout {
-        Box::new(io::stdout().lock())
-    } else {
-        let file = File::create(&args.out).map_err(|error| Failure::file("create", &args.out, &error))?;
-        Box::new(BufWriter::with_capacity(1 << 20, file))
-    };
-    let failed = |error: io::Error| {
-        if to_stdout { output(error) } else { Failure::file("write", &args.out, &error) }
-    };
+    // Payloads as they are: whoever writes them to a terminal asked for it.
+    let mut file = if to_stdout { None } else { Some(OutputFile::create(&args.out)?) };
+    let mut stdout = io::stdout().lock();
     let until_idle = args.until_idle.map(Duration::from_millis).or(args.count.is_none().then_some(SILENCE));
     let limits = Limits { count: args.count, until_idle };
     let (mut records, mut octets, mut lost) = (0u64, 0u64, 0u64);
@@ -49,7 +44,13 @@ pub(super) fn run(args: &DumpArgs) -> Result<(), Failure> {
             Heard::Record(_, payload) => {
                 records += 1;
                 octets += payload.len() as u64;
-                file.write_all(payload).map_err(failed)
+                match &mut file {
+                    None => stdout.write_all(payload).map_err(output),
+                    Some(file) => {
+                        file.write(payload);
+                        file.check()
+                    }
+                }
             }
             Heard::Gap(gap) => {
                 lost += gap.records;
@@ -62,8 +63,11 @@ pub(super) fn run(args: &DumpArgs) -> Result<(), Failure> {
     drop(consumer);
     forget(&path);
     done?;
-    file.flush().map_err(failed)?;
-    eprintln!(
+    match file {
+        None => stdout.flush().map_err(output)?,
+        Some(file) => file.finish()?,
+    }
+    say!(
         "{} records, {} octets written{}",
         figures::grouped(records),
         figures::grouped(octets),

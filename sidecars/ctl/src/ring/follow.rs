@@ -13,6 +13,7 @@ use crate::cli::FollowArgs;
 use crate::failure::{Failure, output};
 use crate::report::{Report, Tally};
 use crate::signals::Ending;
+use crate::terminal::{self, say};
 
 /// What a consumer was offered, read and lost, since its cursor was first set: `published = consumed + lost_records`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -96,7 +97,7 @@ pub(super) fn run(args: &FollowArgs) -> Result<(), Failure> {
     };
     consumer.detach().map_err(|error| Failure::new(error.to_string()))?;
     if unknown > 0 {
-        eprintln!("fepctl: {unknown} records of another version were counted but not understood");
+        say!("fepctl: {unknown} records of another version were counted but not understood");
     }
     print(args, &Account { report: tally.finish(), ledger, restarts }).map_err(output)
 }
@@ -106,7 +107,7 @@ fn has_cursor(dir: &std::path::Path, args: &FollowArgs) -> bool {
 }
 
 fn print(args: &FollowArgs, account: &Account) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     if args.json {
         serde_json::to_writer_pretty(&mut out, account).map_err(io::Error::from)?;
         writeln!(out)?;

@@ -10,6 +10,7 @@ use super::refused;
 use crate::cli::RingPlace;
 use crate::failure::{Failure, output};
 use crate::figures;
+use crate::terminal;
 
 /// Runs the command.
 pub(super) fn run(place: &RingPlace, as_json: bool) -> Result<(), Failure> {
@@ -19,7 +20,7 @@ pub(super) fn run(place: &RingPlace, as_json: bool) -> Result<(), Failure> {
         return Err(Failure::new(format!("there is no ring under {}", dir.display()))
             .hint("`fepctl up` or fepd makes them; --directory or --config says where they are"));
     }
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(as_json);
     let written = if as_json {
         let all: Vec<Value> = rings
             .iter()

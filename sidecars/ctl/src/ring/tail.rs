@@ -1,6 +1,6 @@
 //! `fepctl ring tail`: records as they arrive.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::time::Duration;
 
 use fep_bus::Resume;
@@ -11,6 +11,7 @@ use crate::cli::TailArgs;
 use crate::failure::{Failure, output};
 use crate::hashing::hex;
 use crate::signals::Ending;
+use crate::terminal;
 
 /// Runs the command.
 pub(super) fn run(args: &TailArgs) -> Result<(), Failure> {
@@ -23,7 +24,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), Failure> {
         return Ok(());
     };
     let limits = Limits { count: args.count, until_idle: args.until_idle.map(Duration::from_millis) };
-    let mut out = io::stdout().lock();
+    let mut out = terminal::out(args.json);
     let done = read(
         &mut consumer,
         &limits,

@@ -55,14 +55,19 @@ pub fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stdout(output)))
 }
 
+/// The JSON it printed, whatever its exit code.
+pub fn report_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", stderr(output)))
+}
+
 /// It failed with this code, said all of this, and did not panic.
 pub fn refuses(output: &Output, code: i32, said: &[&str]) {
-    let told = stderr(output);
-    assert_eq!(output.status.code(), Some(code), "{told}");
+    let reported = stderr(output);
+    assert_eq!(output.status.code(), Some(code), "{reported}");
     for word in said {
-        assert!(told.contains(word), "{word:?} is not in: {told}");
+        assert!(reported.contains(word), "{word:?} is not in: {reported}");
     }
-    assert!(!told.contains("panicked"), "{told}");
+    assert!(!reported.contains("panicked"), "{reported}");
 }
 
 pub fn golden(name: &str) -> PathBuf {

@@ -1,0 +1,207 @@
+//! Whatever a file, a record or a daemon holds, it cannot command the terminal.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use fep_control::api::{ClcwStatus, Ledger};
+use serde_json::{Value, json};
+use support::*;
+
+/// Clears the screen, rings, hides what follows, turns the text around.
+const STEERING: &str = "\u{1b}[2J\u{7}\u{9b}8m\u{202e}";
+
+/// Neither output holds a character that commands a terminal.
+fn harmless(output: &Output) {
+    for text in [stdout(output), stderr(output)] {
+        let bad = |character: &char| {
+            (character.is_control() && !"\n\t".contains(*character))
+                || ('\u{202a}'..='\u{202e}').contains(character)
+        };
+        assert_eq!(text.chars().find(bad), None, "{text:?}");
+    }
+}
+
+/// A service on a Unix socket that answers each request by its path, as often as it is asked.
+fn service(socket: &Path, answer: impl Fn(&str) -> Value + Send + 'static) {
+    let listener = std::os::unix::net::UnixListener::bind(socket).expect("a socket");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a client");
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).unwrap_or(0);
+            let text = String::from_utf8_lossy(&request[..read]).into_owned();
+            let body = answer(text.split(' ').nth(1).unwrap_or_default()).to_string();
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close";
+            let _ = write!(stream, "{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        }
+    });
+}
+
+/// A link as the daemon reports it.
+fn link(name: &str, clcws: &[ClcwStatus]) -> Value {
+    json!({
+        "name": name, "id": 1, "channel": "npp/hrd", "spacecraft": "npp", "session": "TEST", "transport": "tcp x",
+        "enabled": true, "state": "connected", "failure": name, "sync": "lock",
+        "thread": {"core": null, "realtime": false, "busy_percent": 0.0, "cpu_percent": 0.0},
+        "rates": {"bits_per_s": 0.0, "frames_per_s": 0.0, "packets_per_s": 0.0},
+        "transport_counters": [], "sync_counters": [], "ledger": Ledger::default(), "vcs": [], "latency": [],
+        "clcws": clcws,
+    })
+}
+
+fn clcw() -> ClcwStatus {
+    ClcwStatus {
+        scid: 157,
+        vcid: 3,
+        frame_vcid: 0,
+        verified: true,
+        live: true,
+        received_tai_ns: 0,
+        age_ms: 1_250,
+        status: 5,
+        no_rf_available: true,
+        no_bit_lock: false,
+        lockout: true,
+        wait: false,
+        retransmit: true,
+        farm_b_counter: 2,
+        report_value: 41,
+    }
+}
+
+fn ask(socket: &Path, arguments: &[&str]) -> Output {
+    let mut command = fepctl();
+    command.args(arguments).arg("--socket").arg(socket);
+    command.output().expect("the program starts")
+}
+
+// REQ: FEP-CTL-106
+#[test]
+fn names_that_a_daemon_gives_cannot_command_the_terminal() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |path| match path {
+        "/links" => json!([link(STEERING, &[])]),
+        path if path.ends_with("/enable") => json!({"message": STEERING}),
+        _ => link(STEERING, &[]),
+    });
+    for arguments in [
+        &["link", "list"][..],
+        &["link", "list", "--json"],
+        &["link", "show", "npp"],
+        &["link", "enable", "npp"],
+        &["link", "enable", "npp", "--json"],
+    ] {
+        let output = ask(&socket, arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        harmless(&output);
+        assert!(stdout(&output).contains("[2J"), "{}", stdout(&output));
+    }
+    let read_back = json(&ask(&socket, &["link", "list", "--json"]));
+    assert_eq!(read_back[0]["name"], STEERING, "nothing of the JSON is lost");
+}
+
+// REQ: FEP-CTL-106
+#[test]
+fn names_of_files_and_mistakes_in_them_cannot_command_the_terminal() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| -> PathBuf { dir.path().join(format!("{STEERING}{name}")) };
+    std::fs::write(at("fep.toml"), format!("[daemon]\n\"{STEERING}\" = 1\nlog = \"{STEERING}\"\n"))
+        .expect("written");
+    std::fs::write(at("m.toml"), "title = \"x\"\nnosuch = 1\n").expect("written");
+    std::fs::write(at("s.toml"), format!("[[station]]\nname = \"{STEERING}\"\nnosuch = 1\n"))
+        .expect("written");
+    std::fs::write(at("data"), [0x55; 3000]).expect("written");
+    let words = |words: &[&str], file: PathBuf| {
+        let mut command = fepctl();
+        command.args(words).arg(file);
+        command.output().expect("the program starts")
+    };
+    for output in [
+        words(&["config", "check"], at("fep.toml")),
+        words(&["config", "check", "--json"], at("fep.toml")),
+        words(&["config", "check"], at("m.toml")),
+        words(&["config", "check"], at("absent.toml")),
+        words(&["sim", "--list", "--stations"], at("s.toml")),
+        words(&["decode", "-m", "npp"], at("data")),
+        words(&["decode", "-m", "npp"], at("absent")),
+        words(&["decode", "data", "-m"], at("m.toml")),
+        words(&["encode", "-m", "npp", "absent"], at("out")),
+        words(&["sim"], at("station")),
+    ] {
+        harmless(&output);
+        assert_ne!(output.status.code(), Some(0));
+    }
+}
+
+// REQ: FEP-CTL-108
+#[test]
+fn link_show_prints_the_reports_of_the_receiver_on_board_decoded() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |_| link("npp", &[clcw()]));
+    let text = stdout(&ask(&socket, &["link", "show", "npp"]));
+    let row = text.lines().find(|line| line.starts_with("npp ") && line.contains("157/3"));
+    let cells: Vec<&str> = row.unwrap_or_else(|| panic!("{text}")).split_whitespace().collect();
+    assert_eq!(
+        cells,
+        ["npp", "157/3", "41", "2", "5", "1.2", "s", "no", "RF,", "lockout,", "retransmit"],
+        "{text}"
+    );
+    let answer = json(&ask(&socket, &["link", "show", "npp", "--json"]));
+    assert_eq!(answer["clcws"][0]["report_value"], 41);
+}
+
+/// What an archive with two spacecraft answers; completeness names the query in its channels.
+fn archive(path: &str) -> Value {
+    match path.split('?').next().unwrap_or_default() {
+        "/v1/channels" => json!([{"scid": 157}, {"scid": 42}, {"scid": 157}]),
+        "/v1/gaps" => json!([{"id": path, "channel": {"scid": 1, "vcid": 2, "link": 3}}]),
+        "/v1/completeness" => {
+            let scid: u64 =
+                path.split("scid=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok()).unwrap_or(0);
+            json!({
+                "channels": [{"scid": scid, "vcid": 1, "received": 7, "query": path}],
+                "silences": [], "counted_to_tai_ns": 2_000_000_000_000_000_000_i64,
+            })
+        }
+        other => panic!("nobody should ask for {other}"),
+    }
+}
+
+// REQ: FEP-CTL-102
+#[test]
+fn completeness_and_gaps_take_last_and_need_no_spacecraft() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("archive.sock");
+    service(&socket, archive);
+    let address = format!("unix:{}", socket.display());
+    let ask = |arguments: &[&str]| {
+        let mut command = fepctl();
+        command.args(["archive"]).args(arguments).args(["--archive", &address]);
+        command.output().expect("the program starts")
+    };
+    let found = json(&ask(&["completeness", "--last", "1h", "--json"]));
+    let scids: Vec<u64> = found["channels"]
+        .as_array()
+        .expect("channels")
+        .iter()
+        .filter_map(|one| one["scid"].as_u64())
+        .collect();
+    assert_eq!(scids, [42, 157]);
+    let query = found["channels"][0]["query"].as_str().expect("a query");
+    assert!(query.contains("from=20") && query.contains("&to=20"), "{query}");
+    let one = json(&ask(&["completeness", "--last", "1h", "--scid", "150-160", "--json"]));
+    assert_eq!(one["channels"].as_array().map(Vec::len), Some(1));
+    let text = stdout(&ask(&["completeness", "--from", "2024-12-06", "--scid", "5"]));
+    assert!(text.contains("5/1"), "{text}");
+    let gaps = json(&ask(&["gaps", "list", "--last", "10m", "--json"]));
+    assert!(gaps[0]["id"].as_str().is_some_and(|path| path.contains("?from=20")), "{gaps}");
+    refuses(&ask(&["completeness"]), 2, &["--from", "--last"]);
+    refuses(&ask(&["completeness", "--last", "1h", "--from", "2024-12-06"]), 2, &["--last"]);
+    refuses(&ask(&["completeness", "--last", "1h", "--scid", "x"]), 2, &["--scid"]);
+    refuses(&ask(&["gaps", "list", "--last", "soon"]), 2, &["--last"]);
+}
