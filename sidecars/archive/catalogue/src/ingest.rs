@@ -98,7 +98,6 @@ impl Ingest {
     /// # Errors
     /// The configuration, the database, the store.
     pub async fn open(config: IngestConfig, catalogue: Catalogue, store: Store) -> Result<Ingest, Error> {
-        config.packets.validate()?;
         let stored = store.list(&format!("index/v{INDEX_VERSION}")).await?;
         let is_whole = |segment: &Segment| {
             let there = |file: &Option<IndexFile>| {

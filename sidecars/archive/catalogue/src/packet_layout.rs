@@ -6,11 +6,13 @@ use fep_ccsds::pus::{PUS_TM_HEADER_LEN, PusTmHeader};
 use fep_ccsds::time::{Cds, CdsFormat, Cuc, CucFormat, TimeEpoch};
 use fep_mission::{Mission, PacketLayout, SecondaryHeader, TimeField};
 use fep_time::{LeapSeconds, Tai};
+use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
 /// Secondary headers by spacecraft. Packets of spacecraft that are not here have neither type nor on-board time.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct PacketLayouts {
     /// By spacecraft identifier.
     pub spacecraft: BTreeMap<u16, PacketLayout>,
