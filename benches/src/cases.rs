@@ -9,6 +9,7 @@ pub mod conv;
 pub mod engine;
 pub mod index;
 pub mod ldpc;
+pub mod merge;
 pub mod net;
 pub mod recorder;
 pub mod replay;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(engine::cases());
     cases.extend(index::cases());
     cases.extend(ldpc::cases());
+    cases.extend(merge::cases());
     cases.extend(net::cases());
     cases.extend(recorder::cases());
     cases.extend(replay::cases());

@@ -17,7 +17,7 @@
 //! any scale of the demodulator does. Only an erasure becomes 0. Path metrics are then exact in octets: all states lie
 //! within 180 of one another, and two steps add at most 60 before they are renormalised.
 //!
-//! # What cannot be told
+//! # What the code does not show
 //! The code is transparent: the complement of the symbols decodes to the complement of the bits. The polarity is for
 //! the synchroniser behind to resolve, on its marker ([`crate::Polarity`]). At rate 5/6 mirrored axes of a quadrature
 //! modulation give a codeword too ([`Quadrature::TurnsAndMirrors`]).

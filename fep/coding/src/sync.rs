@@ -1,6 +1,6 @@
 //! The frame synchroniser: finds blocks in a stream of bits by their markers (131.0-B-5 9), at any bit alignment.
 //!
-//! It cuts; it does not judge. A block whose marker is damaged, missing or moved is still given out, flagged; whether
+//! It cuts; it does not judge. A block whose marker is damaged, missing or moved is still released, flagged; whether
 //! its content is good is for the code or the FECF behind it to say. It never derandomises.
 //!
 //! # States and transitions
@@ -11,7 +11,7 @@
 //!   [`Polarity`]) has at most `search_bit_errors` errors becomes the *candidate* and the state **Check**; with
 //!   `check_markers = 0`, **Lock** at once.
 //! * **Check**: markers are looked for one period apart, as in Lock, but blocks are held back. When `check_markers`
-//!   more have been found: **Lock**, and every block since the candidate is given out. When more than
+//!   more have been found: **Lock**, and every block since the candidate is released. When more than
 //!   `flywheel_blocks` (at least 1) in a row are missing: back to **Search**, from the bit after the candidate. So
 //!   neither a false marker in data nor a damaged one during the check costs a block.
 //! * **Lock**: at the place where the next marker is due
@@ -20,7 +20,7 @@
 //!      the fewest, then the nearest): the block carries [`Block::slip_bits`], the following are aligned to it, else
 //!   3. it is *missing*: **Flywheel**.
 //! * **Flywheel**: as Lock, but the blocks without marker are held back until a later marker is found: then they are
-//!   given out flagged, and the state is **Lock**. When more than `flywheel_blocks` in a row are missing, lock is lost:
+//!   released flagged, and the state is **Lock**. When more than `flywheel_blocks` in a row are missing, lock is lost:
 //!   **Search**, starting again *one bit behind the last marker that was really seen*. All data since then is still
 //!   held, so however far the stream has slipped, no block behind the slip is lost. The blocks taken on trust are given
 //!   out too, flagged, unless the search finds that real blocks overlap them.
@@ -28,17 +28,17 @@
 //!   if another marker since the last one seen has a marker one period behind it, the stream is cut there and this one
 //!   is chance; lock is lost, with the same search.
 //!
-//! Blocks are given out in the order of their markers; in Lock, as soon as their last bit is there. What is given out
+//! Blocks are released in the order of their markers; in Lock, as soon as their last bit is there. What is released
 //! depends on the stream alone, never on how it is cut into pieces.
 //!
 //! # What follows from these rules
 //!
-//! * A slip, drop-out or burst inside a block is only seen at the next marker. The damaged block was then given out
+//! * A slip, drop-out or burst inside a block is only seen at the next marker. The damaged block was then released
 //!   already; `slip_bits` is on the block *behind* it. (Holding every block until the next marker would cost a whole
 //!   frame of delay where a link delivers frame by frame.)
-//! * When bits were lost, the next marker comes before the damaged block's nominal end: those bits are given out in
+//! * When bits were lost, the next marker comes before the damaged block's nominal end: those bits are released in
 //!   both blocks and counted in [`SyncCounters::bits_shared`].
-//! * A block is never given out before lock unless the stream ends ([`FrameSync::finish`]) without contradicting it.
+//! * A block is never released before lock unless the stream ends ([`FrameSync::finish`]) without contradicting it.
 //!
 //! # Soft symbols
 //!
@@ -53,7 +53,7 @@
 //! No input is much slower than noise in Search. Which places hold a marker, and which of these have another one a period
 //! behind, is judged once for each place and remembered (`marks`, `rivals`), so that a stream full of markers, from each of
 //! which a chain may begin, costs some nanoseconds for each of them. The exception is `check_markers = 0`: there every
-//! marker gives its block out, however many overlap, and costs as much as copying that.
+//! marker releases its block, however many overlap, and costs as much as copying that.
 //!
 //! Memory is bounded by about `max(check_markers, flywheel_blocks) + 4` periods, and twice that for what is remembered of
 //! the places, 2 MiB at most.
@@ -122,13 +122,13 @@ pub struct Block<'a, T = u8> {
 /// are soft symbols for a [`SoftSync`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SyncCounters {
-    /// Blocks given out, flywheel blocks included.
+    /// Blocks released, flywheel blocks included.
     pub blocks: u64,
-    /// Blocks given out without a marker seen.
+    /// Blocks released without a marker seen.
     pub flywheel_blocks: u64,
     /// Wrong bits in the markers that were found.
     pub marker_bit_errors: u64,
-    /// Blocks given out whose marker was found off its place.
+    /// Blocks released whose marker was found off its place.
     pub slips: u64,
     /// Times lock was declared.
     pub lock_acquired: u64,
@@ -183,10 +183,10 @@ impl FrameSync {
         self.stream.push(input, sink);
     }
 
-    /// The stream ends here: gives out the blocks still held back, as far as they are whole, and starts anew.
+    /// The stream ends here: releases the blocks still held back, as far as they are whole, and starts anew.
     ///
     /// A candidate whose following markers would lie behind the end counts as confirmed unless one of them was missing;
-    /// one with a missing marker is given out only where nothing better overlaps it. In Flywheel the data since the
+    /// one with a missing marker is released only where nothing better overlaps it. In Flywheel the data since the
     /// last marker is searched once more, as if lock were lost. Counters stay; positions start at 0 again.
     pub fn finish(&mut self, sink: &mut impl FnMut(Block<'_>)) {
         self.stream.finish(sink);

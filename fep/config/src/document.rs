@@ -72,6 +72,12 @@ impl Document {
         found.into_result()
     }
 
+    /// The directory of the file: paths in it are relative to this.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        Path::new(&self.0.name).parent().unwrap_or(Path::new(""))
+    }
+
     /// The section of this name; its default where the file does not have it.
     ///
     /// # Errors

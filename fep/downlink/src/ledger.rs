@@ -3,10 +3,10 @@
 //! Three identities hold at every moment between two calls of the chain, and a test breaks when one does not:
 //!
 //! * `received = good + corrected + uncorrectable`: every frame has exactly one verdict on its octets. *Good*: nothing
-//!   was wrong. *Corrected*: the code put symbols right. *Uncorrectable*: nobody vouches for the octets, because the
+//!   was wrong. *Corrected*: the code put symbols right. *Uncorrectable*: nothing says that the octets are right, because the
 //!   code gave up, the FECF failed or the length is wrong.
 //! * `received = published + dropped_idle`: every frame goes on or is dropped for a counted reason.
-//! * `received = accepted + bad (all reasons)`: a frame is bad when its octets are not vouched for, or when they are but
+//! * `received = accepted + bad (all reasons)`: a frame is bad when its octets are not known to be right, or when they are but
 //!   its header makes no sense on this channel (unknown spacecraft, unknown virtual channel, impossible field). Bad
 //!   frames are published like any other, with the reason.
 
@@ -113,7 +113,7 @@ counts! {
         good,
         /// Frames in which the code put symbols right.
         corrected,
-        /// Frames for whose octets nobody vouches.
+        /// Frames whose octets are not known to be right.
         uncorrectable,
         /// Wrong symbols put right, in corrected frames.
         symbols_corrected,

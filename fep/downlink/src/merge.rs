@@ -7,13 +7,15 @@
 //!
 //! # Waiting
 //!
-//! All waiting is bounded by [`MergeSpec::wait_ns`]:
+//! All waiting is bounded by [`MergeSpec::wait_ns`], counted from the arrival of each frame: none is held longer, whatever
+//! before it is missing or came later.
 //!
 //! * A clean frame that is next in order is served at once: nothing can be better.
 //! * A corrected frame that is next in order waits for the other antennas, until each live one has delivered or passed it.
 //! * A gap is waited for from the arrival of the first frame behind it, until each live antenna has passed it.
 //!
-//! An antenna is live from the first frame of anyone on, until [`Merge::antenna_gone`] or until it has been silent for a
+//! The first frame of a virtual channel waits until each live antenna has delivered one of it: others may still bring
+//! earlier ones. An antenna is live from the first frame of anyone on, until [`Merge::antenna_gone`] or until it has been silent for a
 //! second (or eight waits, if that is longer).
 //!
 //! # Which frame is which
@@ -22,7 +24,9 @@
 //! every antenna is followed on every virtual channel by its own sequence of counts, unwrapped. Where that sequence
 //! starts, or goes on after a silence in which the counter may have turned, it is aligned with the others by content: a
 //! hash of the octets is compared with those served and held, at positions with the same count. Only where no frame is in
-//! common for a whole wait is it placed by receive time. Verified frames with equal counts but different octets are never
+//! common for a whole wait is it placed by receive time, allowing for how much later than others it was seen to receive. Where
+//! all antennas miss frames at once without saying so ([`Merge::antenna_gone`]), or the octets of a virtual channel repeat with
+//! its counter, only receive times tell the turns apart. Verified frames with equal counts but different octets are never
 //! taken for one.
 //!
 //! Frames without a count, of the expedited service of USLP, and idle frames of AOS and USLP (whose count real spacecraft
@@ -56,7 +60,7 @@ use lane::{Lane, Moment, Rules};
 /// Most antennas of one merge.
 pub const ANTENNAS_MAX: usize = 64;
 
-/// What a merge is told.
+/// Parameters of a merge.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MergeSpec {
     /// The antennas, by the numbers of their links.
@@ -410,7 +414,7 @@ impl Merge {
         &self.ledger
     }
 
-    /// What the merge was told.
+    /// Its parameters.
     #[must_use]
     pub fn spec(&self) -> &MergeSpec {
         &self.spec

@@ -125,6 +125,16 @@ impl SymbolInput {
         self.times.begin(self.place, received);
         self.symbols.clear();
         self.unpacker.push(octets, &mut self.symbols);
+        self.take_unpacked(antenna, now, blocks, out);
+    }
+
+    fn take_unpacked(
+        &mut self,
+        antenna: u16,
+        now: Monotonic,
+        blocks: &mut Octets,
+        out: &mut Judgement<'_, impl Sink>,
+    ) {
         self.place += self.symbols.len() as u64;
         let (symbols, times) = (&mut self.symbols[..], &mut self.times);
         match &mut self.stage {
@@ -218,6 +228,12 @@ impl SymbolInput {
         blocks: &mut Octets,
         out: &mut Judgement<'_, impl Sink>,
     ) {
+        // An automatic gain holds the first symbols back.
+        self.symbols.clear();
+        self.unpacker.finish(&mut self.symbols);
+        if !self.symbols.is_empty() {
+            self.take_unpacked(antenna, now, blocks, out);
+        }
         let times = &mut self.times;
         match &mut self.stage {
             Stage::Bits { decider, framer, .. } => {

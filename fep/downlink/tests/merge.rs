@@ -131,6 +131,7 @@ fn check_always(pass: &Pass, run: &Run, wait_ns: i64, tells_turns: bool) -> Resu
         }
     }
     for out in &run.out {
+        prop_assert_eq!(out.fate, Fate::Served);
         let arrived = first_arrival[&(out.seq, out.antenna)];
         prop_assert!(out.at - arrived <= wait_ns, "frame {} waited {} ns", out.seq, out.at - arrived);
     }

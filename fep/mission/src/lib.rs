@@ -10,10 +10,11 @@
 //! ```
 
 mod code;
+mod packets;
 mod read;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fep_ccsds::FrameSpec;
 use fep_coding::differential::LineCode;
@@ -22,6 +23,7 @@ use fep_coding::{CodeSpec, Randomizer, SyncSpec};
 use fep_config::{ConfigErrors, Diagnostics, Source};
 use serde::Serialize;
 
+pub use packets::{PacketLayout, SecondaryHeader, TimeField};
 pub use read::read_mission;
 
 /// The built-in missions: name and text.
@@ -57,6 +59,8 @@ pub struct Spacecraft {
     pub apids: BTreeMap<u16, String>,
     /// What becomes of packets with other APIDs.
     pub undeclared_apids: UndeclaredApids,
+    /// Secondary headers of its telemetry packets.
+    pub packets: PacketLayout,
 }
 
 /// What becomes of packets with an APID that the mission file does not name.
@@ -203,6 +207,25 @@ pub fn load(name_or_path: &str) -> Result<Mission, ConfigErrors> {
             ))
         }
     }
+}
+
+/// Every mission: those that are built in, and a user's own by name and path, which take the place of built-in ones.
+///
+/// # Errors
+/// Every mistake found.
+pub fn load_all(own: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, Mission>, ConfigErrors> {
+    let mut missions = BTreeMap::new();
+    let mut errors = Vec::new();
+    for (name, path) in own {
+        match Source::read(path).and_then(|source| load_source(name, &source)) {
+            Ok(mission) => drop(missions.insert(name.clone(), mission)),
+            Err(found) => errors.extend(found.0),
+        }
+    }
+    for (name, text) in MISSIONS.iter().filter(|(name, _)| !own.contains_key(*name)) {
+        missions.insert((*name).to_owned(), load_text(name, &format!("<missions/{name}.toml>"), text)?);
+    }
+    if errors.is_empty() { Ok(missions) } else { Err(ConfigErrors(errors)) }
 }
 
 /// Reads one mission from a text; `file` is its name in messages.

@@ -9,7 +9,8 @@ use fep_config::{Diagnostics, Place, Section, Source, parse};
 
 use crate::code::{read_code, read_sync};
 use crate::{
-    ChannelConfig, ChannelSpacecraft, Mission, Spacecraft, UndeclaredApids, VcColour, VcConfig, VcService,
+    ChannelConfig, ChannelSpacecraft, Mission, PacketLayout, Spacecraft, UndeclaredApids, VcColour, VcConfig,
+    VcService,
 };
 
 /// Reads one mission file.
@@ -62,9 +63,13 @@ fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spac
         ("report", UndeclaredApids::Report),
         ("reject", UndeclaredApids::Reject),
     ];
+    let packets = section.deserialize::<PacketLayout>("packets", found).unwrap_or_default();
+    if let (Err(problem), Some(place)) = (packets.validate(), section.place_of("packets")) {
+        place.report(found, problem, "");
+    }
     let undeclared_apids = section.choice("undeclared_apids", &policies, found).unwrap_or_default();
     section.finish(found);
-    Some(Spacecraft { scid: scid?, apids, undeclared_apids })
+    Some(Spacecraft { scid: scid?, apids, undeclared_apids, packets })
 }
 
 /// AOS and USLP frames of idle data have a virtual channel of their own, on every physical channel (732.0-B 4.1.2.2.3.2).

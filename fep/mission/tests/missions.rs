@@ -1,6 +1,6 @@
 //! Mission files: several spacecraft on one physical channel, and what is refused.
 
-use fep_mission::{UndeclaredApids, load_text};
+use fep_mission::{SecondaryHeader, TimeField, UndeclaredApids, load_text};
 
 const TWO: &str = r#"title = "two"
 [spacecraft.a]
@@ -96,5 +96,35 @@ fn mistakes_in_the_spacecraft_of_a_channel_are_reported_with_file_line_and_key()
         let errors = load_text("two", "two.toml", &text).expect_err(expected);
         let found = errors.0.iter().any(|error| error.line == line && error.to_string().contains(expected));
         assert!(found, "line {line}: {expected}\n{errors}");
+    }
+}
+
+// REQ: FEP-CHN-111
+#[test]
+fn a_mission_says_what_the_secondary_headers_of_packets_hold() {
+    let said = TWO.replace(
+        "apids = { 7 = \"known\" }",
+        "packets.all = { kind = \"pus_c\", time = { code = \"cuc\", coarse_octets = 4, fine_octets = 3 } }\n\
+         packets.apids.1025 = { kind = \"time\", time = { code = \"cds\", sub_millisecond_octets = 2 } }",
+    );
+    let mission = load_text("two", "two.toml", &said).unwrap_or_else(|errors| panic!("{errors}"));
+    let packets = &mission.spacecraft["b"].packets;
+    let cuc = TimeField::Cuc { coarse_octets: 4, fine_octets: 3, epoch_tai_s: 0, p_field: false };
+    let cds = TimeField::Cds { long_day: false, sub_millisecond_octets: 2, epoch_day: 0, p_field: false };
+    assert_eq!(packets.of(7), SecondaryHeader::PusC { time: Some(cuc) });
+    assert_eq!(packets.of(1025), SecondaryHeader::Time { time: cds });
+    assert!(mission.spacecraft["a"].packets.is_empty());
+    for (from, to, expected) in [
+        ("coarse_octets = 4", "coarse_octets = 9", "two.toml:7:"),
+        (
+            "sub_millisecond_octets = 2",
+            "sub_millisecond_octets = 3",
+            "sub_millisecond_octets is 3; CDS has 0, 2 or 4",
+        ),
+        ("apids.1025", "apids.4000", "4000 is not an APID"),
+        ("\"pus_c\"", "\"pus_a\"", "spacecraft.b.packets"),
+    ] {
+        let errors = load_text("two", "two.toml", &said.replace(from, to)).expect_err(expected).to_string();
+        assert!(errors.contains(expected), "{expected}\n{errors}");
     }
 }

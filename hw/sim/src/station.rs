@@ -436,7 +436,7 @@ impl Runner {
             None => self.play(),
         };
         let closed = self.line.close(matches!(end, Ok(true)));
-        let error = end.and_then(|_| closed).err();
+        let error = end.and(closed).err();
         let mut report = self.shared.report();
         report.state = if error.is_some() { StationState::Failed } else { StationState::Ended };
         report.error = error.map(|error| error.to_string());

@@ -65,18 +65,6 @@ impl ClcwRow {
             Ok(ms) => figures::uptime(ms / 1000),
         }
     }
-
-    /// On one line, for lists of details.
-    pub(crate) fn line(&self) -> String {
-        format!(
-            "V(R) {}, FARM-B {}, status {}, {}, {} ago",
-            self.report_value,
-            self.farm_b_counter,
-            self.status,
-            self.flags(),
-            self.age()
-        )
-    }
 }
 
 /// Every report that the daemon has: of links, and of spacecraft whose links are merged.
@@ -143,7 +131,8 @@ mod tests {
             report_value: 41,
         };
         let row = ClcwRow::new("npp", &quiet);
-        assert_eq!(row.line(), "V(R) 41, FARM-B 2, status 0, no flag, 1.2 s ago");
+        assert_eq!((row.report_value, row.farm_b_counter, row.flags().as_str()), (41, 2, "no flag"));
+        assert_eq!((row.gvcid.as_str(), row.age().as_str()), ("157/3", "1.2 s"));
         assert!(!row.blocked);
         type Set = fn(&mut ClcwStatus);
         let flags: [(Set, &str, bool); 7] = [

@@ -37,8 +37,8 @@ pub(crate) enum Command {
   fepctl up --no-monitor | tee fep.log     log lines instead of the terminal view
 
 Ctrl-C (or q in the view) stops the stations, then the daemon, then the archive, in that order. Needs the `fepd` program
-beside `fepctl`; starts `fep-recorder`, `fep-archive` and (where feeds are configured) `fep-feeds` as well where they are
-there. Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
+beside `fepctl`; starts `fep-recorder`, `fep-archive` and (where feeds are configured) `fep-feeds` as well where they exist.
+Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
     Up(UpArgs),
 
     /// Watch the running daemon: links, lock, rates, virtual channels, losses, consumers, core use
@@ -383,7 +383,7 @@ pub(crate) enum RingCommand {
     #[command(
         after_help = "A real consumer with a cursor of its own: killed and started again under the same --name it goes on where
 it was. It survives restarts of the daemon. It ends at --count records, after --until-idle, or on Ctrl-C, and then
-prints the same object as `fepctl decode --json`, plus
+prints the same object as `fepctl decode --json`, without undeclared and explored, which records do not say, plus
   ledger   published = consumed + lost_records, as this consumer saw it; lost_bytes
 
 Example:
@@ -431,7 +431,7 @@ pub(crate) struct TailArgs {
     pub(crate) place: RingPlace,
     #[command(flatten)]
     pub(crate) filter: Filter,
-    /// Begin with the oldest record still there instead of the next one
+    /// Begin with the oldest record still held instead of the next one
     #[arg(long)]
     pub(crate) oldest: bool,
     /// Leave after so many printed records
@@ -459,7 +459,7 @@ pub(crate) struct DumpArgs {
     /// The file to write; `-` writes to standard output
     #[arg(long, short, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// Begin with the next record instead of the oldest one still there
+    /// Begin with the next record instead of the oldest one still held
     #[arg(long)]
     pub(crate) latest: bool,
     /// Leave after so many written records
@@ -479,7 +479,7 @@ pub(crate) struct FollowArgs {
     /// Name of this consumer: one cursor file for each name
     #[arg(long, value_name = "CONSUMER", default_value = "fepctl")]
     pub(crate) name: String,
-    /// Begin with the next record instead of the oldest one still there (a cursor of this name comes first)
+    /// Begin with the next record instead of the oldest one still held (a cursor of this name comes first)
     #[arg(long)]
     pub(crate) latest: bool,
     /// Forget the cursor of this name

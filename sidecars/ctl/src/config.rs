@@ -39,12 +39,13 @@ fn kind_of(file: Option<&Path>, wanted: Option<ConfigKind>) -> ConfigKind {
 /// Which of the two a text is, by the tables and keys on its top level. It need not be right, not even TOML: a file with
 /// mistakes is to be checked as what it was meant to be.
 fn looks_like(text: &str) -> ConfigKind {
-    let (mut on_top, mut mission) = (true, false);
+    let (mut on_top, mut in_spacecraft, mut mission) = (true, false, false);
     for line in text.lines().map(str::trim) {
         let table = line.strip_prefix('[').map(|rest| rest.trim_start_matches('['));
         if let Some(table) = table {
             on_top = false;
             let name = table.split(['.', ']']).next().unwrap_or_default().trim();
+            in_spacecraft = name == "spacecraft";
             match name {
                 "daemon" | "rings" | "missions" | "link" | "links" => return ConfigKind::Daemon,
                 "channel" => mission = true,
@@ -53,7 +54,8 @@ fn looks_like(text: &str) -> ConfigKind {
         } else if let Some((key, _)) = line.split_once('=') {
             // A daemon merges the links of a `[spacecraft.NAME]`; a mission says its `scid`.
             let key = key.trim();
-            mission |= (on_top && (key == "title" || key.starts_with("channel."))) || key == "scid";
+            mission |= (on_top && (key == "title" || key.starts_with("channel.")))
+                || (in_spacecraft && key == "scid");
         }
     }
     if mission { ConfigKind::Mission } else { ConfigKind::Daemon }
@@ -346,6 +348,7 @@ mod tests {
             ("[spacecraft.leo]\nscid = 5\n", ConfigKind::Mission),
             ("[[channel.x.vc]]\nid = \n", ConfigKind::Mission),
             ("title = 7\n", ConfigKind::Mission),
+            (fep_sim::DEFAULT_SIMULATION, ConfigKind::Daemon),
             ("[links.a]\ntitle = \"x\"\n", ConfigKind::Daemon),
             ("title = \"x\"\n[daemon]\n", ConfigKind::Daemon),
         ] {

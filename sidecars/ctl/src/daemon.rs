@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use crate::failure::{Failure, plain};
 
-/// A daemon that has not answered after this time is told to the operator as hanging, not waited for.
+/// A daemon that has not answered after this time is reported as hanging, not waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// The longest answer we take: status of some thousand virtual channels is well below.
 const BODY_MAX: usize = 64 << 20;
@@ -113,11 +113,11 @@ async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCo
     Ok((status, body))
 }
 
-/// Says why nobody answers, and what to do.
+/// Says why nothing answers, and what to do.
 fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
     let path = socket.display();
     match error.kind() {
-        ErrorKind::NotFound => Failure::no_daemon(format!("no daemon: there is no control socket {path}"))
+        ErrorKind::NotFound => Failure::no_daemon(format!("no daemon: the control socket {path} does not exist"))
             .hint("start one with `fepctl up` (or `systemctl start fepd`), or name its socket with --socket or --config"),
         ErrorKind::ConnectionRefused => {
             Failure::no_daemon(format!("no daemon: nobody listens on the control socket {path} (left by one that was killed)"))

@@ -104,13 +104,14 @@ fn judge(
         return Ok(());
     }
     let mut message = format!("{} of {} decoded frames were refused", refused.frames, good + corrected);
-    if !refused.channels.is_empty() {
-        message.push_str(&format!(": {} does not describe SCID/VCID {}", channel.name, refused.named()));
+    let unknown = refused.named();
+    if !unknown.is_empty() {
+        message.push_str(&format!(": {} does not describe SCID/VCID {unknown}", channel.name));
     }
     let failure = Failure::refused(message);
-    Err(if explored {
+    Err(if explored || unknown.is_empty() {
         failure.hint(
-            "their headers cannot be read as those of this channel's frames: see `refused` of the report",
+            "their headers or packet pointers do not fit the frames of this channel: the report lists why",
         )
     } else {
         failure.hint("name the right mission, add these channels to its file, or take them as they come with --explore")

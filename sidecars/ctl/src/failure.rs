@@ -73,7 +73,7 @@ impl Failure {
         }
     }
 
-    /// Whether the daemon was not there (another source of the same facts may be).
+    /// Whether no daemon answered (another source of the same facts may be).
     pub(crate) fn is_no_daemon(&self) -> bool {
         self.code() == CODE_NO_DAEMON
     }

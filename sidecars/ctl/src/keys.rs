@@ -62,7 +62,7 @@ mod tests {
             format("bits=4,swap_iq=true").map(|format| (format.bits.count(), format.swap_iq)),
             Ok((4, true))
         );
-        for (text, told) in [
+        for (text, reason) in [
             ("turbo", "rate: missing key (allowed: 1/2, 1/3, 1/4, 1/6)"),
             ("tarbo,k=1", "code: \"tarbo\" is not a choice (allowed: none, reed_solomon,"),
             ("ldpc,k=1024,rate=7/8", "k = 1024"),
@@ -74,7 +74,7 @@ mod tests {
             ("ldpc,k\"=1", "is no key"),
         ] {
             let refused = code(text).expect_err(text);
-            assert!(refused.contains(told), "{text}: {refused}");
+            assert!(refused.contains(reason), "{text}: {refused}");
         }
         assert!(format("bits=1,coding=offset_binary").expect_err("one bit").contains("leave the key out"));
     }

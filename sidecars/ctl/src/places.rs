@@ -12,7 +12,7 @@ use crate::failure::Failure;
 pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {
     config::load(file).map_err(|errors| {
         Failure::new(errors.to_string())
-            .hint("`fepctl config explain KEY` tells what a key does and what it may be")
+            .hint("`fepctl config explain KEY` says what a key does and what it may be")
     })
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn find_program(name: &str) -> Result<PathBuf, Failure> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|candidate| candidate.is_file()).ok_or_else(
         || {
-            Failure::new(format!("the program is not there: {} does not exist", beside.display()))
+            Failure::new(format!("the program {} does not exist", beside.display()))
                 .hint(format!("build it beside this one: cargo build --release -p {name} -p fepctl"))
         },
     )

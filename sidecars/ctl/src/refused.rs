@@ -28,11 +28,11 @@ pub(crate) struct Refused {
     pub(crate) other_channels: u64,
 }
 
-/// One channel that the mission does not describe.
+/// Frames of one channel that the mission does not describe, or whose packet pointers make no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(crate) struct RefusedChannel {
     pub(crate) frames: u64,
-    /// `unknown_spacecraft` or `unknown_vc`.
+    /// Of the first of them: `unknown_spacecraft`, `unknown_vc` or `pointer_invalid`.
     pub(crate) reason: &'static str,
 }
 
@@ -43,7 +43,8 @@ impl Refused {
         let reason = record.reason.name();
         self.frames += 1;
         *self.reasons.entry(reason).or_default() += 1;
-        if !matches!(record.reason, BadReason::UnknownSpacecraft | BadReason::UnknownVc) {
+        use BadReason::{PointerInvalid, UnknownSpacecraft, UnknownVc};
+        if !matches!(record.reason, UnknownSpacecraft | UnknownVc | PointerInvalid) {
             return; // The header could not be read: it names no channel.
         }
         let key = VcKey { scid: record.gvcid.scid, vcid: record.gvcid.vcid };
@@ -83,9 +84,12 @@ impl Refused {
         Ok(())
     }
 
-    /// The channels with the most frames, for a message: `157/16 (30), 157/17 (2)`.
+    /// Those of the channels that the mission does not describe which have the most frames, for a message:
+    /// `157/16 (30), 157/17 (2)`. Empty when there are none.
     pub(crate) fn named(&self) -> String {
-        let mut channels: Vec<_> = self.channels.iter().collect();
+        let unknown = |reason: &str| reason != BadReason::PointerInvalid.name();
+        let mut channels: Vec<_> =
+            self.channels.iter().filter(|(_, channel)| unknown(channel.reason)).collect();
         channels.sort_by_key(|(key, channel)| (std::cmp::Reverse(channel.frames), **key));
         let mut names: Vec<String> = channels
             .iter()
@@ -153,6 +157,8 @@ mod tests {
         assert_eq!((found.frames, found.channels.len()), (5001, CHANNELS_MAX));
         let listed: u64 = found.channels.values().map(|channel| channel.frames).sum();
         assert_eq!(listed + found.other_channels + found.reasons["header_invalid"], 5001);
-        assert!(found.named().starts_with("0/3 (5), ") && found.named().ends_with(", others"));
+        found.count(&refused(7, 3, BadReason::PointerInvalid));
+        assert_eq!(found.channels[&VcKey { scid: 7, vcid: 3 }].frames, 6);
+        assert!(found.named().starts_with("7/3 (6), 0/3 (5), ") && found.named().ends_with(", others"));
     }
 }

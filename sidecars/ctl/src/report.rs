@@ -177,16 +177,18 @@ impl Tally {
             self.frames.good += 1;
         }
         if record.reason != BadReason::None {
-            // Decoded, but its header makes no sense here: there is no channel of this mission to count it under.
+            // Decoded, but its header makes no sense here.
             self.refused.count(record);
-            return;
-        }
-        if flags.contains(FrameFlags::IDLE) {
+            if record.reason != BadReason::PointerInvalid {
+                return; // There is no channel of this mission to count it under.
+            }
+        } else if flags.contains(FrameFlags::IDLE) {
             self.frames.idle += 1;
         }
         let index = self.vc(record.link_id, record.gvcid);
         let vc = &mut self.vcs[index];
-        vc.counts.frames += 1;
+        // One whose packets cannot be found is no frame of the channel, but its counter says what is missing before it.
+        vc.counts.frames += u64::from(record.reason == BadReason::None);
         if flags.contains(FrameFlags::GAP) {
             vc.counts.gaps += 1;
             vc.counts.lost += match (lost, vc.last_count) {
@@ -238,7 +240,7 @@ impl Tally {
             ..Report::default()
         };
         for vc in &self.vcs {
-            if vc.counts.frames == 0 {
+            if vc.counts.frames == 0 && vc.counts.gaps == 0 {
                 continue; // A packets ring holds packets only.
             }
             let sum = report.vcs.entry(vc.key).or_default();
@@ -423,6 +425,21 @@ mod tests {
         assert_eq!(missing(0, 254, 1), 2);
         assert_eq!(missing(12, 65_535, 1), 1);
         assert_eq!(missing(12, u32::MAX, 3), 3);
+    }
+
+    // REQ: FEP-CTL-101
+    #[test]
+    fn a_frame_whose_packet_pointer_is_wrong_is_refused_and_what_is_missing_before_it_still_counts() {
+        let mut tally = Tally::new(false).expect("no thread needed");
+        tally.frame(&frame(16, 1, FrameFlags::empty()), None);
+        let wrong = frame(16, 5, FrameFlags::GAP | FrameFlags::HEADER_INVALID);
+        tally.frame(&FrameRecord { reason: BadReason::PointerInvalid, ..wrong }, Some(3));
+        tally.frame(&frame(16, 6, FrameFlags::empty()), None);
+        let report = tally.finish();
+        assert_eq!((report.frames.good, report.refused.frames), (3, 1));
+        assert_eq!(report.refused.reasons["pointer_invalid"], 1);
+        let counts = report.vcs.into_values().next();
+        assert_eq!(counts, Some(VcCounts { frames: 2, gaps: 1, lost: 3 }));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The archive's processes that `fepctl up` starts beside the daemon: recorder, archive service, feeds.
 //!
 //! Each is started only where its program stands beside this one. They depend on nothing but rings and files: one that dies
-//! is told and changes nothing for the others.
+//! is reported and changes nothing for the others.
 
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
@@ -28,7 +28,7 @@ pub(crate) struct Sidecars {
 }
 
 impl Sidecars {
-    /// Starts what is there. `echo` passes their log lines on.
+    /// Starts those that exist. `echo` passes their log lines on.
     pub(crate) fn start(config: &Config, args: &UpArgs, echo: bool) -> Result<Sidecars, Failure> {
         let mut sidecars = Sidecars { running: Vec::new() };
         if args.no_archive {
@@ -70,7 +70,7 @@ impl Sidecars {
     }
 
     /// Says which died since the last look.
-    pub(crate) fn tell_deaths(&mut self) {
+    pub(crate) fn report_deaths(&mut self) {
         self.running.retain_mut(|(name, child)| match child.try_wait() {
             Ok(Some(status)) => {
                 say!("fepctl: {name} has died ({status}); everything else runs on. `fepctl up --no-monitor` shows its log");

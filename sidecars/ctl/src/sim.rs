@@ -40,20 +40,20 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     say!("{} stations are on the air; Ctrl-C stops them", stations.count());
     let started = Instant::now();
     let run_for = args.run_for.map(Duration::from_secs);
-    let mut told = Ok(());
+    let mut printed = Ok(());
     while !stations.all_ended() && run_for.is_none_or(|limit| started.elapsed() < limit) {
         let pause = Duration::from_millis(args.interval_ms);
         let left = run_for.map_or(pause, |limit| limit.saturating_sub(started.elapsed()));
         if !ending.sleep(pause.min(left)) {
             break;
         }
-        told = tell(&mut out, &stations.reports(), args.json);
-        if told.is_err() {
+        printed = print(&mut out, &stations.reports(), args.json);
+        if printed.is_err() {
             break;
         }
     }
     let reports = stations.stop();
-    told.and_then(|()| tell(&mut out, &reports, args.json)).map_err(output)?;
+    printed.and_then(|()| print(&mut out, &reports, args.json)).map_err(output)?;
     let failed: Vec<&str> =
         reports.iter().filter(|report| report.error.is_some()).map(|report| report.name.as_str()).collect();
     if failed.is_empty() {
@@ -63,7 +63,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     }
 }
 
-fn tell(out: &mut impl Write, reports: &[fep_sim::StationReport], json: bool) -> io::Result<()> {
+fn print(out: &mut impl Write, reports: &[fep_sim::StationReport], json: bool) -> io::Result<()> {
     for report in reports {
         if json {
             serde_json::to_writer(&mut *out, report)?;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use fep_config::Source;
 use fep_sim::{DEFAULT_SIMULATION, Simulation};
 use fep_sim::{Station, StationReport, StationState};
 
@@ -13,11 +14,15 @@ const BUILT_IN: &str = "<simulation.toml>";
 
 /// The stations of a file, or the built-in ones.
 pub(crate) fn load(file: Option<&Path>) -> Result<Simulation, Failure> {
-    let read = match file {
-        Some(path) => Simulation::read(path),
+    let parsed = match file {
+        // As every configuration: a regular file of bounded size, never waited for.
+        Some(path) => {
+            let source = Source::read(path).map_err(|errors| Failure::new(errors.to_string()))?;
+            Simulation::parse(&source.text, &source.name)
+        }
         None => Simulation::parse(DEFAULT_SIMULATION, BUILT_IN),
     };
-    read.map_err(|error| Failure::new(error.to_string()))
+    parsed.map_err(|error| Failure::new(error.to_string()))
 }
 
 /// Keeps only the named stations; a name that does not exist is an error.

@@ -29,7 +29,7 @@ use crate::{figures, monitor};
 const LOG_LINES_KEPT: usize = 200;
 /// Lines shown then.
 const LOG_LINES_SHOWN: usize = 20;
-/// A daemon that does not answer by then is told to be ill.
+/// A daemon that does not answer by then is reported as ill.
 const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
 /// An orderly stop that takes longer is ended by force.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
                 if until.is_some_and(|until| Instant::now() >= until) {
                     return Some(Failure::PipeClosed);
                 }
-                sidecars.tell_deaths();
+                sidecars.report_deaths();
                 fepd.death()
             };
             match monitor::watch(daemon, VIEW_INTERVAL, &ending, over) {
@@ -166,7 +166,7 @@ impl Fepd {
         self.reaped
     }
 
-    /// A failure that tells of its death, if it is dead.
+    /// A failure that reports its death, if it is dead.
     fn death(&mut self) -> Option<Failure> {
         let status = self.exited()?;
         // Whatever it said last has been written before it died; let the reader come to the end of it.
@@ -270,7 +270,7 @@ fn print_figures(
         if over {
             return Ok(());
         }
-        sidecars.tell_deaths();
+        sidecars.report_deaths();
         if let Some(death) = fepd.death() {
             return Err(death);
         }

@@ -76,17 +76,22 @@ fn a_consumer_of_frames_reports_what_was_published() {
         frame(0, 0, FrameFlags::UNCORRECTABLE),
         frame(16, 15, FrameFlags::GAP),
         frame(63, 0, FrameFlags::IDLE),
+        FrameRecord { reason: BadReason::UnknownVc, ..frame(9, 0, FrameFlags::empty()) },
     ];
     for record in &frames {
         publish(&mut producer, KIND_FRAME, record.to_words(), &[0x5a; 892]);
     }
     let report = json(&ring_run(dir.path(), &["follow", "npp.frames", "--until-idle", "200", "--json"]));
     let want = json!({
-        "frames": {"received": 5, "good": 3, "corrected": 1, "uncorrectable": 1, "idle": 1},
+        "frames": {"received": 6, "good": 4, "corrected": 1, "uncorrectable": 1, "idle": 1},
         "symbols_corrected": 4,
         "vcs": {"157/16": {"frames": 3, "gaps": 1, "lost": 3}, "157/63": {"frames": 1, "gaps": 0, "lost": 0}},
         "apids": {},
-        "ledger": {"published": 5, "consumed": 5, "lost_records": 0, "lost_bytes": 0},
+        "refused": {
+            "frames": 1, "reasons": {"unknown_vc": 1}, "other_channels": 0,
+            "channels": {"157/9": {"frames": 1, "reason": "unknown_vc"}},
+        },
+        "ledger": {"published": 6, "consumed": 6, "lost_records": 0, "lost_bytes": 0},
         "restarts": 0,
     });
     assert_eq!(report, want);

@@ -107,7 +107,7 @@ fn without_a_daemon_it_says_so_and_what_to_do() {
 
 // REQ: FEP-CTL-005
 #[test]
-fn a_daemon_that_accepts_and_says_nonsense_is_told_from_one_that_is_not_there() {
+fn a_daemon_that_answers_nonsense_is_distinguished_from_one_that_does_not_answer() {
     use std::io::{Read, Write};
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("control.sock");
@@ -138,7 +138,7 @@ fn a_daemon_that_accepts_and_says_nonsense_is_told_from_one_that_is_not_there() 
 
 // REQ: FEP-CTL-006
 #[test]
-fn every_mistake_of_a_configuration_is_told_with_its_place() {
+fn every_mistake_of_a_configuration_is_reported_with_its_place() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("bad.toml");
     std::fs::write(
@@ -160,7 +160,7 @@ fn every_mistake_of_a_configuration_is_told_with_its_place() {
     ] {
         assert!(text.contains(line), "{line} is not in: {text}");
     }
-    assert!(text.contains("npp/hrd"), "what is allowed is told: {text}");
+    assert!(text.contains("npp/hrd"), "what is allowed is reported: {text}");
     refuses(&output, 1, &["bad.toml has", "errors"]);
     let errors: serde_json::Value = serde_json::from_slice(&check(&["--json"]).stdout).expect("JSON");
     assert!(
@@ -261,10 +261,18 @@ fn a_stations_file_with_a_mistake_is_refused_with_its_name() {
     let output = run(["sim".as_ref(), "--list".as_ref(), "--stations".as_ref(), file.as_os_str()]);
     refuses(&output, 1, &["stations.toml", "name"]);
     refuses(&run(["sim", "--stations", "/nonexistent/stations.toml"]), 1, &["/nonexistent/stations.toml"]);
+    // It never waits for what is no file.
+    let fifo = dir.path().join("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().expect("mkfifo exists").success());
+    for arguments in [&["sim", "--list", "--stations"][..], &["config", "check"], &["decode", "x", "-m"]] {
+        let mut command = fepctl();
+        let path = dir.path().join(".").join("fifo");
+        refuses(&command.args(arguments).arg(path).output().expect("starts"), 1, &[]);
+    }
 }
 
 #[test]
-fn stations_play_for_the_time_they_were_told_and_report() {
+fn stations_play_to_their_end_and_report() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, sent) = (dir.path().join("stations.toml"), dir.path().join("sent.cadu"));
     let text = format!(

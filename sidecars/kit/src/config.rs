@@ -8,7 +8,7 @@ pub const ARCHIVE_SECTIONS: [&str; 11] = [
     "sql",
     "replay",
     "retention",
-    "packets",
+    "missions",
     "users",
     "recorder",
     "feeding",

@@ -375,7 +375,7 @@ impl ConvReceiver {
     ) -> bool {
         let Some(locked) = &mut self.locked else { return false };
         // Not beyond the end of the stretch on which tied hypotheses are tried next, so that the answer does not depend on
-        // how much is there already.
+        // how much has come already.
         let next_trial = self.tie.as_ref().map(|tie| tie.next + self.probe.symbols as u64);
         let end = next_trial.map_or(self.raw.end(), |trial| trial.min(self.raw.end()));
         // A symbol without its other axis waits for it.

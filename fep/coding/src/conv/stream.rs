@@ -192,7 +192,7 @@ impl WindowStream {
     }
 }
 
-/// Appends to `pairs` the symbols before puncturing that `symbols` tell of, of which the first is number `position` of a
+/// Appends to `pairs` the symbols before puncturing that `symbols` belong to, of which the first is number `position` of a
 /// stream; places that were not sent are 0. When a period is begun, `pairs` is filled up to its end.
 pub(super) fn depuncture(spec: &ConvSpec, position: u64, symbols: &[i8], pairs: &mut Vec<i8>) {
     let (period, period_pairs) = (spec.rate.period_symbols(), 2 * spec.rate.period_bits());

@@ -1,8 +1,8 @@
 //! From the octets of a link to soft symbols and back, in pieces of any length.
 //!
 //! In formats of up to 8 bits one octet is one look into a table of what it holds; wider ones are calculated. The order of
-//! octets within a *unit* (a word, or the octets of an I/Q pair) is a permutation. Symbols leave at one octet a cycle or so, many times faster than
-//! any decoder takes them: hand-written SIMD would buy nothing here.
+//! octets within a *unit* (a word, or the octets of an I/Q pair) is a permutation. Symbols of up to 8 bits leave at one octet a
+//! cycle or so, many times faster than any decoder takes them: hand-written SIMD would buy nothing here.
 
 use super::format::{FirstSymbol, SoftFormat, SoftFormatError, SymbolBits};
 use super::wide::{self, WideSymbols};

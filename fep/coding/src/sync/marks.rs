@@ -178,7 +178,7 @@ impl<F: Finder> Marks<F> {
         key as usize & (self.pages.len() - 1)
     }
 
-    /// Judges what is there of a page.
+    /// Judges what has come of a page.
     #[inline(never)]
     fn judge(&mut self, slot: usize, tolerance: Tolerance, window: &Window<'_, F::Unit>, page_from: u64) {
         let page = &mut self.pages[slot];

@@ -83,7 +83,7 @@ pub enum SoftSyncSpecError {
         /// Length of the block.
         block_symbols: usize,
     },
-    /// The marker looks like itself a few symbols away, so that its place cannot be told.
+    /// The marker looks like itself a few symbols away, so that its place is not clear.
     #[error(
         "marker {marker} differs from itself moved by {shift} bits in only {distance} bits: with \
          lock_bit_errors = {errors} and slip_window_bits = {window} its place is ambiguous; lower one of them"

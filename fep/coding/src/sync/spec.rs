@@ -1,4 +1,4 @@
-//! What a synchroniser is told about its channel, and which combinations are refused.
+//! The parameters of a synchroniser, and which combinations are refused.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ pub const HELD_BLOCKS_MAX: u32 = 64;
 /// Largest `slip_window_bits`.
 pub const SLIP_WINDOW_MAX: u32 = 64;
 
-/// Which way round the bits arrive. NRZ-L receivers cannot tell; the marker can.
+/// Which way round the bits arrive. An NRZ-L receiver does not know; the marker shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Polarity {
@@ -63,7 +63,7 @@ pub enum SyncSpecError {
         /// Length of the marker.
         bits: u32,
     },
-    /// More errors than can be told from chance.
+    /// More errors than are distinguishable from chance.
     #[error(
         "lock_bit_errors = {errors}: from search_bit_errors ({min}) to {max} with a marker of {bits} bits"
     )]
@@ -93,7 +93,7 @@ pub enum SyncSpecError {
         /// Length of the block.
         block_len: usize,
     },
-    /// The marker looks like itself a few bits away, so that its place cannot be told.
+    /// The marker looks like itself a few bits away, so that its place is not clear.
     #[error(
         "marker {marker} differs from itself moved by {shift} bits in only {distance} bits: with \
          lock_bit_errors = {errors} and slip_window_bits = {window} its place is ambiguous; lower one of them"

@@ -95,7 +95,7 @@ impl<F: Finder> Stream<F> {
         self.held = held;
     }
 
-    /// Lets go of units that are no longer needed, once they are most of what is held (so that each is moved once).
+    /// Drops units that are no longer needed, once they are most of what is held (so that each is moved once).
     fn release(&mut self) {
         let unneeded = (self.tracker.keeps() / Self::POSITIONS - self.held_from) as usize;
         if unneeded > self.held.len() / 2 {

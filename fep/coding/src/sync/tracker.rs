@@ -1,4 +1,4 @@
-//! The state machine: which places of the stream are markers, and which blocks are ripe to be given out.
+//! The state machine: which places of the stream are markers, and which blocks are ripe to be released.
 //!
 //! It sees a [`Window`] of the stream and positions, never how the stream was cut, nor whether a position is a hard bit or
 //! a soft symbol: a [`Finder`] tells it where markers are. Two questions tie it to the buffer:
@@ -34,23 +34,23 @@ pub(super) struct Tracker<F: Finder> {
     rules: Rules,
 
     phase: Phase,
-    /// Blocks of the current track that were not given out yet, in order. In Check all of them, in Flywheel those taken
+    /// Blocks of the current track that were not released yet, in order. In Check all of them, in Flywheel those taken
     /// on trust, in Lock at most the one whose end is still to come.
     pending: VecDeque<Slot>,
-    /// Blocks of a lost track that are given out unless a better block overlaps them, by their markers. Empty in Lock and
+    /// Blocks of a lost track that are released unless a better block overlaps them, by their markers. Empty in Lock and
     /// Flywheel.
     orphans: BTreeMap<u64, Slot>,
-    /// Every bit before this one belongs to a block given out or is discarded.
+    /// Every bit before this one belongs to a block released or is discarded.
     covered: u64,
     needs: u64,
-    /// Polarity of the last marker given out.
+    /// Polarity of the last marker released.
     inverted: Option<bool>,
     scratch: Vec<F::Unit>,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Phase {
-    /// No marker starts before `at` (but for those already given out).
+    /// No marker starts before `at` (but for those already released).
     Search {
         at: u64,
     },
@@ -89,7 +89,7 @@ struct Slot {
 enum Look {
     Found(Sighting),
     Missing,
-    /// A marker is there, but others say that the stream is cut elsewhere.
+    /// A marker was found, but others say that the stream is cut elsewhere.
     Rivalled,
     /// The stream must be there up to this bit first.
     Wait(u64),
@@ -163,13 +163,13 @@ impl<F: Finder> Tracker<F> {
         end - self.covered
     }
 
-    /// No block that starts before `position` will be given out any more.
+    /// No block that starts before `position` will be released any more.
     fn discard_until(&mut self, position: u64, counters: &mut SyncCounters) {
         counters.bits_discarded += position.saturating_sub(self.covered);
         self.covered = self.covered.max(position);
     }
 
-    /// Before lock: where the next block given out can start at the earliest.
+    /// Before lock: where the next block released can start at the earliest.
     fn first_possible_block(&self) -> u64 {
         let first = match self.phase {
             Phase::Search { at } => at,
@@ -192,7 +192,7 @@ impl<F: Finder> Tracker<F> {
                     match self.next_candidate(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
                         None => {
-                            self.give_out_orphans(to, window, counters, sink);
+                            self.release_orphans(to, window, counters, sink);
                             self.phase = Phase::Search { at: to };
                             self.needs = to + self.rules.marker_bits + SEARCH_STEP_BITS;
                             return;
@@ -204,7 +204,7 @@ impl<F: Finder> Tracker<F> {
                         self.run_in_lock(&mut track, window, counters, sink);
                         self.phase = Phase::Track(track);
                     }
-                    self.give_out_pending(&track, window, counters, sink);
+                    self.release_pending(&track, window, counters, sink);
                     match self.look(&track, window, false) {
                         Look::Found(sighting) => self.found(track, sighting, counters),
                         Look::Missing => self.missing(track, window, counters),
@@ -234,16 +234,16 @@ impl<F: Finder> Tracker<F> {
                     let to = (window.end() + 1).saturating_sub(self.rules.period);
                     match self.next_candidate(window, at, to) {
                         Some(sighting) => self.begin(sighting, window, counters, sink),
-                        None => return self.give_out_orphans(window.end(), window, counters, sink),
+                        None => return self.release_orphans(window.end(), window, counters, sink),
                     }
                 }
                 Phase::Track(mut track) => {
-                    self.give_out_pending(&track, window, counters, sink);
+                    self.release_pending(&track, window, counters, sink);
                     match self.look(&track, window, true) {
                         Look::Found(sighting) => self.found(track, sighting, counters),
                         Look::Missing => self.missing(track, window, counters),
                         Look::Rivalled => self.lose(track, counters),
-                        // A candidate whose own block is cut off vouches for nothing.
+                        // A candidate whose own block is cut off proves nothing.
                         Look::Wait(_)
                             if !track.confirmed && window.end() < track.candidate + self.rules.period =>
                         {
@@ -251,7 +251,7 @@ impl<F: Finder> Tracker<F> {
                         }
                         Look::Wait(_) if track.missing == 0 => {
                             self.confirm(&mut track, counters);
-                            self.give_out_pending(&track, window, counters, sink);
+                            self.release_pending(&track, window, counters, sink);
                             return;
                         }
                         Look::Wait(_) => self.abandon(track),
@@ -278,7 +278,7 @@ impl<F: Finder> Tracker<F> {
             track.last_seen = marker;
             track.due += self.rules.period;
             let slot = Slot { marker, bit_errors, inverted, flywheel: false, slip_bits: 0 };
-            self.give_out(slot, window, counters, sink);
+            self.release(slot, window, counters, sink);
         }
     }
 
@@ -350,7 +350,7 @@ impl<F: Finder> Tracker<F> {
     }
 
     /// Whether the check of a candidate would find every marker missing that it looks for: a shortcut, with no other
-    /// answer than the check's own. Only where all that these looks need is there.
+    /// answer than the check's own. Only where all data that these looks need has come.
     fn is_hopeless(&mut self, window: &Window<'_, F::Unit>, candidate: u64) -> bool {
         if self.rules.check_markers == 0 {
             return false;
@@ -373,7 +373,7 @@ impl<F: Finder> Tracker<F> {
         counters: &mut SyncCounters,
         sink: &mut impl FnMut(Block<'_, F::Unit>),
     ) {
-        self.give_out_orphans(sighting.position, window, counters, sink);
+        self.release_orphans(sighting.position, window, counters, sink);
         let mut track = Track {
             confirmed: false,
             candidate: sighting.position,
@@ -454,14 +454,14 @@ impl<F: Finder> Tracker<F> {
         if !track.confirmed {
             track.confirmed = true;
             counters.lock_acquired += 1;
-            // Those that end before the candidate were given out when it was found; these overlap it.
+            // Those that end before the candidate were released when it was found; these overlap it.
             self.orphans.clear();
             self.discard_until(track.candidate, counters);
         }
     }
 
-    /// Gives out the orphans that end at or before `until`: no other block can overlap them any more.
-    fn give_out_orphans(
+    /// Releases the orphans that end at or before `until`: no other block can overlap them any more.
+    fn release_orphans(
         &mut self,
         until: u64,
         window: &Window<'_, F::Unit>,
@@ -472,12 +472,12 @@ impl<F: Finder> Tracker<F> {
             && orphan.key() + self.rules.period <= until
         {
             let orphan = orphan.remove();
-            self.give_out(orphan, window, counters, sink);
+            self.release(orphan, window, counters, sink);
         }
     }
 
-    /// Gives out the ripe blocks that are whole.
-    fn give_out_pending(
+    /// Releases the ripe blocks that are whole.
+    fn release_pending(
         &mut self,
         track: &Track,
         window: &Window<'_, F::Unit>,
@@ -489,12 +489,12 @@ impl<F: Finder> Tracker<F> {
             && slot.marker + self.rules.period <= window.end()
         {
             self.pending.pop_front();
-            self.give_out(slot, window, counters, sink);
+            self.release(slot, window, counters, sink);
         }
     }
 
     #[inline]
-    fn give_out(
+    fn release(
         &mut self,
         slot: Slot,
         window: &Window<'_, F::Unit>,
@@ -531,7 +531,7 @@ impl<F: Finder> Tracker<F> {
     }
 }
 
-/// Whether a block may be given out as soon as it is whole: the track is confirmed and its marker, or a later one, was
+/// Whether a block may be released as soon as it is whole: the track is confirmed and its marker, or a later one, was
 /// seen.
 fn is_ripe(slot: &Slot, track: &Track) -> bool {
     track.confirmed && slot.marker <= track.last_seen

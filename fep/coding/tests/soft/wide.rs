@@ -202,7 +202,7 @@ proptest! {
             (_, SymbolCoding::Float) => (0..2 * units)
                 .flat_map(|k| {
                     let level = (k as f64 / 200.0).sin().exp();
-                    let value = if kind == 2 && noise.next() % 50 == 0 { f64::NAN } else { level * noise.gauss() };
+                    let value = if kind == 2 && noise.next().is_multiple_of(50) { f64::NAN } else { level * noise.gauss() };
                     (value as f32).to_le_bytes()
                 })
                 .collect(),
@@ -245,7 +245,10 @@ proptest! {
             unpacker.push(&changed, &mut after);
             for (symbol, _) in after.iter().zip(&back).enumerate().filter(|(_, (after, back))| after != back) {
                 let (at, size) = (unpacker.octet_of_symbol(symbol as u64), format.bits.count() as u64 / 8);
-                prop_assert!(octet as u64 / 8 == at / 8, "octet {} changes symbol {} of {} octets at {}", octet, symbol, size, at);
+                prop_assert!(
+                    octet as u64 / 8 == at / 8,
+                    "octet {} changes symbol {} of {} octets at {}", octet, symbol, size, at
+                );
             }
             changed[octet] ^= 0x40;
         }

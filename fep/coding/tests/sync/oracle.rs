@@ -42,7 +42,7 @@ struct Chain {
     ending: Ending,
 }
 
-/// What a synchroniser must give out for the whole stream.
+/// What a synchroniser must release for the whole stream.
 pub(crate) fn expected(spec: &SyncSpec, octets: &[u8]) -> Vec<Given> {
     let bits = crate::stream::Bits::unpack(octets).0;
     let marker = crate::stream::Bits::unpack(spec.marker.as_bytes()).0;
@@ -173,7 +173,7 @@ impl Oracle<'_> {
                 at += 1;
                 continue;
             };
-            self.give_out_until(at, &mut orphans, &mut given);
+            self.release_until(at, &mut orphans, &mut given);
             let mut chain = self.chain(candidate);
             if let Ending::EndOfStream { missing: 0 } = chain.ending {
                 chain.confirmed = true;
@@ -191,22 +191,22 @@ impl Oracle<'_> {
             }
             orphans = trusted;
             at = chain.seen[last].position + 1;
-            given.extend(chain.seen.iter().filter_map(|seen| self.give_out(seen)));
+            given.extend(chain.seen.iter().filter_map(|seen| self.release(seen)));
             if let Ending::EndOfStream { missing: 0 } = chain.ending {
                 return given;
             }
         }
-        self.give_out_until(self.bits.len(), &mut orphans, &mut given);
+        self.release_until(self.bits.len(), &mut orphans, &mut given);
         given
     }
 
-    fn give_out_until(&self, end: usize, orphans: &mut Vec<Seen>, given: &mut Vec<Given>) {
+    fn release_until(&self, end: usize, orphans: &mut Vec<Seen>, given: &mut Vec<Given>) {
         while orphans.first().is_some_and(|orphan| orphan.position + self.period() <= end) {
-            given.extend(self.give_out(&orphans.remove(0)));
+            given.extend(self.release(&orphans.remove(0)));
         }
     }
 
-    fn give_out(&self, seen: &Seen) -> Option<Given> {
+    fn release(&self, seen: &Seen) -> Option<Given> {
         let start = seen.position + self.marker.len();
         let bits = self.bits.get(start..seen.position + self.period())?;
         if seen.flywheel && self.spec.flywheel_blocks == 0 {

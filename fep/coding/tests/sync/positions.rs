@@ -110,8 +110,12 @@ proptest! {
         if soft {
             let symbols: Vec<i8> =
                 Bits::unpack(&octets).0.iter().map(|bit| if *bit == 0 { 9 } else { -9 }).collect();
-            let spec = SoftSyncSpec { flywheel_blocks: 3, check_markers: 1, ..SoftSyncSpec::ccsds(Marker::CCSDS_32, 8 * LEN) };
-            let spec = SoftSyncSpec { search_bit_errors: 1, lock_bit_errors: 3, ..spec };
+            let spec = SoftSyncSpec {
+                search_bit_errors: 1,
+                lock_bit_errors: 3,
+                check_markers: 1,
+                ..SoftSyncSpec::ccsds(Marker::CCSDS_32, 8 * LEN)
+            };
             let mut sync = SoftSync::new(spec).expect("a valid specification");
             for _ in 0..runs {
                 let mut given = Vec::new();

@@ -194,7 +194,7 @@ proptest! {
 
     // REQ: FEP-SYNC-014
     #[test]
-    fn what_is_given_out_does_not_depend_on_how_the_stream_is_cut(
+    fn what_is_released_does_not_depend_on_how_the_stream_is_cut(
         spec in any_spec(), lead_bits in 0usize..300, seed: u64, count in 1usize..16,
         events in prop::collection::vec((any_event(), 0usize..16), 0..6),
         cuts in prop::collection::vec(prop_oneof![1usize..4, 1usize..80, 1usize..2000], 1..8),

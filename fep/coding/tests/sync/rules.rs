@@ -70,7 +70,7 @@ fn the_states_are_search_check_lock_flywheel_and_search_again() {
 
 // REQ: FEP-SYNC-003
 #[test]
-fn blocks_received_before_lock_is_declared_are_given_out_when_it_is() {
+fn blocks_received_before_lock_is_declared_are_released_when_it_is() {
     let mut spec = spec(LEN);
     spec.check_markers = 3;
     let telemetry = Telemetry::new(&spec, 3, 6, 2);
@@ -253,7 +253,7 @@ fn a_fixed_polarity_takes_no_marker_of_the_other() {
 
 // REQ: FEP-SYNC-009
 #[test]
-fn lost_lock_gives_out_blocks_on_trust_unless_real_ones_overlap_them() {
+fn lost_lock_releases_blocks_on_trust_unless_real_ones_overlap_them() {
     let mut telemetry = Telemetry::new(&spec(LEN), 6, 12, 16);
     telemetry.spec.flywheel_blocks = 2;
     (4..8).for_each(|block| telemetry.damage_marker(block, 14));
@@ -265,7 +265,7 @@ fn lost_lock_gives_out_blocks_on_trust_unless_real_ones_overlap_them() {
 
 // REQ: FEP-SYNC-010
 #[test]
-fn a_block_in_lock_is_given_out_with_its_last_octet() {
+fn a_block_in_lock_is_released_with_its_last_octet() {
     let telemetry = Telemetry::new(&spec(LEN), 0, 5, 17);
     let octets = telemetry.bits.pack();
     let mut sync = FrameSync::new(telemetry.spec.clone()).expect("a valid specification");
@@ -293,7 +293,7 @@ fn a_whole_aligned_upright_block_is_borrowed_from_the_input() {
 
 // REQ: FEP-SYNC-011
 #[test]
-fn a_single_block_is_given_out_at_the_end_of_the_stream() {
+fn a_single_block_is_released_at_the_end_of_the_stream() {
     for check_markers in 0..4 {
         let mut spec = spec(LEN);
         spec.check_markers = check_markers;
@@ -313,7 +313,7 @@ fn at_the_end_a_false_marker_does_not_hide_the_only_real_block() {
 
 // REQ: FEP-SYNC-011
 #[test]
-fn at_the_end_a_broken_check_gives_out_each_block_once() {
+fn at_the_end_a_broken_check_releases_each_block_once() {
     let mut spec = spec(LEN);
     spec.check_markers = 4;
     let mut telemetry = Telemetry::new(&spec, 3, 5, 25);
@@ -421,7 +421,7 @@ fn defaults_for_the_markers_of_the_standard_are_valid() {
 
 // REQ: FEP-CODING-001
 #[test]
-fn every_instruction_set_gives_out_the_same_blocks() {
+fn every_instruction_set_releases_the_same_blocks() {
     let mut telemetry = Telemetry::new(&spec(LEN), 613, 9, 23);
     telemetry.damage_marker(4, 12);
     telemetry.delete(telemetry.block_start(2) + 50, 90);

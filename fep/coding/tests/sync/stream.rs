@@ -1,10 +1,10 @@
-//! Streams of single bits to cut, damage and slip, and the collecting of what a synchroniser gives out.
+//! Streams of single bits to cut, damage and slip, and the collecting of what a synchroniser releases.
 
 use fep_coding::{Block, FrameSync, Marker, SyncSpec};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// A block as it was given out, owned.
+/// A block as it was released, owned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Given {
     pub(crate) data: Vec<u8>,

@@ -56,7 +56,6 @@ pub(crate) struct Pass {
     pub(crate) spec: FrameSpec,
     pub(crate) frames: Vec<Sent>,
     pub(crate) channels: Vec<Channel>,
-    pub(crate) period_ns: i64,
 }
 
 const FRAME_LEN: usize = 64;
@@ -99,7 +98,7 @@ impl Pass {
             Sent { octets, channel, at: number as i64 * period_ns }
         });
         let frames = sent.collect();
-        Pass { spec, frames, channels, period_ns }
+        Pass { spec, frames, channels }
     }
 }
 

@@ -44,7 +44,7 @@ pub use model::{
     SegmentState, Silence, StoredObject, Tier,
 };
 pub use object_at::ObjectAt;
-pub use packet_layout::{PacketLayouts, SecondaryHeader, SpacecraftLayout, TimeField};
+pub use packet_layout::PacketLayouts;
 pub use quality::Quality;
 pub use sql::{
     Backend, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, SegmentFilter, Totals,

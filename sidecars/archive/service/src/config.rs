@@ -1,5 +1,6 @@
 //! The sections of `config/archive.toml` that this process reads; the file explains every key.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -161,7 +162,7 @@ pub struct Config {
     pub replay: ReplayConfig,
     /// Keeping.
     pub retention: RetentionConfig,
-    /// Secondary headers of packets, by spacecraft: `[packets.SCID]`.
+    /// Secondary headers of packets, as the missions describe them: those built in, and those of `[missions]`.
     pub packets: PacketLayouts,
     /// Addresses, read.
     pub addresses: Vec<Address>,
@@ -204,10 +205,11 @@ impl Config {
         if let Some((key, _)) = positive.into_iter().find(|(_, value)| *value == 0) {
             return Err(document.mistake(key, "0", "1 or more"));
         }
-        let packets: PacketLayouts = document.section("packets")?;
-        packets
-            .validate()
-            .map_err(|error| document.mistake("packets", &error.to_string(), "see config/archive.toml"))?;
+        let own: BTreeMap<String, PathBuf> = document.section("missions")?;
+        let own = own.into_iter().map(|(name, path)| (name, document.directory().join(path))).collect();
+        let missions = fep_mission::load_all(&own)?;
+        let packets = PacketLayouts::of_missions(missions.values())
+            .map_err(|error| document.mistake("missions", &error.to_string(), ""))?;
         let StoreSection(store) = document.section("store")?;
         let replay = document.section("replay")?;
         let archive = document.section("archive")?;

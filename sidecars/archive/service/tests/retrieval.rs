@@ -44,7 +44,21 @@ fn packet(
     (record, rx_tai_ns, octets)
 }
 
-const LAYOUTS: &str = "[packets.673]\nall = { kind = \"pus_c\", time = { code = \"cuc\", coarse_octets = 4, fine_octets = 3 } }\n";
+/// A mission whose packets have a type and an on-board time.
+const MISSION: &str = r#"title = "one spacecraft"
+[spacecraft.one]
+scid = 673
+packets.all = { kind = "pus_c", time = { code = "cuc", coarse_octets = 4, fine_octets = 3 } }
+[channel.link]
+spacecraft = "one"
+randomizer = "none"
+frame = { kind = "tm", frame_len = 100 }
+sync = { marker = "1acffc1d" }
+code = { code = "none" }
+[[channel.link.vc]]
+id = 0
+service = "packets"
+"#;
 
 struct Recorded {
     /// By link 1 on ring one.frames.
@@ -92,7 +106,10 @@ async fn recorded() -> (Served, Recorded) {
     one.chunks(301).for_each(|frames| drop(recorder.frames(frames)));
     Recorder::new(&root, "two.frames").frames(&two);
     Recorder::new(&root, "one.packets").packets(&packets);
-    let served = Served::start(directory, LAYOUTS, 5).await;
+    let mission = root.join("one.toml");
+    std::fs::write(&mission, MISSION).expect("a mission file");
+    let missions = format!("[missions]\none = {:?}\n", mission.display().to_string());
+    let served = Served::start(directory, &missions, 5).await;
     (served, Recorded { one, two, packets })
 }
 

@@ -60,7 +60,7 @@ Example:
     /// Have the service check its segments against their hashes
     Scrub(PlainArgs),
     /// Query frames and packets with SQL
-    #[command(after_help = "The tables are frames and packets; `DESCRIBE frames` tells the columns.
+    #[command(after_help = "The tables are frames and packets; `DESCRIBE frames` lists the columns.
 
 Examples:
   fepctl archive sql 'SELECT scid, vcid, count(*) FROM frames GROUP BY scid, vcid ORDER BY 3 DESC'
@@ -364,8 +364,8 @@ pub(crate) struct CompletenessArgs {
     /// Spacecraft: numbers and ranges, as 1,5,10-20 [default: all that the archive knows]
     #[arg(long, value_name = "SCIDS")]
     pub(crate) scid: Option<String>,
-    /// Where the span begins, as acquisition of signal
-    #[arg(long, value_name = "TIME", required_unless_present = "last", conflicts_with = "last")]
+    /// Where the span begins, as acquisition of signal [needed without --last]
+    #[arg(long, value_name = "TIME", conflicts_with = "last")]
     pub(crate) from: Option<String>,
     /// Where it ends, as loss of signal [default: now]
     #[arg(long, value_name = "TIME")]

@@ -107,7 +107,7 @@ impl Client {
         self.answer(Method::GET, path, &HeaderMap::new(), Bytes::new()).map(|_| HeaderMap::new())
     }
 
-    /// The answer to a GET, piece by piece. `begun` is told status and head first; `piece` ends it by failing.
+    /// The answer to a GET, piece by piece. `begun` gets status and head first; `piece` ends it by failing.
     pub(crate) fn stream(
         &self,
         path: &str,
@@ -140,7 +140,7 @@ impl Client {
                     Ok(None) => return Ok(()),
                     Ok(Some(Err(error))) => {
                         return Err(Failure::new(format!("the answer broke off: {error}"))
-                            .hint("ask again: what was fetched is kept and resumed; the log of fep-archive tells why"));
+                            .hint("ask again: what was fetched is kept and resumed; the log of fep-archive says why"));
                     }
                     Ok(Some(Ok(frame))) => {
                         if let Some(octets) = frame.data_ref() {

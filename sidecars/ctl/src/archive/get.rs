@@ -41,9 +41,9 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let manifest: serde_json::Value = client.get(&manifest_path)?;
     let found = sha256_of(&part.file)?;
     bar.finish_and_clear();
-    let told = manifest["sha256"].as_str().unwrap_or_default();
-    if found != told {
-        return Err(Failure::new(format!("{} is not what the manifest says: its SHA-256 is {found}, {told} is told", part.file.display()))
+    let promised = manifest["sha256"].as_str().unwrap_or_default();
+    if found != promised {
+        return Err(Failure::new(format!("{} is not what the manifest says: its SHA-256 is {found}, not {promised}", part.file.display()))
             .hint("what matches the query may have grown meanwhile (give --to), or it was damaged on the way: fetch it again"));
     }
     part.finish(&args.out)?;

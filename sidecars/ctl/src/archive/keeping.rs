@@ -70,7 +70,7 @@ pub(crate) fn backup(args: &BackupArgs) -> Result<(), Failure> {
     })?;
     if report["missing"].as_object().is_some_and(|missing| !missing.is_empty()) {
         return Err(
-            Failure::new("the backup is not whole").hint("`fepctl archive scrub` tells what is wrong")
+            Failure::new("the backup is not whole").hint("`fepctl archive scrub` reports what is wrong")
         );
     }
     Ok(())

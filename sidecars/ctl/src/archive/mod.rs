@@ -147,10 +147,10 @@ fn line_of(row: &Value) -> String {
     )
 }
 
-/// Nothing matched: says so when the same in another session would have, as the manifest tells.
+/// Nothing matched: says so when the same in another session would have, as the manifest says.
 fn hint_of_nothing(manifest: &Value) {
     for session in manifest["other_sessions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        say!("fepctl: in session {} there is something: --session {session}", session.to_uppercase());
+        say!("fepctl: session {} has matches: --session {session}", session.to_uppercase());
     }
 }
 

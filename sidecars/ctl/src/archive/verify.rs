@@ -14,15 +14,15 @@ use crate::figures;
 
 /// Runs the command.
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
-    let told = |error: fep_segments::SegmentError| Failure::new(error.to_string());
+    let reported = |error: fep_segments::SegmentError| Failure::new(error.to_string());
     if !args.directory.is_dir() {
         return Err(Failure::new(format!("{} is no directory", args.directory.display()))
             .hint("the directory of the segments: `archive.segments` of the service's configuration"));
     }
     let key = args.public_key.as_deref().map(public_key).transpose()?;
     let mut count = 0;
-    for stream in streams(&args.directory).map_err(told)? {
-        count += list(&args.directory, &stream).map_err(told)?.len() as u64;
+    for stream in streams(&args.directory).map_err(reported)? {
+        count += list(&args.directory, &stream).map_err(reported)?.len() as u64;
     }
     let bar = if io::stderr().is_terminal() { ProgressBar::new(count) } else { ProgressBar::hidden() };
     bar.set_style(
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         bar.set_message(stream.to_string());
         bar.inc(1);
     })
-    .map_err(told)?;
+    .map_err(reported)?;
     bar.finish_and_clear();
     print(args.json, &as_json(&report), |out| as_text(out, &report))?;
     if report.is_sound() {

@@ -107,7 +107,7 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    /// Measures every point; `progress` is told the point's number, how many there are, and what was counted.
+    /// Measures every point; `progress` gets the point's number, how many there are, and what was counted.
     pub(super) fn measure(
         plan: &Plan,
         eb_n0_db: &[f64],

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
         return Err(Failure::usage("standard output is no terminal: nothing to draw the view on")
             .hint("use --once for one snapshot as text, or --json for one JSON object a line"));
     }
-    // Said before the screen changes: a daemon that is not there at the start is a mistake, later it is an event.
+    // Said before the screen changes: a daemon that does not answer at the start is a mistake, later it is an event.
     daemon.get::<fep_control::api::Status>("/status")?;
     let ending = Ending::watch()?;
     watch(daemon, interval, &ending, || None)

@@ -13,7 +13,7 @@ use super::snapshot::{
     ConsumerRow, DaemonFacts, Entry, EventRow, Health, LatencyRow, Ledgers, LinkRow, Snapshot, VcRow,
 };
 use super::threads::{ThreadWatch, resident_bytes};
-use crate::clcw::{self, ClcwRow};
+use crate::clcw;
 use crate::client::{published, words};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -257,9 +257,6 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
     add("packet octets discarded", figures::grouped(counts.packet_bytes_discarded));
     for count in link.sync_counters.iter().chain(&link.transport_counters) {
         add(&words(count), figures::grouped(count.value));
-    }
-    for clcw in link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)) {
-        add(&format!("CLCW {}", clcw.gvcid), clcw.line());
     }
     details
 }

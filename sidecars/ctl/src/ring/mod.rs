@@ -32,7 +32,7 @@ pub(crate) fn run(command: &RingCommand) -> Result<(), Failure> {
 fn refused(error: BusError, dir: &Path) -> Failure {
     let hint = match &error {
         BusError::NotFound { .. } => Some(format!(
-            "`fepctl ring list --directory {}` shows what is there; `fepctl up` or fepd makes the rings",
+            "`fepctl ring list --directory {}` shows which exist; `fepctl up` or fepd makes the rings",
             dir.display()
         )),
         BusError::Held { .. } => Some("give this consumer another name with --name".to_owned()),
@@ -157,7 +157,7 @@ fn read(
     Ok(())
 }
 
-/// Attaches; when the ring is not there yet, tries again until `wait` is over.
+/// Attaches; when the ring does not exist yet, tries again until `wait` is over.
 fn attach(
     dir: &Path,
     ring: &str,

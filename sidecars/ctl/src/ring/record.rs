@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_told_in_words_whatever_its_payload_holds() {
+    fn an_event_is_put_into_words_whatever_its_payload_holds() {
         assert_eq!(event_text(br#"{"message":"all is well","n":1}"#), "all is well");
         let gap = br#"{"event":"counter_reset","link":"npp","vc":"157/16","resets":2}"#;
         assert_eq!(event_text(gap), "counter reset resets=2 vc=157/16");

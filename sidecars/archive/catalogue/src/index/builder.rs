@@ -13,7 +13,7 @@ use super::parquet_file::{ParquetBytes, ParquetWriter, ROWS_PER_GROUP};
 use super::summary::{Seen, Summariser, Summary};
 use crate::Error;
 use crate::model::Channel;
-use crate::packet_layout::{PacketLayouts, Secondary};
+use crate::packet_layout::{PacketLayouts, Secondary, read_secondary};
 use crate::quality::Quality;
 
 /// A record of a segment or ring.
@@ -153,7 +153,7 @@ impl RowMaker {
             Some(header) if header.secondary_header && !idle => {
                 let layout = self.layouts.of(packet.gvcid.scid, packet.apid);
                 let data_field = record.payload.get(fep_ccsds::packet::SPACE_PACKET_HEADER_LEN..);
-                layout.read(data_field.unwrap_or_default(), &self.leap_seconds)
+                read_secondary(layout, data_field.unwrap_or_default(), &self.leap_seconds)
             }
             _ => Secondary::default(),
         };

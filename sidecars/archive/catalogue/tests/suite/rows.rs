@@ -100,13 +100,26 @@ async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them
 
 // REQ: FEP-ARC-061
 #[test]
-fn a_time_field_that_the_code_does_not_have_is_refused_with_its_spacecraft() {
-    let bad: fep_catalogue::PacketLayouts = serde_json::from_str(
-        r#"{"42": {"all": {"kind": "time", "time": {"code": "cds", "sub_millisecond_octets": 3}}}}"#,
-    )
-    .unwrap();
-    let error = bad.validate().unwrap_err().to_string();
-    assert!(error.contains("spacecraft 42") && error.contains("0, 2 or 4"), "{error}");
+fn missions_that_describe_the_packets_of_one_spacecraft_differently_are_refused() {
+    let mission = |name: &str, packets: &str| {
+        let text = format!(
+            "title = \"t\"\n[spacecraft.s]\nscid = 42\n{packets}\n[channel.c]\nspacecraft = \"s\"\nrandomizer = \"none\"\n\
+             frame = {{ kind = \"tm\", frame_len = 100 }}\nsync = {{ marker = \"1acffc1d\" }}\ncode = {{ code = \"none\" }}\n\
+             vc = [{{ id = 0, service = \"packets\" }}]\n"
+        );
+        fep_mission::load_text(name, "m.toml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    };
+    let (pus, other) = (
+        r#"packets.all = { kind = "pus_c" }"#,
+        r#"packets.all = { kind = "none" }
+packets.apids.7 = { kind = "pus_c" }"#,
+    );
+    let layouts =
+        |second: &str| fep_catalogue::PacketLayouts::of_missions(&[mission("a", pus), mission("b", second)]);
+    assert_eq!(layouts("").unwrap().spacecraft.len(), 1, "a mission that says nothing contradicts nobody");
+    assert_eq!(layouts(pus).unwrap().spacecraft.len(), 1);
+    let error = layouts(other).unwrap_err().to_string();
+    assert!(error.contains("mission b") && error.contains("SCID 42"), "{error}");
 }
 
 fn tail_counts(snapshot: &TailSnapshot) -> Vec<i64> {

@@ -172,10 +172,9 @@ impl Archive {
 }
 
 pub(crate) fn layouts() -> PacketLayouts {
-    serde_json::from_str(
-        r#"{"673": {"all": {"kind": "pus_c", "time": {"code": "cuc", "coarse_octets": 4, "fine_octets": 3}}}}"#,
-    )
-    .unwrap()
+    let layout =
+        r#"{"all": {"kind": "pus_c", "time": {"code": "cuc", "coarse_octets": 4, "fine_octets": 3}}}"#;
+    PacketLayouts { spacecraft: [(673, serde_json::from_str(layout).unwrap())].into() }
 }
 
 pub(crate) async fn catalogue_at(directory: &Path) -> Catalogue {
