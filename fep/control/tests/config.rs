@@ -349,11 +349,10 @@ decode_threads = 65
 "#;
     let reported = errors(text).join("\n");
     for expected in [
-        "site.toml:5:20: links.a.symbols: bits = 3: soft symbols have 1, 4 or 8 bits",
+        "site.toml:5:20: links.a.symbols: bits = 3: soft symbols have 1, 4, 8, 16 or 32 bits",
         "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
         "site.toml:10:18: links.b.decode_wait_us: 1000001 is out of range (allowed: 0 to 1000000)",
         "site.toml:14:11: links.c.framing: symbols come in a stream: their blocks are found by their marker (allowed: stream)",
-        "site.toml:15:18: links.c.decode_threads: the concatenated code is decoded as one stream, on the link's own core (allowed: 0)",
         "site.toml:19:23: links.d.symbols: unknown field `order`",
         "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
     ] {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fep_bus::{GateState, RingInfo, Warden, WardenEvent, WardenSpec};
+use fep_bus::{BusError, GateState, RingInfo, Warden, WardenEvent, WardenSpec};
 use fep_time::Monotonic;
 use serde_json::{Value, json};
 
@@ -23,6 +23,8 @@ impl RingWatch {
             .into_iter()
             .filter_map(|ring| match Warden::open(dir, &ring, WardenSpec::default()) {
                 Ok(warden) => Some((ring, warden)),
+                // Its role could not make it yet, and says so.
+                Err(BusError::NotFound { .. }) => None,
                 Err(error) => {
                     tracing::warn!(ring, %error, "not watched");
                     None

@@ -9,8 +9,9 @@ use fep_bus::{BUCKETS, MetricReader, MetricValue, bucket_end};
 use crate::failure::Failure;
 use crate::terminal::say;
 
-/// Pages in which a daemon leaves its frame counters to its successor: positions, not metrics.
-const COUNTERS_SUFFIX: &str = ".counters";
+/// Pages in which a daemon leaves its frame counters to its successor: positions, not metrics. They are made under another
+/// name than they are found by.
+const COUNTERS_SUFFIXES: [&str; 2] = [".counters", ".new"];
 
 /// Lines of one metric, and its kind, by its name.
 type Families = BTreeMap<String, (&'static str, String)>;
@@ -34,11 +35,13 @@ pub(crate) fn prometheus_text(run_dir: &Path) -> Result<String, Failure> {
                 continue;
             }
         };
-        if page.name().ends_with(COUNTERS_SUFFIX) {
+        if COUNTERS_SUFFIXES.iter().any(|suffix| page.name().ends_with(suffix)) {
             continue;
         }
+        let is_merge = page.iter().any(|(name, _)| name.starts_with("merge."));
+        let role = format!("{}=\"{}\"", if is_merge { "spacecraft" } else { "link" }, page.name());
         for (name, value) in page.iter() {
-            add(&mut families, page.name(), name, &value);
+            add(&mut families, &role, name, &value);
         }
     }
     Ok(families.into_iter().fold(String::new(), |mut text, (name, (kind, lines))| {
@@ -47,17 +50,18 @@ pub(crate) fn prometheus_text(run_dir: &Path) -> Result<String, Failure> {
     }))
 }
 
-/// Adds one metric of a link's page; its parts are separated by dots.
-fn add(families: &mut Families, link: &str, name: &str, value: &MetricValue) {
+/// Adds one metric of a page; its parts are separated by dots. `role` is the label that says whose it is.
+fn add(families: &mut Families, role: &str, name: &str, value: &MetricValue) {
     let parts: Vec<&str> = name.split('.').collect();
     let (name, labels) = match parts.as_slice() {
-        ["bad", reason] => ("bad_frames".to_owned(), format!("link=\"{link}\",reason=\"{reason}\"")),
-        ["vc", scid, vcid, what] => (format!("vc_{what}"), format!("link=\"{link}\",vc=\"{scid}/{vcid}\"")),
+        ["bad", reason] => ("bad_frames".to_owned(), format!("{role},reason=\"{reason}\"")),
+        ["vc", scid, vcid, what] => (format!("vc_{what}"), format!("{role},vc=\"{scid}/{vcid}\"")),
+        ["antenna", antenna, what] => (format!("antenna_{what}"), format!("{role},antenna=\"{antenna}\"")),
         ["latency", stage] if matches!(value, MetricValue::Histogram(_)) => {
             let stage = stage.trim_end_matches("_ns");
-            ("latency".to_owned(), format!("link=\"{link}\",stage=\"{stage}\""))
+            ("latency".to_owned(), format!("{role},stage=\"{stage}\""))
         }
-        parts => (parts.join("_"), format!("link=\"{link}\"")),
+        parts => (parts.join("_"), role.to_owned()),
     };
     let (name, kind) = match value {
         MetricValue::Counter(_) => (format!("fep_{name}_total"), "counter"),

@@ -83,7 +83,7 @@ fn read_link(
     let id = section.integer("id", 1..=ID_MAX, found).unwrap_or_else(|| id_of_name(name));
     let spec = read_link_spec(&section, transport, found);
     let symbols = read_symbols(&section, found);
-    let decoding = read_decoding(&section, channel.as_ref(), found);
+    let decoding = read_decoding(&section, found);
     let reorder_wait_us = section.integer("reorder_wait_us", 0..=1_000_000u32, found);
 
     if let Some(other) = claim(&mut taken.ids, id, name)
@@ -227,24 +227,10 @@ fn read_symbols(section: &Section<'_>, found: &mut Diagnostics) -> Option<SoftFo
     Some(format)
 }
 
-fn read_decoding(
-    section: &Section<'_>,
-    channel: Option<&ChannelConfig>,
-    found: &mut Diagnostics,
-) -> Option<Decoding> {
+fn read_decoding(section: &Section<'_>, found: &mut Diagnostics) -> Option<Decoding> {
     let threads = section.integer("decode_threads", 0..=DECODE_THREADS_MAX, found);
     let batch = section.integer("decode_batch", 0..=DECODE_BATCH_MAX, found);
     let wait_us = section.integer("decode_wait_us", 0..=1_000_000, found);
-    if let (Some(1..), Some(channel), Some(place)) = (threads, channel, section.place_of("decode_threads"))
-        && channel.soft_sync.is_none()
-    {
-        place.report(
-            found,
-            format!("{} is decoded as one stream, on the link's own core", channel.code.name()),
-            "0",
-        );
-        return None;
-    }
     Some(Decoding { threads: threads?, batch: batch?, wait_us: wait_us? })
 }
 
