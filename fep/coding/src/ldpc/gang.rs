@@ -15,6 +15,8 @@ pub(super) trait Kernel {
     fn start(&mut self, w: usize, channel: &[i8]);
     /// Updates word `w` by a layer.
     fn update(&mut self, w: usize, layer: usize);
+    /// Updates words `w` and `w + 1` by a layer.
+    fn update_two(&mut self, w: usize, layer: usize) { self.update(w, layer); self.update(w + 1, layer) }
     /// Whether all checks of word `w` hold.
     fn is_codeword(&self, w: usize) -> bool;
     /// What is believed of all bits of word `w`.
@@ -79,8 +81,10 @@ fn decode_gang(kernel: &mut impl Kernel, job: Job<'_>) {
         }
         if iteration < iterations_max {
             for layer in 0..kernel.layers() {
-                for w in (0..count).filter(|w| open >> w & 1 == 1) {
-                    kernel.update(w, layer);
+                let mut w = 0;
+                while w < count {
+                    if open >> w & 3 == 3 { kernel.update_two(w, layer); w += 2; }
+                    else { if open >> w & 1 == 1 { kernel.update(w, layer); } w += 1; }
                 }
             }
         }
