@@ -44,6 +44,7 @@ mod code;
 mod decoder;
 mod encoder;
 mod gang;
+mod hard;
 #[cfg(target_arch = "x86_64")]
 mod layered;
 mod polynomial;

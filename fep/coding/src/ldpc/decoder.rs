@@ -3,6 +3,7 @@
 use super::LdpcSpec;
 use super::code::ParityChecks;
 use super::gang::{self, Job};
+use super::hard::{HardDecisions, Portable};
 #[cfg(target_arch = "x86_64")]
 use super::layered::VectorKernel;
 use super::scalar::ScalarKernel;
@@ -14,7 +15,9 @@ pub const ITERATIONS_MAX: u16 = 200;
 
 /// Decodes codewords of one code from soft symbols ([`crate::soft`]; any scale).
 ///
-/// Layered corrected min-sum in saturated 8-bit arithmetic. It stops as soon as all parity checks hold, unless told
+/// The signs of a block are looked at first: where they are a codeword (a bit of an erased symbol being a 0, and bits that
+/// are not sent following from the others), that is the answer, after 0 iterations. All other blocks take layered corrected
+/// min-sum in saturated 8-bit arithmetic, which stops as soon as all parity checks hold. Neither happens when told
 /// otherwise ([`LdpcDecoder::set_early_stop`]). A codeword decodes to the same bits and verdict on every instruction set,
 /// and alone or in a batch.
 ///
@@ -27,6 +30,7 @@ pub struct LdpcDecoder {
     iterations_max: u16,
     early_stop: bool,
     kernel: Set,
+    hard: HardDecisions,
     word: Vec<i8>,
 }
 
@@ -64,14 +68,14 @@ impl LdpcDecoder {
     /// [`IsaUnavailable`] when this machine lacks it.
     pub fn with_isa(spec: LdpcSpec, iterations_max: u16, isa: Isa) -> Result<LdpcDecoder, IsaUnavailable> {
         let checks = ParityChecks::new(spec);
-        let word = vec![0; checks.bits()];
+        let (word, hard) = (vec![0; checks.bits()], HardDecisions::new(spec, &checks));
         let kernel = Set::new(checks, isa)?;
         let iterations_max = iterations_max.clamp(1, ITERATIONS_MAX);
-        Ok(LdpcDecoder { spec, iterations_max, early_stop: true, kernel, word })
+        Ok(LdpcDecoder { spec, iterations_max, early_stop: true, kernel, hard, word })
     }
 
-    /// Whether decoding stops when all checks hold (it does from the start). Without, every block takes all iterations:
-    /// for measuring.
+    /// Whether decoding stops when all checks hold (it does from the start). Without, every block takes all iterations,
+    /// one without errors too: for measuring.
     pub fn set_early_stop(&mut self, early_stop: bool) {
         self.early_stop = early_stop;
     }
@@ -91,8 +95,8 @@ impl LdpcDecoder {
         verdict[0]
     }
 
-    /// Decodes as many blocks as there are verdicts, one behind the other in `symbols` and in `information`. Codes with
-    /// small circulants are faster in batches.
+    /// Decodes as many blocks as there are verdicts, one behind the other in `symbols` and in `information`. Batches are
+    /// faster: the blocks that need iterations take them side by side, those without errors leave at once.
     ///
     /// # Panics
     /// When the lengths do not match.
@@ -112,10 +116,11 @@ impl LdpcDecoder {
             symbols,
             information,
             verdicts,
+            hard: &mut self.hard,
             word: &mut self.word,
         };
         match &mut self.kernel {
-            Set::Scalar(kernel) => gang::decode(kernel, job),
+            Set::Scalar(kernel) => gang::decode(kernel, Portable, job),
             #[cfg(target_arch = "x86_64")]
             Set::Vector(kernel) => kernel.decode(job),
         }

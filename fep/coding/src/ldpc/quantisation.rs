@@ -1,5 +1,6 @@
 //! From soft symbols of any scale to the 8-bit beliefs of the decoder, and back to octets.
 
+use super::hard::{Words, magnitudes};
 use super::spec::C2_VIRTUAL_ZEROS;
 use super::{Ar4jaRate, LdpcSpec};
 
@@ -64,8 +65,8 @@ struct Gain {
 impl Gain {
     /// Brings the mean magnitude of `symbols` to `target`.
     #[inline(always)]
-    fn new(symbols: &[i8], target: u32) -> Gain {
-        let total: u32 = symbols.iter().map(|symbol| u32::from(symbol.unsigned_abs())).sum();
+    fn new<W: Words>(words: W, symbols: &[i8], target: u32) -> Gain {
+        let total = magnitudes(words, symbols);
         let wanted = ((symbols.len() as u64 * u64::from(target)) << 14) / u64::from(total.max(1));
         // `wanted` / 2^14 with the seven leading bits kept.
         let excess = (64 - wanted.leading_zeros()).saturating_sub(7);
@@ -86,13 +87,13 @@ impl Gain {
 /// What the channel says of every bit of the word: of those sent by `symbols`, of C2's virtual zeros and of punctured
 /// bits by definition.
 #[inline(always)]
-pub(super) fn channel(spec: LdpcSpec, symbols: &[i8], channel: &mut [i8]) {
+pub(super) fn channel<W: Words>(words: W, spec: LdpcSpec, symbols: &[i8], channel: &mut [i8]) {
     let (before, sent) = match spec {
         LdpcSpec::C2 => (C2_VIRTUAL_ZEROS, channel.len() - C2_VIRTUAL_ZEROS),
         LdpcSpec::Ar4ja { .. } => (0, symbols.len()),
     };
     let symbols = &symbols[..sent];
-    let gain = Gain::new(symbols, mean_magnitude(spec));
+    let gain = Gain::new(words, symbols, mean_magnitude(spec));
     let (known, rest) = channel.split_at_mut(before);
     let (received, punctured) = rest.split_at_mut(sent);
     known.fill(CERTAIN);
@@ -100,25 +101,4 @@ pub(super) fn channel(spec: LdpcSpec, symbols: &[i8], channel: &mut [i8]) {
         *out = gain.apply(*symbol);
     }
     punctured.fill(0);
-}
-
-/// The signs of the first symbols, eight an octet, first bit first; `octets` says how many.
-#[inline(always)]
-pub(super) fn pack_signs(symbols: &[i8], octets: &mut [u8]) {
-    let (eights, _) = symbols.as_chunks::<8>();
-    for (octet, symbols) in octets.iter_mut().zip(eights) {
-        let signs = u64::from_le_bytes(symbols.map(|symbol| symbol as u8)) >> 7 & 0x0101_0101_0101_0101;
-        // Moves the lowest bits of eight octets side by side, that of the first octet highest.
-        *octet = (signs.wrapping_mul(0x8040_2010_0804_0201) >> 56) as u8;
-    }
-}
-
-/// Symbols whose sign is not that of the belief; an erased symbol has none.
-#[inline(always)]
-pub(super) fn corrected(symbols: &[i8], beliefs: &[i8]) -> u32 {
-    let wrong = |(symbol, belief): (&i8, &i8)| (*symbol != 0) & ((symbol ^ belief) < 0);
-    let chunk = |(symbols, beliefs): (&[i8], &[i8])| {
-        symbols.iter().zip(beliefs).map(|pair| u8::from(wrong(pair))).sum::<u8>()
-    };
-    symbols.chunks(128).zip(beliefs.chunks(128)).map(|pair| u32::from(chunk(pair))).sum()
 }

@@ -231,6 +231,21 @@ impl LdpcSpec {
         }
     }
 
+    /// Ones of the parity-check matrix, columns that are not sent included: messages of an iteration.
+    pub const fn edges(self) -> usize {
+        match self {
+            LdpcSpec::C2 => 64 * 511,
+            LdpcSpec::Ar4ja { information, rate } => {
+                let rows = match rate {
+                    Ar4jaRate::Half => 15,
+                    Ar4jaRate::TwoThirds => 23,
+                    Ar4jaRate::FourFifths => 39,
+                };
+                information.bits() / rate.information_blocks() * rows
+            }
+        }
+    }
+
     /// Octets of information in a codeword.
     pub const fn information_len(self) -> usize {
         self.information_bits() / 8

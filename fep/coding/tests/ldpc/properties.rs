@@ -102,7 +102,7 @@ fn decoding_stops_when_all_checks_hold_unless_told_otherwise() {
         let mut decoder = LdpcDecoder::new(spec, 15);
         let mut decoded = vec![0; spec.information_len()];
         let early = decoder.decode(&symbols(&sent, 20), &mut decoded);
-        assert!(early.converged && early.iterations <= 2, "{spec}: {early:?}");
+        assert!(early.converged && early.iterations == 0, "{spec}: {early:?}");
         decoder.set_early_stop(false);
         let late = decoder.decode(&symbols(&sent, 20), &mut decoded);
         assert_eq!(late, SoftVerdict { converged: true, iterations: 15, symbols_corrected: 0 });
@@ -159,6 +159,46 @@ fn the_two_fill_bits_of_c2_may_be_anything() {
     assert_eq!(verdict, SoftVerdict { converged: true, iterations: 0, symbols_corrected: 0 });
 }
 
+// REQ: FEP-LDPC-100
+#[test]
+fn a_codeword_of_any_strength_takes_no_iteration_on_any_instruction_set() {
+    for (spec, strength) in LdpcSpec::all().flat_map(|spec| [1, 20, 127].map(|strength| (spec, strength))) {
+        let sent = codeword(spec, &Noise(7).octets(spec.information_len()));
+        for isa in Isa::available() {
+            let mut decoder = LdpcDecoder::with_isa(spec, 10, *isa).expect("an available set");
+            let mut decoded = vec![0; spec.information_len()];
+            let verdict = decoder.decode(&symbols(&sent, strength), &mut decoded);
+            let clean = SoftVerdict { converged: true, iterations: 0, symbols_corrected: 0 };
+            assert_eq!(verdict, clean, "{spec} on {isa}, strength {strength}");
+            assert!(decoded == sent[..spec.information_len()], "{spec} on {isa}");
+        }
+    }
+}
+
+// REQ: FEP-LDPC-100
+#[test]
+fn a_single_wrong_sign_anywhere_is_seen_before_the_first_iteration() {
+    for spec in LdpcSpec::all() {
+        let sent = codeword(spec, &Noise(8).octets(spec.information_len()));
+        let right = symbols(&sent, 20);
+        // C2's two fill bits behind the code say nothing.
+        let places = (0..spec.codeword_bits() - 2).step_by(spec.codeword_bits() / 97);
+        for isa in Isa::available().iter().filter(|isa| **isa != Isa::Scalar) {
+            let mut decoder = LdpcDecoder::with_isa(spec, 20, *isa).expect("an available set");
+            for place in places.clone().chain(spec.codeword_bits() - 40..spec.codeword_bits() - 2) {
+                let mut symbols = right.clone();
+                symbols[place] = -symbols[place];
+                let mut decoded = vec![0; spec.information_len()];
+                let verdict = decoder.decode(&symbols, &mut decoded);
+                assert!(
+                    verdict.iterations > 0 && verdict.symbols_corrected == 1,
+                    "{spec} on {isa}, symbol {place}: {verdict:?}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -188,15 +228,24 @@ proptest! {
     #[test]
     fn every_instruction_set_decodes_alone_and_in_batches_to_what_the_scalar_reference_says(
         spec in code(), count in 1usize..12, offset_db in -2.0f64..1.5, seed: u64, limit in 1u16..20,
-        scale in 1.0f32..120.0, early_stop: bool,
+        scale in 1.0f32..120.0, early_stop: bool, kinds: u64,
     ) {
         let large = spec.codeword_bits() > 16_000;
         let (count, limit) = if large { (count.min(3), limit.min(6)) } else { (count, limit) };
         let sigma = sigma(spec, threshold_db(spec) + offset_db) as f32;
         let mut noise = Noise(seed);
         let mut symbols = Vec::new();
-        for _ in 0..count {
+        for block in 0..count {
             let sent = codeword(spec, &noise.octets(spec.information_len()));
+            let sigma = match kinds >> (3 * block) & 7 {
+                0 | 1 => 0.0,
+                2 => 3.0,
+                3 => {
+                    symbols.resize(symbols.len() + spec.codeword_bits(), 0);
+                    continue;
+                }
+                _ => sigma,
+            };
             symbols.extend(quantised(&received(&sent, sigma, &mut noise), scale));
         }
         let (n, k) = (spec.codeword_bits(), spec.information_len());
@@ -216,6 +265,32 @@ proptest! {
             decoder.decode_batch(&symbols, &mut decoded, &mut batch);
             prop_assert_eq!(&batch, &verdicts, "{} on {}", spec, isa);
             prop_assert!(decoded == expected, "{} on {}", spec, isa);
+        }
+    }
+
+    // REQ: FEP-LDPC-100
+    #[test]
+    fn no_iteration_is_taken_exactly_when_the_hard_decisions_fulfil_every_check(
+        spec in code(), seed: u64, flips in prop::collection::vec(any::<u16>(), 0..3), erased: u16,
+    ) {
+        let mut noise = Noise(seed);
+        let mut hard = codeword(spec, &noise.octets(spec.information_len()));
+        let mut flip = |place: u16| {
+            let place = usize::from(place) % spec.codeword_bits();
+            hard[place / 8] ^= 0x80 >> (place % 8);
+        };
+        flips.iter().copied().for_each(&mut flip);
+        let mut symbols = symbols(&hard, 20);
+        // A symbol of which nothing is known counts as a 0.
+        let erased = usize::from(erased) % spec.codeword_bits();
+        symbols[erased] = 0;
+        hard[erased / 8] &= !(0x80 >> (erased % 8));
+        let clean = spec.is_codeword(&hard);
+        for isa in Isa::available() {
+            let mut decoded = vec![0; spec.information_len()];
+            let verdict = LdpcDecoder::with_isa(spec, 20, *isa).expect("available").decode(&symbols, &mut decoded);
+            prop_assert_eq!(verdict.iterations == 0, clean, "{} on {}: {:?}", spec, isa, verdict);
+            prop_assert!(!clean || decoded == hard[..spec.information_len()], "{} on {}", spec, isa);
         }
     }
 
