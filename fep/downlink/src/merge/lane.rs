@@ -16,6 +16,12 @@ pub(super) const NARROW: u64 = 1 << 16;
 /// A lane whose positions come so far begins anew: wide counters that jump backwards again and again.
 const POSITION_MAX: u64 = 1 << 62;
 
+/// So many frames of an antenna, one after the other, lie behind everything remembered, and for so long nothing was served:
+/// the sequence is one that nobody follows any more.
+const LATE_RUN: u32 = 64;
+const UNFOLLOWED_NS: i64 = 1_000_000_000;
+const UNFOLLOWED_WAITS: i64 = 8;
+
 /// What all lanes of a merge share.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Rules {
@@ -66,6 +72,10 @@ pub(super) struct Lane {
     queue: VecDeque<(Monotonic, u64)>,
     /// Position behind a jump that a single frame made, which another has to confirm.
     jumped_to: Option<u64>,
+    /// When a frame of the sequence was served last.
+    served_at: Monotonic,
+    /// Nobody follows the sequence: the next frame begins another.
+    is_deserted: bool,
     loose: Arrivals,
 }
 
@@ -84,6 +94,8 @@ impl Lane {
             has_data: false,
             queue: VecDeque::new(),
             jumped_to: None,
+            served_at: Monotonic::PAST,
+            is_deserted: false,
             loose: Arrivals::new(rules.wait_ns, rules.window),
         }
     }
@@ -102,7 +114,7 @@ impl Lane {
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
-        if self.next > POSITION_MAX {
+        if self.next > POSITION_MAX || self.is_deserted {
             self.flush(moment, outlet);
             *self = Lane::new(self.modulus, self.rules);
         }
@@ -137,17 +149,21 @@ impl Lane {
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
+        if position.abs_diff(self.next) <= self.rules.memory as u64 {
+            self.tracks[facts.antenna].followed = Some(facts.arrived);
+        }
         if self.is_open && position == self.next && self.pending.is_empty() {
             let alone = facts.bit();
             if facts.is_clean || self.is_covered(position, alone, moment.live) {
                 let content = self.content(facts);
                 self.history.served(position, content, alone);
                 self.next += 1;
+                self.goes_on(facts.antenna, moment);
                 return outlet.serve(octets, facts);
             }
         }
         if self.is_open && position < self.next {
-            return self.put_behind(position, octets, facts, outlet);
+            return self.put_behind(position, octets, facts, moment, outlet);
         }
         let at = match self.pending.back() {
             Some(last) if last.position >= position => {
@@ -197,6 +213,7 @@ impl Lane {
         position: u64,
         octets: &[u8],
         facts: &Facts,
+        moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         match self.history.get_mut(position) {
@@ -204,13 +221,28 @@ impl Lane {
                 let content = past.served.filter(|content| content.hash == facts.hash);
                 let others = past.seen & !facts.bit();
                 past.seen |= facts.bit();
+                self.tracks[facts.antenna].late_run = 0;
                 outlet.duplicate(octets, facts);
                 if let Some(content) = content {
                     self.matched(facts, others, content.common);
                 }
             }
-            _ => outlet.late(octets, facts),
+            Some(_) => outlet.late(octets, facts),
+            None => {
+                outlet.late(octets, facts);
+                let run = &mut self.tracks[facts.antenna].late_run;
+                *run += 1;
+                let silent_ns = UNFOLLOWED_NS.max(UNFOLLOWED_WAITS * self.rules.wait_ns);
+                self.is_deserted = *run >= LATE_RUN && moment.now.ns_since(self.served_at) >= silent_ns;
+            }
         }
+    }
+
+    /// The antenna brought the next frame of the sequence.
+    #[inline]
+    fn goes_on(&mut self, antenna: usize, moment: Moment) {
+        self.served_at = moment.now;
+        self.tracks[antenna].late_run = 0;
     }
 
     /// The frame is a copy of one that others delivered: their places and its own confirm each other.
@@ -280,9 +312,9 @@ impl Lane {
                 outlet.ledger.waits_over += u64::from(is_over && self.is_open && !is_next);
             }
             if is_next {
-                self.serve_front(outlet);
+                self.serve_front(moment, outlet);
             } else if self.is_open {
-                self.give_up_gap(position, outlet);
+                self.give_up_gap(position, moment, outlet);
             } else {
                 (self.is_open, self.next) = (true, position);
             }
@@ -297,15 +329,25 @@ impl Lane {
         self.queue.front().map(|(arrived, _)| *arrived)
     }
 
-    fn give_up_gap(&mut self, position: u64, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
+    fn give_up_gap(
+        &mut self,
+        position: u64,
+        moment: Moment,
+        outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
+    ) {
+        // Further off than anything remembered: a wrong count would take all others for late ones.
         let is_jump = position - self.next > self.rules.memory as u64;
-        if is_jump && self.pending.len() == 1 && self.jumped_to != Some(position) {
-            // A single frame, further off than anything remembered: a wrong count would take all others for late ones.
+        let is_contradicted = is_jump && self.is_contradicted(moment);
+        let is_single = is_jump && self.pending.len() == 1 && self.jumped_to != Some(position);
+        if is_contradicted || is_single {
             self.jumped_to = Some(position + 1);
             if let Some(slot) = self.pending.pop_front() {
                 outlet.ledger.unplaced += 1;
                 self.queue.retain(|(_, held)| *held != slot.position);
-                outlet.end(slot.held, |outlet, octets, facts| outlet.serve(octets, facts));
+                outlet.end(slot.held, |outlet, octets, facts| match is_contradicted {
+                    true => outlet.late(octets, facts),
+                    false => outlet.serve(octets, facts),
+                });
             }
             return;
         }
@@ -313,8 +355,19 @@ impl Lane {
         self.next = position;
     }
 
-    fn serve_front(&mut self, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
+    /// Whether an antenna that did not bring the first of what is held has followed the sequence since: the spacecraft
+    /// counts on, and what is held is not of it.
+    fn is_contradicted(&self, moment: Moment) -> bool {
+        let Some(front) = self.pending.front() else { return false };
+        self.tracks.iter().enumerate().any(|(antenna, track)| {
+            let is_other = moment.live >> antenna & 1 != 0 && front.seen >> antenna & 1 == 0;
+            is_other && track.followed.is_some_and(|followed| followed > front.held.facts.arrived)
+        })
+    }
+
+    fn serve_front(&mut self, moment: Moment, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
         let Some(slot) = self.pending.pop_front() else { return };
+        self.goes_on(slot.held.facts.antenna, moment);
         let content = self.content(&slot.held.facts);
         self.history.served(slot.position, content, slot.seen);
         self.next = slot.position + 1;
@@ -349,7 +402,7 @@ impl Lane {
                 self.history.given_up(self.next, position);
             }
             self.is_open = true;
-            self.serve_front(outlet);
+            self.serve_front(moment, outlet);
         }
     }
 }

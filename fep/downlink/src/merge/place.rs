@@ -6,6 +6,9 @@ use super::lane::{Lane, Moment};
 use super::past::Content;
 use super::track::Last;
 
+/// A frame of a wide counter that is further behind than its modulus shifted by this is not late: it belongs elsewhere.
+const LATE_SHIFT: u32 = 6;
+
 /// What is at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
@@ -101,6 +104,18 @@ impl Lane {
         let track = &self.tracks[facts.antenna];
         let Some(last) = track.last else { return self.align(facts, moment, outlet) };
         let distance = forward(last.count, facts.count, self.modulus);
+        if !self.is_narrow() && self.rules.antennas > 1 {
+            // Far from where the others are, whatever the antenna missed meanwhile: its count says where it belongs.
+            let own = last.position + distance;
+            let is_far = own.abs_diff(self.next) > self.rules.memory as u64;
+            if is_far && let Some(position) = self.near(facts) {
+                return Place::Aligned(position);
+            }
+            // Further behind than any network is late: the others have jumped, and now it has.
+            if is_far && self.is_open && own + (self.modulus >> LATE_SHIFT) < self.next {
+                return self.find_behind_a_jump(facts);
+            }
+        }
         if self.is_narrow() {
             let elapsed_ns = facts.received.ns_since(last.received);
             let is_dark = track.was_gone
@@ -142,15 +157,37 @@ impl Lane {
                 return Place::Back(position);
             }
         }
-        let position = last.position + distance;
         if distance <= self.rules.memory as u64 || self.is_narrow() {
-            return self.onward(position, facts, moment, outlet);
+            return self.onward(last.position + distance, facts, moment, outlet);
         }
+        self.find_behind_a_jump(facts)
+    }
+
+    /// Ahead of the sequence, so that it is the same place for every antenna, also for one that missed the jump before.
+    #[cold]
+    fn find_behind_a_jump(&self, facts: &Facts) -> Place {
+        let last = self.tracks[facts.antenna].last.map_or(0, |last| last.position);
+        let base = if self.is_open { self.next.saturating_sub(1) } else { last };
+        let position = base + forward(base % self.modulus, facts.count, self.modulus);
         let confirmed = self.tracks[facts.antenna].jump.is_some_and(|jump| {
             let step = forward(jump.count, facts.count, self.modulus);
             (1..=self.rules.memory as u64).contains(&step)
         });
         if confirmed { Place::Onward(position) } else { Place::Jump(position) }
+    }
+
+    /// The position with this count close to what is served next, if the frame can belong there. Wide counters only.
+    #[cold]
+    fn near(&self, facts: &Facts) -> Option<u64> {
+        let base = if self.is_open { self.next.checked_sub(1)? } else { self.newest()? };
+        let ahead = forward(base % self.modulus, facts.count, self.modulus);
+        let position = if ahead <= self.modulus / 2 {
+            base + ahead
+        } else {
+            (base + ahead).checked_sub(self.modulus)?
+        };
+        let is_close = position.abs_diff(base) <= self.rules.memory as u64;
+        (is_close && !matches!(self.at(position, facts), At::Another | At::Again)).then_some(position)
     }
 
     /// The frame continues the sequence of its antenna, unless the others' frames contradict.

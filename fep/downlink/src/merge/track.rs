@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use fep_time::Tai;
+use fep_time::{Monotonic, Tai};
 
 use super::frame::{Facts, Held};
 
@@ -46,6 +46,10 @@ pub(super) struct Track {
     pub(super) skew_ns: Option<i64>,
     /// Frames that wait until it is known where they belong.
     pub(super) limbo: VecDeque<Held>,
+    /// When its last frame arrived that lies near the sequence of the others.
+    pub(super) followed: Option<Monotonic>,
+    /// Frames one after the other that lie behind everything remembered.
+    pub(super) late_run: u32,
     /// Receive time and position from which a pace is measured.
     pace_from: Option<(Tai, u64)>,
 }

@@ -1,0 +1,158 @@
+//! The merge when one antenna brings frames that are not of the sequence, or misses what happens to the counter: the others'
+//! frames, and its own later ones, come out all the same.
+
+use fep_ccsds::{AosHeader, FrameParts, FrameSpec, Header};
+use fep_downlink::{Merge, MergeInput, MergeSpec, Quality};
+use fep_mission::VcColour;
+use fep_record::{FrameFlags, FrameRecord};
+use fep_time::{Monotonic, Tai};
+
+const MS: i64 = 1_000_000;
+/// Time from one frame to the next.
+const PERIOD: i64 = MS;
+const WAIT: i64 = 20 * MS;
+
+struct Pass {
+    merge: Merge,
+    now: i64,
+    served: Vec<u32>,
+}
+
+impl Pass {
+    fn new() -> Pass {
+        let spec = MergeSpec {
+            antennas: vec![1, 2, 3],
+            frame: FrameSpec::aos(64),
+            wait_ns: WAIT,
+            window_frames: 1024,
+            in_order: true,
+            report_unserved: false,
+        };
+        Pass { merge: Merge::new(spec).expect("a merge"), now: 0, served: Vec::new() }
+    }
+
+    /// One frame on each of these antennas, half a millisecond apart.
+    fn frame(&mut self, count: u32, antennas: &[u16]) {
+        let header = AosHeader {
+            scid: 9,
+            vcid: 1,
+            vc_count: count,
+            replay: false,
+            vc_count_cycle_used: false,
+            reserved: 0,
+            vc_count_cycle: 0,
+        };
+        // What the frame holds says which it is, whatever its count.
+        let zone: Vec<u8> =
+            (0..58_u32).map(|i| (count.wrapping_mul(2_654_435_761) >> (i % 24)) as u8).collect();
+        let mut octets = Vec::new();
+        FrameParts::new(Header::Aos(header), &zone).build(&FrameSpec::aos(64), &mut octets).expect("a frame");
+        self.now += PERIOD;
+        for (index, antenna) in antennas.iter().enumerate() {
+            let at = self.now + index as i64 * PERIOD / 4;
+            let mut record = FrameRecord { link_id: *antenna, ..FrameRecord::default() };
+            record.flags.insert(FrameFlags::CODED);
+            let input = MergeInput {
+                octets: &octets,
+                record,
+                received: Tai(at),
+                colour: VcColour::Black,
+                antenna: *antenna,
+                seq: 0,
+                quality: Quality::Unstated,
+            };
+            let served = &mut self.served;
+            let mut sink = |merged: fep_downlink::Merged<'_>| {
+                let octets = merged.octets;
+                served.push(u32::from_be_bytes([0, octets[2], octets[3], octets[4]]));
+            };
+            self.merge.poll(Monotonic(at), &mut sink);
+            self.merge.push(&input, Monotonic(at), &mut sink);
+        }
+        assert!(self.merge.ledger().is_balanced(), "{:?}", self.merge.ledger());
+    }
+
+    fn frames(&mut self, counts: std::ops::Range<u32>, antennas: &[u16]) {
+        counts.for_each(|count| self.frame(count, antennas));
+    }
+
+    /// Nothing comes for so long.
+    fn pause(&mut self, ns: i64) {
+        self.now += ns;
+        let served = &mut self.served;
+        self.merge.poll(Monotonic(self.now), &mut |merged| {
+            let octets = merged.octets;
+            served.push(u32::from_be_bytes([0, octets[2], octets[3], octets[4]]));
+        });
+    }
+
+    /// Everything that was served of these counts, once and in order.
+    fn expect(&mut self, counts: std::ops::Range<u32>) {
+        self.pause(10 * WAIT);
+        let found: Vec<u32> = std::mem::take(&mut self.served);
+        let wanted: Vec<u32> = counts.clone().collect();
+        let kept: Vec<u32> = found.into_iter().filter(|count| counts.contains(count)).collect();
+        assert!(kept == wanted, "{} of {} frames, {:?}", kept.len(), wanted.len(), self.merge.ledger());
+    }
+}
+
+// REQ: FEP-MRG-101
+#[test]
+fn stray_frames_of_one_antenna_do_not_move_the_sequence_of_the_others() {
+    let mut pass = Pass::new();
+    pass.frames(1000..1500, &[1, 2, 3]);
+    pass.frames(5_000_000..5_000_002, &[1]);
+    pass.frames(1500..2500, &[1, 2, 3]);
+    pass.expect(1000..2500);
+    // Many, of random counts.
+    for stray in 0..200_u32 {
+        pass.frame(stray.wrapping_mul(2_654_435_761) % (1 << 24), &[1]);
+        pass.frames(2500 + 5 * stray..2505 + 5 * stray, &[2, 3]);
+    }
+    pass.expect(2500..3500);
+    pass.frames(3500..4000, &[1, 2, 3]);
+    pass.expect(3500..4000);
+}
+
+// REQ: FEP-MRG-101
+#[test]
+fn an_antenna_that_missed_a_reset_of_the_counter_is_heard_again() {
+    let mut pass = Pass::new();
+    pass.frames(300_000..300_500, &[1, 2, 3]);
+    pass.frames(200_000..200_500, &[1, 2]);
+    pass.frames(100_000..100_500, &[1, 2, 3]);
+    pass.expect(100_000..100_500);
+    // The others hear nothing any more.
+    pass.pause(2_000 * MS);
+    pass.frames(100_500..102_000, &[3]);
+    pass.expect(100_500..102_000);
+}
+
+// REQ: FEP-MRG-101
+#[test]
+fn an_antenna_that_missed_a_frame_of_a_glitch_of_the_counter_is_heard_again() {
+    let mut pass = Pass::new();
+    pass.frames(1000..1500, &[1, 2, 3]);
+    pass.frame(9_000_000, &[1, 2, 3]);
+    pass.frame(9_000_001, &[1, 3]);
+    pass.frames(1502..2500, &[1, 2, 3]);
+    pass.pause(2_000 * MS);
+    pass.served.clear();
+    pass.frames(2500..4000, &[2]);
+    pass.expect(2500..4000);
+}
+
+// REQ: FEP-MRG-101
+#[test]
+fn a_sequence_that_nobody_follows_any_more_is_left() {
+    let mut pass = Pass::new();
+    pass.frames(1000..1100, &[1, 2, 3]);
+    // The first antenna alone plays something else for a while; then it is off, and the others come back.
+    pass.pause(3_000 * MS);
+    pass.frames(7_000_000..7_000_100, &[1]);
+    pass.pause(3_000 * MS);
+    pass.frames(1100..1300, &[2, 3]);
+    pass.served.clear();
+    pass.frames(1300..2000, &[2, 3]);
+    pass.expect(1300..2000);
+}
