@@ -113,7 +113,10 @@ fn a_link_that_comes_to_the_core_of_a_busy_polling_one_hangs_nobody_and_both_sle
     assert_eq!(fepd.request("POST", "/links/second/enable").expect("an answer").0, 200);
     let mut second = stations[1].accept();
     for name in ["first", "second"] {
-        assert_eq!(link(&fepd, name).thread.wait, "wait", "{name}");
+        let thread = link(&fepd, name).thread;
+        assert_eq!(thread.wait, "wait", "{name}");
+        assert_ne!(thread.class, "fifo", "{name} would run until it sleeps on a core that it shares");
+        assert_eq!(thread.realtime, thread.class == "rr", "{name}");
     }
     let (cadus, frames) = downlink(0..500);
     for connection in [&mut first, &mut second] {
