@@ -167,8 +167,14 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_goes_on() {
     let second = command(dir.path(), &file).output().expect("it ran");
     let told = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{told}");
-    assert!(told.contains("held by the live process"), "{told}");
-    assert!(!fepd.get::<Status>("/status").stopping);
+    let status = fepd.get::<Status>("/status");
+    let wanted = format!(
+        "another fepd (process {}) runs on the run directory {}: stop it, or use another directory",
+        status.pid,
+        dir.path().display()
+    );
+    assert!(told.contains(&wanted), "{told}");
+    assert!(!status.stopping);
     fepd.stop();
 }
 
