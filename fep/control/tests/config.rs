@@ -496,7 +496,10 @@ fn a_link_with_a_mistake_is_reported_once_and_the_spacecraft_that_names_it_is_no
             }
         }
     }
-    let unnamed = format!("{}[spacecraft.leo]\nlinks = [\"a\", \"B\"]\n", link("a", "npp/hrd", 1) + &link("B", "npp/hrd", 2));
+    let unnamed = format!(
+        "{}[spacecraft.leo]\nlinks = [\"a\", \"B\"]\n",
+        link("a", "npp/hrd", 1) + &link("B", "npp/hrd", 2)
+    );
     let found = errors(&unnamed);
     assert!(found.len() == 1 && found[0].contains("\"B\" is no name"), "{found:?}");
 }

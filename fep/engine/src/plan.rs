@@ -327,7 +327,8 @@ mod tests {
     #[test]
     fn every_core_that_roles_share_is_one_warning_with_their_names_and_no_other_core_is() {
         let seat = |core| Seat { core, class: Class::Normal, wait: WaitMode::Wait };
-        let seats = [("a", Some(2)), ("b", Some(1)), ("c", None), ("d", Some(2)), ("e", None), ("f", Some(2))];
+        let seats =
+            [("a", Some(2)), ("b", Some(1)), ("c", None), ("d", Some(2)), ("e", None), ("f", Some(2))];
         assert_eq!(
             shared_cores(seats.iter().map(|(name, core)| (*name, seat(*core)))),
             ["a, d, f share core 2: they sleep while nothing comes, and take turns"]
