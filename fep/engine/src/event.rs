@@ -79,7 +79,7 @@ codes! {
     LinkFailed = 12, "link_failed", Alarm;
     /// The data has ended: end of a file or of standard input.
     LinkEnded = 13, "link_ended", Info;
-    /// The chain was reset as commanded.
+    /// The chain was reset as commanded: synchronisation, frame counters and packets begun are forgotten, the connection stays.
     LinkReset = 14, "link_reset", Info;
     /// A convolutional decoder has found its phase.
     PhaseFound = 15, "phase_found", Info;
