@@ -17,7 +17,7 @@ use crate::clcw;
 use crate::client::{published, words};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::ring::event_text;
+use crate::ring::{event_spacecraft, event_text};
 use crate::{figures, times};
 
 /// Name of the ring that carries the events of all links.
@@ -343,7 +343,10 @@ impl EventTail {
                             2 => Health::Warning,
                             _ => Health::Bad,
                         },
-                        link: link.map(|link| link.name.clone()).unwrap_or_default(),
+                        link: link
+                            .map(|link| link.name.clone())
+                            .or_else(|| event_spacecraft(&payload))
+                            .unwrap_or_default(),
                         text: event_text(&payload),
                     });
                     self.rows.truncate(EVENTS_KEPT);
