@@ -212,8 +212,12 @@ pub struct ClcwStatus {
 pub struct ThreadStatus {
     /// The core it is pinned to.
     pub core: Option<usize>,
-    /// Whether it has real-time priority: SCHED_FIFO on a core of its own, SCHED_RR on one that links share.
+    /// Whether it has real-time priority.
     pub realtime: bool,
+    /// Its scheduling class, as the kernel says: `fifo` (SCHED_FIFO, on a core of its own), `rr` (SCHED_RR, on one that links
+    /// share) or `other` (the normal class); empty while no thread runs.
+    #[serde(default)]
+    pub class: String,
     /// How it waits for data now, `busy`, `wait` or `adaptive`: on a shared core a link sleeps whatever it is configured to.
     #[serde(default)]
     pub wait: String,

@@ -471,6 +471,39 @@ fn a_spacecraft_merges_links_of_one_channel_and_session_and_mistakes_in_it_are_r
     }
 }
 
+// REQ: FEP-CFG-003
+#[test]
+fn a_link_with_a_mistake_is_reported_once_and_the_spacecraft_that_names_it_is_not_blamed() {
+    let link = |name: &str, channel: &str, port: u16| {
+        format!(
+            "[links.{name}]\nchannel = \"{channel}\"\n\
+             transport = {{ kind = \"tcp_client\", address = \"127.0.0.1:{port}\" }}\n"
+        )
+    };
+    let links = link("a", "npp/hrd", 1) + &link("b", "npp/hrd", 2) + &link("c", "npp/hdr", 3);
+    for (spacecraft, beside) in [
+        ("[spacecraft.leo]\nlinks = [\"c\", \"b\"]\n", None),
+        ("[spacecraft.leo]\nlinks = [\"a\", \"b\", \"c\"]\n", None),
+        ("[spacecraft.leo]\nlinks = [\"c\", \"x\"]\n", Some("no link is called \"x\" (allowed: a, b, c)")),
+        ("[spacecraft.c]\nlinks = [\"a\", \"b\"]\n", Some("a link is called \"c\" too")),
+    ] {
+        let found = errors(&format!("{links}{spacecraft}"));
+        assert!(found[0].contains("links.c.channel: no channel is called \"npp/hdr\""), "{found:?}");
+        match beside {
+            None => assert_eq!(found.len(), 1, "{spacecraft}{found:?}"),
+            Some(beside) => {
+                assert!(found.len() == 2 && found[1].contains(beside), "{spacecraft}{found:?}");
+            }
+        }
+    }
+    let unnamed = format!(
+        "{}[spacecraft.leo]\nlinks = [\"a\", \"B\"]\n",
+        link("a", "npp/hrd", 1) + &link("B", "npp/hrd", 2)
+    );
+    let found = errors(&unnamed);
+    assert!(found.len() == 1 && found[0].contains("\"B\" is no name"), "{found:?}");
+}
+
 #[test]
 fn every_key_of_the_built_in_configuration_may_stand_in_ones_own_file() {
     let config =

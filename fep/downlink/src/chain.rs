@@ -193,7 +193,7 @@ impl Chain {
         let Reception { octets, received, antenna, quality } = *reception;
         (self.antenna, self.now) = (antenna, now);
         self.spacecraft.now = now;
-        let before = self.lock_counts();
+        let before = self.lock();
         let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         match &mut self.input {
             Input::Stream(stream) => stream.push(octets, received, antenna, now, &mut self.octets, out),
@@ -212,12 +212,14 @@ impl Chain {
     /// ([`crate::Decoding::wait_us`]).
     pub fn idle(&mut self, now: Monotonic, sink: &mut impl Sink) {
         self.now = now;
+        let before = self.lock();
         let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         if let Input::Symbols(input) = &mut self.input {
             input.idle(self.antenna, now, out);
         }
         self.octets.end_of_chunk(now, out);
         self.spacecraft.end_of_wait(now, sink);
+        self.report_lock(before, sink);
     }
 
     /// Whether blocks or frames wait for [`Chain::idle`].
@@ -237,9 +239,8 @@ impl Chain {
     /// follows does not continue it. The synchroniser searches anew. Counters of virtual channels are kept, so that what
     /// is lost until the next reception is counted.
     pub fn disconnected(&mut self, sink: &mut impl Sink) {
-        let before = self.lock_counts();
-        let had_phase = matches!(&self.input, Input::Symbols(input) if input.has_phase());
-        let was_locked = self.is_locked();
+        let before = self.lock();
+        let had_phase = self.has_phase();
         let out = &mut Judgement { spacecraft: &mut self.spacecraft, sink };
         match &mut self.input {
             Input::Stream(stream) => stream.finish(self.antenna, self.now, &mut self.octets, out),
@@ -251,19 +252,15 @@ impl Chain {
         if had_phase {
             sink.event(ChainEvent::PhaseLost { errors: SymbolErrors::default() });
         }
-        let now = self.lock_counts();
-        let (gained, fell) = (now.0 - before.0, now.1 - before.1);
-        if gained > 0 {
-            sink.event(ChainEvent::LockAcquired);
-        }
-        if was_locked || gained > 0 || fell > 0 {
-            sink.event(ChainEvent::LockLost);
-        }
+        self.report_lock(before, sink);
         self.spacecraft.interrupted();
     }
 
-    /// Forgets everything but what was counted: synchronisation, virtual channel counters, packets begun.
-    pub fn reset(&mut self) {
+    /// Forgets everything but what was counted: synchronisation, virtual channel counters, packets begun. A phase and a lock
+    /// that there were are reported as lost.
+    pub fn reset(&mut self, sink: &mut impl Sink) {
+        let before = self.lock();
+        let had_phase = self.has_phase();
         match &mut self.input {
             Input::Stream(stream) => stream.reset(),
             Input::Symbols(input) => input.reset(),
@@ -271,6 +268,10 @@ impl Chain {
         }
         self.octets.blocks.reset();
         self.spacecraft.reset();
+        if had_phase {
+            sink.event(ChainEvent::PhaseLost { errors: SymbolErrors::default() });
+        }
+        self.report_lock(before, sink);
     }
 
     /// What became of the frames.
@@ -326,23 +327,41 @@ impl Chain {
         matches!(self.sync_state(), Some(SyncState::Lock | SyncState::Flywheel))
     }
 
-    /// How often lock was acquired and lost so far.
-    fn lock_counts(&self) -> (u64, u64) {
-        self.sync_counters().map_or((0, 0), |counters| (counters.lock_acquired, counters.lock_lost))
+    /// Whether a convolutional decoder has found its phase.
+    fn has_phase(&self) -> bool {
+        matches!(&self.input, Input::Symbols(input) if input.has_phase())
     }
 
-    fn report_lock(&self, before: (u64, u64), sink: &mut impl Sink) {
-        // Several changes within one chunk are reported once each way, the present state last.
-        let now = self.lock_counts();
-        let (gained, fell, locked_now) = (now.0 > before.0, now.1 > before.1, self.is_locked());
-        if gained && !locked_now {
-            sink.event(ChainEvent::LockAcquired);
-        }
-        if fell {
-            sink.event(ChainEvent::LockLost);
-        }
-        if gained && locked_now {
-            sink.event(ChainEvent::LockAcquired);
+    /// Where lock stands.
+    fn lock(&self) -> Lock {
+        let (acquired, lost) =
+            self.sync_counters().map_or((0, 0), |counters| (counters.lock_acquired, counters.lock_lost));
+        Lock { is_locked: self.is_locked(), acquired, lost }
+    }
+
+    /// Reports how lock came from where it stood `before` to where it stands now. Acquired and lost always alternate;
+    /// several changes within one chunk are reported as few, the present state last.
+    fn report_lock(&self, before: Lock, sink: &mut impl Sink) {
+        let now = self.lock();
+        let (gained, fell) = (now.acquired > before.acquired, now.lost > before.lost);
+        let changes = match (before.is_locked == now.is_locked, gained, fell) {
+            (true, false, false) => 0,
+            (true, ..) => 2,
+            (false, true, true) => 3,
+            (false, ..) => 1,
+        };
+        let mut is_locked = before.is_locked;
+        for _ in 0..changes {
+            is_locked = !is_locked;
+            sink.event(if is_locked { ChainEvent::LockAcquired } else { ChainEvent::LockLost });
         }
     }
+}
+
+/// Where lock stands, and how often it was acquired and lost so far.
+#[derive(Clone, Copy)]
+struct Lock {
+    is_locked: bool,
+    acquired: u64,
+    lost: u64,
 }

@@ -61,6 +61,44 @@ proptest! {
             last = Some(count);
         }
     }
+
+    // REQ: FEP-CHN-122
+    #[test]
+    fn lock_is_acquired_and_lost_by_turns_whatever_comes_and_a_reset_in_lock_loses_it(
+        damage in prop::collection::vec((0usize..30, 1u8..=255), 0..30),
+        cut in 1usize..9000,
+        reset_after in 0usize..20,
+    ) {
+        let channel = channel("cso-2-payload");
+        let sent: Vec<Vec<u8>> = (0..30).map(|count| aos_frame(&channel, 162, 40, count)).collect();
+        let mut stream = cadus(&channel, &sent);
+        for (cadu, flip) in damage {
+            stream[1279 * cadu..][..MARKER_LEN].iter_mut().for_each(|octet| *octet ^= flip);
+        }
+        let mut chain = Chain::new(&channel).expect("a chain");
+        let mut recorder = Recorder::default();
+        for (number, piece) in stream.chunks(cut).enumerate() {
+            if number == reset_after {
+                chain.reset(&mut recorder);
+                prop_assert_eq!(locks(&recorder).last().copied().unwrap_or(false), false, "lost by the reset");
+            }
+            chain.receive(&Reception::new(piece, Tai(5)), Monotonic(5), &mut recorder);
+        }
+        chain.disconnected(&mut recorder);
+        let locks = locks(&recorder);
+        prop_assert!(locks.iter().enumerate().all(|(turn, acquired)| *acquired == turn.is_multiple_of(2)), "{:?}", locks);
+        prop_assert!(locks.len().is_multiple_of(2), "what was acquired is lost at the end: {:?}", locks);
+    }
+}
+
+/// Every change of lock that was reported; `true` for acquired.
+fn locks(recorder: &Recorder) -> Vec<bool> {
+    let change = |event: &ChainEvent| match event {
+        ChainEvent::LockAcquired => Some(true),
+        ChainEvent::LockLost => Some(false),
+        _ => None,
+    };
+    recorder.events.iter().filter_map(change).collect()
 }
 
 // REQ: FEP-CHN-005

@@ -23,9 +23,21 @@ pub enum DaemonError {
     /// The configuration is refused.
     #[error("the configuration is refused:\n{0}")]
     Config(#[from] ConfigErrors),
+    /// Another `fepd` holds the run directory.
+    #[error(
+        "another fepd{} runs on the run directory {}: stop it, or use another directory (daemon.run_dir or --run-dir)",
+        process(*.pid),
+        .run_dir.display()
+    )]
+    AlreadyRuns {
+        /// Its process number, 0 when it is not known.
+        pid: u32,
+        /// The directory.
+        run_dir: PathBuf,
+    },
     /// Rings or pages cannot be had.
     #[error(transparent)]
-    Bus(#[from] BusError),
+    Bus(BusError),
     /// The operating system refuses something.
     #[error("{what}: {source}")]
     Os {
@@ -34,6 +46,10 @@ pub enum DaemonError {
         /// The system's answer.
         source: std::io::Error,
     },
+}
+
+fn process(pid: u32) -> String {
+    if pid == 0 { String::new() } else { format!(" (process {pid})") }
 }
 
 fn os(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> DaemonError {
@@ -61,7 +77,12 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
     std::fs::create_dir_all(&run_dir).map_err(os(format!("run_dir {}", run_dir.display())))?;
     warn_unless_in_memory(&run_dir);
     // The lock of the events ring comes first: it tells a second daemon apart before it takes the socket of the first.
-    let shared = Shared::new(Supervisor::start(source, config.clone())?);
+    let supervisor = Supervisor::start(source, config.clone()).map_err(|error| match error {
+        // Only a `fepd` holds the events ring.
+        BusError::Held { pid, .. } => DaemonError::AlreadyRuns { pid, run_dir },
+        other => DaemonError::Bus(other),
+    })?;
+    let shared = Shared::new(supervisor);
     // Who can ask finds every role started, or failed with its cause.
     shared.until(|supervisor| supervisor.is_settled(None)).await;
     let socket = config.control_socket();

@@ -39,6 +39,9 @@ macro_rules! codes {
         pub enum EventCode { $($(#[$doc])* $name = $number,)* }
 
         impl EventCode {
+            /// All of them.
+            pub const ALL: &[EventCode] = &[$(EventCode::$name,)*];
+
             /// Name in the payload.
             pub const fn name(self) -> &'static str {
                 match self { $(EventCode::$name => $text,)* }
@@ -79,7 +82,7 @@ codes! {
     LinkFailed = 12, "link_failed", Alarm;
     /// The data has ended: end of a file or of standard input.
     LinkEnded = 13, "link_ended", Info;
-    /// The chain was reset as commanded.
+    /// The chain was reset as commanded: synchronisation, frame counters and packets begun are forgotten, the connection stays.
     LinkReset = 14, "link_reset", Info;
     /// A convolutional decoder has found its phase.
     PhaseFound = 15, "phase_found", Info;
@@ -275,6 +278,20 @@ impl LinkEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_event_stands_in_the_operations_manual_with_its_severity() {
+        let manual = include_str!("../../../docs/operations.md");
+        for code in EventCode::ALL {
+            let severity = match code.severity() {
+                Severity::Info => "information",
+                Severity::Warning => "warning",
+                Severity::Alarm => "alarm",
+            };
+            let row = format!("\n| `{}` | {severity} | ", code.name());
+            assert_eq!(manual.matches(&row).count(), 1, "{row}");
+        }
+    }
 
     // REQ: FEP-ENG-006
     #[test]

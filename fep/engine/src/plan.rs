@@ -9,6 +9,8 @@
 //!   `fepd` may use, beyond those that unpinned real-time roles can take, no role spins and none has real-time priority.
 //! * A role that loses its neighbour gets back what it asked for.
 
+use std::collections::BTreeMap;
+
 use fep_control::config::CorePolicy;
 use fep_net::WaitMode;
 
@@ -124,6 +126,22 @@ pub(crate) fn plan(offer: &Offer, needs: &[Need<'_>]) -> Vec<Planned> {
                 true => Class::Fifo(offer.priority),
             };
             Planned { seat: Seat { core: cores[index], class, wait }, warnings }
+        })
+        .collect()
+}
+
+/// One line for each core on which more than one role has its seat, with their names.
+pub(crate) fn shared_cores<'n>(seats: impl Iterator<Item = (&'n str, Seat)>) -> Vec<String> {
+    let mut names: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for (name, seat) in seats {
+        if let Some(core) = seat.core {
+            names.entry(core).or_default().push(name);
+        }
+    }
+    let shared = names.into_iter().filter(|(_, names)| names.len() > 1);
+    shared
+        .map(|(core, names)| {
+            format!("{} share core {core}: they sleep while nothing comes, and take turns", names.join(", "))
         })
         .collect()
 }
@@ -303,6 +321,19 @@ mod tests {
         assert_eq!(both.iter().map(|planned| planned.seat).collect::<Vec<_>>(), [quiet, quiet]);
         assert_eq!(both[0].warnings, ["a shares core 1: it sleeps while it waits instead of spinning"]);
         assert_eq!(plan(&offer, &[need("a", Some(1))]), alone);
+    }
+
+    // REQ: FEP-ENG-103
+    #[test]
+    fn every_core_that_roles_share_is_one_warning_with_their_names_and_no_other_core_is() {
+        let seat = |core| Seat { core, class: Class::Normal, wait: WaitMode::Wait };
+        let seats =
+            [("a", Some(2)), ("b", Some(1)), ("c", None), ("d", Some(2)), ("e", None), ("f", Some(2))];
+        assert_eq!(
+            shared_cores(seats.iter().map(|(name, core)| (*name, seat(*core)))),
+            ["a, d, f share core 2: they sleep while nothing comes, and take turns"]
+        );
+        assert!(shared_cores(seats[1..4].iter().map(|(name, core)| (*name, seat(*core)))).is_empty());
     }
 
     // REQ: FEP-ENG-103

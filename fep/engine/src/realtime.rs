@@ -78,6 +78,20 @@ pub fn set_normal() -> io::Result<()> {
     set_class(libc::SCHED_OTHER, 0)
 }
 
+/// The class of the calling thread: `fifo`, `rr`, or `other` for all that are not real-time.
+pub fn class_name() -> &'static str {
+    // SAFETY: no memory is passed; 0 is the calling thread.
+    let class = unsafe { libc::sched_getscheduler(0) };
+    if class < 0 {
+        return "other";
+    }
+    match class & !libc::SCHED_RESET_ON_FORK {
+        libc::SCHED_FIFO => "fifo",
+        libc::SCHED_RR => "rr",
+        _ => "other",
+    }
+}
+
 fn set_class(class: libc::c_int, priority: u8) -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: i32::from(priority) };
     // The flag stays in the normal class too: a thread without CAP_SYS_NICE may set it, but not clear it again.

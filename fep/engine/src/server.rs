@@ -86,7 +86,10 @@ pub(crate) fn router(shared: Shared) -> Router {
         .route("/reload", post(reload))
         .route("/stop", post(stop))
         .fallback(async || {
-            refusal(StatusCode::NOT_FOUND, "no such request; see docs/operations.md".to_owned())
+            refusal(
+                StatusCode::NOT_FOUND,
+                "no such request; docs/operations.md lists them under \"The control interface\"".to_owned(),
+            )
         })
         .with_state(shared)
 }
@@ -224,4 +227,25 @@ pub(crate) fn bind(path: &Path, config: &DaemonConfig) -> std::io::Result<UnixLi
     std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(config.control_mode))?;
     std::fs::rename(&temporary, path)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_request_stands_in_the_operations_manual() {
+        let manual = include_str!("../../../docs/operations.md");
+        let source = include_str!("server.rs");
+        let code = source.split_once("#[cfg(test)]").map_or(source, |(code, _)| code);
+        // Of every route its path, and the method behind it.
+        let mut routes = 0;
+        for route in code.split(".route(").skip(1) {
+            let path = route.split('"').nth(1).expect("a path");
+            let handler = route.split_once(path).map_or("", |(_, after)| after);
+            let handler = handler.trim_start_matches(['"', ',', ' ', '\n']);
+            routes += 1;
+            let request = format!("`{} {path}`", if handler.starts_with("get(") { "GET" } else { "POST" });
+            assert!(manual.contains(&request), "{request} is not in the manual");
+        }
+        assert!(routes > 10, "the routes were not found");
+    }
 }

@@ -92,7 +92,8 @@ impl<J: Work> Supervised<J> {
         let wait = self.role.seat().map_or(wished, |seat| seat.wait);
         ThreadStatus {
             core: granted.core,
-            realtime: granted.realtime,
+            realtime: matches!(granted.class, "fifo" | "rr"),
+            class: granted.class.to_owned(),
             wait: wait_name(wait).to_owned(),
             busy_percent: self.rates.busy_percent,
             cpu_percent: self.rates.cpu_percent,

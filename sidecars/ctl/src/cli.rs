@@ -336,7 +336,7 @@ pub(crate) enum LinkCommand {
     Enable(LinkArgs),
     /// Stop a link: its connection is closed until it is enabled again
     Disable(LinkArgs),
-    /// Close the connection of a link and begin again: search, zeroed trackers, same sequence numbers
+    /// Begin again on the same connection: forget synchronisation, frame counters and packets begun; sequence numbers go on
     Reset(LinkArgs),
 }
 

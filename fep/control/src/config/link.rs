@@ -21,7 +21,7 @@ pub(crate) struct Known<'m> {
     pub(crate) broken: &'m [String],
 }
 
-/// Reads every link. A link with a mistake is reported and left out.
+/// Reads every link. A link that cannot be read is reported, left out, and noted among [`Taken::broken`].
 pub(crate) fn read_links<'d>(
     links: Section<'d>,
     defaults: Section<'d>,
@@ -34,10 +34,14 @@ pub(crate) fn read_links<'d>(
     for (name, place, table) in links.named_tables(found) {
         if let Err(message) = check_name(&name) {
             place.report(found, message, "");
+            taken.broken.push(name);
             continue;
         }
         let section = table.over(&defaults);
-        configs.extend(read_link(&name, &place, section, missions, base, taken, found));
+        match read_link(&name, &place, section, missions, base, taken, found) {
+            Some(config) => configs.push(config),
+            None => taken.broken.push(name),
+        }
     }
     configs
 }
@@ -46,6 +50,8 @@ pub(crate) fn read_links<'d>(
 #[derive(Default)]
 pub(super) struct Taken {
     pub(super) ids: BTreeMap<u16, String>,
+    /// Links that exist but could not be read: whoever names one is not blamed for it.
+    pub(super) broken: Vec<String>,
     cores: BTreeMap<usize, String>,
     addresses: BTreeMap<(&'static str, SocketAddr), String>,
 }

@@ -30,7 +30,7 @@ pub(super) fn read_spacecraft(
             place.report(found, message, "");
             continue;
         }
-        if links.iter().any(|link| link.name == name) {
+        if links.iter().any(|link| link.name == name) || taken.broken.contains(&name) {
             place.report(found, format!("a link is called {name:?} too: their rings would be the same"), "");
             continue;
         }
@@ -54,7 +54,7 @@ fn read_one(
     let idle = section.choice("idle", &idles, found).unwrap_or(IdlePolicy::Publish);
     let core = read_core(section, found).unwrap_or(CorePolicy::Auto);
     let wait = section.choice("wait", &WAITS, found).unwrap_or(WaitMode::Wait);
-    let members = read_members(section, links, found)?;
+    let members = read_members(section, links, &taken.broken, found)?;
     let id = id_of_name(name);
     if let (Some(other), Some(place)) = (claim(&mut taken.ids, id, name), section.place()) {
         place.report(found, format!("its number {id} is that of link {other:?} too"), "another name");
@@ -91,8 +91,14 @@ fn read_one(
     })
 }
 
-/// Indexes of the links that it names.
-fn read_members(section: &Section<'_>, links: &[LinkConfig], found: &mut Diagnostics) -> Option<Vec<usize>> {
+/// Indexes of the links that it names; `None` when something is wrong with one of them. The mistakes of `broken` links were
+/// reported where they stand.
+fn read_members(
+    section: &Section<'_>,
+    links: &[LinkConfig],
+    broken: &[String],
+    found: &mut Diagnostics,
+) -> Option<Vec<usize>> {
     let allowed = "names of two or more links, as in [\"a\", \"b\"]";
     if !section.has("links") {
         section.missing("links", found, allowed);
@@ -103,8 +109,10 @@ fn read_members(section: &Section<'_>, links: &[LinkConfig], found: &mut Diagnos
     let mut members = Vec::new();
     for (link, place) in named {
         match links.iter().position(|known| known.name == link) {
+            None if broken.contains(&link) => {}
             None => {
-                let names = links.iter().map(|link| link.name.as_str()).collect::<Vec<_>>().join(", ");
+                let readable = links.iter().map(|link| link.name.as_str());
+                let names = readable.chain(broken.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
                 place.report(found, format!("no link is called {link:?}"), names);
             }
             Some(index) if members.contains(&index) => {

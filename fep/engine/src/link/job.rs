@@ -362,7 +362,7 @@ impl Receiver {
             match command {
                 Command::Stop => return true,
                 Command::Reset => {
-                    self.chain.reset();
+                    self.chain.reset(&mut self.publisher);
                     self.publisher.resume.clear();
                     self.publisher.events.report(EventCode::LinkReset, json!({}));
                 }

@@ -25,3 +25,16 @@ const ANTENNA_NAMES: [&str; 7] =
 const MERGE_NAMES: [&str; 5] = ["strangers", "waits_over", "overflowed", "placed_by_time", "unplaced"];
 /// Counters of the operational control fields.
 const OCF_NAMES: [&str; 3] = ["clcws", "others", "refused"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_of_a_merge_stands_in_the_operations_manual() {
+        let manual = include_str!("../../../../docs/operations.md");
+        for name in MERGE_NAMES {
+            assert_eq!(manual.matches(&format!("\n| `{name}` | ")).count(), 1, "{name}");
+        }
+    }
+}

@@ -31,7 +31,8 @@ pub(crate) enum Command {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) core: Option<usize>,
-    pub(crate) realtime: bool,
+    /// The class that it has, as [`realtime::class_name`] says; empty while no thread runs.
+    pub(crate) class: &'static str,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -121,13 +122,13 @@ fn ask_kernel(role: &str, seat: &Seat) -> Granted {
         Class::RoundRobin(priority) => realtime::set_round_robin(priority),
         Class::Fifo(priority) => realtime::set_fifo(priority),
     };
-    match asked {
-        Ok(()) => granted.realtime = seat.class != Class::Normal,
-        Err(error) => granted.warnings.push(format!(
+    if let Err(error) = asked {
+        granted.warnings.push(format!(
             "{role} runs without real-time priority: {error} (grant CAP_SYS_NICE or LimitRTPRIO, or set \
              daemon.realtime_priority = 0)"
-        )),
+        ));
     }
+    granted.class = realtime::class_name();
     granted
 }
 

@@ -7,7 +7,7 @@ use super::Supervisor;
 use crate::event::{EventCode, NO_LINK};
 use crate::heard::Heard;
 use crate::link::{Link, LinkJob};
-use crate::plan::{Need, Planned, plan};
+use crate::plan::{Need, Planned, plan, shared_cores};
 use crate::role::{Command, News};
 use crate::spacecraft::{Spacecraft, SpacecraftJob};
 use crate::supervised::AnySupervised;
@@ -163,7 +163,8 @@ impl Supervisor {
                 role.sit(&planned.seat);
             }
         }
-        self.plan_warnings = seats.iter().flat_map(|(_, planned)| planned.warnings.iter().cloned()).collect();
+        self.plan_warnings = shared_cores(seats.iter().map(|(name, planned)| (name.as_str(), planned.seat)));
+        self.plan_warnings.extend(seats.iter().flat_map(|(_, planned)| planned.warnings.iter().cloned()));
         self.log_warnings();
         seats
     }

@@ -9,7 +9,7 @@ use fep_ccsds::Clcw;
 use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
 use fep_record::{BadReason, FrameRecord};
 
-use crate::downlink::{CHANNEL, attach, downlink, encoder, frame_with, read, write_config};
+use crate::downlink::{CHANNEL, attach, downlink, encoder, events, frame_with, read, write_config};
 use crate::process::{Fepd, Station, command, config, run_dir, wait_for};
 
 const LINK: &str = "pay";
@@ -157,6 +157,34 @@ fn links_are_commanded_and_measured_by_the_control_interface() {
     wait_for("the end", || (!dir.path().join("control.sock").exists()).then_some(()));
 }
 
+// REQ: FEP-ENG-004
+#[test]
+fn a_reset_keeps_the_connection_and_every_lock_that_was_acquired_is_lost_by_reset_or_stop() {
+    let dir = run_dir();
+    let station = Station::new();
+    let file = write_config(dir.path(), &config(&[(LINK, "cso/cso-2-payload", station.port())]));
+    let fepd = Fepd::start(dir.path(), &file);
+    let mut connection = station.accept();
+    let mut frames = attach(dir.path(), "pay.frames");
+    connection.write_all(&downlink(0..64).0).expect("sent");
+    read(&mut frames, 64);
+    assert_eq!(fepd.request("POST", "/links/pay/reset").expect("an answer").0, 200);
+    // The answer comes when the command is on its way; the event says that it was followed.
+    wait_for("the reset", || {
+        events(dir.path()).iter().any(|event| event["event"] == "link_reset").then_some(())
+    });
+    connection.write_all(&downlink(100..164).0).expect("the connection is the same one");
+    read(&mut frames, 64);
+    let link: LinkStatus = fepd.get("/links/pay");
+    assert_eq!((link.ledger.counts.lost, link.ledger.counts.resets), (0, 0), "the counters were forgotten");
+    fepd.stop();
+    let told = events(dir.path());
+    let names = told.iter().filter_map(|event| event["event"].as_str());
+    let names: Vec<&str> = names.filter(|name| name.starts_with("lock_") || *name == "link_reset").collect();
+    assert_eq!(names, ["lock_acquired", "lock_lost", "link_reset", "lock_acquired", "lock_lost"]);
+    assert_eq!(told.iter().filter(|event| event["event"] == "connected").count(), 1);
+}
+
 // REQ: FEP-ENG-005
 #[test]
 fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_goes_on() {
@@ -167,8 +195,14 @@ fn a_second_daemon_on_the_same_directory_is_refused_and_the_first_goes_on() {
     let second = command(dir.path(), &file).output().expect("it ran");
     let told = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(1), "{told}");
-    assert!(told.contains("held by the live process"), "{told}");
-    assert!(!fepd.get::<Status>("/status").stopping);
+    let status = fepd.get::<Status>("/status");
+    let wanted = format!(
+        "another fepd (process {}) runs on the run directory {}: stop it, or use another directory",
+        status.pid,
+        dir.path().display()
+    );
+    assert!(told.contains(&wanted), "{told}");
+    assert!(!status.stopping);
     fepd.stop();
 }
 

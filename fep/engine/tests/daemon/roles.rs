@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::TcpListener;
 
-use fep_control::api::{Ledgers, LinkStatus, ReloadReport};
+use fep_control::api::{Ledgers, LinkStatus, ReloadReport, Status};
 
 use crate::downlink::{CHANNEL, attach, downlink, events, read, write_config};
 use crate::process::{Fepd, Station, config, run_dir, wait_for};
@@ -110,11 +110,18 @@ fn a_link_that_comes_to_the_core_of_a_busy_polling_one_hangs_nobody_and_both_sle
     let fepd = Fepd::start(dir.path(), &file);
     let mut first = stations[0].accept();
     assert_eq!(link(&fepd, "first").thread.wait, alone);
+    let shared = format!("first, second share core {core}:");
+    let is_warned = || fepd.get::<Status>("/status").warnings.iter().any(|one| one.starts_with(&shared));
+    assert!(!is_warned());
     assert_eq!(fepd.request("POST", "/links/second/enable").expect("an answer").0, 200);
     let mut second = stations[1].accept();
     for name in ["first", "second"] {
-        assert_eq!(link(&fepd, name).thread.wait, "wait", "{name}");
+        let thread = link(&fepd, name).thread;
+        assert_eq!(thread.wait, "wait", "{name}");
+        assert_ne!(thread.class, "fifo", "{name} would run until it sleeps on a core that it shares");
+        assert_eq!(thread.realtime, thread.class == "rr", "{name}");
     }
+    assert!(is_warned());
     let (cadus, frames) = downlink(0..500);
     for connection in [&mut first, &mut second] {
         connection.write_all(&cadus).expect("sent");
@@ -124,6 +131,7 @@ fn a_link_that_comes_to_the_core_of_a_busy_polling_one_hangs_nobody_and_both_sle
     }
     assert_eq!(fepd.request("POST", "/links/second/disable").expect("an answer").0, 200);
     assert_eq!(link(&fepd, "first").thread.wait, alone, "it may spin again");
+    assert!(!is_warned(), "the sharing has ended");
     fepd.stop();
 }
 

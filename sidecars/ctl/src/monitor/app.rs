@@ -76,7 +76,7 @@ impl Action {
         match self {
             Action::Enable => "The link connects and receives.",
             Action::Disable => "The link closes its connection and receives nothing until enabled.",
-            Action::Reset => "The link drops its connection and synchronises anew. Sequence numbers go on.",
+            Action::Reset => "The link keeps its connection and synchronises anew. Sequence numbers go on.",
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::clcw;
 use crate::client::{published, words};
 use crate::daemon::Daemon;
 use crate::failure::Failure;
-use crate::ring::event_text;
+use crate::ring::{event_spacecraft, event_text};
 use crate::{figures, times};
 
 /// Name of the ring that carries the events of all links.
@@ -228,7 +228,13 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
     let state = if link.enabled { link.state.clone() } else { "disabled".to_owned() };
     add("state", link.failure.as_ref().map_or(state.clone(), |why| format!("{state}: {why}")));
     let core = link.thread.core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
-    let class = if link.thread.realtime { "SCHED_FIFO" } else { "normal class" };
+    let class = match link.thread.class.as_str() {
+        "fifo" => "SCHED_FIFO",
+        "rr" => "SCHED_RR",
+        // A daemon that does not name the class yet.
+        "" if link.thread.realtime => "real-time class",
+        _ => "normal class",
+    };
     add("thread", format!("{core}, {class}, {:.0} % busy", link.thread.busy_percent));
     add("bit rate", figures::bit_rate(link.rates.bits_per_s));
     let counts = &link.ledger.counts;
@@ -337,7 +343,10 @@ impl EventTail {
                             2 => Health::Warning,
                             _ => Health::Bad,
                         },
-                        link: link.map(|link| link.name.clone()).unwrap_or_default(),
+                        link: link
+                            .map(|link| link.name.clone())
+                            .or_else(|| event_spacecraft(&payload))
+                            .unwrap_or_default(),
                         text: event_text(&payload),
                     });
                     self.rows.truncate(EVENTS_KEPT);

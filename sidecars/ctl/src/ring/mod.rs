@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Consumer, Gap, Poll, Record, Resume};
 
-pub(crate) use record::event_text;
+pub(crate) use record::{event_spacecraft, event_text};
 pub(crate) use tail::cursor_file;
 
 use crate::cli::RingCommand;

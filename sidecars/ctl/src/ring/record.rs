@@ -59,6 +59,13 @@ impl LinkNames {
     }
 }
 
+/// The merged spacecraft that an event is about: its number is no link's, so its name stands in the payload.
+pub(crate) fn event_spacecraft(payload: &[u8]) -> Option<String> {
+    let event: Value = serde_json::from_slice(payload).ok()?;
+    // Whatever a payload holds, it cannot steer the terminal.
+    Some(event.get("spacecraft")?.as_str()?.replace(char::is_control, " "))
+}
+
 /// Events of the process itself carry a number that no link has.
 const fn is_process(link_id: u16) -> bool {
     link_id == 0 || link_id == u16::MAX
@@ -131,10 +138,14 @@ pub(super) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String
             )
         }
         Understood::Event(event) => {
+            let who = match event_spacecraft(payload) {
+                Some(spacecraft) => spacecraft,
+                None if is_process(event.link_id) => String::new(),
+                None => links.name(event.link_id),
+            };
             format!(
-                "{time} {:>10} event  {:<12} {:<6} {:<7} {}",
+                "{time} {:>10} event  {who:<12} {:<6} {:<7} {}",
                 record.seq,
-                if is_process(event.link_id) { String::new() } else { links.name(event.link_id) },
                 session_name(event.session),
                 severity_name(event.severity),
                 event_text(payload)
@@ -166,8 +177,9 @@ pub(crate) fn event_text(payload: &[u8]) -> String {
             match (take(["message", "text"]), take(["event", "name"])) {
                 (Some(message), _) => message,
                 (None, name) => {
-                    // The link stands in a column of its own.
+                    // The link or spacecraft stands in a column of its own.
                     object.remove("link");
+                    object.remove("spacecraft");
                     let figures = object.iter().map(|(key, value)| match value {
                         Value::String(text) => format!("{key}={text}"),
                         other => format!("{key}={other}"),
@@ -219,14 +231,19 @@ pub(super) fn json(record: &Record, payload: &[u8], links: &LinkNames) -> Value 
             "frame_seq": packet.frame_seq,
             "flags": packet.flags.names().collect::<Vec<_>>(),
         }),
-        Understood::Event(event) => json!({
-            "kind": "event",
-            "link": (!is_process(event.link_id)).then(|| links.name(event.link_id)),
-            "session": session_name(event.session),
-            "severity": severity_name(event.severity),
-            "code": event.code,
-            "event": serde_json::from_slice::<Value>(payload).unwrap_or(Value::Null),
-        }),
+        Understood::Event(event) => {
+            let spacecraft = event_spacecraft(payload);
+            let has_link = spacecraft.is_none() && !is_process(event.link_id);
+            json!({
+                "kind": "event",
+                "link": has_link.then(|| links.name(event.link_id)),
+                "spacecraft": spacecraft,
+                "session": session_name(event.session),
+                "severity": severity_name(event.severity),
+                "code": event.code,
+                "event": serde_json::from_slice::<Value>(payload).unwrap_or(Value::Null),
+            })
+        }
         Understood::Unknown => json!({ "kind": record.tag.kind }),
     };
     if let (Value::Object(object), Value::Object(more)) = (&mut object, more) {
@@ -246,6 +263,26 @@ mod tests {
         assert_eq!(event_text(gap), "counter reset resets=2 vc=157/16");
         assert_eq!(event_text(b"no json\x1b[2J"), "no json [2J");
         assert_eq!(event_text(&[0xff, 0xfe]), "\u{fffd}\u{fffd}");
+    }
+
+    #[test]
+    fn an_event_of_a_merged_spacecraft_is_shown_with_its_name_and_no_link_is_made_up_for_it() {
+        let links = LinkNames(vec![(7, "north".to_owned())]);
+        let shown = |link_id, payload: &[u8]| {
+            let event = EventRecord { code: 5, severity: 2, link_id, session: Session::Ops };
+            let (flags, words) = event.to_words();
+            let tag = fep_bus::Tag { kind: fep_record::KIND_EVENT, flags, words, ..fep_bus::Tag::default() };
+            let record = Record { seq: 1, pos: 0, len: payload.len() as u32, tag, payload_before: 0 };
+            (json(&record, payload, &links), line(&record, payload, &links))
+        };
+        let (object, text) = shown(60_405, br#"{"event":"gap","spacecraft":"leo","lost":3}"#);
+        assert_eq!((&object["link"], &object["spacecraft"]), (&Value::Null, &json!("leo")));
+        assert!(text.contains("event  leo ") && text.ends_with("gap lost=3"), "{text}");
+        let (object, text) = shown(7, br#"{"event":"gap","link":"north","lost":3}"#);
+        assert_eq!((&object["link"], &object["spacecraft"]), (&json!("north"), &Value::Null));
+        assert!(text.contains("event  north "), "{text}");
+        let (object, _) = shown(u16::MAX, br#"{"event":"started"}"#);
+        assert_eq!((&object["link"], &object["spacecraft"]), (&Value::Null, &Value::Null));
     }
 
     #[test]
