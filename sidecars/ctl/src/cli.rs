@@ -572,7 +572,8 @@ pub(crate) struct SimArgs {
 pub(crate) struct MetricsArgs {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Directory of everything the daemon shares, for when it is down [default: the configuration's daemon.run_dir]
+    /// Directory of everything the daemon shares, for when it is down: the pages are in its bus/metrics [default: the
+    /// configuration's daemon.run_dir]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 }

@@ -74,10 +74,11 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
     let text = match asked {
         Ok(text) => text,
         Err(failure) if failure.is_no_daemon() => {
-            let dir = match &args.run_dir {
-                Some(dir) => dir.clone(),
-                None => args.target.load()?.daemon.run_dir,
-            };
+            let mut config = args.target.load()?;
+            if let Some(dir) = &args.run_dir {
+                config.daemon.run_dir.clone_from(dir);
+            }
+            let dir = config.bus_dir();
             let text = crate::pages::prometheus_text(&dir)?;
             say!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
             say!("fepctl: these are the last figures of the metric pages below {}", dir.display());
