@@ -75,7 +75,7 @@ fn print(daemon: Daemon, once: bool, json: bool, interval: Duration) -> Result<(
 enum News {
     Snapshot(Box<Snapshot>),
     /// The daemon could not be asked, and why.
-    Silence(String),
+    Silence(Failure),
     /// The answer to a command.
     Answer(String, Health),
 }
@@ -151,7 +151,7 @@ fn interact(
         for one in news.try_iter() {
             match one {
                 News::Snapshot(snapshot) => app.update(*snapshot),
-                News::Silence(problem) => app.lost_sight(problem),
+                News::Silence(problem) => app.lost_sight(&problem),
                 News::Answer(text, health) => app.message = Some((text, health)),
             }
         }
@@ -205,7 +205,7 @@ fn sample_until(
             next = Instant::now() + interval;
             let _ = news.send(match sampler.sample() {
                 Ok(snapshot) => News::Snapshot(Box::new(snapshot)),
-                Err(failure) => News::Silence(failure.to_string()),
+                Err(failure) => News::Silence(failure),
             });
         }
     }
