@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::*;
 
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["up"],
     &["monitor"],
@@ -16,6 +16,9 @@ const COMMANDS: [&[&str]; 27] = [
     &["link", "enable"],
     &["link", "disable"],
     &["link", "reset"],
+    &["spacecraft"],
+    &["spacecraft", "list"],
+    &["spacecraft", "show"],
     &["status"],
     &["reload"],
     &["stop"],
@@ -230,6 +233,11 @@ fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
         !wait.contains("session") && !wait.contains("Number of the link") && wait.lines().count() < 8,
         "{wait}"
     );
+    // A line that is commented out is an example, not a default.
+    for (key, example) in [("link.symbols", "{ bits = 8"), ("link.id", "1)")] {
+        let text = stdout(&run(["config", "explain", key]));
+        assert!(text.contains(&format!("{key}  (default: none; example: {example}")), "{text}");
+    }
     let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
     assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
 }

@@ -124,12 +124,25 @@ pub(crate) struct App {
     pub(crate) overlay: Overlay,
     /// The answer to the last command.
     pub(crate) message: Option<(String, Health)>,
+    /// What went wrong before the view began: shown above the events.
+    pub(crate) notices: Vec<String>,
     history: BTreeMap<String, VecDeque<f64>>,
 }
 
 impl App {
+    /// A view of something of which these sentences are known already; the first is shown at once.
+    pub(crate) fn with_notices(notices: Vec<String>) -> App {
+        let more = match notices.len() {
+            0 | 1 => String::new(),
+            all => format!(" (and {} more, see Events)", all - 1),
+        };
+        let message = notices.first().map(|first| (format!("{first}{more}"), Health::Warning));
+        App { message, notices, ..App::new() }
+    }
+
     pub(crate) fn new() -> App {
         App {
+            notices: Vec::new(),
             snapshot: Snapshot::default(),
             taken: None,
             problem: None,

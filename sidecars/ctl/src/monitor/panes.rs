@@ -293,21 +293,21 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
         ("LINK", Constraint::Length(12), false),
         ("EVENT", Constraint::Fill(1), false),
     ];
-    let rows = app
-        .snapshot
-        .events
+    let notices = app
+        .notices
         .iter()
-        .map(|event| {
-            vec![
-                event.time.clone().fg(Color::DarkGray),
-                figures::fitted(&event.link, 12).fg(Color::Gray),
-                match event.health {
-                    Health::Good | Health::Off => event.text.clone().into(),
-                    worse => event.text.clone().fg(colour(worse)),
-                },
-            ]
-        })
-        .collect();
+        .map(|notice| vec!["".into(), "fepctl".fg(Color::Gray), notice.clone().fg(colour(Health::Warning))]);
+    let events = app.snapshot.events.iter().map(|event| {
+        vec![
+            event.time.clone().fg(Color::DarkGray),
+            figures::fitted(&event.link, 12).fg(Color::Gray),
+            match event.health {
+                Health::Good | Health::Off => event.text.clone().into(),
+                worse => event.text.clone().fg(colour(worse)),
+            },
+        ]
+    });
+    let rows = notices.chain(events).collect();
     table(
         out,
         area,

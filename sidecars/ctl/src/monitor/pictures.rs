@@ -275,6 +275,22 @@ fn a_daemon_that_does_not_answer_is_reported_at_the_top_and_its_last_figures_are
     assert!(picture(&app, 80, 24).starts_with(" FEP "));
 }
 
+// REQ: FEP-CTL-111
+#[test]
+fn what_went_wrong_before_the_view_began_is_shown_above_the_events() {
+    let station = "station npp cannot listen on 127.0.0.1:41001";
+    let mut app = App::with_notices(vec![station.into(), "fep-archive does not exist".into()]);
+    app.update(a_pass());
+    let foot = picture(&app, 100, 24).lines().last().unwrap_or_default().to_owned();
+    assert!(foot.contains(station) && foot.contains("1 more"), "{foot}");
+    press(&mut app, KeyCode::Char('6'));
+    let seen = picture(&app, 100, 24);
+    let line =
+        |what: &str| seen.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{seen}"));
+    assert!(line(station) < line("fep-archive does not exist"), "{seen}");
+    assert!(line("fep-archive does not exist") < line("synchroniser lost lock"), "{seen}");
+}
+
 // REQ: FEP-CTL-110
 #[test]
 fn no_size_of_the_terminal_cuts_the_first_digits_of_a_number() {
