@@ -27,8 +27,10 @@ mod diagnostics;
 mod document;
 mod section;
 mod source;
+mod words;
 
 pub use diagnostics::{ConfigError, ConfigErrors, Diagnostics, SHOWN_MAX};
 pub use document::Document;
 pub use section::{Place, Section, parse};
 pub use source::{FILE_MAX, Source};
+pub use words::plain_mistake;

@@ -346,7 +346,8 @@ impl<'d> Section<'d> {
             Ok(value) => Some(value),
             Err(error) => {
                 let span = error.span().unwrap_or_else(|| place.span.clone());
-                Place { span, ..place }.report(found, error.message().trim().replace('\n', " "), "");
+                let (what, allowed) = crate::plain_mistake(error.message());
+                Place { span, ..place }.report(found, what, allowed);
                 None
             }
         }

@@ -107,7 +107,7 @@ channel = "npp/hrd"
         "site.toml:17:13: links.alpha.transport: \"station:4001\" is not an IP address with a port; write \
          \"192.0.2.7:4001\" or \"[2001:db8::7]:4001\" (names are not resolved)"
             .to_owned(),
-        "site.toml:21:13: links.beta.transport: unknown field `adress`, expected `address`".to_owned(),
+        "site.toml:21:13: links.beta.transport: unknown key `adress` (allowed: `address`)".to_owned(),
         "site.toml:27:8: links.gamma.core: core 3 is taken by link \"beta\" (allowed: another core, \"auto\" or \
          \"none\")"
             .to_owned(),
@@ -353,7 +353,7 @@ decode_threads = 65
         "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
         "site.toml:10:18: links.b.decode_wait_us: 1000001 is out of range (allowed: 0 to 1000000)",
         "site.toml:14:11: links.c.framing: symbols come in a stream: their blocks are found by their marker (allowed: stream)",
-        "site.toml:19:23: links.d.symbols: unknown field `order`",
+        "site.toml:19:23: links.d.symbols: unknown key `order` (allowed: `bits`",
         "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
     ] {
         assert!(reported.contains(expected), "missing {expected:?} in\n{reported}");

@@ -100,12 +100,20 @@ Example:
     #[command(subcommand)]
     Link(LinkCommand),
 
+    /// List or show the spacecraft of the running daemon whose links are merged
+    #[command(subcommand)]
+    Spacecraft(SpacecraftCommand),
+
     /// Show what the running daemon says of itself
     #[command(after_help = "Example:
   fepctl status --json | jq '.links[].name'")]
     Status(ClientArgs),
 
     /// Make the running daemon read its configuration again; links whose configuration did not change run on
+    #[command(
+        after_help = "The daemon reads the file that it was started with, and the answer names it. --config and --socket only find the
+control socket."
+    )]
     Reload(ClientArgs),
 
     /// Stop the running daemon in order
@@ -249,7 +257,7 @@ pub(crate) struct DecodeArgs {
     /// Write the packets, one after the other, in order of arrival
     #[arg(long, value_name = "OUT")]
     pub(crate) packets: Option<PathBuf>,
-    /// The stream is soft symbols of this format: bits=8|4|1 and the other keys of `symbols`, key=value,...
+    /// The stream is soft symbols of this format: bits=32|16|8|4|1 and the other keys of `symbols`, key=value,...
     /// [default: bits]
     #[arg(long, value_name = "FORMAT")]
     pub(crate) symbols: Option<String>,
@@ -272,7 +280,7 @@ pub(crate) struct EncodeArgs {
     /// The file to write
     #[arg(value_name = "OUTPUT")]
     pub(crate) output: PathBuf,
-    /// Write soft symbols of this format: bits=8|4|1 and the other keys of `symbols`, key=value,...
+    /// Write soft symbols of this format: bits=32|16|8|4|1 and the other keys of `symbols`, key=value,...
     #[arg(long, value_name = "FORMAT")]
     pub(crate) symbols: Option<String>,
     /// Bits as levels or as changes of level: nrz_l, nrz_m or nrz_s [default: the channel's line_code]
@@ -338,6 +346,19 @@ pub(crate) enum LinkCommand {
     Disable(LinkArgs),
     /// Begin again on the same connection: forget synchronisation, frame counters and packets begun; sequence numbers go on
     Reset(LinkArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SpacecraftCommand {
+    /// One line for each antenna: received = served + duplicates + late + bad + pending
+    List(ClientArgs),
+    /// Everything about one spacecraft: its antennas, virtual channels, CLCWs
+    Show {
+        /// Name of the spacecraft, as in the configuration (`fepctl spacecraft list`)
+        name: String,
+        #[command(flatten)]
+        client: ClientArgs,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -572,7 +593,8 @@ pub(crate) struct SimArgs {
 pub(crate) struct MetricsArgs {
     #[command(flatten)]
     pub(crate) target: Target,
-    /// Directory of everything the daemon shares, for when it is down [default: the configuration's daemon.run_dir]
+    /// Directory of everything the daemon shares, for when it is down: the pages are in its bus/metrics [default: the
+    /// configuration's daemon.run_dir]
     #[arg(long, value_name = "DIR")]
     pub(crate) run_dir: Option<PathBuf>,
 }

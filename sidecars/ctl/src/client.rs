@@ -2,7 +2,9 @@
 
 use std::io::{self, Write};
 
-use fep_control::api::{Done, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status};
+use fep_control::api::{
+    Done, LatencyStatus, LinkStatus, NamedCount, ReloadReport, RingStatus, SpacecraftStatus, Status, VcStatus,
+};
 use serde::Serialize;
 
 use crate::clcw::{self, ClcwRow};
@@ -10,6 +12,7 @@ use crate::cli::{ClientArgs, LinkArgs, LinkCommand, MetricsArgs};
 use crate::daemon::{Daemon, path_segment};
 use crate::failure::{Failure, output};
 use crate::figures;
+use crate::spacecraft;
 use crate::terminal::{self, say};
 
 /// `fepctl link ...`
@@ -21,7 +24,7 @@ pub(crate) fn link(command: &LinkCommand) -> Result<(), Failure> {
         }
         LinkCommand::Show(args) => {
             let daemon = args.client.target.daemon()?;
-            let link: LinkStatus = daemon.get(&format!("/links/{}", path_segment(&args.name)))?;
+            let link = link_status(&daemon, &args.name)?;
             print(&args.client, &link, |out| link_page(out, &link))
         }
         LinkCommand::Enable(args) => command_link(args, "enable"),
@@ -32,8 +35,35 @@ pub(crate) fn link(command: &LinkCommand) -> Result<(), Failure> {
 
 fn command_link(args: &LinkArgs, verb: &str) -> Result<(), Failure> {
     let daemon = args.client.target.daemon()?;
-    let done: Done = daemon.post(&format!("/links/{}/{verb}", path_segment(&args.name)))?;
+    let done: Done = daemon
+        .post(&format!("/links/{}/{verb}", path_segment(&args.name)))
+        .map_err(|failure| or_spacecraft(&daemon, &args.name, failure))?;
+    // Enabled is not yet running: the daemon answers when it has tried.
+    if verb == "enable" && link_status(&daemon, &args.name)?.failure.is_some() {
+        if args.client.json {
+            print(&args.client, &done, |_| Ok(()))?;
+        }
+        return Err(Failure::new(done.message).hint("`fepctl link show NAME` says when it is tried again"));
+    }
     print(&args.client, &done, |out| writeln!(out, "{}", done.message))
+}
+
+fn link_status(daemon: &Daemon, name: &str) -> Result<LinkStatus, Failure> {
+    daemon
+        .get(&format!("/links/{}", path_segment(name)))
+        .map_err(|failure| or_spacecraft(daemon, name, failure))
+}
+
+/// A failure to find a link, with a hint where the name is that of a spacecraft.
+fn or_spacecraft(daemon: &Daemon, name: &str, failure: Failure) -> Failure {
+    if failure.is_no_daemon() {
+        return failure;
+    }
+    match daemon.get::<Vec<SpacecraftStatus>>("/spacecraft") {
+        Ok(crafts) if crafts.iter().any(|craft| craft.name == name) => failure
+            .hint(format!("{name} is a spacecraft whose links are merged: `fepctl spacecraft show {name}`")),
+        _ => failure,
+    }
 }
 
 /// `fepctl status`
@@ -44,8 +74,12 @@ pub(crate) fn status(args: &ClientArgs) -> Result<(), Failure> {
 
 /// `fepctl reload`
 pub(crate) fn reload(args: &ClientArgs) -> Result<(), Failure> {
-    let report: ReloadReport = args.target.daemon()?.post("/reload")?;
+    let daemon = args.target.daemon()?;
+    let report: ReloadReport = daemon.post("/reload")?;
+    // Which file that was is the daemon's affair, not that of our options.
+    let file = daemon.get::<Status>("/status")?.config_file;
     print(args, &report, |out| {
+        writeln!(out, "{:<10} {}", "read", file.as_deref().unwrap_or("the built-in configuration"))?;
         let parts = [
             ("started", &report.started),
             ("stopped", &report.stopped),
@@ -74,10 +108,11 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
     let text = match asked {
         Ok(text) => text,
         Err(failure) if failure.is_no_daemon() => {
-            let dir = match &args.run_dir {
-                Some(dir) => dir.clone(),
-                None => args.target.load()?.daemon.run_dir,
-            };
+            let mut config = args.target.load()?;
+            if let Some(dir) = &args.run_dir {
+                config.daemon.run_dir.clone_from(dir);
+            }
+            let dir = config.bus_dir();
             let text = crate::pages::prometheus_text(&dir)?;
             say!("fepctl: {}", failure.to_string().lines().next().unwrap_or_default());
             say!("fepctl: these are the last figures of the metric pages below {}", dir.display());
@@ -90,7 +125,7 @@ pub(crate) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
 }
 
 /// As JSON or as text.
-fn print(
+pub(crate) fn print(
     args: &ClientArgs,
     answer: &impl Serialize,
     text: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
@@ -136,18 +171,7 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
     for (name, value) in crate::monitor::link_details(link) {
         writeln!(out, "{name:<26} {value}")?;
     }
-    writeln!(
-        out,
-        "\n{:<10} {:<22} {:>12} {:>8} {:>10} {:>12}",
-        "SCID/VCID", "CHANNEL", "FRAMES", "GAPS", "LOST", "PACKETS"
-    )?;
-    for vc in &link.vcs {
-        writeln!(
-            out,
-            "{:<10} {:<22} {:>12} {:>8} {:>10} {:>12}",
-            vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, vc.ledger.packets
-        )?;
-    }
+    vc_table(out, &link.vcs)?;
     let clcws: Vec<ClcwRow> = link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)).collect();
     clcw::table(out, clcws.iter())?;
     if let Some(spacecraft) = &link.merged_by {
@@ -156,7 +180,29 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             "\nThe spacecraft {spacecraft} merges this link with others: its packets and CLCWs are there."
         )?;
     }
-    for stage in &link.latency {
+    latency_lines(out, &link.latency)
+}
+
+/// Virtual channels and their counts.
+pub(crate) fn vc_table(out: &mut impl Write, vcs: &[VcStatus]) -> io::Result<()> {
+    writeln!(
+        out,
+        "\n{:<10} {:<22} {:>12} {:>8} {:>10} {:>12}",
+        "SCID/VCID", "CHANNEL", "FRAMES", "GAPS", "LOST", "PACKETS"
+    )?;
+    for vc in vcs {
+        writeln!(
+            out,
+            "{:<10} {:<22} {:>12} {:>8} {:>10} {:>12}",
+            vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, vc.ledger.packets
+        )?;
+    }
+    Ok(())
+}
+
+/// A sentence for each stage that latency is measured to.
+pub(crate) fn latency_lines(out: &mut impl Write, stages: &[LatencyStatus]) -> io::Result<()> {
+    for stage in stages {
         writeln!(
             out,
             "\nLatency from the socket to {}: p50 {}, p99 {}, p99.9 {}, max {} over {} frames",
@@ -167,32 +213,6 @@ fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
             figures::time_ns(stage.max_ns),
             figures::grouped(stage.count)
         )?;
-    }
-    Ok(())
-}
-
-/// Spacecraft whose links are merged, and what became of each antenna's frames.
-fn spacecraft_table(out: &mut impl Write, crafts: &[SpacecraftStatus]) -> io::Result<()> {
-    writeln!(
-        out,
-        "\n{:<16} {:<11} {:<16} {:<6} {:>11} {:>11} {:>11} {:>8}",
-        "SPACECRAFT", "STATE", "ANTENNA", "HEARD", "RECEIVED", "SERVED", "DUPLICATE", "LATE"
-    )?;
-    for craft in crafts {
-        for antenna in &craft.antennas {
-            writeln!(
-                out,
-                "{:<16} {:<11} {:<16} {:<6} {:>11} {:>11} {:>11} {:>8}",
-                craft.name,
-                craft.state,
-                antenna.link,
-                if antenna.heard { "yes" } else { "-" },
-                figures::count(antenna.counts.received),
-                figures::count(antenna.counts.served),
-                figures::count(antenna.counts.duplicates),
-                figures::count(antenna.counts.late)
-            )?;
-        }
     }
     Ok(())
 }
@@ -216,7 +236,8 @@ fn status_page(out: &mut impl Write, status: &Status) -> io::Result<()> {
     writeln!(out)?;
     link_table(out, &status.links)?;
     if !status.spacecraft.is_empty() {
-        spacecraft_table(out, &status.spacecraft)?;
+        writeln!(out)?;
+        spacecraft::table(out, &status.spacecraft)?;
     }
     writeln!(out, "\n{:<24} {:<6} {:>14} {:>12}", "RING", "COLOUR", "RECORDS", "OCTETS")?;
     for ring in &status.rings {

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{ConfigCommand, ConfigKind};
 use crate::failure::{Failure, output};
+use crate::figures::counted;
 use crate::places::load_config;
 use crate::terminal;
 
@@ -78,10 +79,14 @@ fn check_mission(file: &Path, as_json: bool) -> Result<(), Failure> {
     });
     let summary = checked.map(|mission| Summary {
         text: format!(
-            "{name} is in order, read as a mission: {} spacecraft, {} channels, {} virtual channels",
-            mission.spacecraft.len(),
-            mission.channels.len(),
-            mission.channels.values().map(|channel| channel.vcs.len()).sum::<usize>()
+            "{name} is in order, read as a mission: {}, {}, {}",
+            counted(mission.spacecraft.len(), "spacecraft", "spacecraft"),
+            counted(mission.channels.len(), "channel", "channels"),
+            counted(
+                mission.channels.values().map(|channel| channel.vcs.len()).sum::<usize>(),
+                "virtual channel",
+                "virtual channels"
+            )
         ),
         json: json!({
             "file": name, "kind": "mission", "errors": [],
@@ -97,9 +102,9 @@ fn check_daemon(file: Option<&Path>, as_json: bool) -> Result<(), Failure> {
         let enabled = config.links.iter().filter(|link| link.enabled).count();
         Summary {
             text: format!(
-                "{name} is in order, read as a configuration of the daemon: {} links ({enabled} enabled), {} missions",
-                config.links.len(),
-                config.missions.len()
+                "{name} is in order, read as a configuration of the daemon: {} ({enabled} enabled), {}",
+                counted(config.links.len(), "link", "links"),
+                counted(config.missions.len(), "mission", "missions")
             ),
             json: json!({
                 "file": name, "kind": "daemon", "errors": [],
@@ -177,10 +182,10 @@ pub(crate) fn missions(as_json: bool) -> Result<(), Failure> {
                     channel.spacecraft.iter().map(|craft| format!("{} (SCID {})", craft.name, craft.scid));
                 writeln!(
                     out,
-                    "         --channel {name}: spacecraft {}, frames of {} octets, {} virtual channels",
+                    "         --channel {name}: spacecraft {}, frames of {} octets, {}",
                     spacecraft.collect::<Vec<_>>().join(", "),
                     channel.frame.frame_len,
-                    channel.vcs.len()
+                    counted(channel.vcs.len(), "virtual channel", "virtual channels")
                 )
             })
         })
@@ -194,6 +199,8 @@ struct Explained {
     key: String,
     /// As written in the default configuration.
     line: String,
+    /// Whether the line is an example: the key has no default.
+    example: bool,
     comment: Vec<String>,
 }
 
@@ -221,7 +228,12 @@ fn explanations(text: &str) -> Vec<Explained> {
             match key {
                 Some(key) if !said.starts_with("  ") => {
                     let key = join(&table, key);
-                    found.push(Explained { key, line: said.trim().to_owned(), comment: comment.clone() });
+                    found.push(Explained {
+                        key,
+                        line: said.trim().to_owned(),
+                        example: true,
+                        comment: comment.clone(),
+                    });
                     used = true;
                 }
                 _ => {
@@ -236,6 +248,7 @@ fn explanations(text: &str) -> Vec<Explained> {
             found.push(Explained {
                 key: table.clone(),
                 line: trimmed.to_owned(),
+                example: false,
                 comment: std::mem::take(&mut comment),
             });
         } else if let Some((key, value)) = trimmed.split_once('=') {
@@ -245,6 +258,7 @@ fn explanations(text: &str) -> Vec<Explained> {
             found.push(Explained {
                 key: join(&table, key.trim()),
                 line: trimmed.to_owned(),
+                example: false,
                 comment: comment.clone(),
             });
         }
@@ -303,6 +317,8 @@ fn explain(key: &str) -> Result<(), Failure> {
             last = &one.comment;
             let line = if one.line.starts_with('[') {
                 one.line.clone()
+            } else if one.example {
+                format!("{}  (default: none; example: {})", one.key, default_of(&one.line))
             } else {
                 format!("{}  (default: {})", one.key, default_of(&one.line))
             };

@@ -41,6 +41,11 @@ pub(crate) fn grouped(value: u64) -> String {
     text
 }
 
+/// A number of things: `1 link`, `2 links`.
+pub(crate) fn counted(amount: usize, one: &str, many: &str) -> String {
+    format!("{amount} {}", if amount == 1 { one } else { many })
+}
+
 /// A bit rate: `0 bit/s`, `15.0 Mbit/s`.
 pub(crate) fn bit_rate(bits_per_s: f64) -> String {
     let (text, prefix) = scaled(bits_per_s.round());

@@ -22,7 +22,10 @@ pub(crate) fn format(text: &str) -> Result<SoftFormat, String> {
 }
 
 fn read<T: DeserializeOwned>(lines: &str) -> Result<T, String> {
-    toml::from_str(lines).map_err(|error| error.message().trim().replace('\n', " "))
+    toml::from_str(lines).map_err(|error| match fep_config::plain_mistake(error.message()) {
+        (what, allowed) if allowed.is_empty() => what,
+        (what, allowed) => format!("{what} (allowed: {allowed})"),
+    })
 }
 
 /// One key a line; what is no number and no truth value is a string.
@@ -36,7 +39,7 @@ fn as_toml(keys: &str) -> Result<String, String> {
         {
             return Err(format!("{key:?} is no key"));
         }
-        let plain = value.parse::<i64>().is_ok() || value.parse::<bool>().is_ok();
+        let plain = value.parse::<f64>().is_ok_and(f64::is_finite) || value.parse::<bool>().is_ok();
         let value = if plain { value.to_owned() } else { quoted(value) };
         lines.push_str(&format!("{key} = {value}\n"));
     }
@@ -74,6 +77,15 @@ mod tests {
             ("ldpc,k\"=1", "is no key"),
         ] {
             let refused = code(text).expect_err(text);
+            assert!(refused.contains(reason), "{text}: {refused}");
+        }
+        assert!(format("bits=16,scale=0.5").is_ok() && format("bits=16,scale=auto").is_ok());
+        for (text, reason) in [
+            ("bits=x", "string \"x\" does not fit here (allowed: a whole number, 0 to 255)"),
+            ("bits=8,order=high", "unknown key `order` (allowed: `bits`, `coding`"),
+            ("bits=8,coding=gray", "`gray` is not a choice (allowed: `twos_complement`"),
+        ] {
+            let refused = format(text).expect_err(text);
             assert!(refused.contains(reason), "{text}: {refused}");
         }
         assert!(format("bits=1,coding=offset_binary").expect_err("one bit").contains("leave the key out"));

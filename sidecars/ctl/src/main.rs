@@ -29,6 +29,7 @@ mod ring;
 mod sidecars;
 mod signals;
 mod sim;
+mod spacecraft;
 mod stations;
 mod terminal;
 mod times;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Encode(args) => encode::run(args),
         Command::Ber(args) => ber::run(args),
         Command::Link(command) => client::link(command),
+        Command::Spacecraft(command) => spacecraft::run(command),
         Command::Status(args) => client::status(args),
         Command::Reload(args) => client::reload(args),
         Command::Stop(args) => client::stop(args),

@@ -16,13 +16,13 @@ const COUNTERS_SUFFIXES: [&str; 2] = [".counters", ".new"];
 /// Lines of one metric, and its kind, by its name.
 type Families = BTreeMap<String, (&'static str, String)>;
 
-/// Every page below `run_dir` as Prometheus text.
-pub(crate) fn prometheus_text(run_dir: &Path) -> Result<String, Failure> {
-    let pages = MetricReader::open_all(run_dir).map_err(|error| Failure::new(error.to_string()))?;
+/// Every page of the bus in `bus_dir` as Prometheus text.
+pub(crate) fn prometheus_text(bus_dir: &Path) -> Result<String, Failure> {
+    let pages = MetricReader::open_all(bus_dir).map_err(|error| Failure::new(error.to_string()))?;
     if pages.is_empty() {
         return Err(Failure::no_daemon(format!(
             "no daemon answers, and there is no metric page below {} either",
-            run_dir.display()
+            bus_dir.display()
         ))
         .hint("start one with `fepctl up`, or name its directory with --run-dir or --config"));
     }

@@ -25,12 +25,14 @@ const PROGRAMS: [&str; 3] = ["fep-recorder", "fep-archive", "fep-feeds"];
 /// The sidecars that run.
 pub(crate) struct Sidecars {
     running: Vec<(&'static str, Child)>,
+    /// One sentence for each that does not exist and would have been started.
+    pub(crate) missing: Vec<String>,
 }
 
 impl Sidecars {
     /// Starts those that exist. `echo` passes their log lines on.
     pub(crate) fn start(config: &Config, args: &UpArgs, echo: bool) -> Result<Sidecars, Failure> {
-        let mut sidecars = Sidecars { running: Vec::new() };
+        let mut sidecars = Sidecars { running: Vec::new(), missing: Vec::new() };
         if args.no_archive {
             return Ok(sidecars);
         }
@@ -44,7 +46,13 @@ impl Sidecars {
             .is_some_and(|table| table.contains_key("feeds"));
         for name in PROGRAMS {
             let program = beside(name)?;
-            if !program.is_file() || (name == "fep-feeds" && !feeds) {
+            if name == "fep-feeds" && !feeds {
+                continue;
+            }
+            if !program.is_file() {
+                let missing = format!("{name} does not exist beside fepctl: {}", without(name));
+                say!("fepctl: {missing}");
+                sidecars.missing.push(missing);
                 continue;
             }
             let mut command = Command::new(&program);
@@ -94,6 +102,15 @@ impl Sidecars {
                 let _ = child.wait();
             }
         }
+    }
+}
+
+/// What a missing program costs.
+fn without(name: &str) -> &'static str {
+    match name {
+        "fep-recorder" => "nothing is recorded",
+        "fep-archive" => "what is recorded cannot be queried or replayed",
+        _ => "the configured feeds send nothing",
     }
 }
 

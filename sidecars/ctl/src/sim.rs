@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::cli::SimArgs;
 use crate::failure::{Failure, output};
+use crate::figures;
 use crate::signals::Ending;
 use crate::stations::{self, Stations};
 use crate::terminal::{self, say};
@@ -37,7 +38,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
     if stations.count() == 0 {
         return Err(Failure::new("no station could be started"));
     }
-    say!("{} stations are on the air; Ctrl-C stops them", stations.count());
+    say!("{} on the air; Ctrl-C stops them", figures::counted(stations.count(), "station", "stations"));
     let started = Instant::now();
     let run_for = args.run_for.map(Duration::from_secs);
     let mut printed = Ok(());

@@ -59,9 +59,11 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
 
     let ending = Ending::watch()?;
     let stations = simulation.as_ref().map(Stations::start);
+    let mut notices = Vec::new();
     if let Some(stations) = &stations {
         stations.refused.iter().for_each(|refusal| say!("fepctl: {refusal}"));
-        say!("{} simulated stations are on the air", stations.count());
+        notices.extend(stations.refused.iter().cloned());
+        say!("{} on the air", figures::counted(stations.count(), "simulated station", "simulated stations"));
     }
     let mut fepd = Fepd::start(&program, args, !show_view)?;
     let mut sidecars = None;
@@ -71,6 +73,7 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         say!("fepd {} runs as pid {}, control socket {}", status.version, status.pid, socket.display());
         status.warnings.iter().for_each(|warning| say!("fepd warns: {warning}"));
         let sidecars = sidecars.insert(Sidecars::start(&config, args, !show_view)?);
+        notices.extend(sidecars.missing.iter().cloned());
         let until = args.run_for.map(|seconds| Instant::now() + Duration::from_secs(seconds));
         let daemon = Daemon::at(socket.clone())?;
         if show_view {
@@ -81,8 +84,8 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
                 sidecars.report_deaths();
                 fepd.death()
             };
-            match monitor::watch(daemon, VIEW_INTERVAL, &ending, over) {
-                // The time that was asked for is over: no failure.
+            match monitor::watch(daemon, VIEW_INTERVAL, &ending, notices, over) {
+                // The time that was asked for is over, or the daemon was stopped: no failure.
                 Err(Failure::PipeClosed) => Ok(()),
                 done => done,
             }
@@ -90,6 +93,9 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
             print_figures(&daemon, &mut fepd, sidecars, &ending, until)
         }
     })();
+    if fepd.was_stopped() {
+        say!("fepctl: the daemon was stopped");
+    }
     // In order, whatever happened: first the stations, then the daemon, then those who record what it received.
     let reports = stations.map(Stations::stop).unwrap_or_default();
     let stopped = fepd.stop(&socket);
@@ -166,9 +172,17 @@ impl Fepd {
         self.reaped
     }
 
-    /// A failure that reports its death, if it is dead.
+    /// Whether somebody has stopped it in order.
+    fn was_stopped(&mut self) -> bool {
+        self.exited().is_some_and(|status| status.success())
+    }
+
+    /// Why the set is over, if the daemon has ended: a failure that reports its death, or the quiet end where it was stopped.
     fn death(&mut self) -> Option<Failure> {
         let status = self.exited()?;
+        if status.success() {
+            return Some(Failure::PipeClosed);
+        }
         // Whatever it said last has been written before it died; let the reader come to the end of it.
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
@@ -182,6 +196,15 @@ impl Fepd {
         } else {
             failure.hint(format!("its last words:\n  | {}", last.join("\n  | ")))
         })
+    }
+
+    /// As [`Fepd::death`] of one that does not answer: it may be about to end.
+    fn death_within(&mut self, time: Duration) -> Option<Failure> {
+        let until = Instant::now() + time;
+        while self.exited().is_none() && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.death()
     }
 
     /// Waits until it answers; `None` when somebody ended us meanwhile.
@@ -246,7 +269,7 @@ fn print_figures(
             next += FIGURES_EVERY;
             let status: Status = match daemon.get("/status") {
                 Ok(status) => status,
-                Err(failure) => return Err(fepd.death().unwrap_or(failure)),
+                Err(failure) => return Err(fepd.death_within(STOPPED_WITHIN).unwrap_or(failure)),
             };
             let mut out = terminal::text_out();
             let written = status.links.iter().filter(|link| link.enabled).try_for_each(|link| {

@@ -298,12 +298,15 @@ fn metrics_of_a_dead_daemon_are_read_from_its_pages() {
         command.arg("--run-dir").arg(dir.path()).output().expect("starts")
     };
     refuses(&metrics(&[]), 3, &["no metric page"]);
+    // Where the daemon keeps them.
+    let bus = dir.path().join("bus");
+    std::fs::create_dir(&bus).expect("a directory");
     let mut set = MetricSet::new();
     let good = set.counter("chain.good");
     let lost = set.counter("vc.157.16.lost");
     let state = set.gauge("link.state");
     let latency = set.histogram("latency.published_ns");
-    let mut page = MetricPage::create(dir.path(), "npp", &set, &Access::default()).expect("a page");
+    let mut page = MetricPage::create(&bus, "npp", &set, &Access::default()).expect("a page");
     page.add(good, 1234);
     page.add(lost, 5);
     page.set(state, 2);

@@ -85,20 +85,25 @@ fn names_that_a_daemon_gives_cannot_command_the_terminal() {
     let socket = dir.path().join("control.sock");
     service(&socket, |path| match path {
         "/links" => json!([link(STEERING, &[])]),
-        path if path.ends_with("/enable") => json!({"message": STEERING}),
+        path if path.ends_with("able") => json!({"message": STEERING}),
         _ => link(STEERING, &[]),
     });
     for arguments in [
         &["link", "list"][..],
         &["link", "list", "--json"],
         &["link", "show", "npp"],
-        &["link", "enable", "npp"],
-        &["link", "enable", "npp", "--json"],
+        &["link", "disable", "npp"],
+        &["link", "disable", "npp", "--json"],
     ] {
         let output = ask(&socket, arguments);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
         harmless(&output);
         assert!(stdout(&output).contains("[2J"), "{}", stdout(&output));
+    }
+    for arguments in [&["link", "enable", "npp"][..], &["link", "enable", "npp", "--json"]] {
+        let output = ask(&socket, arguments);
+        harmless(&output);
+        refuses(&output, 1, &["[2J"]);
     }
     let read_back = json(&ask(&socket, &["link", "list", "--json"]));
     assert_eq!(read_back[0]["name"], STEERING, "nothing of the JSON is lost");
@@ -135,6 +140,84 @@ fn names_of_files_and_mistakes_in_them_cannot_command_the_terminal() {
         harmless(&output);
         assert_ne!(output.status.code(), Some(0));
     }
+}
+
+// REQ: FEP-CTL-111
+#[test]
+fn a_link_that_does_not_run_shows_why_and_enabling_it_fails() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |path| match path {
+        "/links/npp/enable" => json!({"message": "link npp is enabled but does not run: no such device"}),
+        _ => {
+            let mut link = link("no such device", &[]);
+            link["retry_ms"] = json!(2500);
+            link["restarts"] = json!(7);
+            link
+        }
+    });
+    let text = stdout(&ask(&socket, &["link", "show", "npp"]));
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+        line[name.len()..].trim().to_owned()
+    };
+    assert_eq!(value("failure"), "no such device");
+    assert_eq!(value("tried again in"), "2500 ms");
+    assert_eq!(value("restarts"), "7");
+    refuses(&ask(&socket, &["link", "enable", "npp"]), 1, &["does not run: no such device"]);
+}
+
+/// A spacecraft with one antenna whose account holds.
+fn spacecraft() -> Value {
+    json!({
+        "name": "leo", "id": 9, "channel": "npp/hrd", "spacecraft": "npp", "session": "TEST", "enabled": true,
+        "state": "running", "failure": null, "retry_ms": null, "restarts": 0,
+        "thread": {"core": null, "realtime": false, "busy_percent": 0.0, "cpu_percent": 0.0},
+        "rates": {"bits_per_s": 0.0, "frames_per_s": 0.0, "packets_per_s": 0.0},
+        "antennas": [{
+            "link": "north", "number": 3, "heard": true, "received": 1031, "served": 1000, "duplicates": 20, "late": 5,
+            "bad": 4, "pending": 2, "lost_on_bus": 6,
+        }],
+        "merge_counters": [], "ledger": Ledger::default(), "vcs": [], "latency": [], "clcws": [],
+    })
+}
+
+// REQ: FEP-CTL-112
+#[test]
+fn a_spacecraft_is_listed_and_shown_with_the_account_of_each_antenna() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |path| match path {
+        "/spacecraft" => json!([spacecraft()]),
+        "/spacecraft/leo" => spacecraft(),
+        _ => json!({"message": "no link is called leo"}),
+    });
+    let text = stdout(&ask(&socket, &["spacecraft", "list"]));
+    let row = text.lines().find(|line| line.starts_with("leo ")).unwrap_or_else(|| panic!("{text}"));
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(
+        cells,
+        [
+            "leo", "running", "north", "yes", "1.03k", "=", "1.00k", "+", "20", "+", "5", "+", "4", "+", "2",
+            "6"
+        ]
+    );
+    let page = stdout(&ask(&socket, &["spacecraft", "show", "leo"]));
+    for (name, frames) in [
+        ("received", "1 031"),
+        ("= served", "1 000"),
+        ("+ duplicates", "20"),
+        ("+ late", "5"),
+        ("+ bad", "4"),
+        ("+ pending", "2"),
+        ("lost on the bus", "6"),
+    ] {
+        let line = page.lines().map(str::trim).find(|line| line.starts_with(name));
+        assert_eq!(line.map(|line| line[name.len()..].trim()), Some(frames), "{name}: {page}");
+    }
+    assert_eq!(json(&ask(&socket, &["spacecraft", "show", "leo", "--json"]))["name"], "leo");
+    // Who takes it for a link is shown the way.
+    refuses(&ask(&socket, &["link", "show", "leo"]), 1, &["fepctl spacecraft show leo"]);
 }
 
 // REQ: FEP-CTL-108
@@ -221,7 +304,8 @@ fn a_monitor_whose_terminal_is_closed_ends() {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("control.sock");
     service(&socket, |_| status());
-    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    // Closed in the child: with it the window would stay open.
+    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&window).expect("it is ours");
     unlockpt(&window).expect("it is ours");
     let name = ptsname(&window, Vec::new()).expect("it has a name").into_string().expect("a path");

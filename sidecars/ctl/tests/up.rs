@@ -137,7 +137,7 @@ fn the_set_starts_is_seen_and_commanded_and_stops_in_order() {
     signal("-INT", u64::from(up.id()));
     let ended = up.wait_with_output().expect("it ends");
     assert_eq!(ended.status.code(), Some(0), "{}", stderr(&ended));
-    assert!(stderr(&ended).contains("simulated stations are on the air"), "{}", stderr(&ended));
+    assert!(stderr(&ended).contains("1 simulated station on the air"), "{}", stderr(&ended));
     assert!(!is_alive(fepd), "the daemon is gone");
     refuses(&workstation.ask(&["status"]), 3, &["no daemon"]);
 }
@@ -151,6 +151,19 @@ fn the_death_of_the_daemon_is_reported_with_its_last_words() {
     signal("-KILL", status["pid"].as_u64().expect("a process"));
     let ended = up.wait_with_output().expect("it ends");
     refuses(&ended, 1, &["the daemon has died", "signal: 9", "its last words"]);
+}
+
+// REQ: FEP-CTL-111
+#[test]
+fn a_daemon_that_is_stopped_ends_the_set_in_order() {
+    let workstation = Workstation::new();
+    let mut up = workstation.up(&["--no-archive"]).spawn().expect("the program starts");
+    workstation.status_when(&mut up, |_| true);
+    assert_eq!(workstation.ask(&["stop"]).status.code(), Some(0));
+    let ended = up.wait_with_output().expect("it ends");
+    let said = stderr(&ended);
+    assert_eq!(ended.status.code(), Some(0), "{said}");
+    assert!(said.contains("the daemon was stopped") && !said.contains("last words"), "{said}");
 }
 
 // REQ: FEP-CTL-014

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::*;
 
-const COMMANDS: [&[&str]; 27] = [
+const COMMANDS: [&[&str]; 30] = [
     &[],
     &["up"],
     &["monitor"],
@@ -16,6 +16,9 @@ const COMMANDS: [&[&str]; 27] = [
     &["link", "enable"],
     &["link", "disable"],
     &["link", "reset"],
+    &["spacecraft"],
+    &["spacecraft", "list"],
+    &["spacecraft", "show"],
     &["status"],
     &["reload"],
     &["stop"],
@@ -120,10 +123,16 @@ fn a_daemon_that_answers_nonsense_is_distinguished_from_one_that_does_not_answer
         "garbage\r\n\r\n".to_owned(),
     ];
     let server = std::thread::spawn(move || {
-        for answer in answers {
+        let mut answers = answers.iter();
+        while answers.len() > 0 {
             let (mut stream, _) = listener.accept().expect("a client");
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
+            // A name that is no link's may be a spacecraft's: that is asked for the hint, and here there is none.
+            let answer = match request.starts_with(b"GET /spacecraft ") {
+                true => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
+                false => answers.next().expect("one is left"),
+            };
             let _ = stream.write_all(answer.as_bytes());
         }
     });
@@ -191,7 +200,7 @@ fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
     std::fs::write(&file, good).expect("writable");
     let output = check(&[]);
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).contains("read as a mission: 1 spacecraft, 1 channels"), "{}", stdout(&output));
+    assert!(stdout(&output).contains("read as a mission: 1 spacecraft, 1 channel, "), "{}", stdout(&output));
     assert_eq!(json(&check(&["--json"]))["kind"], "mission");
     refuses(&check(&["--kind", "daemon"]), 1, &["read as a configuration of the daemon", "--kind mission"]);
 
@@ -230,6 +239,11 @@ fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
         !wait.contains("session") && !wait.contains("Number of the link") && wait.lines().count() < 8,
         "{wait}"
     );
+    // A line that is commented out is an example, not a default.
+    for (key, example) in [("link.symbols", "{ bits = 8"), ("link.id", "1)")] {
+        let text = stdout(&run(["config", "explain", key]));
+        assert!(text.contains(&format!("{key}  (default: none; example: {example}")), "{text}");
+    }
     let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
     assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
 }

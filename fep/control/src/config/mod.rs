@@ -67,9 +67,9 @@ impl Config {
         self.daemon.run_dir.join(&self.rings.dir)
     }
 
-    /// Directory of the metric pages.
+    /// Directory of the metric pages: beside the rings, on the bus.
     pub fn metrics_dir(&self) -> PathBuf {
-        self.daemon.run_dir.join("metrics")
+        self.bus_dir().join("metrics")
     }
 }
 

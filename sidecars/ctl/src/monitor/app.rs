@@ -1,10 +1,12 @@
 //! The state of the terminal view and what keys do to it. No drawing, no I/O.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::snapshot::{Health, LinkRow, Snapshot};
+use crate::failure::Failure;
 
 /// Samples of bit rate kept per link, for the little curve beside it.
 pub(crate) const HISTORY: usize = 64;
@@ -97,25 +99,52 @@ pub(crate) enum Request {
     Command { action: Action, link: String },
 }
 
+/// Why the figures shown are old.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Silence {
+    /// What went wrong, in words.
+    pub(crate) cause: String,
+    /// Whether no daemon answers; otherwise its answer is of no use.
+    pub(crate) no_daemon: bool,
+    /// Age of the last snapshot; `None` when there was none.
+    pub(crate) age: Option<Duration>,
+}
+
 /// Everything the view needs.
 pub(crate) struct App {
     /// The last snapshot that could be taken.
     pub(crate) snapshot: Snapshot,
+    /// When it was taken.
+    taken: Option<Instant>,
     /// Why there is none newer, when that is so.
-    pub(crate) problem: Option<String>,
+    pub(crate) problem: Option<Silence>,
     pub(crate) selected: usize,
     pub(crate) pane: Pane,
     pub(crate) scroll: usize,
     pub(crate) overlay: Overlay,
     /// The answer to the last command.
     pub(crate) message: Option<(String, Health)>,
+    /// What went wrong before the view began: shown above the events.
+    pub(crate) notices: Vec<String>,
     history: BTreeMap<String, VecDeque<f64>>,
 }
 
 impl App {
+    /// A view of something of which these sentences are known already; the first is shown at once.
+    pub(crate) fn with_notices(notices: Vec<String>) -> App {
+        let more = match notices.len() {
+            0 | 1 => String::new(),
+            all => format!(" (and {} more, see Events)", all - 1),
+        };
+        let message = notices.first().map(|first| (format!("{first}{more}"), Health::Warning));
+        App { message, notices, ..App::new() }
+    }
+
     pub(crate) fn new() -> App {
         App {
+            notices: Vec::new(),
             snapshot: Snapshot::default(),
+            taken: None,
             problem: None,
             selected: 0,
             pane: Pane::Channels,
@@ -144,12 +173,17 @@ impl App {
         }
         self.selected = self.selected.min(snapshot.links.len().saturating_sub(1));
         self.snapshot = snapshot;
+        self.taken = Some(Instant::now());
         self.problem = None;
     }
 
     /// The daemon could not be asked: the last snapshot stays, marked as old.
-    pub(crate) fn lost_sight(&mut self, problem: String) {
-        self.problem = Some(problem);
+    pub(crate) fn lost_sight(&mut self, failure: &Failure) {
+        self.problem = Some(Silence {
+            cause: failure.to_string(),
+            no_daemon: failure.is_no_daemon(),
+            age: self.taken.map(|taken| taken.elapsed()),
+        });
     }
 
     /// The link the cursor is on.

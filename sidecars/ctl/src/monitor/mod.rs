@@ -47,7 +47,7 @@ pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
     // Said before the screen changes: a daemon that does not answer at the start is a mistake, later it is an event.
     daemon.get::<fep_control::api::Status>("/status")?;
     let ending = Ending::watch()?;
-    watch(daemon, interval, &ending, || None)
+    watch(daemon, interval, &ending, Vec::new(), || None)
 }
 
 fn print(daemon: Daemon, once: bool, json: bool, interval: Duration) -> Result<(), Failure> {
@@ -75,17 +75,18 @@ fn print(daemon: Daemon, once: bool, json: bool, interval: Duration) -> Result<(
 enum News {
     Snapshot(Box<Snapshot>),
     /// The daemon could not be asked, and why.
-    Silence(String),
+    Silence(Failure),
     /// The answer to a command.
     Answer(String, Health),
 }
 
 /// Shows the view until the operator leaves or `over` gives a reason to, which is returned as a failure after the
-/// terminal has been given back.
+/// terminal has been given back. `notices` are shown above the events: what went wrong before the view began.
 pub(crate) fn watch(
     daemon: Daemon,
     interval: Duration,
     ending: &Ending,
+    notices: Vec<String>,
     mut over: impl FnMut() -> Option<Failure>,
 ) -> Result<(), Failure> {
     let (news_out, news) = channel();
@@ -97,7 +98,7 @@ pub(crate) fn watch(
         let mut terminal = ratatui::try_init()
             .map_err(|error| Failure::new(format!("cannot take over the terminal: {error}")));
         let done = match &mut terminal {
-            Ok(terminal) => interact(terminal, &news, &commands, ending, &mut over),
+            Ok(terminal) => interact(terminal, notices, &news, &commands, ending, &mut over),
             Err(_) => Ok(()),
         };
         if terminal.is_ok() {
@@ -139,19 +140,20 @@ fn has_input(keyboard: &OwnedFd, time: Duration) -> io::Result<bool> {
 
 fn interact(
     terminal: &mut ratatui::DefaultTerminal,
+    notices: Vec<String>,
     news: &Receiver<News>,
     commands: &Sender<(Action, String)>,
     ending: &Ending,
     over: &mut impl FnMut() -> Option<Failure>,
 ) -> Result<(), Failure> {
     let broken = |error: io::Error| Failure::new(format!("the terminal failed: {error}"));
-    let mut app = App::new();
+    let mut app = App::with_notices(notices);
     let keyboard = keyboard().map_err(broken)?;
     loop {
         for one in news.try_iter() {
             match one {
                 News::Snapshot(snapshot) => app.update(*snapshot),
-                News::Silence(problem) => app.lost_sight(problem),
+                News::Silence(problem) => app.lost_sight(&problem),
                 News::Answer(text, health) => app.message = Some((text, health)),
             }
         }
@@ -205,7 +207,7 @@ fn sample_until(
             next = Instant::now() + interval;
             let _ = news.send(match sampler.sample() {
                 Ok(snapshot) => News::Snapshot(Box::new(snapshot)),
-                Err(failure) => News::Silence(failure.to_string()),
+                Err(failure) => News::Silence(failure),
             });
         }
     }

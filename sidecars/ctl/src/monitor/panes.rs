@@ -65,13 +65,19 @@ fn table(
         columns.iter().map(|(title, _, right)| Cell::from(Line::raw(*title).alignment(align(*right)))),
     )
     .style(Style::new().fg(Color::DarkGray));
+    // The widths that the table will have. A number that does not fit is hidden: without its first digits it would be another.
+    let widths = Layout::horizontal(columns.iter().map(|column| column.1))
+        .spacing(1)
+        .split(frame(&title, focused).inner(area));
     let body = rows.into_iter().skip(first).take(shown).map(|cells| {
-        Row::new(
-            cells
-                .into_iter()
-                .zip(columns)
-                .map(|(cell, (_, _, right))| Cell::from(Line::from(cell).alignment(align(*right)))),
-        )
+        Row::new(cells.into_iter().zip(columns).zip(widths.iter()).map(
+            |((mut cell, (_, _, right)), place)| {
+                if *right && cell.width() > usize::from(place.width) {
+                    cell.content = "…".into();
+                }
+                Cell::from(Line::from(cell).alignment(align(*right)))
+            },
+        ))
     });
     out.render_widget(
         Table::new(body, columns.iter().map(|column| column.1))
@@ -287,21 +293,21 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
         ("LINK", Constraint::Length(12), false),
         ("EVENT", Constraint::Fill(1), false),
     ];
-    let rows = app
-        .snapshot
-        .events
+    let notices = app
+        .notices
         .iter()
-        .map(|event| {
-            vec![
-                event.time.clone().fg(Color::DarkGray),
-                figures::fitted(&event.link, 12).fg(Color::Gray),
-                match event.health {
-                    Health::Good | Health::Off => event.text.clone().into(),
-                    worse => event.text.clone().fg(colour(worse)),
-                },
-            ]
-        })
-        .collect();
+        .map(|notice| vec!["".into(), "fepctl".fg(Color::Gray), notice.clone().fg(colour(Health::Warning))]);
+    let events = app.snapshot.events.iter().map(|event| {
+        vec![
+            event.time.clone().fg(Color::DarkGray),
+            figures::fitted(&event.link, 12).fg(Color::Gray),
+            match event.health {
+                Health::Good | Health::Off => event.text.clone().into(),
+                worse => event.text.clone().fg(colour(worse)),
+            },
+        ]
+    });
+    let rows = notices.chain(events).collect();
     table(
         out,
         area,

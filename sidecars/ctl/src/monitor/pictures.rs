@@ -6,12 +6,15 @@ use std::path::Path;
 
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
+use ratatui::buffer::Buffer;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use ratatui::style::Color;
 
 use super::app::App;
 use super::snapshot::*;
 use super::{plain, view};
 use crate::clcw::ClcwRow;
+use crate::failure::Failure;
 
 /// A pass as an operator may meet it: one link as it should be, one with errors, one searching, one switched off.
 fn a_pass() -> Snapshot {
@@ -153,13 +156,20 @@ fn a_pass() -> Snapshot {
     }
 }
 
-fn picture(app: &App, width: u16, height: u16) -> String {
+fn drawn(app: &App, width: u16, height: u16) -> Buffer {
     let mut terminal =
         Terminal::new(TestBackend::new(width, height)).expect("the test backend does not fail");
     terminal.draw(|out| view::draw(out, app)).expect("the test backend does not fail");
-    let buffer = terminal.backend().buffer();
-    let rows = (0..height).map(|y| {
-        let row: String = (0..width).map(|x| buffer[(x, y)].symbol()).collect();
+    terminal.backend().buffer().clone()
+}
+
+fn picture(app: &App, width: u16, height: u16) -> String {
+    text_of(&drawn(app, width, height))
+}
+
+fn text_of(buffer: &Buffer) -> String {
+    let rows = (0..buffer.area.height).map(|y| {
+        let row: String = (0..buffer.area.width).map(|x| buffer[(x, y)].symbol()).collect();
         format!("{}\n", row.trim_end())
     });
     rows.collect()
@@ -240,13 +250,80 @@ fn a_question_names_the_link_and_the_effect() {
     assert!(seen.contains("receives nothing until enabled"), "{seen}");
 }
 
+// REQ: FEP-CTL-110
 #[test]
-fn a_daemon_that_went_away_is_said_in_the_last_line_and_the_last_figures_stay() {
+fn a_daemon_that_does_not_answer_is_reported_at_the_top_and_its_last_figures_are_old_and_grey() {
     let mut app = app_with(a_pass());
-    app.lost_sight("no daemon: nobody listens\nstart one".into());
-    let seen = picture(&app, 80, 24);
-    assert!(seen.trim_end().ends_with("no daemon: nobody listens"), "{seen}");
-    assert!(seen.contains("15.0M"), "{seen}");
+    app.lost_sight(&Failure::no_daemon("no daemon: nobody listens").hint("start one"));
+    for (width, height) in [(60, 14), (80, 24), (200, 50)] {
+        let buffer = drawn(&app, width, height);
+        let seen = text_of(&buffer);
+        let (head, rest) = seen.split_once('\n').expect("lines");
+        assert!(head.starts_with(" NO DAEMON "), "{seen}");
+        assert!(head.contains("last figures 12:03:04 UTC, 00:00:00 old"), "{seen}");
+        assert!(!head.contains("bit/s") && !head.contains("locked"), "nothing there looks live: {seen}");
+        assert!(seen.trim_end().ends_with("no daemon: nobody listens"), "{seen}");
+        assert!(rest.contains("15.0"), "{seen}");
+        let colourful = (1..height - 1)
+            .flat_map(|y| (0..width).map(move |x| (x, y)))
+            .find(|at| buffer[*at].fg != Color::DarkGray || buffer[*at].bg != Color::Reset);
+        assert_eq!(colourful, None, "{seen}");
+    }
+    app.lost_sight(&Failure::new("an answer that nobody understands"));
+    assert!(picture(&app, 80, 24).starts_with(" NO FIGURES "));
+    app.update(a_pass());
+    assert!(picture(&app, 80, 24).starts_with(" FEP "));
+}
+
+// REQ: FEP-CTL-111
+#[test]
+fn what_went_wrong_before_the_view_began_is_shown_above_the_events() {
+    let station = "station npp cannot listen on 127.0.0.1:41001";
+    let mut app = App::with_notices(vec![station.into(), "fep-archive does not exist".into()]);
+    app.update(a_pass());
+    let foot = picture(&app, 100, 24).lines().last().unwrap_or_default().to_owned();
+    assert!(foot.contains(station) && foot.contains("1 more"), "{foot}");
+    press(&mut app, KeyCode::Char('6'));
+    let seen = picture(&app, 100, 24);
+    let line =
+        |what: &str| seen.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{seen}"));
+    assert!(line(station) < line("fep-archive does not exist"), "{seen}");
+    assert!(line("fep-archive does not exist") < line("synchroniser lost lock"), "{seen}");
+}
+
+// REQ: FEP-CTL-110
+#[test]
+fn no_size_of_the_terminal_cuts_the_first_digits_of_a_number() {
+    let mut snapshot = a_pass();
+    snapshot.daemon.uptime_s = 1_000_000;
+    for link in &mut snapshot.links {
+        link.good = 23_456_000;
+        link.corrected = 23_456_000;
+        link.uncorrectable = 23_456_000;
+        link.idle = 23_456_000;
+        link.vc_lost = 23_456_000;
+    }
+    let mut app = app_with(snapshot);
+    for width in 60..220 {
+        for key in '1'..='8' {
+            press(&mut app, KeyCode::Char(key));
+            let seen = picture(&app, width, 34);
+            // Of `23.5M` nothing but the whole may be seen.
+            for (at, _) in seen.match_indices(".5M") {
+                assert!(seen[..at].ends_with("23"), "width {width}: {seen}");
+            }
+            assert!(!seen.contains(" 3.5M") && !seen.contains(" 5M"), "width {width}: {seen}");
+            let head = seen.lines().next().unwrap_or_default();
+            assert!(head.contains("2/3 locked") || head.contains("1/3 locked"), "width {width}: {head}");
+            assert!(head.contains("22.4 Mbit/s") && head.ends_with("12:03:04 UTC"), "width {width}: {head}");
+            if head.contains("up ") {
+                assert!(
+                    head.contains(" frames/s") && head.contains("up 11d 13:46:40"),
+                    "width {width}: {head}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

@@ -226,7 +226,14 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
     add("session", link.session.clone());
     add("transport", link.transport.clone());
     let state = if link.enabled { link.state.clone() } else { "disabled".to_owned() };
-    add("state", link.failure.as_ref().map_or(state.clone(), |why| format!("{state}: {why}")));
+    add("state", state);
+    if let Some(failure) = &link.failure {
+        add("failure", failure.clone());
+    }
+    if let Some(retry_ms) = link.retry_ms {
+        add("tried again in", format!("{retry_ms} ms"));
+    }
+    add("restarts", link.restarts.to_string());
     let core = link.thread.core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
     let class = match link.thread.class.as_str() {
         "fifo" => "SCHED_FIFO",

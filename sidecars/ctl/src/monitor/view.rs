@@ -6,7 +6,7 @@ use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, BorderType, Cell, Clear, Paragraph, Row, Table, Wrap};
 
-use super::app::{App, Overlay, Pane};
+use super::app::{App, Overlay, Pane, Silence};
 use super::panes;
 use super::snapshot::{Health, LinkRow};
 use crate::figures;
@@ -73,6 +73,12 @@ pub(crate) fn draw(out: &mut Frame<'_>, app: &App) {
     } else {
         draw_one_pane(out, rest, app);
     }
+    if app.problem.is_some() {
+        // What is green is alive: old figures are grey, whatever they say.
+        for old in [links, rest] {
+            out.buffer_mut().set_style(old, Style::new().fg(Color::DarkGray).bg(Color::Reset));
+        }
+    }
     draw_foot(out, foot, app);
     match &app.overlay {
         Overlay::None => {}
@@ -99,12 +105,32 @@ pub(crate) fn draw(out: &mut Frame<'_>, app: &App) {
     }
 }
 
+/// The head line of a view whose figures are old: it says so, and since when.
+fn draw_silence(out: &mut Frame<'_>, area: Rect, app: &App, silence: &Silence) {
+    let what = if silence.no_daemon { " NO DAEMON " } else { " NO FIGURES " };
+    let since = match silence.age {
+        None => "no figures yet".to_owned(),
+        Some(age) => {
+            let (_, time) = app.snapshot.utc.split_once('T').unwrap_or(("", &app.snapshot.utc));
+            let time = time.split('.').next().unwrap_or(time);
+            format!("last figures {time} UTC, {} old", figures::uptime(age.as_secs()))
+        }
+    };
+    let line = Line::from(vec![
+        Span::styled(what, Style::new().fg(Color::White).bg(Color::Red).bold()),
+        Span::styled(format!("  {since}"), Style::new().fg(Color::Red).bold()),
+    ]);
+    out.render_widget(Paragraph::new(line), area);
+}
+
 fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
+    if let Some(silence) = &app.problem {
+        return draw_silence(out, area, app, silence);
+    }
     let now = &app.snapshot;
     let enabled = now.links.iter().filter(|link| link.enabled).count();
     let locked = now.links.iter().filter(|link| link.lock_health == Health::Good && link.enabled).count();
     let health = match (locked, enabled) {
-        _ if app.problem.is_some() => Health::Bad,
         (_, 0) => Health::Off,
         (some, all) if some == all => Health::Good,
         (0, _) => Health::Bad,
@@ -113,14 +139,14 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     let bits: f64 = now.links.iter().map(|link| link.bits_per_s).sum();
     let frames: f64 = now.links.iter().map(|link| link.frames_per_s).sum();
     let dim = Style::new().fg(Color::Gray);
-    let left = Line::from(vec![
+    let mut left = vec![
         Span::styled(" FEP ", Style::new().fg(Color::Black).bg(colour(health)).bold()),
         Span::raw(format!("  {locked}/{enabled} locked")).bold(),
         Span::styled("  │  ", Style::new().fg(Color::DarkGray)),
         Span::raw(figures::bit_rate(bits)).bold(),
         Span::styled("  │  ", Style::new().fg(Color::DarkGray)),
         Span::raw(format!("{} frames/s", figures::per_second(frames))),
-    ]);
+    ];
     let mut right = vec![];
     if area.width >= HEAD_FROM {
         right.push(Span::styled(
@@ -142,7 +168,15 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     } else {
         format!("{time} UTC ")
     }));
-    out.render_widget(Paragraph::new(left), area);
+    // Two figures never lie over one another: first the time of operation gives way, then the frames.
+    let width = |spans: &[Span<'_>]| spans.iter().map(Span::width).sum::<usize>();
+    if width(&left) + width(&right) > usize::from(area.width) {
+        right.drain(..right.len() - 1);
+    }
+    if width(&left) + width(&right) > usize::from(area.width) {
+        left.truncate(left.len() - 2);
+    }
+    out.render_widget(Paragraph::new(Line::from(left)), area);
     out.render_widget(Paragraph::new(Line::from(right)).alignment(Alignment::Right), area);
 }
 
@@ -160,22 +194,25 @@ const HEAD_FROM: u16 = 132;
 /// Columns of the broad table that are left out first where it does not fit, in this order.
 const SHED: [&str; 7] = ["TRANSPORT", "", "SYMBOLS", "PUBLISHED", "GAPS", "MISSION", "IDLE"];
 
+/// The same of the narrow table.
+const SHED_NARROW: [&str; 4] = ["IDLE", "FR/S", "CORR", "STATE"];
+
 /// The columns of the table of links for so many characters, and the space between them.
 fn link_columns(width: u16) -> (Vec<&'static Column>, u16) {
-    if width < BROAD_FROM {
-        return (NARROW.iter().collect(), 1);
-    }
-    const SPACING: u16 = 2;
-    let mut columns: Vec<&Column> = BROAD.iter().collect();
-    let needed = |columns: &[&Column]| columns.iter().map(|column| column.width + SPACING).sum::<u16>();
+    let broad = width >= BROAD_FROM;
+    let (all, spacing, shed): (&'static [Column], u16, &[&str]) =
+        if broad { (&BROAD, 2, &SHED) } else { (&NARROW, 1, &SHED_NARROW) };
+    let mut columns: Vec<&Column> = all.iter().collect();
     // The frame takes two characters, and the last column needs no space behind it.
-    for title in SHED {
+    let needed =
+        |columns: &[&Column]| columns.iter().map(|column| column.width + spacing).sum::<u16>() + 2 - spacing;
+    for title in shed {
         if needed(&columns) <= width {
             break;
         }
-        columns.retain(|column| column.title != title);
+        columns.retain(|column| column.title != *title);
     }
-    (columns, SPACING)
+    (columns, spacing)
 }
 
 static NARROW: [Column; 10] = [
@@ -401,7 +438,7 @@ fn draw_all_panes(out: &mut Frame<'_>, area: Rect, app: &App) {
 
 fn draw_foot(out: &mut Frame<'_>, area: Rect, app: &App) {
     let line = if let Some(problem) = &app.problem {
-        let text = format!(" {}", problem.lines().next().unwrap_or_default());
+        let text = format!(" {}", problem.cause.lines().next().unwrap_or_default());
         Line::from(text.fg(Color::White).bg(Color::Red).bold())
     } else if let Some((text, health)) = &app.message {
         Line::from(format!(" {text}").fg(colour(*health)).bold())
