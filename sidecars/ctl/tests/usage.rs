@@ -129,9 +129,10 @@ fn a_daemon_that_answers_nonsense_is_distinguished_from_one_that_does_not_answer
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
             // A name that is no link's may be a spacecraft's: that is asked for the hint, and here there is none.
-            let answer = match request.starts_with(b"GET /spacecraft ") {
-                true => "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
-                false => answers.next().expect("one is left"),
+            let answer = if request.starts_with(b"GET /spacecraft ") {
+                "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]"
+            } else {
+                answers.next().expect("one is left").as_str()
             };
             let _ = stream.write_all(answer.as_bytes());
         }
