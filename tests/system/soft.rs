@@ -46,6 +46,7 @@ fn station(name: &str, channel: &ChannelConfig, eb_n0_db: f64, frames: u64) -> (
         },
         code: channel.code,
         randomizer: channel.randomizer,
+        line_code: channel.line_code,
         marker: None,
         frames: Some(frames),
     };
