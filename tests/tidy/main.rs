@@ -244,21 +244,7 @@ fn every_dependency_has_a_licence_that_the_policy_allows() {
         .map(|entry| (entry["crate"].as_str().expect("a crate"), list(&entry["allow"])))
         .collect();
 
-    let output = Command::new(env!("CARGO"))
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--offline",
-            "--filter-platform",
-            "x86_64-unknown-linux-gnu",
-        ])
-        .current_dir(root())
-        .output()
-        .expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value =
-        serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let metadata = order::metadata();
     // Only what the resolved graph uses: a lock file also names packages of features that nobody turns on.
     let used: BTreeSet<&str> = metadata["resolve"]["nodes"]
         .as_array()

@@ -114,7 +114,8 @@ const ORDER: &[(&str, &[&str])] = &[
 /// Crates that measure or test the others.
 const OUTSIDE: &[&str] = &["fep-benches", "fep-tests"];
 
-fn metadata() -> Value {
+/// What cargo resolves for this workspace.
+pub(crate) fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
