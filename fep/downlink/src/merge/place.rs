@@ -176,16 +176,17 @@ impl Lane {
         if confirmed { Place::Onward(position) } else { Place::Jump(position) }
     }
 
+    /// The position with this count that lies within half a turn of `base`; `None` where that is before the first.
+    fn within_half_a_turn(&self, base: u64, count: u64) -> Option<u64> {
+        let ahead = forward(base % self.modulus, count, self.modulus);
+        if ahead <= self.modulus / 2 { Some(base + ahead) } else { (base + ahead).checked_sub(self.modulus) }
+    }
+
     /// The position with this count close to what is served next, if the frame can belong there. Wide counters only.
     #[cold]
     fn near(&self, facts: &Facts) -> Option<u64> {
         let base = if self.is_open { self.next.checked_sub(1)? } else { self.newest()? };
-        let ahead = forward(base % self.modulus, facts.count, self.modulus);
-        let position = if ahead <= self.modulus / 2 {
-            base + ahead
-        } else {
-            (base + ahead).checked_sub(self.modulus)?
-        };
+        let position = self.within_half_a_turn(base, facts.count)?;
         let is_close = position.abs_diff(base) <= self.rules.memory as u64;
         (is_close && !matches!(self.at(position, facts), At::Another | At::Again)).then_some(position)
     }
@@ -338,9 +339,7 @@ impl Lane {
         };
         if !self.is_narrow() {
             // Within half a turn of the newest: a turn takes minutes.
-            let ahead = forward(newest % self.modulus, facts.count, self.modulus);
-            let position =
-                if ahead <= self.modulus / 2 { newest + ahead } else { newest + ahead - self.modulus };
+            let Some(position) = self.within_half_a_turn(newest, facts.count) else { return Place::Loose };
             return match self.at(position, facts) {
                 At::Another | At::Again => Place::Loose,
                 _ => Place::Aligned(position),
