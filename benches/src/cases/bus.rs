@@ -254,7 +254,7 @@ fn latest_values(budget_s: f64) -> Measured {
             assert!(stored.is_ok(), "64 keys fit");
         }));
         let read = rate(Box::new(move |turn| {
-            std::hint::black_box(reader.get(turn % KEYS));
+            let _ = std::hint::black_box(reader.get(turn % KEYS));
         }));
         let map = std::sync::Mutex::new(std::collections::HashMap::new());
         let peer = rate(Box::new(move |turn| {

@@ -158,6 +158,14 @@ pub enum LatestError {
     },
 }
 
+/// A value exists, but during each of many readings it was replaced by a newer one: ask again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("key {key:#x} is replaced faster than it can be read")]
+pub struct LatestBusy {
+    /// The key.
+    pub key: u64,
+}
+
 /// The newest value of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latest {
@@ -334,14 +342,14 @@ pub(crate) fn write_slot(words: &[AtomicU64], key: u64, value: &[u8], received: 
     updates
 }
 
-/// The newest whole value of a slot; `None` when it has none, or was updated during each of many readings.
+/// The newest whole value of a slot; `None` before the first.
 #[inline]
-pub(crate) fn read_slot(words: &[AtomicU64]) -> Option<Latest> {
-    for _ in 0..TRIES {
+pub(crate) fn read_slot(words: &[AtomicU64]) -> Result<Option<Latest>, LatestBusy> {
+    for tried in 0..TRIES {
         // L2, reader's half.
         let updates = load_acquire(&words[slot::UPDATES / 8]);
         if updates == 0 {
-            return None;
+            return Ok(None);
         }
         let key = words[slot::KEY / 8].load(Ordering::Relaxed);
         let from = half_of(words, updates);
@@ -355,18 +363,30 @@ pub(crate) fn read_slot(words: &[AtomicU64]) -> Option<Latest> {
         fence(Ordering::Acquire);
         if words[slot::UPDATES / 8].load(Ordering::Relaxed) == updates {
             let len = usize::try_from(len).map_or(LATEST_VALUE_MAX, |len| len.min(LATEST_VALUE_MAX));
-            return Some(Latest { key, received, updates, octets, len });
+            return Ok(Some(Latest { key, received, updates, octets, len }));
         }
-        #[cfg(loom)]
+        wait(tried);
+    }
+    Err(LatestBusy { key: words[slot::KEY / 8].load(Ordering::Relaxed) })
+}
+
+/// Waits a little, each time another while: a reader in step with the writer would meet it every time.
+fn wait(tried: usize) {
+    #[cfg(loom)]
+    {
+        let _ = tried;
         loom::thread::yield_now();
     }
-    None
+    #[cfg(not(loom))]
+    for _ in 0..tried % 17 {
+        std::hint::spin_loop();
+    }
 }
 
 /// The newest value of a key. A slot that was free when it was looked for may have become another key's since.
 #[inline]
-pub(crate) fn read(slots: &[AtomicU64], mask: usize, key: u64) -> Option<Latest> {
-    read_slot(find(slots, mask, key)).filter(|latest| latest.key == key)
+pub(crate) fn read(slots: &[AtomicU64], mask: usize, key: u64) -> Result<Option<Latest>, LatestBusy> {
+    Ok(read_slot(find(slots, mask, key))?.filter(|latest| latest.key == key))
 }
 
 #[inline]
@@ -472,15 +492,16 @@ impl LatestReader {
         self.capacity
     }
 
-    /// The newest value of a key; `None` before the first.
+    /// The newest value of a key; `None` before the first. Bounded: where the writer is faster than this reader, it says so.
     #[inline]
-    pub fn get(&self, key: u64) -> Option<Latest> {
+    pub fn get(&self, key: u64) -> Result<Option<Latest>, LatestBusy> {
         read(&self.mapping.words()[head::END / 8..], self.mask, key)
     }
 
     /// The newest value of every key, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = Latest> + '_ {
-        self.mapping.words()[head::END / 8..].chunks_exact(SLOT_WORDS).filter_map(read_slot)
+    pub fn iter(&self) -> impl Iterator<Item = Result<Latest, LatestBusy>> + '_ {
+        let slots = self.mapping.words()[head::END / 8..].chunks_exact(SLOT_WORDS);
+        slots.filter_map(|words| read_slot(words).transpose())
     }
 
     /// Whether the writer is alive: it has not stopped, and its last sign of life is at most `silent_after_ns` old. Without

@@ -24,8 +24,8 @@ pub use consumer::{Consumer, Poll, Resume, SILENT_AFTER_NS, Span};
 pub use descriptor::{Record, Seq, Tag};
 pub use error::{BusError, ClaimError};
 pub use latest::{
-    LATEST_CAPACITY_MAX, LATEST_FIELDS, LATEST_VALUE_MAX, Latest, LatestError, LatestPage, LatestReader,
-    LatestSpec,
+    LATEST_CAPACITY_MAX, LATEST_FIELDS, LATEST_VALUE_MAX, Latest, LatestBusy, LatestError, LatestPage,
+    LatestReader, LatestSpec,
 };
 pub use layout::{ABI_VERSION, FIELDS, KIND_PAD, Position};
 pub use list::{RingInfo, list};

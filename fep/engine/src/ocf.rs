@@ -135,6 +135,8 @@ pub(crate) fn clcws(reader: &LatestReader) -> Vec<ClcwStatus> {
     let now = fep_time::tai_now();
     let mut statuses: Vec<ClcwStatus> = reader
         .iter()
+        // One that is replaced faster than it can be read is shown by the next answer.
+        .filter_map(Result::ok)
         .filter_map(|latest| {
             let [a, b, c, d, frame_vcid, verified] = *latest.value() else { return None };
             let OcfReport::Clcw(clcw) = OcfReport::parse([a, b, c, d]) else { return None };

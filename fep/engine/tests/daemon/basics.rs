@@ -253,7 +253,7 @@ fn the_newest_clcw_of_each_virtual_channel_is_shown_decoded_and_lies_in_shared_m
     assert_eq!(shown, [(162, 0, 40, 38, false), (162, 1, 40, 39, true)]);
     assert!(status.clcws.iter().all(|clcw| clcw.live && clcw.verified && !clcw.lockout));
     let page = LatestReader::open(&dir.path().join("bus"), "black/pay.ocf").expect("a page");
-    let latest = page.get(162 << 8 | 1).expect("the newest report on virtual channel 1");
+    let latest = page.get(162 << 8 | 1).expect("read").expect("the newest report on virtual channel 1");
     assert_eq!(latest.value()[..4], Clcw { vcid: 1, report_value: 39, wait: true, ..idle }.emit());
     let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
     assert!(text.contains("fep_clcw_report_value{link=\"pay\",scid=\"162\",vcid=\"1\"} 39"), "{text}");
