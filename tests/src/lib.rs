@@ -25,7 +25,7 @@ pub use daemon::{Daemon, RunDirectory, tcp_link};
 pub use disk::{OwnDisk, disk_directory};
 pub use follower::Follower;
 pub use moments::{Moments, kill_rounds};
-pub use programs::{program, wait_until};
+pub use programs::{program, tool_python, wait_until};
 pub use reception::Reception;
 pub use recorded::Recorded;
 pub use recorder::Recorder;

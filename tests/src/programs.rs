@@ -1,6 +1,7 @@
 //! The programs under test, and waiting for what they do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Only a failing test ever waits so long: generous, because many tests may share few cores.
@@ -24,6 +25,19 @@ pub fn program(name: &str) -> PathBuf {
     })
 }
 
+/// Runs a script of Python with the packages that `make tools` installs.
+///
+/// # Panics
+/// If they are missing, or the script fails.
+pub fn tool_python(script: &str, arguments: &[&Path]) {
+    let venv = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/venv/bin/python");
+    let python = std::env::var_os("FEP_TOOLS_PYTHON").map_or(venv, PathBuf::from);
+    let run = Command::new(&python).arg("-c").arg(script).args(arguments).output();
+    let run =
+        run.unwrap_or_else(|error| panic!("{} is missing ({error}): run `make tools`", python.display()));
+    assert!(run.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&run.stderr));
+}
+
 /// Waits until `reached` holds.
 ///
 /// # Panics
@@ -41,8 +55,7 @@ pub fn wait_until<T>(what: &str, mut reached: impl FnMut() -> Result<T, String>)
 
 /// Sends a signal (`TERM`, `STOP`, `CONT`) to a child that has not been waited for.
 pub(crate) fn signal(child: &std::process::Child, signal: &str) {
-    let sent =
-        std::process::Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
+    let sent = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
     assert!(
         sent.is_ok_and(|status| status.success()),
         "the child is alive or a zombie, so its number is its own"

@@ -5,5 +5,4 @@ mod downlink;
 mod hardship;
 mod merge;
 mod process;
-mod red;
 mod roles;
