@@ -100,7 +100,7 @@
 //! assert_eq!(format!("{utc:.3}"), "2024-05-06T07:08:09.099Z");
 //! let tai = LeapSeconds::builtin().tai(utc)?;
 //! assert_eq!(LeapSeconds::builtin().tai_minus_utc(tai), 37);
-//! # Ok::<(), fep_time::TimeError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 #![warn(missing_docs)]
