@@ -2,6 +2,7 @@
 
 use crate::Case;
 
+pub mod antennas;
 pub mod archive_query;
 pub mod bus;
 pub mod chain;
@@ -30,6 +31,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(index::cases());
     cases.extend(ldpc::cases());
     cases.extend(merge::cases());
+    cases.extend(antennas::cases());
     cases.extend(net::cases());
     cases.extend(recorder::cases());
     cases.extend(replay::cases());

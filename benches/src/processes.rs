@@ -22,28 +22,36 @@ pub fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// A daemon with one link, whose thread has the last core of this machine.
+/// A daemon.
 pub struct Daemon {
     dir: tempfile::TempDir,
     _process: Process,
 }
 
 impl Daemon {
-    /// Starts it; the link connects to `station` and waits as `wait` says ("busy", "adaptive"), `rings` are keys of `[rings]`.
+    /// Starts it with one link, whose thread has the last core of this machine: it connects to `station` and waits as `wait`
+    /// says ("busy", "adaptive"), `rings` are keys of `[rings]`.
     ///
     /// # Errors
     /// It does not start or does not answer.
     pub fn start(station: &TcpListener, wait: &str, rings: &str) -> Result<Daemon, String> {
-        let dir = tempfile::Builder::new().prefix("fep-bench").tempdir_in("/dev/shm").map_err(text)?;
         let core = realtime::allowed_cores().last().copied().unwrap_or(0);
-        let config = format!(
-            "[daemon]\nlog = \"error\"\n[rings]\n{rings}\n\
+        Daemon::start_with(&format!(
+            "[rings]\n{rings}\n\
              [links.bench]\nchannel = \"cso/cso-2-payload\"\ncore = {core}\nwait = \"{wait}\"\nsession = \"TEST\"\n\
              transport = {{ kind = \"tcp_client\", address = \"{}\" }}\n",
             station.local_addr().map_err(text)?
-        );
+        ))
+    }
+
+    /// Starts it with these tables of its configuration, without section `[daemon]`.
+    ///
+    /// # Errors
+    /// It does not start or does not answer.
+    pub fn start_with(tables: &str) -> Result<Daemon, String> {
+        let dir = tempfile::Builder::new().prefix("fep-bench").tempdir_in("/dev/shm").map_err(text)?;
         let file = dir.path().join("fepd.toml");
-        std::fs::write(&file, config).map_err(text)?;
+        std::fs::write(&file, format!("[daemon]\nlog = \"error\"\n{tables}")).map_err(text)?;
         let process = Process::start("fepd", &[Path::new("--run-dir"), dir.path()], &file)?;
         let daemon = Daemon { dir, _process: process };
         wait_for("the control socket", || daemon.get::<Status>("/status").ok())?;

@@ -157,14 +157,19 @@ fn capture(mission: &str) -> Result<Stream, String> {
 
 /// A stream of CADUs full of packets of 500 octets on one virtual channel.
 pub(crate) fn made(errors: usize) -> Result<Stream, String> {
+    made_frames(errors, MADE_FRAMES)
+}
+
+/// The same, of so many frames.
+pub(crate) fn made_frames(errors: usize, frames: usize) -> Result<Stream, String> {
     let channel = channel("cso", "cso-2-payload");
     let mut encoder = channel.code.build_encoder(Isa::best()).map_err(|error| error.to_string())?;
     let randomizer = Derandomizer::new(Randomizer::Legacy255, channel.block_len());
     let mut packets = Packets::default();
-    let mut bytes = Vec::with_capacity(MADE_FRAMES * (4 + channel.block_len()));
+    let mut bytes = Vec::with_capacity(frames * (4 + channel.block_len()));
     let mut frame = vec![0; channel.frame.frame_len];
     let mut block = vec![0; channel.block_len()];
-    for count in 0..MADE_FRAMES {
+    for count in 0..frames {
         let header = AosHeader {
             scid: channel.spacecraft[0].scid as u8,
             vcid: 40,
