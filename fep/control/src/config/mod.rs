@@ -12,6 +12,7 @@
 //! ```
 
 mod daemon;
+mod exclusive;
 mod link;
 mod names;
 mod spacecraft;
