@@ -211,6 +211,11 @@ pub struct Antenna {
     pub id: u16,
 }
 
+/// Whether a link or spacecraft could be called so: names of other processes are none.
+pub fn is_role_name(name: &str) -> bool {
+    names::check_name(name).is_ok()
+}
+
 /// Greatest number of a core that can be named: one less than the kernel interface's limit.
 pub const MAX_CORE: usize = 1023;
 
