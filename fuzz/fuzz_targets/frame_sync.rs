@@ -68,7 +68,7 @@ fn assert_balanced(counters: &SyncCounters, period: u64) {
         "{counters:?}"
     );
     assert!(counters.flywheel_blocks <= counters.blocks);
-    assert!(counters.lock_lost <= counters.lock_acquired);
+    assert!([0, 1].contains(&(counters.lock_acquired - counters.lock_lost)));
 }
 
 fuzz_target!(|input: Input| {

@@ -504,7 +504,7 @@ impl Drop for Consumer {
     }
 }
 
-fn map_ring(directory: &Directory) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
+pub(crate) fn map_ring(directory: &Directory) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
     let (file, fixed_page) = file::open(directory, Use::Read)?;
     let ring = MappedRing::new(&file, &directory.path_of("ring"), &fixed_page, false, false)?;
     Ok((fixed_page, Arc::new(ring)))

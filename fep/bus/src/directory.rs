@@ -318,6 +318,18 @@ impl Directory {
         }
     }
 
+    /// Removes a file.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), BusError> {
+        unix::unlinkat(&self.handle, name, AtFlags::empty())
+            .map_err(|error| BusError::io(&self.path_of(name), "remove")(error.into()))
+    }
+
+    /// Removes an empty directory.
+    pub(crate) fn remove_directory(&self, name: &str) -> Result<(), BusError> {
+        unix::unlinkat(&self.handle, name, AtFlags::REMOVEDIR)
+            .map_err(|error| BusError::io(&self.path_of(name), "remove")(error.into()))
+    }
+
     /// Names in this directory that could be names of the bus; at most `limit` entries are looked at.
     pub(crate) fn names(&self, limit: usize) -> Result<Names, BusError> {
         self.read(limit, |name| check_name(name).is_ok()).map_err(BusError::io(&self.path, "list"))

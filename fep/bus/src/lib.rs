@@ -35,6 +35,7 @@ pub use metrics::{
 };
 pub use producer::{Claim, Origin, Producer};
 pub use reader::{Gap, GapCause, Ledger, Payload};
+pub use remove::{Removal, remove_if_drained};
 pub use spec::{Access, Colour, OnFull, RingSpec};
 pub use warden::{CursorProblem, GateState, GateStatus, Warden, WardenEvent, WardenSpec};
 
@@ -57,6 +58,7 @@ mod metrics;
 mod models;
 mod producer;
 mod reader;
+mod remove;
 mod spec;
 mod warden;
 mod writer;

@@ -130,9 +130,10 @@ pub struct SyncCounters {
     pub marker_bit_errors: u64,
     /// Blocks released whose marker was found off its place.
     pub slips: u64,
-    /// Times lock was declared.
+    /// Times lock was declared. Less `lock_lost` it is 1 while there is lock, else 0.
     pub lock_acquired: u64,
-    /// Times lock was lost.
+    /// Times lock was over: too many markers were missing, or the stream ended ([`FrameSync::finish`]) or was forgotten
+    /// ([`FrameSync::reset`]) in lock.
     pub lock_lost: u64,
     /// Changes of polarity from one marker found to the next.
     pub inversions: u64,

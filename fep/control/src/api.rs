@@ -292,6 +292,10 @@ pub struct RingStatus {
     pub bytes: u64,
     /// Number of the producer's life, growing by one with every restart.
     pub epoch: u64,
+    /// Nobody writes it: its link or spacecraft is configured no more. It stays for its consumers, until a start of `fepd`
+    /// finds that they have read everything.
+    #[serde(default)]
+    pub orphaned: bool,
     /// Every consumer that has a cursor or a gate.
     pub gates: Vec<GateStatus>,
 }

@@ -412,6 +412,58 @@ framing = "datagram_frame"
     );
 }
 
+// REQ: FEP-CFG-300
+#[test]
+fn links_that_would_take_one_address_line_or_standard_input_from_each_other_are_refused_with_both_names() {
+    let text = |metrics: &str, first: &str, second: &str| {
+        format!(
+            "[daemon]\nmetrics_address = {metrics:?}\n\
+             [links.a]\nchannel = \"npp/hrd\"\ntransport = {{ {first} }}\n\
+             [links.b]\nchannel = \"npp/hrd\"\ntransport = {{ {second} }}\n"
+        )
+    };
+    let udp = |bind: &str| format!("kind = \"udp\", bind = {bind:?}");
+    let tcp = |bind: &str| format!("kind = \"tcp_server\", bind = {bind:?}");
+    let group = |bind: &str| udp(bind) + ", multicast_group = \"239.0.0.1\"";
+    let serial = |device: &str| format!("kind = \"serial\", device = {device:?}, baud = 9600");
+    let stdin = || "kind = \"stdin\"".to_owned();
+    let refused = [
+        (text("", &stdin(), &stdin()), ["link \"a\"", "link \"b\"", "standard input"]),
+        (
+            text("", &udp("0.0.0.0:5001"), &udp("127.0.0.1:5001")),
+            ["link \"a\"", "link \"b\"", "udp 0.0.0.0:5001"],
+        ),
+        (text("", &udp("127.0.0.1:5001"), &udp("[::]:5001")), ["link \"a\"", "link \"b\"", "udp [::]:5001"]),
+        (text("", &group("0.0.0.0:5001"), &udp("127.0.0.1:5001")), ["link \"a\"", "link \"b\"", "overlaps"]),
+        (
+            text("", &tcp("127.0.0.1:5001"), &tcp("0.0.0.0:5001")),
+            ["link \"a\"", "link \"b\"", "tcp 0.0.0.0:5001"],
+        ),
+        (
+            text("127.0.0.1:5001", &tcp("0.0.0.0:5001"), &stdin()),
+            ["link \"a\"", "daemon.metrics_address", "overlaps"],
+        ),
+        (
+            text("", &serial("/dev/ttyS0"), &serial("/dev/./ttyS0")),
+            ["link \"a\"", "link \"b\"", "/dev/ttyS0"],
+        ),
+    ];
+    for (text, parts) in refused {
+        let told = errors(&text).join("\n");
+        assert!(parts.iter().all(|part| told.contains(part)), "{text}\n{told}");
+    }
+    let accepted = [
+        text("", &udp("127.0.0.1:5001"), &udp("127.0.0.2:5001")),
+        text("127.0.0.1:5001", &udp("0.0.0.0:5001"), &tcp("0.0.0.0:5002")),
+        text("", &group("0.0.0.0:5001"), &group("0.0.0.0:5001")),
+        text("", &udp("0.0.0.0:0"), &udp("0.0.0.0:0")),
+        text("", &stdin(), &serial("/dev/ttyS0")),
+    ];
+    for text in accepted {
+        config::load_text("site.toml", &text).unwrap_or_else(|errors| panic!("{text}\n{errors}"));
+    }
+}
+
 // REQ: FEP-CFG-103
 #[test]
 fn names_that_another_process_uses_or_that_are_too_long_are_refused() {

@@ -323,45 +323,40 @@ impl Chain {
         self.spacecraft.resume(point);
     }
 
-    fn is_locked(&self) -> bool {
-        matches!(self.sync_state(), Some(SyncState::Lock | SyncState::Flywheel))
-    }
-
     /// Whether a convolutional decoder has found its phase.
     fn has_phase(&self) -> bool {
         matches!(&self.input, Input::Symbols(input) if input.has_phase())
     }
 
-    /// Where lock stands.
+    /// How often lock was acquired and lost so far.
     fn lock(&self) -> Lock {
         let (acquired, lost) =
             self.sync_counters().map_or((0, 0), |counters| (counters.lock_acquired, counters.lock_lost));
-        Lock { is_locked: self.is_locked(), acquired, lost }
+        Lock { acquired, lost }
     }
 
     /// Reports how lock came from where it stood `before` to where it stands now. Acquired and lost always alternate;
-    /// several changes within one chunk are reported as few, the present state last.
+    /// several changes within one chunk are reported as few, with their numbers, the present state last. The numbers are
+    /// those of the synchroniser's counters, so that events and counters agree.
     fn report_lock(&self, before: Lock, sink: &mut impl Sink) {
         let now = self.lock();
-        let (gained, fell) = (now.acquired > before.acquired, now.lost > before.lost);
-        let changes = match (before.is_locked == now.is_locked, gained, fell) {
-            (true, false, false) => 0,
-            (true, ..) => 2,
-            (false, true, true) => 3,
-            (false, ..) => 1,
-        };
-        let mut is_locked = before.is_locked;
-        for _ in 0..changes {
-            is_locked = !is_locked;
-            sink.event(if is_locked { ChainEvent::LockAcquired } else { ChainEvent::LockLost });
+        let (gained, fell) = (now.acquired - before.acquired, now.lost - before.lost);
+        let was_locked = before.acquired > before.lost;
+        let (first, second) = if was_locked { (fell, gained) } else { (gained, fell) };
+        let turns = if first == second { [first, second, 0] } else { [second, second, 1] };
+        for (turn, times) in turns.into_iter().enumerate().filter(|(_, times)| *times > 0) {
+            let is_locked = was_locked == (turn % 2 == 1);
+            sink.event(match is_locked {
+                true => ChainEvent::LockAcquired { times },
+                false => ChainEvent::LockLost { times },
+            });
         }
     }
 }
 
-/// Where lock stands, and how often it was acquired and lost so far.
+/// How often lock was acquired and lost so far.
 #[derive(Clone, Copy)]
 struct Lock {
-    is_locked: bool,
     acquired: u64,
     lost: u64,
 }

@@ -201,9 +201,15 @@ pub struct PacketOut<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainEvent {
     /// The synchroniser is sure of the markers.
-    LockAcquired,
+    LockAcquired {
+        /// How often since the event before it of either kind: all of them together are what the synchroniser counts.
+        times: u64,
+    },
     /// It is not any more.
-    LockLost,
+    LockLost {
+        /// As for [`ChainEvent::LockAcquired`].
+        times: u64,
+    },
     /// A convolutional decoder knows where the puncture period begins and how the axes are turned.
     PhaseFound {
         /// How the symbols are read from here on.

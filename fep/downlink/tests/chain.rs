@@ -85,6 +85,17 @@ proptest! {
             chain.receive(&Reception::new(piece, Tai(5)), Monotonic(5), &mut recorder);
         }
         chain.disconnected(&mut recorder);
+        let (mut acquired, mut lost) = (0, 0);
+        for event in &recorder.events {
+            match event {
+                ChainEvent::LockAcquired { times } => acquired += times,
+                ChainEvent::LockLost { times } => lost += times,
+                _ => {}
+            }
+        }
+        let counters = chain.sync_counters().expect("a stream has a synchroniser");
+        prop_assert_eq!((acquired, lost), (counters.lock_acquired, counters.lock_lost), "events and counters agree");
+        prop_assert_eq!(acquired, lost, "there is no lock behind the end");
         let locks = locks(&recorder);
         prop_assert!(locks.iter().enumerate().all(|(turn, acquired)| *acquired == turn.is_multiple_of(2)), "{:?}", locks);
         prop_assert!(locks.len().is_multiple_of(2), "what was acquired is lost at the end: {:?}", locks);
@@ -94,8 +105,8 @@ proptest! {
 /// Every change of lock that was reported; `true` for acquired.
 fn locks(recorder: &Recorder) -> Vec<bool> {
     let change = |event: &ChainEvent| match event {
-        ChainEvent::LockAcquired => Some(true),
-        ChainEvent::LockLost => Some(false),
+        ChainEvent::LockAcquired { .. } => Some(true),
+        ChainEvent::LockLost { .. } => Some(false),
         _ => None,
     };
     recorder.events.iter().filter_map(change).collect()

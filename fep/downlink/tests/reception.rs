@@ -51,7 +51,7 @@ fn good(recorder: &Recorder) -> Vec<&[u8]> {
 }
 
 fn lock_lost(recorder: &Recorder) -> usize {
-    recorder.events.iter().filter(|event| **event == ChainEvent::LockLost).count()
+    recorder.events.iter().filter(|event| matches!(event, ChainEvent::LockLost { .. })).count()
 }
 
 proptest! {

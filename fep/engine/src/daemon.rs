@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fep_bus::BusError;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::control_socket::{self, Bound, Name};
+use crate::guard;
 use crate::server::{self, Shared};
 use crate::supervisor::{ConfigSource, Supervisor};
 use fep_control::config::{Config, ConfigErrors};
@@ -34,6 +36,26 @@ pub enum DaemonError {
         pid: u32,
         /// The directory.
         run_dir: PathBuf,
+    },
+    /// The run directory was deleted or replaced while this `fepd` ran, and another one has it now.
+    #[error(
+        "the run directory {} was deleted or replaced, and another fepd{} runs on it now: this one has ended",
+        .run_dir.display(),
+        process(*.pid)
+    )]
+    Replaced {
+        /// Process number of the other, 0 when it is not known.
+        pid: u32,
+        /// The directory.
+        run_dir: PathBuf,
+    },
+    /// The run directory was deleted or replaced while `fepd` ran, and cannot be made anew.
+    #[error("the run directory {} was deleted or replaced, and its rings cannot be made anew: {source}", .run_dir.display())]
+    Homeless {
+        /// The directory.
+        run_dir: PathBuf,
+        /// Why the events ring cannot be made.
+        source: BusError,
     },
     /// Rings or pages cannot be had.
     #[error(transparent)]
@@ -70,33 +92,80 @@ pub fn run(source: ConfigSource, config: Config) -> Result<(), DaemonError> {
 }
 
 async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(os("SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(os("SIGINT"))?;
-    let mut hangup = signal(SignalKind::hangup()).map_err(os("SIGHUP"))?;
+    let signals = Signals::new()?;
     let run_dir = config.daemon.run_dir.clone();
     std::fs::create_dir_all(&run_dir).map_err(os(format!("run_dir {}", run_dir.display())))?;
     warn_unless_in_memory(&run_dir);
+    let socket = config.control_socket();
+    let in_the_way = || os(format!("control socket {}", socket.display()));
+    // What stands in the way is found before anything runs.
+    control_socket::check_place(&socket).map_err(in_the_way())?;
     // The lock of the events ring comes first: it tells a second daemon apart before it takes the socket of the first.
     let supervisor = Supervisor::start(source, config.clone()).map_err(|error| match error {
         // Only a `fepd` holds the events ring.
         BusError::Held { pid, .. } => DaemonError::AlreadyRuns { pid, run_dir },
         other => DaemonError::Bus(other),
     })?;
+    let bound = control_socket::bind(&socket, &config.daemon).await.map_err(in_the_way())?;
+    let exporter = match config.daemon.metrics_address {
+        Some(address) => {
+            let bound = tokio::net::TcpListener::bind(address).await;
+            Some(bound.map_err(os(format!("daemon.metrics_address {address}")))?)
+        }
+        None => None,
+    };
     let shared = Shared::new(supervisor);
     // Who can ask finds every role started, or failed with its cause.
     shared.until(|supervisor| supervisor.is_settled(None)).await;
-    let socket = config.control_socket();
-    let listener =
-        server::bind(&socket, &config.daemon).map_err(os(format!("control socket {}", socket.display())))?;
-    let _socket = RemoveAtEnd(socket.clone());
-    let mut serving = tokio::spawn(async_serve(listener, server::router(shared.clone())));
-    if let Some(address) = config.daemon.metrics_address {
-        let exporter = tokio::net::TcpListener::bind(address)
-            .await
-            .map_err(os(format!("daemon.metrics_address {address}")))?;
-        let router = server::exporter(shared.clone());
-        tokio::spawn(async move { axum::serve(exporter, router).await });
+    if let Some(exporter) = exporter {
+        tokio::spawn(guard::serve(exporter, server::exporter(shared.clone())));
     }
+    // Requests are answered until everything has stopped.
+    let mut answering = None;
+    let ran = run_until_stopped(&shared, &config, bound, &mut answering, signals).await;
+    if let Err(error) = &ran {
+        tracing::error!("{error}");
+    }
+    shared.lock().stop();
+    shared.until(Supervisor::has_stopped).await;
+    // Answers under way (that of the stop request itself) are still sent.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    tracing::info!("fepd has stopped");
+    ran
+}
+
+/// What ends the process, or lets it read its configuration again.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Signals, DaemonError> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(os("SIGTERM"))?,
+            interrupt: signal(SignalKind::interrupt()).map_err(os("SIGINT"))?,
+            hangup: signal(SignalKind::hangup()).map_err(os("SIGHUP"))?,
+        })
+    }
+}
+
+/// Answers and supervises until `fepd` is asked to stop, or cannot do its work any more.
+async fn run_until_stopped(
+    shared: &Shared,
+    config: &Config,
+    bound: Bound,
+    answering: &mut Option<Answering>,
+    mut signals: Signals,
+) -> Result<(), DaemonError> {
+    let socket = config.control_socket();
+    let answer = |(listener, name)| Answering {
+        task: tokio::spawn(guard::serve(listener, server::router(shared.clone()))),
+        name,
+    };
+    let placed = bound.put_in_place().map_err(os(format!("control socket {}", socket.display())))?;
+    *answering = Some(answer(placed));
     tracing::info!(socket = %socket.display(), links = config.links.len(), "fepd runs");
 
     let mut slowly = tokio::time::interval(SLOWLY);
@@ -107,45 +176,37 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
                 tick = if shared.lock().tick() { TICK } else { QUIET_TICK };
             }
             _ = slowly.tick() => {
-                shared.lock().tick_slowly();
+                shared.lock().tick_slowly()?;
                 // It goes with a run directory that somebody deletes.
-                if !socket.exists() && let Ok(listener) = server::bind(&socket, &config.daemon) {
-                    tracing::warn!(socket = %socket.display(), "the control socket was deleted; it is there again");
-                    serving.abort();
-                    serving = tokio::spawn(async_serve(listener, server::router(shared.clone())));
+                if answering.as_ref().is_none_or(|answering| answering.name.is_gone())
+                    && let Ok(placed) =
+                        control_socket::bind(&socket, &config.daemon).await.and_then(Bound::put_in_place)
+                {
+                    tracing::warn!(socket = %socket.display(), "the control socket was deleted; it was made again");
+                    *answering = Some(answer(placed));
                 }
             }
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            () = shared.stop.notified() => break,
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.interrupt.recv() => return Ok(()),
+            () = shared.stop.notified() => return Ok(()),
+            _ = signals.hangup.recv() => {
                 if let Err(errors) = shared.lock().reload() {
                     tracing::error!("the configuration is refused, nothing was changed:\n{errors}");
                 }
             }
         }
     }
-    shared.lock().stop();
-    shared.until(Supervisor::has_stopped).await;
-    // Answers under way (that of the stop request itself) are still sent.
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    serving.abort();
-    tracing::info!("fepd has stopped");
-    Ok(())
 }
 
-async fn async_serve(listener: tokio::net::UnixListener, router: axum::Router) {
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "control interface");
-    }
+/// Answers requests until it is dropped; its name goes with it.
+struct Answering {
+    name: Name,
+    task: tokio::task::JoinHandle<()>,
 }
 
-/// The socket's name goes with the process that answers under it.
-struct RemoveAtEnd(PathBuf);
-
-impl Drop for RemoveAtEnd {
+impl Drop for Answering {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
+        self.task.abort();
     }
 }
 

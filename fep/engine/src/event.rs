@@ -5,9 +5,11 @@
 //! monotonic clock: a step of the wall clock neither silences a link nor makes it talk.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
+use fep_net::Refusal;
 use fep_record::BadReason;
 use fep_time::{Monotonic, Tai};
 use serde_json::{Value, json};
@@ -96,6 +98,8 @@ codes! {
     Abandoned = 19, "abandoned", Alarm;
     /// A link of datagrams has had none for its `silence_ms`.
     Silent = 50, "silent", Info;
+    /// A server refused a connection: another station is connected, or the newcomer is not allowed.
+    StationRefused = 52, "station_refused", Warning;
     /// Records of an antenna were overwritten before its spacecraft read them.
     AntennaLapped = 51, "antenna_lapped", Alarm;
     /// The configuration was read again.
@@ -116,6 +120,8 @@ codes! {
     Started = 40, "started", Info;
     /// `fepd` stops.
     Stopping = 41, "stopping", Info;
+    /// A ring of a link that is configured no more was removed: everything in it had been read.
+    RingRemoved = 43, "ring_removed", Info;
     /// The run directory has been deleted or replaced: nobody can find the rings any more.
     RunDirectoryGone = 42, "run_directory_gone", Alarm;
 }
@@ -149,7 +155,16 @@ pub(crate) struct LinkEvents {
     vcs: BTreeMap<Gvcid, VcNews>,
     bad: [u64; BadReason::ALL.len()],
     too_long: u64,
+    refused: Option<Refused>,
     overflowed: u64,
+}
+
+/// Connections refused since the last report, and the newest of them.
+#[derive(Debug, Clone, Copy)]
+struct Refused {
+    times: u64,
+    peer: Option<SocketAddr>,
+    reason: Refusal,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -173,6 +188,7 @@ impl LinkEvents {
             vcs: BTreeMap::new(),
             bad: [0; BadReason::ALL.len()],
             too_long: 0,
+            refused: None,
             overflowed: 0,
         }
     }
@@ -192,11 +208,21 @@ impl LinkEvents {
         self.pending = true;
     }
 
+    /// A server refused a connection. Anybody who reaches the port can cause this as often as they like: it is added up.
+    #[cold]
+    pub(crate) fn refused(&mut self, peer: Option<SocketAddr>, reason: Refusal) {
+        let times = self.refused.map_or(0, |refused| refused.times) + 1;
+        self.refused = Some(Refused { times, peer, reason });
+        self.pending = true;
+    }
+
     #[cold]
     pub(crate) fn chain_event(&mut self, event: ChainEvent) {
         match event {
-            ChainEvent::LockAcquired => self.report(EventCode::LockAcquired, json!({})),
-            ChainEvent::LockLost => self.report(EventCode::LockLost, json!({})),
+            ChainEvent::LockAcquired { times } => {
+                self.report(EventCode::LockAcquired, json!({"times": times}));
+            }
+            ChainEvent::LockLost { times } => self.report(EventCode::LockLost, json!({"times": times})),
             ChainEvent::PhaseFound { hypothesis, errors } => {
                 self.report(EventCode::PhaseFound, json!({"hypothesis": hypothesis, "errors": errors}));
             }
@@ -265,6 +291,15 @@ impl LinkEvents {
                 self.report(EventCode::BadFrames, json!({"reason": reason.name(), "frames": frames}));
             }
         }
+        if let Some(Refused { times, peer, reason }) = self.refused.take() {
+            let text = |address: SocketAddr| address.to_string();
+            let mut detail = json!({"times": times, "peer": peer.map(text), "reason": reason.to_string()});
+            if let Refusal::Occupied { by, silent_ms } = reason {
+                detail["connected"] = by.map(text).into();
+                detail["silent_ms"] = silent_ms.into();
+            }
+            self.report(EventCode::StationRefused, detail);
+        }
         let packets = std::mem::take(&mut self.too_long);
         if packets > 0 {
             self.report(
@@ -321,7 +356,7 @@ mod tests {
         for (turn, step_ns) in
             [3_600_000_000_000, -7_200_000_000_000, 3_600_000_000_000].into_iter().enumerate()
         {
-            fep_time::clock::step_for_test(step_ns);
+            fep_time::clock::step_for_test(step_ns).unwrap();
             events.chain_event(ChainEvent::Bad { reason: BadReason::FecfFailed });
             events.housekeep(Monotonic((turn as i64 + 1) * REPORT_EVERY_NS));
             assert_eq!(
@@ -336,8 +371,8 @@ mod tests {
     fn a_full_queue_is_counted_not_waited_for() {
         let queue = Arc::new(ArrayQueue::new(1));
         let mut events = LinkEvents::new(queue, 1);
-        events.chain_event(ChainEvent::LockAcquired);
-        events.chain_event(ChainEvent::LockLost);
+        events.chain_event(ChainEvent::LockAcquired { times: 1 });
+        events.chain_event(ChainEvent::LockLost { times: 1 });
         assert_eq!(events.overflowed(), 1);
     }
 }

@@ -6,10 +6,12 @@
 //! else and never waits for a role. Hot threads share nothing but what they alone write (rings, metric pages), a queue of
 //! commands and a queue of events. Not here: coding, frame formats, the chain, configuration, rings and sockets, which have crates of their own.
 
+mod control_socket;
 pub mod daemon;
 mod decode_pool;
 pub mod event;
 mod exposition;
+mod guard;
 mod heard;
 mod link;
 mod metrics;

@@ -9,7 +9,7 @@ use fepd::ConfigSource;
 
 const AFTER_HELP: &str = "\
 It runs until SIGTERM, SIGINT or `fepctl` stops it; SIGHUP reads the configuration again.
-Exit codes: 0 stopped in order, 1 could not run, 2 wrong usage.";
+Exit codes: 0 stopped in order, 1 could not run or go on, 2 wrong usage.";
 
 /// fepd, the front-end processor daemon
 #[derive(Parser)]

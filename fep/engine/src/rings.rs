@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fep_bus::{Access, BusError, Colour, Producer, RingSpec};
-use fep_control::config::{Config, RingSize, RingsConfig};
+use fep_control::config::{Config, RingSize, RingsConfig, is_role_name};
 use fep_mission::VcColour;
 
 /// Name of the ring of all events.
@@ -75,6 +75,13 @@ impl RingPlan {
         }
         names
     }
+}
+
+/// The role that a ring is of, by its name; `None` for rings of other processes.
+pub(crate) fn role_of(ring: &str) -> Option<&str> {
+    let role = ring.strip_suffix(".frames").or_else(|| ring.strip_suffix(".packets"))?;
+    let role = role.strip_suffix(".red").unwrap_or(role);
+    is_role_name(role).then_some(role)
 }
 
 /// Name of a role's ring of frames.

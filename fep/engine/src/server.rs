@@ -1,7 +1,5 @@
 //! The control interface: HTTP/JSON on a Unix socket, and the optional Prometheus exporter on a TCP port.
 
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,13 +8,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use tokio::net::UnixListener;
 use tokio::sync::Notify;
 
 use crate::exposition;
 use crate::supervisor::{Kind, Supervisor, Verb};
 use fep_control::api::{ApiError, Done};
-use fep_control::config::DaemonConfig;
 
 /// How long a request waits for what it asked for to happen, beyond the time a thread may take to stop.
 const SETTLE_FOR: Duration = Duration::from_secs(5);
@@ -109,8 +105,11 @@ fn test_router() -> Router<Shared> {
         .route(
             "/test/clock-step",
             post(async |Json(ClockStep { step_ns }): Json<ClockStep>| {
-                fep_time::clock::step_for_test(step_ns);
-                Json(Done { message: format!("the clock was stepped by {step_ns} ns") })
+                match fep_time::clock::step_for_test(step_ns) {
+                    Ok(()) => Json(Done { message: format!("the clock was stepped by {step_ns} ns") })
+                        .into_response(),
+                    Err(error) => refusal(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+                }
             }),
         )
         .route(
@@ -206,27 +205,6 @@ async fn stop(State(shared): State<Shared>) -> Response {
     shared.lock().stopping = true;
     shared.stop.notify_one();
     Json(Done { message: "fepd stops".to_owned() }).into_response()
-}
-
-/// Binds the control socket with its permissions. It appears under its name only when nobody else may use it.
-pub(crate) fn bind(path: &Path, config: &DaemonConfig) -> std::io::Result<UnixListener> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    if let Some(dir) = path.parent() {
-        std::fs::create_dir_all(dir)?;
-    }
-    if temporary.exists() {
-        std::fs::remove_file(&temporary)?;
-    }
-    let listener = UnixListener::bind(&temporary)?;
-    if !config.control_group.is_empty() {
-        let group = crate::realtime::group_number(&config.control_group)?;
-        std::os::unix::fs::chown(&temporary, None, Some(group))?;
-    }
-    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(config.control_mode))?;
-    std::fs::rename(&temporary, path)?;
-    Ok(listener)
 }
 
 #[cfg(test)]

@@ -146,6 +146,8 @@ pub(crate) trait AnySupervised {
     fn clear_failure(&mut self);
     /// A life of it has opened its rings and pages: watches and reads them.
     fn attach(&mut self, setting: &BusSetting);
+    /// Names of its rings, whether it has made them or not.
+    fn ring_names(&self) -> Vec<String>;
     fn watch(&self) -> &RingWatch;
     fn watch_mut(&mut self) -> &mut RingWatch;
     /// To be called about once a second.
@@ -253,6 +255,10 @@ impl<J: Work> AnySupervised for Supervised<J> {
             ocf: ocf::open_reader(setting, name),
         };
         self.pages = pages;
+    }
+
+    fn ring_names(&self) -> Vec<String> {
+        self.role.job().ring_names()
     }
 
     fn watch(&self) -> &RingWatch {

@@ -58,8 +58,15 @@ impl RingWatch {
         &'w self,
         infos: &'w std::collections::BTreeMap<String, RingInfo>,
     ) -> impl Iterator<Item = RingStatus> + 'w {
-        self.wardens.iter().filter_map(|(ring, warden)| Some(ring_status(infos.get(ring)?, warden)))
+        self.wardens.iter().filter_map(|(ring, warden)| Some(ring_status(infos.get(ring)?, warden, false)))
     }
+}
+
+/// What is known of a ring that nobody writes any more; `None` when it cannot be opened.
+pub(crate) fn orphan_status(dir: &Path, info: &RingInfo) -> Option<RingStatus> {
+    let name = format!("{}/{}", info.colour.directory(), info.name);
+    let warden = Warden::open(dir, &name, WardenSpec::default()).ok()?;
+    Some(ring_status(info, &warden, true))
 }
 
 fn describe(ring: &str, event: WardenEvent) -> (EventCode, Value) {
@@ -88,7 +95,7 @@ fn describe(ring: &str, event: WardenEvent) -> (EventCode, Value) {
     }
 }
 
-fn ring_status(info: &RingInfo, warden: &Warden) -> RingStatus {
+fn ring_status(info: &RingInfo, warden: &Warden, orphaned: bool) -> RingStatus {
     let gates = warden.status().unwrap_or_default();
     RingStatus {
         name: info.name.clone(),
@@ -96,6 +103,7 @@ fn ring_status(info: &RingInfo, warden: &Warden) -> RingStatus {
         head_seq: info.head.seq,
         bytes: info.head.payload,
         epoch: info.epoch,
+        orphaned,
         gates: gates
             .into_iter()
             .map(|gate| GateStatus {

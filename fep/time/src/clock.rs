@@ -5,7 +5,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::{Monotonic, NS_PER_SECOND as NS, Tai};
+use crate::{Monotonic, NS_PER_DAY, NS_PER_SECOND as NS, Tai};
 use rustix::time::{ClockId, DynamicClockId, Timespec, clock_gettime, clock_gettime_dynamic};
 
 /// TAI - UTC in seconds, used when the kernel does not know the offset. In force since 2017-01-01 (IERS Bulletin C 52);
@@ -49,8 +49,30 @@ pub(crate) fn monotonic_now() -> Monotonic {
 
 /// Steps the clock of this process, and of no other, by so many nanoseconds: what an operator does who sets the clock of
 /// the machine. Only tests of clock steps call it.
-pub fn step_for_test(step_ns: i64) {
-    STEP_NS.fetch_add(step_ns, Ordering::Relaxed);
+///
+/// # Errors
+/// All steps together would be more than [`STEP_MAX_NS`] either way; nothing is stepped.
+pub fn step_for_test(step_ns: i64) -> Result<(), StepRefused> {
+    let stepped =
+        |so_far: i64| so_far.checked_add(step_ns).filter(|sum| (-STEP_MAX_NS..=STEP_MAX_NS).contains(sum));
+    let update = STEP_NS.fetch_update(Ordering::Relaxed, Ordering::Relaxed, stepped);
+    update.map(|_| ()).map_err(|so_far_ns| StepRefused { step_ns, so_far_ns })
+}
+
+/// Most that the clock of a process can be stepped in all, either way: 100 years of 365 days, so that every time stays one
+/// that [`Tai`] holds.
+pub const STEP_MAX_NS: i64 = 36_500 * NS_PER_DAY;
+
+/// A step of the clock that is too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a step of {step_ns} ns, after {so_far_ns} ns so far: all steps together must stay within ±{STEP_MAX_NS} ns (100 years)"
+)]
+pub struct StepRefused {
+    /// The step asked for.
+    pub step_ns: i64,
+    /// All steps before it.
+    pub so_far_ns: i64,
 }
 
 /// A reading of `CLOCK_TAI`, or of its like, which counts from 1970.
@@ -178,6 +200,19 @@ mod tests {
     fn an_offset_known_to_the_kernel_is_rounded_to_whole_seconds() {
         assert_eq!(whole_offset_ns(36 * NS + 999_999_800), 37 * NS);
         assert_eq!(whole_offset_ns(38 * NS - 70), 38 * NS);
+    }
+
+    #[test]
+    fn a_step_beyond_a_hundred_years_is_refused_and_steps_nothing() {
+        // Two that cancel out: other tests of this process read the same clock.
+        let hour_ns = 3_600 * NS;
+        for step_ns in [i64::MAX, i64::MIN, STEP_MAX_NS + hour_ns, -STEP_MAX_NS - hour_ns] {
+            let before = tai_now();
+            let refused = step_for_test(step_ns).unwrap_err();
+            assert_eq!(refused.step_ns, step_ns);
+            assert!(refused.to_string().contains("100 years"), "{refused}");
+            assert!((0..hour_ns).contains(&tai_now().ns_since(before)), "after {step_ns}");
+        }
     }
 
     // REQ: FEP-NET-010

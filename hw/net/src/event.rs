@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use fep_time::{Monotonic, Tai};
 
@@ -38,6 +39,17 @@ pub enum Event<'a> {
     Connected {
         /// When.
         at: Moment,
+        /// The station's address, on TCP.
+        peer: Option<SocketAddr>,
+    },
+    /// A server refused a connection. It does not touch the one that stands.
+    Refused {
+        /// When.
+        at: Moment,
+        /// Who wanted to connect; `None` when it had gone again already.
+        peer: Option<SocketAddr>,
+        /// Why it was refused.
+        reason: Refusal,
     },
     /// Octets.
     Chunk(Chunk<'a>),
@@ -77,6 +89,29 @@ pub enum Event<'a> {
     },
 }
 
+/// Why a server refused a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another station is connected.
+    Occupied {
+        /// Its address.
+        by: Option<SocketAddr>,
+        /// How long it has delivered no octet.
+        silent_ms: u64,
+    },
+    /// It is not in `allowed_peers`.
+    NotAllowed,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Occupied { .. } => f.write_str("another station is connected"),
+            Refusal::NotAllowed => f.write_str("not in allowed_peers"),
+        }
+    }
+}
+
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
@@ -85,8 +120,12 @@ pub enum EndReason {
     Peer,
     /// The peer reset the connection.
     Reset,
-    /// The peer does not answer any more: keep-alive, TCP_USER_TIMEOUT, `idle_timeout_ms`, or replaced while silent.
+    /// The peer does not answer any more: keep-alive or TCP_USER_TIMEOUT. Counted in `half_open`, as the next two are.
     HalfOpen,
+    /// The peer delivered no octet for `idle_timeout_ms`.
+    Idle,
+    /// The peer was silent for `takeover_silence_ms`, and another connection took its place.
+    Replaced,
     /// We closed.
     Us,
     /// A pass of a file or FIFO, or standard input, is over.
@@ -103,6 +142,8 @@ impl fmt::Display for EndReason {
             EndReason::Peer => f.write_str("closed by the station"),
             EndReason::Reset => f.write_str("reset by the station"),
             EndReason::HalfOpen => f.write_str("the station does not answer any more"),
+            EndReason::Idle => f.write_str("no octet came for idle_timeout_ms"),
+            EndReason::Replaced => f.write_str("silent, and replaced by a new connection"),
             EndReason::Us => f.write_str("closed by us"),
             EndReason::EndOfData => f.write_str("end of the data"),
             EndReason::Error(0) => f.write_str("the link failed"),

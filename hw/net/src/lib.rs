@@ -75,7 +75,7 @@ mod udp;
 mod waker;
 
 pub use counters::LinkCounters;
-pub use event::{Chunk, EndReason, Event, Moment, TransmitFault, TransmitRefused, TransmitRoom};
+pub use event::{Chunk, EndReason, Event, Moment, Refusal, TransmitFault, TransmitRefused, TransmitRoom};
 pub use spec::{
     Endian, FileSpec, LengthOf, LengthPrefixedSpec, LinkSpec, Parity, ProtocolSpec, SendTo, SerialSpec,
     SpecError, StdinSpec, TcpClientSpec, TcpServerSpec, TransportSpec, UdpSpec, WaitMode,

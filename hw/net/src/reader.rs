@@ -170,7 +170,7 @@ impl Reader {
 
     fn begin_pass(&mut self, turn: &mut Turn<'_>) {
         self.in_pass = true;
-        turn.connected();
+        turn.connected(None);
     }
 
     fn end_of_pass(&mut self, turn: &mut Turn<'_>) -> io::Result<()> {

@@ -89,7 +89,7 @@ impl Serial {
                         writing: None,
                         full: false,
                     });
-                    turn.connected();
+                    turn.connected(None);
                 }
                 Err(error) => {
                     turn.counters.connect_errors += 1;

@@ -114,6 +114,26 @@ fn join(socket: &Socket, group: IpAddr, udp: &UdpSpec) -> io::Result<()> {
     }
 }
 
+/// Whether a socket is still in its group: a kernel forgets memberships with an interface that is removed, and an interface
+/// of the same name or address that comes later is another one. One that is only down and up again keeps them.
+///
+/// IPv6 without `multicast_interface` cannot be looked at: the kernel answers for the membership it has forgotten.
+///
+/// # Errors
+/// It is not, and why. The socket is of no use any more.
+pub(crate) fn check_membership(socket: &Socket, group: IpAddr, udp: &UdpSpec) -> io::Result<()> {
+    // There is nothing to ask for memberships; but a second one is refused.
+    match join(socket, group, udp) {
+        Ok(()) => Err(io::Error::from_raw_os_error(libc::ENODEV)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EADDRINUSE) => Ok(()),
+            // So it is said of a source.
+            Some(libc::EADDRNOTAVAIL) if udp.multicast_source.is_some() => Ok(()),
+            _ => Err(error),
+        },
+    }
+}
+
 fn interface_index(socket: &Socket, name: &str) -> io::Result<u32> {
     rustix::net::netdevice::name_to_index(socket, name).map_err(|error| {
         io::Error::new(io::Error::from(error).kind(), format!("multicast_interface \"{name}\": {error}"))

@@ -180,7 +180,10 @@ impl<S: FnMut(Event<'_>)> Relay<'_, S> {
                     self.pass(Event::TransmitFailed { token, at, sent_octets, in_doubt_octets, fault });
                 }
             }
-            Event::Silence { .. } | Event::Transmitted { .. } | Event::TransmitFailed { .. } => {}
+            Event::Refused { .. }
+            | Event::Silence { .. }
+            | Event::Transmitted { .. }
+            | Event::TransmitFailed { .. } => {}
         }
         self.pass(event);
     }

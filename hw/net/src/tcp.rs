@@ -11,7 +11,7 @@ use fep_time::Monotonic;
 use socket2::Socket;
 
 use crate::backoff::Backoff;
-use crate::event::{EndReason, TransmitFault, TransmitRefused};
+use crate::event::{EndReason, Refusal, TransmitFault, TransmitRefused};
 use crate::link::{LinkState, ReceiveMode};
 use crate::outgoing::Outgoing;
 use crate::ring::{Completion, Request, Ring, Token};
@@ -179,7 +179,7 @@ impl Tcp {
                     self.disconnect(turn, end_reason(errno))?
                 } else if turn.now >= silent_at {
                     turn.status.fault("receiving", "idle_timeout_ms is over without an octet");
-                    self.disconnect(turn, EndReason::HalfOpen)?
+                    self.disconnect(turn, EndReason::Idle)?
                 } else {
                     if !connection.armed {
                         connection.armed = arm(turn, &connection.socket, self.mode, self.generation)?;
@@ -255,9 +255,10 @@ impl Tcp {
 
     fn adopt(&mut self, turn: &mut Turn<'_>, socket: Socket) {
         turn.counters.connections += 1;
+        let peer = socket.peer_addr().ok().and_then(|address| address.as_socket());
         self.phase =
             Phase::Connected(Connection { socket, armed: false, last_octet: turn.now, send_fault: None });
-        turn.connected();
+        turn.connected(peer);
     }
 
     fn received(&mut self, turn: &mut Turn<'_>, completion: &Completion) -> io::Result<()> {
@@ -414,23 +415,24 @@ impl Tcp {
         let allowed = rules.allowed_peers.is_empty()
             || peer.is_some_and(|peer| rules.allowed_peers.contains(&canonical(peer.ip())));
         let takeover_ns = i64::from(rules.takeover_silence_ms) * MS;
-        let replace = match &self.phase {
+        let refusal = match &self.phase {
+            _ if !allowed => Some(Refusal::NotAllowed),
             Phase::Connected(present) => {
-                takeover_ns > 0 && turn.now.ns_since(present.last_octet) >= takeover_ns
+                let silent_ns = turn.now.ns_since(present.last_octet);
+                let by = present.socket.peer_addr().ok().and_then(|address| address.as_socket());
+                (takeover_ns == 0 || silent_ns < takeover_ns)
+                    .then(|| Refusal::Occupied { by, silent_ms: (silent_ns / MS).unsigned_abs() })
             }
-            _ => true,
+            _ => None,
         };
-        if !allowed || !replace {
-            turn.counters.refused += 1;
-            let peer = peer.map_or("a station".into(), |peer| peer.to_string());
-            let why = if allowed { "another station is connected" } else { "not in allowed_peers" };
-            turn.status.fault(format_args!("refused {peer}"), why);
+        if let Some(reason) = refusal {
+            turn.refused(peer, reason);
             socket::refuse(newcomer);
             return Ok(());
         }
         if matches!(self.phase, Phase::Connected(_)) {
             turn.status.fault("receiving", "a silent station was replaced by a new connection");
-            self.disconnect(turn, EndReason::HalfOpen)?;
+            self.disconnect(turn, EndReason::Replaced)?;
         }
         if let Err(error) = socket::set_connection_options(&newcomer, &self.spec) {
             // The station has gone again already: the receive will say why.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use fep_time::{Monotonic, ReceiveClock, Tai};
 
 use crate::counters::LinkCounters;
-use crate::event::{Chunk, EndReason, Event, Moment, TransmitFault};
+use crate::event::{Chunk, EndReason, Event, Moment, Refusal, TransmitFault};
 use crate::link::LinkState;
 use crate::outgoing::{Outbound, Outgoing};
 use crate::ring::{Completion, Ring, Token};
@@ -70,11 +70,20 @@ impl Turn<'_> {
     }
 
     /// A connection stands.
-    pub(crate) fn connected(&mut self) {
+    pub(crate) fn connected(&mut self, peer: Option<SocketAddr>) {
         self.status.state = LinkState::Connected;
         self.status.connected = true;
         let at = self.moment();
-        self.emit(Event::Connected { at });
+        self.emit(Event::Connected { at, peer });
+    }
+
+    /// A server refused a connection.
+    pub(crate) fn refused(&mut self, peer: Option<SocketAddr>, reason: Refusal) {
+        self.counters.refused += 1;
+        let who = peer.map_or("a station".into(), |peer| peer.to_string());
+        self.status.fault(format_args!("refused {who}"), reason);
+        let at = self.moment();
+        self.emit(Event::Refused { at, peer, reason });
     }
 
     /// The connection has ended: what waits to be sent fails, then the end is reported. `sending` is the request that may be in
@@ -107,7 +116,7 @@ impl Turn<'_> {
             EndReason::Peer => &mut self.counters.disconnects_by_peer,
             EndReason::Us | EndReason::EndOfData => &mut self.counters.disconnects_by_us,
             EndReason::Reset => &mut self.counters.resets,
-            EndReason::HalfOpen => &mut self.counters.half_open,
+            EndReason::HalfOpen | EndReason::Idle | EndReason::Replaced => &mut self.counters.half_open,
             EndReason::Error(_) => &mut self.counters.disconnects_by_error,
             EndReason::Protocol(_) => &mut self.counters.disconnects_by_protocol,
         };

@@ -21,6 +21,8 @@ use crate::turn::{Turn, os_error};
 const DROPS_EVERY_NS: i64 = 50_000_000;
 /// After an error that the socket survives: asking again at once would only burn the core.
 const ERROR_PAUSE_NS: i64 = 10_000_000;
+/// Between two looks whether the socket is still in its multicast group: two system calls.
+const MEMBERSHIP_EVERY_NS: i64 = 1_000_000_000;
 const MS: i64 = 1_000_000;
 
 /// A datagram link.
@@ -52,14 +54,18 @@ struct Open {
     armed: bool,
     arm_from: Monotonic,
     read_drops_at: Monotonic,
+    /// When its membership is looked at; never without a group.
+    look_at: Monotonic,
     /// `Event::Connected` has been reported.
     reported: bool,
 }
 
 impl Open {
-    fn new(socket: Socket) -> Open {
+    fn new(socket: Socket, udp: &UdpSpec) -> Open {
+        let look_at = if udp.multicast_group.is_some() { Monotonic::PAST } else { Monotonic::NEVER };
         Open {
             socket,
+            look_at,
             armed: false,
             arm_from: Monotonic::PAST,
             read_drops_at: Monotonic::PAST,
@@ -74,10 +80,11 @@ impl Udp {
         let socket = socket::udp(udp, spec)?;
         let mut udp = udp.clone();
         udp.bind.set_port(socket.local_addr()?.as_socket().map_or(udp.bind.port(), |bound| bound.port()));
+        let phase = Phase::Open(Open::new(socket, &udp));
         Ok(Udp {
             udp,
             spec: spec.clone(),
-            phase: Phase::Open(Open::new(socket)),
+            phase,
             mode,
             generation: 0,
             drops: WrappingCount::default(),
@@ -143,7 +150,7 @@ impl Udp {
                 Ok(socket) => {
                     turn.counters.reopens += 1;
                     self.drops = WrappingCount::after(turn.counters.kernel_drops);
-                    self.phase = Phase::Open(Open::new(socket));
+                    self.phase = Phase::Open(Open::new(socket, &self.udp));
                 }
                 Err(error) => {
                     turn.status.fault(format_args!("receiving datagrams at bind {}", self.udp.bind), error);
@@ -152,9 +159,17 @@ impl Udp {
             }
         }
         let silent_at = self.silence(turn);
+        if let Err(error) = self.check_membership(turn.now) {
+            let group = self.udp.multicast_group.map(|group| group.to_string()).unwrap_or_default();
+            turn.status.fault(format_args!("in the multicast group {group}"), &error);
+            self.end(turn, EndReason::Error(error.raw_os_error().unwrap_or(libc::ENODEV)))?;
+        }
+        if let Phase::Apart { until } = self.phase {
+            return Ok(until);
+        }
         let Phase::Open(open) = &mut self.phase else { return Ok(Monotonic::NEVER) };
         if !std::mem::replace(&mut open.reported, true) {
-            turn.connected();
+            turn.connected(None);
         }
         if turn.now >= open.read_drops_at {
             open.read_drops_at = turn.now.plus_ns(DROPS_EVERY_NS);
@@ -175,7 +190,18 @@ impl Udp {
             }
         }
         let arm_at = if open.armed { Monotonic::NEVER } else { open.arm_from };
-        Ok(open.read_drops_at.min(arm_at).min(silent_at))
+        Ok(open.read_drops_at.min(arm_at).min(silent_at).min(open.look_at))
+    }
+
+    /// Looks now and then whether the socket is still in its group.
+    fn check_membership(&mut self, now: Monotonic) -> io::Result<()> {
+        match (&mut self.phase, self.udp.multicast_group) {
+            (Phase::Open(open), Some(group)) if now >= open.look_at => {
+                open.look_at = now.plus_ns(MEMBERSHIP_EVERY_NS);
+                socket::check_membership(&open.socket, group, &self.udp)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Reports silence when it is due; returns when it will be.

@@ -243,11 +243,12 @@ fn status_page(out: &mut impl Write, status: &Status) -> io::Result<()> {
     for ring in &status.rings {
         writeln!(
             out,
-            "{:<24} {:<6} {:>14} {:>12}",
+            "{:<24} {:<6} {:>14} {:>12}{}",
             ring.name,
             ring.colour,
             figures::grouped(published(ring)),
-            figures::octets(ring.bytes)
+            figures::octets(ring.bytes),
+            if ring.orphaned { "  orphaned" } else { "" }
         )?;
     }
     Ok(())

@@ -81,7 +81,7 @@ impl<F: Finder> Stream<F> {
         self.counters.bits_held = 0;
         self.held.clear();
         self.held_from = 0;
-        self.tracker.reset();
+        self.tracker.reset(&mut self.counters);
     }
 
     /// The position behind the last one so far.

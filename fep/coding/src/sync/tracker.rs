@@ -117,7 +117,9 @@ impl<F: Finder> Tracker<F> {
         self.marks.finder_mut()
     }
 
-    pub(super) fn reset(&mut self) {
+    /// Forgets the stream. A lock that there was is lost.
+    pub(super) fn reset(&mut self, counters: &mut SyncCounters) {
+        counters.lock_lost += u64::from(self.is_locked());
         self.marks.reset();
         self.rivals = Rivals::default();
         self.phase = Phase::Search { at: 0 };
@@ -126,6 +128,10 @@ impl<F: Finder> Tracker<F> {
         self.covered = 0;
         self.needs = 0;
         self.inverted = None;
+    }
+
+    fn is_locked(&self) -> bool {
+        matches!(self.phase, Phase::Track(Track { confirmed: true, .. }))
     }
 
     pub(super) fn state(&self) -> SyncState {
@@ -254,7 +260,7 @@ impl<F: Finder> Tracker<F> {
                             self.release_pending(&track, window, counters, sink);
                             return;
                         }
-                        Look::Wait(_) => self.abandon(track),
+                        Look::Wait(_) => self.abandon(track, counters),
                     }
                 }
             }
@@ -440,14 +446,14 @@ impl<F: Finder> Tracker<F> {
     }
 
     /// The stream ended on a chain with markers missing: its blocks stay, in case nothing better turns up.
-    fn abandon(&mut self, track: Track) {
+    fn abandon(&mut self, track: Track, counters: &mut SyncCounters) {
         if !track.confirmed {
             for slot in self.pending.iter().filter(|slot| slot.marker <= track.last_seen) {
                 // The chain of an earlier candidate may have led over the same marker.
                 self.orphans.entry(slot.marker).or_insert(*slot);
             }
         }
-        self.search_behind(track);
+        self.lose(track, counters);
     }
 
     fn confirm(&mut self, track: &mut Track, counters: &mut SyncCounters) {

@@ -157,7 +157,7 @@ fn blocks_are_found_in_the_noise_in_which_their_codes_still_work() {
         // The first marker is passed over now and then; a fifth of a percent of false starts may fall into the lead.
         assert!(in_place >= count - 3, "{marker}: {in_place} of {count} blocks, {counters:?}");
         assert!(given.len() - in_place <= 2, "{marker}: {} blocks by chance", given.len() - in_place);
-        assert_eq!(counters.lock_lost, 0, "{marker}: {counters:?}");
+        assert_eq!(counters.lock_lost, 1, "{marker}: only by the end of the stream, {counters:?}");
     }
 }
 
@@ -174,7 +174,7 @@ fn slips_and_inversions_are_found_in_noise() {
     stream.drain(45 * period..45 * period + 4);
     let (given, counters, _) =
         run_soft(SoftSync::new(SoftSyncSpec::ccsds(marker, block)).unwrap(), &stream, 4096);
-    assert_eq!((counters.slips, counters.inversions, counters.lock_lost), (2, 1, 0), "{counters:?}");
+    assert_eq!((counters.slips, counters.inversions, counters.lock_lost), (2, 1, 1), "{counters:?}");
     assert!(given.len() >= 59, "{} blocks", given.len());
     let slips: Vec<i8> = given.iter().map(|block| block.facts.3).filter(|slip| *slip != 0).collect();
     assert_eq!(slips, [3, -4]);

@@ -33,6 +33,9 @@ pub(crate) fn read_config(
     let links = root.table("links", found).first_layer_only();
     let known = Known { missions: &missions, broken: &broken };
     let mut taken = Taken::default();
+    if let Some(address) = daemon.as_ref().and_then(|daemon| daemon.metrics_address) {
+        taken.exclusive.claim_metrics(address);
+    }
     let mut links = read_links(links, link_defaults, &known, base, &mut taken, found);
     let spacecraft = read_spacecraft(root.table("spacecraft", found), &mut links, &mut taken, found);
     root.finish(found);

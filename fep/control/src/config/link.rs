@@ -1,7 +1,6 @@
 //! Reads `[links.NAME]` over the defaults of `[link]`, and checks the links against one another.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use fep_coding::soft::SoftFormat;
@@ -9,6 +8,7 @@ use fep_config::{Diagnostics, Place, Section};
 use fep_net::{LinkSpec, ProtocolSpec, TransportSpec, WaitMode};
 use fep_record::Session;
 
+use super::exclusive::Exclusive;
 use super::names::check_name;
 use super::{CorePolicy, LinkConfig, MAX_CORE};
 use fep_downlink::{Decoding, Framing, IdlePolicy};
@@ -53,7 +53,8 @@ pub(super) struct Taken {
     /// Links that exist but could not be read: whoever names one is not blamed for it.
     pub(super) broken: Vec<String>,
     cores: BTreeMap<usize, String>,
-    addresses: BTreeMap<(&'static str, SocketAddr), String>,
+    /// Sockets, serial lines and standard input.
+    pub(super) exclusive: Exclusive,
 }
 
 pub(super) fn claim<K: Ord>(map: &mut BTreeMap<K, String>, key: K, name: &str) -> Option<String> {
@@ -111,18 +112,12 @@ fn read_link(
             "another core, \"auto\" or \"none\"",
         );
     }
-    let bound = spec.as_ref().and_then(|spec| match &spec.transport {
-        TransportSpec::TcpServer(tcp) if tcp.address.port() != 0 => Some(("tcp", tcp.address)),
-        TransportSpec::Udp(udp) if udp.multicast_group.is_none() && udp.bind.port() != 0 => {
-            Some(("udp", udp.bind))
-        }
-        _ => None,
-    });
-    if let Some(bound) = bound
-        && let Some(other) = claim(&mut taken.addresses, bound, name)
+    // Of disabled links too: the control interface enables them.
+    if let Some(spec) = &spec
+        && let Err(message) = taken.exclusive.claim(&spec.transport, &format!("link {name:?}"))
         && let Some(place) = section.place_of("transport")
     {
-        place.report(found, format!("{} {} is received by link {other:?} too", bound.0, bound.1), "");
+        place.report(found, message, "");
     }
     if let (Some(channel), Some(framing), Some(place)) = (&channel, framing, section.place_of("framing"))
         && framing == Framing::Stream

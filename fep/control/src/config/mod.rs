@@ -12,6 +12,7 @@
 //! ```
 
 mod daemon;
+mod exclusive;
 mod link;
 mod names;
 mod spacecraft;
@@ -208,6 +209,11 @@ pub struct Antenna {
     pub name: String,
     /// Its number in ring records.
     pub id: u16,
+}
+
+/// Whether a link or spacecraft could be called so: names of other processes are none.
+pub fn is_role_name(name: &str) -> bool {
+    names::check_name(name).is_ok()
 }
 
 /// Greatest number of a core that can be named: one less than the kernel interface's limit.

@@ -4,6 +4,7 @@
 //! thread, which it looks at while it keeps house, and a queue of events. It is never waited for and never waits, except in
 //! the kernel for octets.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fep_net::{EndReason, Event, LinkState, Polled, Station, TransportSpec, WaitMode};
@@ -16,7 +17,7 @@ use fep_downlink::{
 };
 
 use crate::decode_pool::DecodeThreads;
-use crate::event::{EventCode, EventQueue, LinkEvents};
+use crate::event::{EventCode, EventQueue, LinkEvents, REPORT_EVERY_NS};
 use crate::heard::{Heard, Speaker};
 use crate::metrics::{MetricPlan, RoleMetrics, STATE_DISABLED, STATE_FAILED, ThreadFigures};
 use crate::ocf::OcfOutlet;
@@ -194,6 +195,7 @@ struct Receiver {
     cpu_read_at: Monotonic,
     linked_at: Monotonic,
     connections: Connections,
+    connections_reported_at: Monotonic,
     speaker: Speaker,
     /// Whether datagrams come: on a stream the synchroniser knows.
     datagrams_come: bool,
@@ -205,6 +207,10 @@ struct Connections {
     up: u64,
     down: u64,
     reason: Option<EndReason>,
+    /// The other end of the newest connection; it outlives a report.
+    peer: Option<SocketAddr>,
+    /// The end of the connection that is reported as over.
+    gone: Option<SocketAddr>,
 }
 
 impl Receiver {
@@ -228,6 +234,7 @@ impl Receiver {
             cpu_read_at: start,
             linked_at: start,
             connections: Connections::default(),
+            connections_reported_at: Monotonic::PAST,
             speaker,
             datagrams_come: false,
         }
@@ -287,12 +294,16 @@ impl Receiver {
                 chain.receive(&reception, now, publisher);
                 *datagrams_come = true;
             }
-            Event::Connected { .. } => connections.up += 1,
+            Event::Connected { peer, .. } => {
+                (connections.up, connections.peer) = (connections.up + 1, peer);
+            }
+            Event::Refused { peer, reason, .. } => publisher.events.refused(peer, reason),
             // What is held comes out now, with its own times, and not when the next connection begins.
             Event::Disconnected { reason, .. } => {
                 chain.disconnected(publisher);
                 *datagrams_come = false;
                 (connections.down, connections.reason) = (connections.down + 1, Some(reason));
+                connections.gone = connections.peer;
             }
             Event::Silence { last_received, .. } => {
                 chain.disconnected(publisher);
@@ -321,7 +332,8 @@ impl Receiver {
     /// The stream has ended: publishes what is held and brings the page up to date.
     fn end_stream(&mut self) {
         self.chain.disconnected(&mut self.publisher);
-        self.report_connections();
+        self.connections_reported_at = Monotonic::PAST;
+        self.report_connections(Monotonic::now());
         self.publisher.events.flush();
         self.update_metrics();
     }
@@ -353,7 +365,7 @@ impl Receiver {
             self.cpu_read_at = now;
             self.figures.cpu_ns = realtime::thread_cpu_ns();
         }
-        self.report_connections();
+        self.report_connections(now);
         self.figures.events_overflowed = self.publisher.events.overflowed();
         self.figures.packets_too_long = self.publisher.packets_too_long;
         self.update_metrics();
@@ -377,15 +389,26 @@ impl Receiver {
     }
 
     /// What has come together since the last time: a station that connects a thousand times a second is one event.
-    fn report_connections(&mut self) {
-        let Connections { up, down, reason } = std::mem::take(&mut self.connections);
+    fn report_connections(&mut self, now: Monotonic) {
+        if self.connections.up + self.connections.down == 0
+            || now.ns_since(self.connections_reported_at) < REPORT_EVERY_NS
+        {
+            return;
+        }
+        self.connections_reported_at = now;
+        let Connections { up, down, reason, peer, gone } = std::mem::take(&mut self.connections);
+        self.connections.peer = peer;
+        let text = |address: SocketAddr| address.to_string();
         let events = &mut self.publisher.events;
         if down > 0 {
             let reason = reason.map(|reason| reason.to_string());
-            events.report(EventCode::Disconnected, json!({"times": down, "reason": reason}));
+            events.report(
+                EventCode::Disconnected,
+                json!({"times": down, "reason": reason, "peer": gone.map(text)}),
+            );
         }
         if up > 0 {
-            events.report(EventCode::Connected, json!({"times": up}));
+            events.report(EventCode::Connected, json!({"times": up, "peer": peer.map(text)}));
         }
     }
 }

@@ -16,6 +16,7 @@ use fep_bus::{BusError, Producer};
 use fep_time::{Monotonic, Tai};
 use serde_json::json;
 
+use crate::daemon::DaemonError;
 use crate::event::{EventCode, EventQueue, NO_LINK};
 use crate::heard::Heard;
 use crate::link::Link;
@@ -33,6 +34,8 @@ use run_directory::RunDirectory;
 const EVENT_QUEUE: usize = 4096;
 /// Rings without a watched consumer are looked at this much more rarely: every so many ticks.
 const QUIET_TICKS: u64 = 50;
+/// So long `fepd` tries to make a run directory anew that somebody has deleted.
+const HOMELESS_FOR_NS: i64 = 10_000_000_000;
 
 /// Where the configuration came from and what of it was overridden on the command line.
 #[derive(Debug, Clone, Default)]
@@ -71,6 +74,8 @@ pub(crate) struct Supervisor {
     events: Producer,
     events_watch: RingWatch,
     run_directory: RunDirectory,
+    /// Since when the events ring cannot be made anew.
+    homeless_since: Option<Monotonic>,
     /// What could not be had at start.
     start_warnings: Vec<String>,
     /// What the last plan of the seats does not grant.
@@ -116,6 +121,7 @@ impl Supervisor {
             },
             offer: Offer { allowed, auto: daemon.cores.clone(), priority: daemon.realtime_priority },
             run_directory: RunDirectory::of(&config),
+            homeless_since: None,
             source,
             setting,
             links: BTreeMap::new(),
@@ -145,6 +151,7 @@ impl Supervisor {
         for craft in supervisor.config.spacecraft.clone() {
             supervisor.add_spacecraft(craft);
         }
+        supervisor.remove_drained_orphans();
         supervisor.log_warnings();
         Ok(supervisor)
     }
@@ -161,26 +168,43 @@ impl Supervisor {
     }
 
     /// To be called about once a second.
-    pub(crate) fn tick_slowly(&mut self) {
+    ///
+    /// # Errors
+    /// `fepd` cannot do its work any more: its run directory is gone, and cannot be had again.
+    pub(crate) fn tick_slowly(&mut self) -> Result<(), DaemonError> {
         self.roles_mut().for_each(|role| role.sample_rates());
-        if let Some(what) = self.run_directory.look() {
+        let gone = self.run_directory.look();
+        let anew = if self.events.is_still_linked() { Ok(()) } else { self.open_events_anew() };
+        if let Some(what) = gone {
+            // Behind the new ring, so that whoever attaches to it reads this.
             self.report(EventCode::RunDirectoryGone, NO_LINK, json!({"reason": what}));
         }
-        if !self.events.is_still_linked() {
-            self.open_events_anew();
-        }
         self.log_warnings();
+        anew
     }
 
-    /// The roles make their rings anew by themselves; this is the one of the supervisor.
-    fn open_events_anew(&mut self) {
+    /// The roles make their rings anew by themselves; this is the one of the supervisor. Who has it has the directory.
+    fn open_events_anew(&mut self) -> Result<(), DaemonError> {
         match Producer::create_or_attach(&self.setting.dir, &self.setting.events()) {
             Ok(events) => {
                 self.events = events;
                 self.events_watch.open(&self.setting.dir, vec![EVENTS_RING.to_owned()]);
                 self.run_directory.adopt();
+                self.homeless_since = None;
+                Ok(())
             }
-            Err(error) => tracing::error!(%error, "the events ring cannot be made anew"),
+            Err(BusError::Held { pid, .. }) => {
+                Err(DaemonError::Replaced { pid, run_dir: self.config.daemon.run_dir.clone() })
+            }
+            Err(error) => {
+                let now = Monotonic::now();
+                let since = *self.homeless_since.get_or_insert(now);
+                if now.ns_since(since) < HOMELESS_FOR_NS {
+                    tracing::error!(%error, "the events ring cannot be made anew; it is tried again");
+                    return Ok(());
+                }
+                Err(DaemonError::Homeless { run_dir: self.config.daemon.run_dir.clone(), source: error })
+            }
         }
     }
 

@@ -232,7 +232,8 @@ impl Supervisor {
             return None;
         }
         let names = names.into_iter().cloned().collect::<Vec<_>>().join(", ");
-        Some(format!("no {what} is called {name:?} (there are: {names})"))
+        let known = if names.is_empty() { "none is configured" } else { &*format!("known: {names}") };
+        Some(format!("no {what} is called {name:?} ({known})"))
     }
 
     /// A test switch: the thread of this role panics.

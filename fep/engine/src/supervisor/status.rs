@@ -1,14 +1,18 @@
 //! What the control interface shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use fep_bus::RingInfo;
+use fep_bus::{Removal, RingInfo};
 use fep_time::Monotonic;
+use serde_json::json;
 
 use super::Supervisor;
+use crate::event::{EventCode, NO_LINK};
 use crate::link::Link;
+use crate::rings::role_of;
 use crate::spacecraft::Spacecraft;
+use crate::watch;
 use fep_control::api::{AntennaStatus, Ledgers, LinkStatus, RingStatus, SpacecraftStatus, Status};
 
 impl Supervisor {
@@ -58,14 +62,46 @@ impl Supervisor {
         self.links.values()
     }
 
+    /// Rings of roles first, then those that nobody writes any more.
     pub(crate) fn ring_statuses(&self) -> Vec<RingStatus> {
-        let infos: BTreeMap<String, RingInfo> = fep_bus::list(&self.setting.dir)
-            .unwrap_or_default()
-            .into_iter()
-            .filter_map(|info| info.ok().map(|info| (info.name.clone(), info)))
-            .collect();
+        let infos: BTreeMap<String, RingInfo> =
+            self.present_rings().map(|info| (info.name.clone(), info)).collect();
         let watches = self.roles().map(|role| role.watch()).chain([&self.events_watch]);
-        watches.flat_map(|watch| watch.statuses(&infos)).collect()
+        let mut statuses: Vec<RingStatus> = watches.flat_map(|watch| watch.statuses(&infos)).collect();
+        let orphans = self.orphans(infos.into_values());
+        statuses.extend(orphans.filter_map(|info| watch::orphan_status(&self.setting.dir, &info)));
+        statuses
+    }
+
+    /// Rings of the directory that can be believed.
+    fn present_rings(&self) -> impl Iterator<Item = RingInfo> + use<> {
+        fep_bus::list(&self.setting.dir).unwrap_or_default().into_iter().filter_map(Result::ok)
+    }
+
+    /// Those that nobody writes and no role of this configuration has.
+    fn orphans(&self, rings: impl Iterator<Item = RingInfo>) -> impl Iterator<Item = RingInfo> {
+        let configured: BTreeSet<String> = self.roles().flat_map(|role| role.ring_names()).collect();
+        rings.filter(move |info| {
+            !info.producer_alive && role_of(&info.name).is_some() && !configured.contains(&info.name)
+        })
+    }
+
+    /// Removes the rings of roles that are configured no more, as far as everything in them was read.
+    pub(super) fn remove_drained_orphans(&mut self) {
+        // The cursors of merged spacecraft, and those of a look at one's own rings, are `fepd`'s.
+        let is_own = |consumer: &str| consumer.starts_with("fepd.") || consumer.starts_with("fepd-");
+        let orphans: Vec<RingInfo> = self.orphans(self.present_rings()).collect();
+        for info in orphans {
+            let name = format!("{}/{}", info.colour.directory(), info.name);
+            match fep_bus::remove_if_drained(&self.setting.dir, &name, is_own) {
+                Ok(Removal::Removed) => {
+                    let detail = json!({"ring": info.name, "records": info.head.seq.saturating_sub(1)});
+                    self.report(EventCode::RingRemoved, NO_LINK, detail);
+                }
+                Ok(kept) => tracing::info!(ring = info.name, "a ring of no link: {kept}"),
+                Err(error) => tracing::warn!(ring = info.name, %error, "a ring of no link was not removed"),
+            }
+        }
     }
 
     pub(crate) fn ledgers(&self) -> Ledgers {

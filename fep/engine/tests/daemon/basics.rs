@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::UdpSocket;
 
-use fep_bus::{Consumer, LatestReader, Resume};
+use fep_bus::{Consumer, LatestReader, Poll, Resume};
 use fep_ccsds::Clcw;
 use fep_control::api::{ApiError, Ledgers, LinkStatus, ReloadReport, Status};
 use fep_record::{BadReason, FrameRecord};
@@ -120,6 +120,51 @@ fn a_reload_leaves_untouched_links_running_and_a_wrong_file_changes_nothing() {
     fepd.stop();
 }
 
+// REQ: FEP-ENG-303
+#[test]
+fn rings_of_a_link_that_a_reload_removed_are_orphaned_and_removed_at_a_start_once_they_were_read() {
+    let dir = run_dir();
+    let station = Station::new();
+    let with = config(&[("old", "cso/cso-2-payload", station.port())]);
+    let file = write_config(dir.path(), &with);
+    let fepd = Fepd::start(dir.path(), &file);
+    station.accept().write_all(&downlink(0..100).0).expect("sent");
+    let attach =
+        || Consumer::attach(&dir.path().join("bus"), "old.frames", "test", Resume::Cursor).expect("a ring");
+    let mut consumer = attach();
+    let mut octets = Vec::new();
+    let mut read_some = |consumer: &mut Consumer, count: usize| {
+        for _ in 0..count {
+            wait_for("a record", || matches!(consumer.poll(&mut octets), Poll::Record(_)).then_some(()));
+        }
+        consumer.store_cursor().expect("stored");
+    };
+    read_some(&mut consumer, 60);
+    std::fs::write(&file, config(&[("new", "cso/cso-2-payload", 9)])).expect("written");
+    assert_eq!(fepd.request("POST", "/reload").expect("an answer").0, 200);
+    let rings = fepd.get::<Status>("/status").rings;
+    let old = rings.iter().find(|ring| ring.name == "old.frames").expect("it is still shown");
+    let lag = old.gates.iter().find(|gate| gate.consumer == "test").map(|gate| gate.lag_records);
+    assert!(old.orphaned && lag == Some(40), "{old:?}");
+    assert!(rings.iter().all(|ring| ring.orphaned == ring.name.starts_with("old.")));
+    fepd.stop();
+    // Followed, then unread: a start keeps it whole.
+    let exists = |ring: &str| dir.path().join("bus/black").join(ring).exists();
+    Fepd::start(dir.path(), &file).stop();
+    drop(consumer);
+    Fepd::start(dir.path(), &file).stop();
+    let mut consumer = attach();
+    read_some(&mut consumer, 40);
+    drop(consumer);
+    let fepd = Fepd::start(dir.path(), &file);
+    assert!(!exists("old.frames"), "everything in it was read");
+    assert!(exists("old.packets"), "nobody has read it");
+    let removed: Vec<_> =
+        events(dir.path()).into_iter().filter(|event| event["event"] == "ring_removed").collect();
+    assert_eq!((removed.len(), &removed[0]["ring"]), (1, &"old.frames".into()));
+    fepd.stop();
+}
+
 // REQ: FEP-ENG-004, FEP-ENG-007
 #[test]
 fn links_are_commanded_and_measured_by_the_control_interface() {
@@ -139,7 +184,7 @@ fn links_are_commanded_and_measured_by_the_control_interface() {
     assert_eq!(read(&mut attach(dir.path(), "pay.frames"), 64).len(), 64);
     assert_eq!(fepd.request("POST", "/links/pay/reset").expect("an answer").0, 200);
     let (status, body) = fepd.request("POST", "/links/nobody/enable").expect("an answer");
-    assert!(status == 404 && body.contains("there are: pay"), "{status} {body}");
+    assert!(status == 404 && body.contains("known: pay"), "{status} {body}");
     let text = wait_for("the counters", || {
         let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
         text.contains("fep_chain_received_total{link=\"pay\"} 64").then_some(text)

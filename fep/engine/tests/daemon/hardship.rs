@@ -50,6 +50,12 @@ fn steps_of_the_clock_by_an_hour_disturb_no_link_and_silence_no_event() {
             fepd.post("/test/clock-step", &format!("{{\"step_ns\": {step_ns}}}")).expect("an answer");
         assert_eq!(status, 200, "{body}");
     }
+    // One that no clock can show changes nothing.
+    for step_ns in [i64::MAX, i64::MIN] {
+        let (status, body) =
+            fepd.post("/test/clock-step", &format!("{{\"step_ns\": {step_ns}}}")).expect("an answer");
+        assert!(status == 422 && body.contains("100 years"), "{status} {body}");
+    }
     let pay =
         wait_for("the counters", || Some(link(&fepd, "pay")).filter(|l| l.ledger.counts.received == 400));
     assert_eq!((pay.ledger.counts.good, pay.ledger.counts.uncorrectable, pay.restarts), (396, 4, 0));
@@ -148,7 +154,13 @@ fn a_pass_that_is_cut_in_the_middle_of_a_frame_is_over_at_once_and_shows_no_lock
     // Nobody connects: what was received must come out without the next connection.
     let records = read(&mut attach(dir.path(), "pay.frames"), 49);
     assert!(records.iter().zip(&frames).all(|((_, octets), frame)| octets == frame));
-    wait_for("search", || (link(&fepd, "pay").sync == "search").then_some(()));
+    let over = wait_for("search", || Some(link(&fepd, "pay")).filter(|link| link.sync == "search"));
+    let counter = |name| over.sync_counters.iter().find(|one| one.name == name).map(|one| one.value);
+    assert_eq!(
+        (counter("lock_acquired"), counter("lock_lost")),
+        (Some(1), Some(1)),
+        "counter and event agree"
+    );
     let told: Vec<String> = wait_for("the events", || {
         let told: Vec<String> =
             events(dir.path()).iter().map(|event| event["event"].as_str().unwrap_or("").to_owned()).collect();

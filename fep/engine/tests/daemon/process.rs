@@ -38,7 +38,12 @@ impl Fepd {
 
     /// Starts it with `config` and waits until it answers.
     pub(crate) fn start(run_dir: &Path, config: &Path) -> Fepd {
-        let child = command(run_dir, config).stderr(Stdio::inherit()).spawn().expect("fepd starts");
+        Fepd::start_with(run_dir, config, Stdio::inherit())
+    }
+
+    /// The same, with its messages elsewhere.
+    pub(crate) fn start_with(run_dir: &Path, config: &Path, messages: Stdio) -> Fepd {
+        let child = command(run_dir, config).stderr(messages).spawn().expect("fepd starts");
         let mut fepd = Fepd { run_dir: run_dir.to_owned(), child: Some(child) };
         wait_for("the control socket", || {
             let ended = fepd.child.as_mut().and_then(|child| child.try_wait().expect("a child"));
@@ -84,6 +89,17 @@ impl Fepd {
         let (status, body) = self.request("GET", path).expect("an answer");
         assert_eq!(status, 200, "{path}: {body}");
         serde_json::from_str(&body).unwrap_or_else(|error| panic!("{path}: {error}: {body}"))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("one of our own").id()
+    }
+
+    /// Waits until it ends by itself, for its exit code.
+    pub(crate) fn ends(mut self) -> Option<i32> {
+        let mut child = self.child.take().expect("one of our own");
+        let ended = wait_for("the end of fepd", || child.try_wait().expect("a child"));
+        ended.code()
     }
 
     /// SIGTERM, and waits for the end.

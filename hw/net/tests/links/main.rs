@@ -1,5 +1,6 @@
 //! Links against real sockets, lines and files of this host. Sockets stay on 127.0.0.0/8.
 
+mod netns;
 mod reader;
 mod serial;
 mod spec;
@@ -11,7 +12,7 @@ mod udp;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use fep_net::{EndReason, Event, Link, Polled, TransmitFault};
+use fep_net::{EndReason, Event, Link, Polled, Refusal, TransmitFault};
 
 /// Far beyond what any of these tests needs; only a hang reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -32,6 +33,10 @@ struct Received {
     /// Offsets in `bytes` at which a connection ended, and why.
     ends: Vec<(usize, EndReason)>,
     silences: usize,
+    /// Who was refused, and why.
+    refused: Vec<(Option<SocketAddr>, Refusal)>,
+    /// The other ends of the connections.
+    peers: Vec<Option<SocketAddr>>,
     truncated: usize,
     datagrams: usize,
     stamps: Vec<i64>,
@@ -50,8 +55,10 @@ impl Received {
     fn take(&mut self, event: Event<'_>) {
         let connected = self.starts.len() > self.ends.len();
         match event {
-            Event::Connected { .. } => {
+            Event::Refused { peer, reason, .. } => self.refused.push((peer, reason)),
+            Event::Connected { peer, .. } => {
                 assert!(!connected, "connected twice");
+                self.peers.push(peer);
                 self.starts.push(self.bytes.len());
             }
             Event::Disconnected { reason, .. } => {

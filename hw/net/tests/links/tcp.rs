@@ -2,7 +2,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use fep_net::{EndReason, Link, LinkSpec, LinkState, NetError, Polled, ReceiveMode, TransportSpec};
+use fep_net::{EndReason, Link, LinkSpec, LinkState, NetError, Polled, ReceiveMode, Refusal, TransportSpec};
 
 use crate::{Received, assert_balanced, loopback, pattern};
 
@@ -210,6 +210,12 @@ fn a_second_station_is_refused_and_counted_while_the_first_delivers() {
     let mut second = TcpStream::connect(link.local_address().unwrap()).unwrap();
     received.until(&mut link, |_, link| link.counters().refused == 1);
     assert!(is_shut(&mut second));
+    // Who was refused, and for whom, goes to the sink.
+    let [(peer, Refusal::Occupied { by, .. })] = received.refused[..] else {
+        panic!("{:?}", received.refused);
+    };
+    assert_eq!(peer, Some(second.local_addr().unwrap()));
+    assert_eq!((by, &received.peers[..]), (Some(first.local_addr().unwrap()), &[by][..]));
     first.write_all(b"two").unwrap();
     received.until(&mut link, |received, _| received.bytes == b"onetwo");
     assert_eq!(link.peer_address(), Some(first.local_addr().unwrap()));
@@ -233,7 +239,28 @@ fn a_silent_station_is_replaced_by_a_newcomer_and_counted_as_half_open() {
     received.until(&mut link, |received, _| received.bytes == b"oldnew");
     assert!(is_shut(&mut first));
     assert_eq!(received.starts, [0, 3]);
+    assert_eq!(received.ends, [(3, EndReason::Replaced)]);
     assert_eq!((link.counters().half_open, link.counters().refused), (1, 0));
+    assert_balanced(&link);
+}
+
+// REQ: FEP-NET-300
+#[test]
+fn a_server_drops_a_station_that_never_sends_and_takes_the_next_one() {
+    let mut link = server(|spec| {
+        let TransportSpec::TcpServer(tcp) = &mut spec.transport else { unreachable!() };
+        // Nobody is replaced: only the idle time ends a silent connection.
+        tcp.takeover_silence_ms = 0;
+        spec.idle_timeout_ms = Some(50);
+    });
+    let address = link.local_address().unwrap();
+    let mut received = Received::default();
+    let mut silent = TcpStream::connect(address).unwrap();
+    received.until(&mut link, |received, _| !received.ends.is_empty());
+    assert_eq!(received.ends, [(0, EndReason::Idle)]);
+    assert!(is_shut(&mut silent));
+    TcpStream::connect(address).unwrap().write_all(b"next").unwrap();
+    received.until(&mut link, |received, _| received.bytes == b"next");
     assert_balanced(&link);
 }
 
@@ -248,6 +275,7 @@ fn a_station_that_is_not_on_the_list_is_refused() {
     let mut received = Received::default();
     received.until(&mut link, |_, link| link.counters().refused == 1);
     assert!(is_shut(&mut stranger));
+    assert_eq!(received.refused, [(Some(stranger.local_addr().unwrap()), Refusal::NotAllowed)]);
     assert_eq!((link.counters().connections, link.state()), (0, &LinkState::Listening));
 }
 

@@ -159,14 +159,14 @@ fn what_was_sent_when_a_connection_ends_is_known_to_the_octet() {
     let unit = pattern(30_011);
     let taken = fill(&mut link, &mut received, &unit);
     received.until(&mut link, |received, _| !received.ends.is_empty());
-    assert_eq!(received.ends, [(0, EndReason::HalfOpen)]);
+    assert_eq!(received.ends, [(0, EndReason::Idle)]);
     let tokens: Vec<u64> =
         received.transmitted.iter().copied().chain(received.failed.iter().map(|failed| failed.0)).collect();
     assert_eq!(tokens, (0..taken).collect::<Vec<_>>(), "each token once, in order");
     assert!(received.failed.len() > 1, "{} of {taken} failed", received.failed.len());
     let of_failed: usize = received.failed.iter().map(|failed| failed.1).sum();
     assert!(received.failed[1..].iter().all(|failed| failed.1 == 0), "only the first can have begun");
-    assert!(received.failed.iter().all(|failed| failed.2 == TransmitFault::Ended(EndReason::HalfOpen)));
+    assert!(received.failed.iter().all(|failed| failed.2 == TransmitFault::Ended(EndReason::Idle)));
     let sent = received.transmitted.len() * unit.len() + of_failed;
     assert_eq!(link.counters().transmitted_bytes, sent as u64);
     assert_eq!(link.counters().transmit_failed, received.failed.len() as u64);
