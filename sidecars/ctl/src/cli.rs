@@ -524,8 +524,8 @@ pub(crate) struct FollowArgs {
 pub(crate) enum ConfigCommand {
     /// Check a file: every error with its line, its key and what is allowed; exit code 1 if there is one
     #[command(
-        after_help = "The file is a configuration of the daemon or a mission; its tables say which, and the answer says as what it was
-read.
+        after_help = "The file is a configuration of the daemon, a mission, or a file of simulated stations; its tables say which, and the
+answer says as what it was read. The file of recorder, archive and feeds is recognised; these programs check it.
 
 Examples:
   fepctl config check /etc/fep/fep.toml && systemctl reload fepd
@@ -541,7 +541,8 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Print the effective configuration: defaults with a file's changes over them
+    /// Print the effective configuration, defaults with a file's changes over them, as a configuration file; with --json as
+    /// the daemon reads it, missions and channels resolved
     Show {
         /// The file to lay over the defaults
         file: Option<PathBuf>,
@@ -550,10 +551,13 @@ Examples:
         json: bool,
     },
     /// Explain a key: what it does, its default, what is allowed
-    #[command(after_help = "Example:
-  fepctl config explain link.wait")]
+    #[command(after_help = "Examples:
+  fepctl config explain link.wait
+  fepctl config explain links.npp.transport.bind
+  fepctl config explain spacecraft.leo
+  fepctl config explain channel.hrd.frame")]
     Explain {
-        /// The key with dots, or a part of it
+        /// The key with dots, of the daemon's file or of a mission, or a part of it
         key: String,
     },
 }
@@ -565,6 +569,10 @@ pub(crate) enum ConfigKind {
     Daemon,
     /// A mission: spacecraft, channels, virtual channels
     Mission,
+    /// Simulated stations
+    Stations,
+    /// Recorder, archive and feeds
+    Archive,
 }
 
 #[derive(Debug, Args)]
