@@ -57,7 +57,7 @@ pub(crate) fn read<T: DeserializeOwned>(
         } else {
             report(source, key, value, &span, message, found);
         }
-        let Some(last) = steps.pop() else { return None };
+        let last = steps.pop()?;
         at = parent(&rest, &steps);
         let name = match &last {
             Step::Key(name) => name.clone(),

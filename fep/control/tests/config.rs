@@ -131,7 +131,7 @@ fn one_own_link_takes_the_place_of_all_built_in_links_and_inherits_the_defaults(
 session = "OPS"
 [links.kiruna]
 channel = "cso/cso-1"
-transport = { kind = "tcp_server", address = "0.0.0.0:5001" }
+transport = { kind = "tcp_server", bind = "0.0.0.0:5001" }
 core = 3
 idle = "drop"
 "#;
@@ -659,4 +659,19 @@ links = ["b", "nosuch"]
         assert!(found.iter().any(|line| line.starts_with(start)), "{start} is not in {found:#?}");
     }
     assert_eq!(found.len(), 20, "{found:#?}");
+}
+
+// REQ: FEP-CFG-302
+#[test]
+fn an_address_of_this_host_is_written_bind_and_under_no_other_name() {
+    let link = |key: &str, address: &str| {
+        format!(
+            "[links.a]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"tcp_server\", {key} = \"{address}\" }}\n"
+        )
+    };
+    assert!(config::load_text("site.toml", &link("bind", "0.0.0.0:5001")).is_ok());
+    let found = errors(&link("address", "0.0.0.0:5001")).join("\n");
+    assert!(found.contains("links.a.transport.address: unknown key"), "{found}");
+    let found = errors(&link("bind", "224.0.0.1:5001")).join("\n");
+    assert!(found.contains("transport.bind: 224.0.0.1:5001 cannot be"), "{found}");
 }

@@ -338,8 +338,14 @@ pub(crate) struct BerArgs {
 pub(crate) enum LinkCommand {
     /// One line for each link
     List(ClientArgs),
-    /// Everything about one link
-    Show(LinkArgs),
+    /// One link: its state, what was counted, virtual channels, latency
+    Show {
+        #[command(flatten)]
+        link: LinkArgs,
+        /// Show counters that are 0, too (JSON always has all)
+        #[arg(long)]
+        all: bool,
+    },
     /// Let a link receive
     Enable(LinkArgs),
     /// Stop a link: its connection is closed until it is enabled again

@@ -25,11 +25,12 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Simulation, ConfigErrors> {
         None => Document::from_text(BUILT_IN, DEFAULT_SIMULATION)?,
     };
     let simulation: Simulation = document.whole()?;
-    let sensible = simulation.problems().into_iter().fold(Ok(()), |before, (station, problem)| {
+    let mut sensible = Ok(());
+    for (station, problem) in simulation.problems() {
         let key = station.map_or_else(|| "station".to_owned(), |index| format!("station[{index}]"));
         let mistake = Err::<(), _>(document.mistake(&key, &problem, ""));
-        ConfigErrors::both(before, mistake).map(drop)
-    });
+        sensible = ConfigErrors::both(sensible, mistake).map(drop);
+    }
     sensible.map(|()| simulation)
 }
 
@@ -92,7 +93,7 @@ pub(crate) fn line(report: &StationReport) -> String {
         StationState::Failed => "FAILED",
     };
     let mut text = format!(
-        "{:<16} {state:<22} {:>6} CADUs {:>9}  connections {}",
+        "{:<19} {state:<22} {:>6} CADUs {:>9}  connections {}",
         report.name,
         figures::count(report.cadus_sent),
         figures::octets(report.octets_sent),

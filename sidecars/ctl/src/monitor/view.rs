@@ -358,6 +358,10 @@ fn lock(link: &LinkRow, width: usize) -> Span<'static> {
         Health::Bad => "○",
         Health::Off => " ",
     };
+    // Nothing is searched: no state to mark.
+    if link.lock == figures::lock("") {
+        return link.lock.clone().fg(colour(link.lock_health));
+    }
     figures::fitted(&format!("{sign} {}", link.lock), width).fg(colour(link.lock_health))
 }
 

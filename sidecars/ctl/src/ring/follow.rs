@@ -112,7 +112,7 @@ fn print(args: &FollowArgs, account: &Account) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut out, account).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        account.report.write_text(&mut out)?;
+        account.report.write_text_of_ring(&mut out)?;
         let ReaderLedger { published, consumed, lost_records, lost_bytes } = account.ledger;
         writeln!(
             out,
