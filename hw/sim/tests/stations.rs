@@ -336,7 +336,7 @@ fn a_file_of_stations_that_makes_no_sense_is_refused_with_every_reason_and_its_p
     ] {
         assert!(message.contains(part), "{part:?} is missing in {message:?}");
     }
-    assert!(refusal("station = []").contains("there is no [[station]]"));
+    assert!(refusal("station = []").contains("no [[station]] is described"));
     let missing = Simulation::read(Path::new("no/such/file.toml")).expect_err("refused").to_string();
     assert!(missing.contains("no/such/file.toml"));
 }
