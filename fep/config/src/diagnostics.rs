@@ -256,7 +256,7 @@ mod tests {
         assert_eq!(errors[50].to_string(), "many.toml:51:1: 39950 more mistakes from here on");
     }
 
-    // REQ: FEP-CFG-300
+    // REQ: FEP-CFG-350
     #[test]
     fn mistakes_of_two_parts_come_together_and_are_counted_whole() {
         let source = Source::new("x.toml", "a\n".repeat(200));

@@ -198,7 +198,7 @@ mod tests {
         );
     }
 
-    // REQ: FEP-CFG-300
+    // REQ: FEP-CFG-350
     #[test]
     fn every_mistake_of_a_section_is_reported_at_once() {
         let text = "[s]\nsize = 70000\nlevel = 3\nnosuch = 1\n[s.inner.a]\nlist = [1, 300, \"2\"]\nlost = 1\n[s.inner.b]\nlots = 1\n";
@@ -235,7 +235,7 @@ mod tests {
         Tcp { port: u16 },
     }
 
-    // REQ: FEP-CFG-300
+    // REQ: FEP-CFG-350
     #[test]
     fn a_whole_file_is_read_as_one_type() {
         let read = |text| Document::from_text("x.toml", text).expect("TOML").whole::<Section>();
@@ -247,7 +247,7 @@ mod tests {
         );
     }
 
-    // REQ: FEP-CFG-300
+    // REQ: FEP-CFG-350
     #[test]
     fn a_list_of_tables_is_read_to_its_end_and_nothing_that_was_wrong_is_also_called_missing() {
         let text = "[[s]]\nname = 7\nrate = \"x\"\nway = { kind = \"tcp\", part = 1, port = 2 }\n[[s]]\nname = \"b\"\nway = { kind = \"tpc\" }\n[[s]]\nrate = -1\n";

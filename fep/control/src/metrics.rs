@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    // REQ: FEP-ENG-300
+    // REQ: FEP-ENG-350
     #[test]
     fn every_counter_of_a_link_has_a_text_of_its_own_and_no_text_stands_twice() {
         let of = |prefix: &str, names: &[&str]| {

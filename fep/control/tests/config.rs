@@ -537,7 +537,7 @@ proptest! {
     }
 }
 
-// REQ: FEP-CFG-301
+// REQ: FEP-CFG-351
 #[test]
 fn the_effective_configuration_reads_back_to_the_same_settings_from_any_directory() {
     let mission = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").expect("npp").1;
@@ -606,7 +606,7 @@ wait_us = 3
     );
 }
 
-// REQ: FEP-CFG-300
+// REQ: FEP-CFG-350
 #[test]
 fn one_mistake_of_a_link_hides_no_other_of_it() {
     let found = errors(
@@ -661,7 +661,7 @@ links = ["b", "nosuch"]
     assert_eq!(found.len(), 20, "{found:#?}");
 }
 
-// REQ: FEP-CFG-302
+// REQ: FEP-CFG-352
 #[test]
 fn an_address_of_this_host_is_written_bind_and_under_no_other_name() {
     let link = |key: &str, address: &str| {

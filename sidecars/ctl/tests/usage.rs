@@ -215,7 +215,7 @@ fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
     refuses(&check(&["--kind", "mission"]), 1, &["read as a mission"]);
 }
 
-// REQ: FEP-CFG-301
+// REQ: FEP-CFG-351
 #[test]
 fn the_effective_configuration_is_shown_and_reads_back() {
     let shown = json(&run(["config", "show", "--json"]));

@@ -38,7 +38,7 @@ mod tests {
         }
     }
 
-    // REQ: FEP-ENG-300
+    // REQ: FEP-ENG-350
     #[test]
     fn every_metric_of_a_page_has_a_help_text() {
         let groups: [(&str, &[&str]); 8] = [
