@@ -13,7 +13,8 @@ fuzz_target!(|text: &str| {
 });
 
 fn check(result: Result<(), ConfigErrors>, text: &str) {
-    if let Err(ConfigErrors(errors)) = result {
+    if let Err(errors) = result {
+        let errors = errors.0;
         assert!(!errors.is_empty());
         let lines = text.matches('\n').count() + 1;
         for error in errors {

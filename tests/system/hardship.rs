@@ -91,7 +91,7 @@ fn a_station_that_comes_back_while_its_old_connection_hangs_half_open_is_served(
     let address = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("bound");
     let link = format!(
         "[links.cso-2]\nchannel = \"cso/cso-2\"\n\
-         transport = {{ kind = \"tcp_server\", address = \"{address}\", takeover_silence_ms = 200 }}\n"
+         transport = {{ kind = \"tcp_server\", bind = \"{address}\", takeover_silence_ms = 200 }}\n"
     );
     let config = directory.configure(&link);
     let daemon = Daemon::start(&directory, &config);

@@ -72,8 +72,25 @@ impl fmt::Display for ConfigError {
 }
 
 /// Mistakes, in the order of file and line: the first [`SHOWN_MAX`], and how many more there are. Never empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ConfigErrors(pub Vec<ConfigError>);
+/// Serialised, it is the list of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>, Hidden);
+
+/// How many mistakes are not shown: the last error of the list then says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Hidden(usize);
+
+impl Serialize for ConfigErrors {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl From<Vec<ConfigError>> for ConfigErrors {
+    fn from(errors: Vec<ConfigError>) -> ConfigErrors {
+        ConfigErrors(errors, Hidden(0))
+    }
+}
 
 impl ConfigErrors {
     /// One mistake that concerns a file as a whole: it is reported at its first line.
@@ -91,7 +108,42 @@ impl ConfigErrors {
         message: impl Into<String>,
         allowed: impl Into<String>,
     ) -> ConfigErrors {
-        ConfigErrors(vec![ConfigError::new(source, span, key, message, allowed)])
+        ConfigErrors::from(vec![ConfigError::new(source, span, key, message, allowed)])
+    }
+
+    /// How many mistakes were found, those that are not shown included.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        match self.1.0 {
+            0 => self.0.len(),
+            // The last of the list is no mistake: it says how many more there are.
+            hidden => self.0.len() - 1 + hidden,
+        }
+    }
+
+    /// What two parts of a configuration gave; the mistakes of both where either has any.
+    ///
+    /// # Errors
+    /// The mistakes of both.
+    pub fn both<A, B>(
+        first: Result<A, ConfigErrors>,
+        second: Result<B, ConfigErrors>,
+    ) -> Result<(A, B), ConfigErrors> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Ok(_), Err(errors)) | (Err(errors), Ok(_)) => Err(errors),
+            (Err(first), Err(second)) => {
+                let mut found = Diagnostics::default();
+                for ConfigErrors(mut errors, Hidden(hidden)) in [first, second] {
+                    if hidden > 0 {
+                        errors.pop();
+                    }
+                    found.errors.extend(errors);
+                    found.more += hidden;
+                }
+                Err(found.into_errors())
+            }
+        }
     }
 }
 
@@ -162,17 +214,24 @@ impl Diagnostics {
     /// # Errors
     /// What was reported, in the order of the files; the last one says how many are not shown, if there are more than
     /// [`SHOWN_MAX`].
-    pub fn into_result(mut self) -> Result<(), ConfigErrors> {
+    pub fn into_result(self) -> Result<(), ConfigErrors> {
+        if self.is_empty() { Ok(()) } else { Err(self.into_errors()) }
+    }
+
+    fn into_errors(mut self) -> ConfigErrors {
         self.compact();
         let hidden = self.errors.len().saturating_sub(SHOWN_MAX) + self.more;
-        if let Some(first_hidden) = self.errors.get(SHOWN_MAX) {
+        if let Some(first_hidden) = self.errors.get(SHOWN_MAX).or(self.errors.last()).filter(|_| hidden > 0) {
             let (key, allowed) = (String::new(), String::new());
-            let message = format!("{hidden} more mistakes from here on");
+            let message = match hidden {
+                1 => "1 more mistake from here on".to_owned(),
+                many => format!("{many} more mistakes from here on"),
+            };
             let summary = ConfigError { key, message, allowed, ..first_hidden.clone() };
             self.errors.truncate(SHOWN_MAX);
             self.errors.push(summary);
         }
-        if self.errors.is_empty() { Ok(()) } else { Err(ConfigErrors(self.errors)) }
+        ConfigErrors(self.errors, Hidden(hidden))
     }
 }
 
@@ -189,10 +248,32 @@ mod tests {
         let table = crate::parse(&source, &mut found);
         crate::Section::root(&source, &table).finish(&mut found);
         assert_eq!(found.len(), 40_000);
-        let ConfigErrors(errors) = found.into_result().unwrap_err();
+        let all = found.into_result().unwrap_err();
+        assert_eq!(all.count(), 40_000);
+        let errors = all.0;
         assert_eq!(errors.len(), SHOWN_MAX + 1);
         assert_eq!((errors[49].line, errors[49].key.as_str()), (50, "k49"));
         assert_eq!(errors[50].to_string(), "many.toml:51:1: 39950 more mistakes from here on");
+    }
+
+    // REQ: FEP-CFG-350
+    #[test]
+    fn mistakes_of_two_parts_come_together_and_are_counted_whole() {
+        let source = Source::new("x.toml", "a\n".repeat(200));
+        let many = |from: usize, to: usize| {
+            let mut found = Diagnostics::default();
+            (from..to).for_each(|at| found.report(&source, &(2 * at..2 * at + 1), "k", format!("{at}"), ""));
+            found.into_result()
+        };
+        let count = |first, second| ConfigErrors::both(first, second).unwrap_err().count();
+        assert_eq!(count(many(0, 1), many(1, 3)), 3);
+        assert_eq!(count(many(0, 0), many(1, 3)), 2);
+        assert_eq!(count(many(0, 51), many(60, 61)), 52);
+        assert_eq!(count(many(0, 70), many(80, 170)), 160);
+        assert!(ConfigErrors::both(many(0, 0), many(0, 0)).is_ok());
+        let of = |to| many(0, to).unwrap_err().0.pop().map(|last| last.message);
+        assert_eq!(of(51).as_deref(), Some("1 more mistake from here on"));
+        assert_eq!(of(52).as_deref(), Some("2 more mistakes from here on"));
     }
 
     // REQ: FEP-CFG-102

@@ -22,7 +22,7 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue, ValueDeserializer};
+use toml::de::{DeTable, DeValue};
 
 use crate::{ConfigErrors, Diagnostics, Source};
 
@@ -81,37 +81,56 @@ impl Document {
     /// The section of this name; its default where the file does not have it.
     ///
     /// # Errors
-    /// The first mistake in the section.
+    /// Every mistake in the section.
     pub fn section<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T, ConfigErrors> {
         let root = self.root()?;
         let Some((_, value)) = root.iter().find(|(key, _)| key.get_ref().as_ref() == name) else {
             return Ok(T::default());
         };
-        T::deserialize(ValueDeserializer::from(value.clone())).map_err(|error| {
-            let span = error.span().unwrap_or_else(|| value.span());
-            let mut key = name.to_owned();
-            key_at(value.get_ref(), &span, &mut key);
-            let message = error.message();
-            let (message, allowed) = message.split_once(", expected ").unwrap_or((message, ""));
-            let message = if message.starts_with("unknown field") { "unknown key" } else { message };
-            self.one(span, &key, message, allowed.strip_prefix("one of ").unwrap_or(allowed))
-        })
+        let mut found = Diagnostics::default();
+        let read = crate::every::read(&self.0, name, value, &mut found);
+        found.into_result()?;
+        // Nothing is read only after a report.
+        read.ok_or_else(|| self.one(value.span(), name, "cannot be read", ""))
+    }
+
+    /// The whole file as one type.
+    ///
+    /// # Errors
+    /// Every mistake in it.
+    pub fn whole<T: DeserializeOwned>(&self) -> Result<T, ConfigErrors> {
+        let value = Spanned::new(0..0, DeValue::Table(self.root()?));
+        let mut found = Diagnostics::default();
+        let read = crate::every::read(&self.0, "", &value, &mut found);
+        found.into_result()?;
+        read.ok_or_else(|| self.one(0..0, "", "cannot be read", ""))
     }
 
     /// A mistake that only the program can see, at the key of this dotted path (or at the nearest section above it that
-    /// the file has).
+    /// the file has). A table of a list is named with its index: `station[2].rate_bps`.
     #[must_use]
     pub fn mistake(&self, key: &str, message: &str, allowed: &str) -> ConfigErrors {
         let Ok(root) = self.root() else { return self.one(0..0, key, message, allowed) };
         let mut table = Some(&root);
         let mut span = 0..0;
         for part in key.split('.') {
+            let (part, index) = match part.strip_suffix(']').and_then(|part| part.split_once('[')) {
+                Some((part, index)) => (part, index.parse::<usize>().ok()),
+                None => (part, None),
+            };
             let Some((name, value)) =
                 table.and_then(|table| table.iter().find(|(name, _)| name.get_ref().as_ref() == part))
             else {
                 break;
             };
             span = name.span();
+            let mut value = value;
+            if let (Some(index), DeValue::Array(items)) = (index, value.get_ref())
+                && let Some(item) = items.get(index)
+            {
+                span = item.span();
+                value = item;
+            }
             table = match value.get_ref() {
                 DeValue::Table(table) => Some(table),
                 _ => None,
@@ -122,47 +141,6 @@ impl Document {
 
     fn one(&self, span: Range<usize>, key: &str, message: &str, allowed: &str) -> ConfigErrors {
         ConfigErrors::one(&self.0, &span, key, message, allowed)
-    }
-}
-
-/// Extends `path` by the keys that lead to what is at `span`.
-fn key_at(value: &DeValue<'_>, span: &Range<usize>, path: &mut String) {
-    match value {
-        DeValue::Table(table) => {
-            for (key, value) in table.iter() {
-                let here = key.span() == *span;
-                if here || encloses(value, span) {
-                    path.push('.');
-                    path.push_str(key.get_ref());
-                    if !here {
-                        key_at(value.get_ref(), span, path);
-                    }
-                    return;
-                }
-            }
-        }
-        DeValue::Array(values) => {
-            if let Some((index, value)) = values.iter().enumerate().find(|(_, value)| encloses(value, span)) {
-                path.push_str(&format!("[{index}]"));
-                key_at(value.get_ref(), span, path);
-            }
-        }
-        _ => {}
-    }
-}
-
-/// Whether what is at `span` is part of this value. The span of a `[table]` covers only its header: look inside.
-fn encloses(value: &Spanned<DeValue<'_>>, span: &Range<usize>) -> bool {
-    let own = value.span();
-    if own.start <= span.start && span.end <= own.end {
-        return true;
-    }
-    match value.get_ref() {
-        DeValue::Table(table) => {
-            table.iter().any(|(key, value)| key.span() == *span || encloses(value, span))
-        }
-        DeValue::Array(values) => values.iter().any(|value| encloses(value, span)),
-        _ => false,
     }
 }
 
@@ -204,20 +182,91 @@ mod tests {
     fn a_mistake_is_reported_with_file_line_column_key_and_what_is_allowed() {
         assert_eq!(
             refusal("[s]\nsize = 1\nlevel = \"middle\"\n"),
-            "x.toml:3:9: s.level: unknown variant `middle` (allowed: `low` or `high`)"
+            "x.toml:3:9: s.level: `middle` is not a choice (allowed: `low` or `high`)"
         );
         assert_eq!(
             refusal("[s]\nsize = 70000\n"),
-            "x.toml:2:8: s.size: invalid value: integer `70000` (allowed: u16)"
+            "x.toml:2:8: s.size: integer `70000` is out of range (allowed: a whole number, 0 to 65535)"
         );
         assert_eq!(
             refusal("[s.inner.\"é\"]\nlist = [1, 2]\n[s.inner.b]\nlist = [1, \"2\"]\n"),
-            "x.toml:4:12: s.inner.b.list[1]: invalid type: string \"2\" (allowed: u8)"
+            "x.toml:4:12: s.inner.b.list[1]: string \"2\" does not fit here (allowed: a whole number, 0 to 255)"
         );
         assert_eq!(
             refusal("[s.inner.a]\nlost = 1\n"),
             "x.toml:2:1: s.inner.a.lost: unknown key (allowed: `list`)"
         );
+    }
+
+    // REQ: FEP-CFG-350
+    #[test]
+    fn every_mistake_of_a_section_is_reported_at_once() {
+        let text = "[s]\nsize = 70000\nlevel = 3\nnosuch = 1\n[s.inner.a]\nlist = [1, 300, \"2\"]\nlost = 1\n[s.inner.b]\nlots = 1\n";
+        let lines: Vec<String> = refusal(text).lines().map(str::to_owned).collect();
+        let starts = [
+            "x.toml:2:8: s.size: integer `70000` is out of range",
+            "x.toml:3:9: s.level: ",
+            "x.toml:4:1: s.nosuch: unknown key (allowed: `level`, `size`, `inner`)",
+            "x.toml:6:12: s.inner.a.list[1]: integer `300` is out of range",
+            "x.toml:6:17: s.inner.a.list[2]: string \"2\" does not fit here",
+            "x.toml:7:1: s.inner.a.lost: unknown key",
+            "x.toml:9:1: s.inner.b.lots: unknown key",
+        ];
+        assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line} does not begin with {start}");
+        }
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    struct Stations(Vec<Station>);
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Station {
+        name: String,
+        rate: u32,
+        way: Way,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+    enum Way {
+        Tcp { port: u16 },
+    }
+
+    // REQ: FEP-CFG-350
+    #[test]
+    fn a_whole_file_is_read_as_one_type() {
+        let read = |text| Document::from_text("x.toml", text).expect("TOML").whole::<Section>();
+        assert_eq!(read("size = 3\n").map(|whole| whole.size), Ok(3));
+        assert_eq!(
+            read("size = \"3\"\nnosuch = 1\n").expect_err("mistakes").to_string(),
+            "x.toml:1:8: size: string \"3\" does not fit here (allowed: a whole number, 0 to 65535)\n\
+             x.toml:2:1: nosuch: unknown key (allowed: `level`, `size`, `inner`)"
+        );
+    }
+
+    // REQ: FEP-CFG-350
+    #[test]
+    fn a_list_of_tables_is_read_to_its_end_and_nothing_that_was_wrong_is_also_called_missing() {
+        let text = "[[s]]\nname = 7\nrate = \"x\"\nway = { kind = \"tcp\", part = 1, port = 2 }\n[[s]]\nname = \"b\"\nway = { kind = \"tpc\" }\n[[s]]\nrate = -1\n";
+        let document = Document::from_text("x.toml", text).expect("TOML");
+        let refused = document.section::<Stations>("s").expect_err("mistakes").to_string();
+        let starts = [
+            "x.toml:2:8: s[0].name: ",
+            "x.toml:3:8: s[0].rate: ",
+            "x.toml:4:23: s[0].way.part: unknown key (allowed: `port`)",
+            "x.toml:5:1: s[1].rate: missing key",
+            "x.toml:7:",
+            "x.toml:8:1: s[2].name: missing key",
+            "x.toml:9:8: s[2].rate: ",
+        ];
+        let lines: Vec<&str> = refused.lines().collect();
+        assert_eq!(lines.len(), starts.len(), "{lines:#?}");
+        for (line, start) in lines.iter().zip(starts) {
+            assert!(line.starts_with(start), "{line} does not begin with {start}");
+        }
     }
 
     #[test]
@@ -246,5 +295,10 @@ mod tests {
         let reported = |key| document.mistake(key, "too small", "2 to 9").to_string();
         assert_eq!(reported("s.size"), "x.toml:2:1: s.size: too small (allowed: 2 to 9)");
         assert_eq!(reported("s.level"), "x.toml:1:2: s.level: too small (allowed: 2 to 9)");
+        let document = Document::from_text("x.toml", "[[s]]\na = 1\n[[s]]\nb = 2\n").expect("TOML");
+        let reported = |key| document.mistake(key, "odd", "").to_string();
+        assert_eq!(reported("s[1].b"), "x.toml:4:1: s[1].b: odd");
+        assert_eq!(reported("s[1].a"), "x.toml:3:1: s[1].a: odd");
+        assert_eq!(reported("s[9]"), "x.toml:1:3: s[9]: odd");
     }
 }

@@ -3,9 +3,11 @@
 //!
 //! There are two ways to read, for two kinds of files:
 //!
-//! * [`Document`]: sections that types of serde read, the first mistake of each is reported. For processes that share one file.
-//! * [`Section`]: tables walked by hand, through layers (a user's file over a built-in one), every mistake is reported at once.
+//! * [`Document`]: sections that types of serde read. For processes that share one file.
+//! * [`Section`]: tables walked by hand, through layers (a user's file over a built-in one).
 //!   For a configuration whose parts depend on each other.
+//!
+//! Either way every mistake is reported at once.
 //!
 //! ```
 //! let source = fep_config::Source::new("mine.toml", "[link]\nport = 70000\ncolour = 1\n");
@@ -25,6 +27,7 @@
 
 mod diagnostics;
 mod document;
+mod every;
 mod section;
 mod source;
 mod words;

@@ -334,7 +334,7 @@ impl<'d> Section<'d> {
         number.map(Err)
     }
 
-    /// A value whose own type says how it is read. Only its first mistake is found.
+    /// A value whose own type says how it is read. Every mistake in it is reported.
     pub fn deserialize<T: serde::de::DeserializeOwned>(
         &self,
         key: &'static str,
@@ -342,15 +342,7 @@ impl<'d> Section<'d> {
     ) -> Option<T> {
         let Found { place, value } = self.find(key)?;
         let spanned = Spanned::new(place.span.clone(), value.clone());
-        match T::deserialize(toml::de::ValueDeserializer::from(spanned)) {
-            Ok(value) => Some(value),
-            Err(error) => {
-                let span = error.span().unwrap_or_else(|| place.span.clone());
-                let (what, allowed) = crate::plain_mistake(error.message());
-                Place { span, ..place }.report(found, what, allowed);
-                None
-            }
-        }
+        crate::every::read(place.source, &place.key, &spanned, found)
     }
 
     /// A table inside this one, layers kept.

@@ -83,7 +83,7 @@ pub struct LinkStatus {
     /// How often it was started again after a failure.
     #[serde(default)]
     pub restarts: u64,
-    /// `search`, `check`, `lock`, `flywheel`; empty for datagrams, where there is nothing to search.
+    /// `search`, `check`, `lock`, `flywheel`; empty for datagrams, where nothing is searched.
     pub sync: String,
     /// The thread.
     pub thread: ThreadStatus,
@@ -269,14 +269,22 @@ pub struct LatencyStatus {
     pub stage: String,
     /// How many were measured.
     pub count: u64,
-    /// Percentiles in nanoseconds: 50, 99, 99.9 and the largest.
+    /// Upper bound of the median, nanoseconds: latencies are counted by powers of two, so the value lies between half of
+    /// this and this.
     pub p50_ns: u64,
-    /// 99 of 100 are below.
+    /// Upper bound of what 99 of 100 stay below.
     pub p99_ns: u64,
-    /// 999 of 1000 are below.
+    /// Upper bound of what 999 of 1000 stay below.
     pub p999_ns: u64,
-    /// The largest.
+    /// The largest, exactly.
     pub max_ns: u64,
+}
+
+impl LatencyStatus {
+    /// Upper bounds of the 50th, 99th and 99.9th percentile, nanoseconds; none beyond the largest that was measured.
+    pub fn bounds_ns(&self) -> [u64; 3] {
+        [self.p50_ns, self.p99_ns, self.p999_ns].map(|bound| bound.min(self.max_ns))
+    }
 }
 
 /// One ring and its consumers.

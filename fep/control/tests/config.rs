@@ -1,6 +1,6 @@
 //! The configuration: what is built in loads, and every mistake is reported with file, line, key and allowed values.
 
-use fep_control::config::{self, ConfigErrors, CorePolicy};
+use fep_control::config::{self, CorePolicy};
 use fep_mission::VcService;
 use fep_net::TransportSpec;
 use fep_record::Session;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 fn errors(text: &str) -> Vec<String> {
     match config::load_text("site.toml", text) {
         Ok(_) => panic!("accepted:\n{text}"),
-        Err(ConfigErrors(errors)) => errors.iter().map(ToString::to_string).collect(),
+        Err(errors) => errors.0.iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -104,15 +104,19 @@ channel = "npp/hrd"
         "site.toml:10:20: rings.packets_data_mib: 48 is no power of two (allowed: 1, 2, 4, 8, … 1048576)".to_owned(),
         "site.toml:13:11: link.session: \"LIVE\" is not a choice (allowed: OPS, TEST, REPLAY)".to_owned(),
         format!("site.toml:16:11: links.alpha.channel: no channel is called \"npp/xband\" (allowed: {channels})"),
-        "site.toml:17:13: links.alpha.transport: \"station:4001\" is not an IP address with a port; write \
+        "site.toml:17:46: links.alpha.transport.address: \"station:4001\" is not an IP address with a port; write \
          \"192.0.2.7:4001\" or \"[2001:db8::7]:4001\" (names are not resolved)"
             .to_owned(),
-        "site.toml:21:13: links.beta.transport: unknown key `adress` (allowed: `address`)".to_owned(),
+        "site.toml:21:13: links.beta.transport.address: missing key".to_owned(),
+        "site.toml:21:36: links.beta.transport.adress: unknown key (allowed: `address`)".to_owned(),
         "site.toml:27:8: links.gamma.core: core 3 is taken by link \"beta\" (allowed: another core, \"auto\" or \
          \"none\")"
             .to_owned(),
         "site.toml:28:20: links.gamma.reconnect_min_ms: 9000 cannot be: must be 1 to 5000 milliseconds \
          (reconnect_max_ms)"
+            .to_owned(),
+        "site.toml:30:1: links.Delta.transport: missing key (allowed: a table { kind = \"tcp_client\" | \"tcp_server\" | \
+         \"udp\" | \"serial\" | \"file\" | \"stdin\", … })"
             .to_owned(),
         "site.toml:30:8: links.Delta: \"Delta\" is no name (1 to 19 of a-z, 0-9, - and _)".to_owned(),
     ];
@@ -127,7 +131,7 @@ fn one_own_link_takes_the_place_of_all_built_in_links_and_inherits_the_defaults(
 session = "OPS"
 [links.kiruna]
 channel = "cso/cso-1"
-transport = { kind = "tcp_server", address = "0.0.0.0:5001" }
+transport = { kind = "tcp_server", bind = "0.0.0.0:5001" }
 core = 3
 idle = "drop"
 "#;
@@ -349,11 +353,11 @@ decode_threads = 65
 "#;
     let reported = errors(text).join("\n");
     for expected in [
-        "site.toml:5:20: links.a.symbols: bits = 3: soft symbols have 1, 4, 8, 16 or 32 bits",
+        "site.toml:5:20: links.a.symbols.bits: bits = 3: soft symbols have 1, 4, 8, 16 or 32 bits",
         "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
         "site.toml:10:18: links.b.decode_wait_us: 1000001 is out of range (allowed: 0 to 1000000)",
         "site.toml:14:11: links.c.framing: symbols come in a stream: their blocks are found by their marker (allowed: stream)",
-        "site.toml:19:23: links.d.symbols: unknown key `order` (allowed: `bits`",
+        "site.toml:19:23: links.d.symbols.order: unknown key (allowed: `bits`",
         "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
     ] {
         assert!(reported.contains(expected), "missing {expected:?} in\n{reported}");
@@ -378,7 +382,7 @@ fn the_links_of_the_laboratory_are_valid() {
 #[test]
 fn text_that_is_no_toml_is_refused_with_its_line() {
     for (text, line) in [("[daemon\n", 1), ("a = 1\na = 2\n", 2), ("[links]\nx = {\n", 2), ("\n\n\u{1}", 3)] {
-        let ConfigErrors(errors) = config::load_text("x.toml", text).expect_err(text);
+        let errors = config::load_text("x.toml", text).expect_err(text).0;
         assert!(
             errors.iter().any(|error| error.file == "x.toml" && error.line == line),
             "{text:?}: {errors:?}"
@@ -577,9 +581,149 @@ proptest! {
         while !config::DEFAULT_TOML.is_char_boundary(end) { end -= 1 }
         let mut damaged = config::DEFAULT_TOML.to_owned();
         damaged.replace_range(start..end.max(start), &text);
-        if let Err(ConfigErrors(errors)) = config::load_text("damaged.toml", &damaged) {
+        if let Err(errors) = config::load_text("damaged.toml", &damaged) {
+            let errors = errors.0;
             prop_assert!(!errors.is_empty());
             prop_assert!(errors.iter().all(|error| error.line >= 1 && error.column >= 1 && !error.message.is_empty()));
         }
     }
+}
+
+// REQ: FEP-CFG-351
+#[test]
+fn the_effective_configuration_reads_back_to_the_same_settings_from_any_directory() {
+    let mission = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").expect("npp").1;
+    let text = r#"
+[daemon]
+run_dir = "run"
+realtime_priority = 7
+cores = [1, 2]
+control_mode = "0600"
+metrics_address = "127.0.0.1:9190"
+[rings]
+red_mode = "0640"
+frames_data_mib = 64
+gates = ["recorder", "mine"]
+[missions]
+own = "sub/own.toml"
+[link]
+session = "OPS"
+core = "none"
+[links.a]
+channel = "own/hrd"
+transport = { kind = "file", path = "pass.dat", pace_bps = 1000 }
+symbols = { bits = 4, coding = "offset_binary" }
+core = 3
+id = 77
+[links.b]
+channel = "npp/hrd"
+transport = { kind = "tcp_server", bind = "[::1]:5001", allowed_peers = ["::1"] }
+protocol = { kind = "length_prefixed", length_octets = 2, max_unit_octets = 2000 }
+framing = "datagram_cadu"
+idle_timeout_ms = 5
+receive_buffers = 16
+[links.c]
+channel = "npp/hrd"
+transport = { kind = "udp", bind = "127.0.0.1:5002", silence_ms = 7 }
+framing = "datagram_frame"
+enabled = false
+[spacecraft.leo]
+links = ["b", "c"]
+wait_us = 3
+"#;
+    let dir = tempfile::tempdir().expect("a directory");
+    let (file, elsewhere) = (dir.path().join("site.toml"), dir.path().join("other/shown.toml"));
+    for sub in ["sub", "other"] {
+        std::fs::create_dir(dir.path().join(sub)).expect("made");
+    }
+    std::fs::write(dir.path().join("sub/own.toml"), mission).expect("written");
+    let reads_back = |text: &str| {
+        std::fs::write(&file, text).expect("written");
+        let meant = config::load(Some(&file)).unwrap_or_else(|errors| panic!("{errors}"));
+        let shown = config::effective_toml(Some(&file)).unwrap_or_else(|errors| panic!("{errors}"));
+        std::fs::write(&elsewhere, &shown).expect("written");
+        let read = config::load(Some(&elsewhere)).unwrap_or_else(|errors| panic!("{errors}\n{shown}"));
+        assert_eq!(read, meant, "{shown}");
+        // Nothing is left to change: shown again it is the same.
+        assert_eq!(config::effective_toml(Some(&elsewhere)), Ok(shown));
+    };
+    for text in [text, "", "[links]\n", config::DEFAULT_TOML, include_str!("../../../config/lab.toml")] {
+        reads_back(text);
+    }
+    let built_in = config::effective_toml(None).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config::load_text("shown.toml", &built_in), config::load(None));
+    std::fs::write(&file, "[daemon]\nnosuch = 1\n").expect("written");
+    assert!(
+        config::effective_toml(Some(&file)).expect_err("a mistake").to_string().contains("daemon.nosuch")
+    );
+}
+
+// REQ: FEP-CFG-350
+#[test]
+fn one_mistake_of_a_link_hides_no_other_of_it() {
+    let found = errors(
+        r#"
+[links.UPPER]
+channel = "npp/nosuch"
+wait = "never"
+max_wait_us = 0
+spin_us = 2_000_000
+receive_buffers = 3
+keepalive_probes = 0
+reconnect_min_ms = 900
+reconnect_max_ms = 800
+transport = { kind = "udp", bind = "nowhere", silense_ms = 1, max_datagram_bites = 1 }
+[links.b]
+channel = "npp/hrd"
+transmit_units = 0
+symbols = { bits = 3, coding = "gray" }
+[links.c]
+channel = "npp/hrd"
+transport = { kind = "tcp_client", address = "0.0.0.0:1" }
+half_open_timeout_ms = 3_600_001
+[spacecraft.UPPER]
+wait_us = -1
+links = ["b", "nosuch"]
+"#,
+    );
+    for start in [
+        "site.toml:2:8: links.UPPER: ",
+        "site.toml:3:11: links.UPPER.channel: ",
+        "site.toml:4:8: links.UPPER.wait: ",
+        "site.toml:5:15: links.UPPER.max_wait_us: 0 cannot be",
+        "site.toml:6:11: links.UPPER.spin_us: 2000000 cannot be",
+        "site.toml:7:19: links.UPPER.receive_buffers: 3 cannot be",
+        "site.toml:8:20: links.UPPER.keepalive_probes: 0 cannot be",
+        "site.toml:9:20: links.UPPER.reconnect_min_ms: 900 cannot be",
+        "site.toml:11:36: links.UPPER.transport.bind: ",
+        "site.toml:11:47: links.UPPER.transport.silense_ms: unknown key",
+        "site.toml:11:63: links.UPPER.transport.max_datagram_bites: unknown key",
+        "site.toml:12:1: links.b.transport: missing key",
+        "site.toml:14:18: links.b.transmit_units: 0 cannot be",
+        "site.toml:15:20: links.b.symbols.bits: ",
+        "site.toml:15:32: links.b.symbols.coding: ",
+        "site.toml:18:13: links.c.transport: transport.address: 0.0.0.0:1 cannot be",
+        "site.toml:19:24: links.c.half_open_timeout_ms: 3600001 cannot be",
+        "site.toml:20:13: spacecraft.UPPER: ",
+        "site.toml:21:11: spacecraft.UPPER.wait_us: ",
+        "site.toml:22:15: spacecraft.UPPER.links[1]: ",
+    ] {
+        assert!(found.iter().any(|line| line.starts_with(start)), "{start} is not in {found:#?}");
+    }
+    assert_eq!(found.len(), 20, "{found:#?}");
+}
+
+// REQ: FEP-CFG-352
+#[test]
+fn an_address_of_this_host_is_written_bind_and_under_no_other_name() {
+    let link = |key: &str, address: &str| {
+        format!(
+            "[links.a]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"tcp_server\", {key} = \"{address}\" }}\n"
+        )
+    };
+    assert!(config::load_text("site.toml", &link("bind", "0.0.0.0:5001")).is_ok());
+    let found = errors(&link("address", "0.0.0.0:5001")).join("\n");
+    assert!(found.contains("links.a.transport.address: unknown key"), "{found}");
+    let found = errors(&link("bind", "224.0.0.1:5001")).join("\n");
+    assert!(found.contains("transport.bind: 224.0.0.1:5001 cannot be"), "{found}");
 }

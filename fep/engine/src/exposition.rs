@@ -10,17 +10,19 @@ use prometheus::{Encoder, TextEncoder};
 use crate::supervised::{AnySupervised, Supervised, Work};
 use crate::supervisor::Supervisor;
 use fep_control::api::RingStatus;
+use fep_control::metrics::help;
 
 /// Metrics by family name.
 #[derive(Default)]
 struct Families(BTreeMap<String, MetricFamily>);
 
 impl Families {
-    fn add(&mut self, name: String, help: &str, kind: MetricType, metric: Metric) {
-        let family = self.0.entry(name).or_insert_with_key(|name| {
+    /// Adds to the family `fep_<name><ending>`.
+    fn add(&mut self, name: &str, ending: &str, kind: MetricType, metric: Metric) {
+        let family = self.0.entry(format!("fep_{name}{ending}")).or_insert_with_key(|whole| {
             let mut family = MetricFamily::default();
-            family.set_name(name.clone());
-            family.set_help(help.to_owned());
+            family.set_name(whole.clone());
+            family.set_help(help(name).unwrap_or(name).to_owned());
             family.set_field_type(kind);
             family
         });
@@ -32,7 +34,7 @@ impl Families {
         counter.set_value(value as f64);
         let mut metric = labelled(labels);
         metric.set_counter(counter);
-        self.add(format!("fep_{name}_total"), "see docs/operations.md", MetricType::COUNTER, metric);
+        self.add(name, "_total", MetricType::COUNTER, metric);
     }
 
     fn gauge(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
@@ -40,7 +42,7 @@ impl Families {
         gauge.set_value(value);
         let mut metric = labelled(labels);
         metric.set_gauge(gauge);
-        self.add(format!("fep_{name}"), "see docs/operations.md", MetricType::GAUGE, metric);
+        self.add(name, "", MetricType::GAUGE, metric);
     }
 
     fn histogram(&mut self, name: &str, labels: &[(&str, &str)], values: &Log2Hist) {
@@ -63,7 +65,7 @@ impl Families {
         histogram.set_bucket(buckets);
         let mut metric = labelled(labels);
         metric.set_histogram(histogram);
-        self.add(format!("fep_{name}_seconds"), "see docs/operations.md", MetricType::HISTOGRAM, metric);
+        self.add(name, "_seconds", MetricType::HISTOGRAM, metric);
     }
 }
 

@@ -37,6 +37,9 @@ pub const MISSIONS: [(&str, &str); 7] = [
     ("npp", include_str!("../../../config/missions/npp.toml")),
 ];
 
+/// What every key of a mission file means, in tables of Markdown.
+pub const KEYS_MD: &str = include_str!("../../../config/missions/README.md");
+
 /// A mission: everything about its space segment that a front end must know beforehand.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Mission {
@@ -215,17 +218,16 @@ pub fn load(name_or_path: &str) -> Result<Mission, ConfigErrors> {
 /// Every mistake found.
 pub fn load_all(own: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, Mission>, ConfigErrors> {
     let mut missions = BTreeMap::new();
-    let mut errors = Vec::new();
+    let mut read = Ok(());
     for (name, path) in own {
-        match Source::read(path).and_then(|source| load_source(name, &source)) {
-            Ok(mission) => drop(missions.insert(name.clone(), mission)),
-            Err(found) => errors.extend(found.0),
-        }
+        let mission = Source::read(path).and_then(|source| load_source(name, &source));
+        read = ConfigErrors::both(read, mission)
+            .map(|((), mission)| drop(missions.insert(name.clone(), mission)));
     }
     for (name, text) in MISSIONS.iter().filter(|(name, _)| !own.contains_key(*name)) {
         missions.insert((*name).to_owned(), load_text(name, &format!("<missions/{name}.toml>"), text)?);
     }
-    if errors.is_empty() { Ok(missions) } else { Err(ConfigErrors(errors)) }
+    read.map(|()| missions)
 }
 
 /// Reads one mission from a text; `file` is its name in messages.

@@ -1,4 +1,4 @@
-//! A growing string of bits, most significant bit first: what a demodulator hands over.
+//! A growing string of bits, most significant bit first: what a demodulator delivers.
 //!
 //! It appends runs of bits that may start anywhere in an octet; whole octets are moved at once while the string is
 //! byte-aligned, so a channel that never slips costs no more than a copy. It is no general bit vector: bits are

@@ -1,4 +1,4 @@
-//! The way of a station that hands over soft symbols: its frames coded and modulated, and received in noise.
+//! The way of a station that delivers soft symbols: its frames coded and modulated, and received in noise.
 
 use fep_coding::spec::ChannelEncoder;
 
@@ -37,7 +37,7 @@ impl Radio {
         })
     }
 
-    /// Sends a frame; what the demodulator hands over because of it is appended to `octets`.
+    /// Sends a frame; what the demodulator delivers because of it is appended to `octets`.
     pub(crate) fn push(&mut self, frame: &[u8], octets: &mut Vec<u8>) {
         self.symbols.clear();
         self.encoder.encode(frame, &mut self.symbols);

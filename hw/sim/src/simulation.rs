@@ -70,7 +70,7 @@ impl Simulation {
     pub fn parse(text: &str, name: &str) -> Result<Simulation, SimulationError> {
         let simulation: Simulation = toml::from_str(text)
             .map_err(|error| SimulationError::Syntax { name: name.to_owned(), message: error.to_string() })?;
-        let problems = simulation.problems();
+        let problems: Vec<String> = simulation.problems().into_iter().map(|(_, problem)| problem).collect();
         if problems.is_empty() {
             Ok(simulation)
         } else {
@@ -78,7 +78,7 @@ impl Simulation {
         }
     }
 
-    /// Starts every station; those that cannot start are told and do not keep the others back.
+    /// Starts every station; those that cannot start are reported and do not keep the others back.
     #[must_use]
     pub fn start(&self) -> (Vec<Station>, Vec<StationError>) {
         let mut running = Vec::new();
@@ -92,21 +92,24 @@ impl Simulation {
         (running, failed)
     }
 
-    fn problems(&self) -> Vec<String> {
+    /// Everything that makes no sense, one sentence each, with the index of the station it concerns.
+    #[must_use]
+    pub fn problems(&self) -> Vec<(Option<usize>, String)> {
         let mut problems = Vec::new();
         if self.station.is_empty() {
-            problems.push("there is no [[station]]".to_owned());
+            problems.push((None, "no [[station]] is described".to_owned()));
         }
         for (index, spec) in self.station.iter().enumerate() {
             let before = &self.station[..index];
+            let mut problem = |text: String| problems.push((Some(index), text));
             if before.iter().any(|other| other.name == spec.name) {
-                problems.push(format!("two stations are called {:?}: give one another name", spec.name));
+                problem(format!("two stations are called {:?}: give one another name", spec.name));
             }
             if let TransportSpec::TcpServer { bind } = spec.transport
                 && bind.port() != 0
                 && let Some(other) = before.iter().find(|other| other.transport == spec.transport)
             {
-                problems.push(format!(
+                problem(format!(
                     "stations {:?} and {:?} both listen on {bind}: give one another port",
                     other.name, spec.name
                 ));
@@ -115,7 +118,7 @@ impl Simulation {
                 Ok(()) => {}
                 Err(StationError::Source { source: crate::SourceError::Capture(missing), .. })
                     if !matches!(missing, crate::captures::CaptureError::Unknown { .. }) => {}
-                Err(error) => problems.push(error.to_string()),
+                Err(error) => problem(error.to_string()),
             }
         }
         problems

@@ -106,7 +106,7 @@ pub enum SourceError {
     },
     /// A code that needs symbols was asked of a station that sends bits.
     #[error(
-        "code: {0} is radiated as symbols: the station needs a table `symbols` that says how they are handed over"
+        "code: {0} is radiated as symbols: the station needs a table `symbols` that says how they are delivered"
     )]
     NeedsSymbols(&'static str),
     /// Symbols of a source that is not coded here.

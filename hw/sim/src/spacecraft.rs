@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use crate::packets::{Draw, PacketStream, PacketStreamSpec, append_idle_packet, data_len_min};
 
-/// 2026-01-01T00:00:00 TAI: where on-board time starts unless told otherwise, nanoseconds since 1958-01-01 TAI.
+/// 2026-01-01T00:00:00 TAI: where on-board time starts unless set otherwise, nanoseconds since 1958-01-01 TAI.
 pub const DEFAULT_EPOCH_TAI_NS: i64 = 2_145_916_800_000_000_000;
 
 /// Octets of the frame count in USLP frames made here.

@@ -36,7 +36,7 @@ pub struct StationSpec {
     /// Faults of the radio channel in front of it, to CADUs of decided bits.
     #[serde(default)]
     pub channel: ChannelSpec,
-    /// The station hands over soft symbols: their format, modulation, noise and faults.
+    /// The station delivers soft symbols: their format, modulation, noise and faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbols: Option<SymbolSpec>,
     /// Seed of spacecraft and channel.
@@ -114,7 +114,7 @@ pub enum StationState {
     Sending,
     /// Between two passes of a recording.
     Pausing,
-    /// Everything was sent, or it was told to stop.
+    /// Everything was sent, or it was asked to stop.
     Ended,
     /// The system refused to send on; see the error.
     Failed,
@@ -143,7 +143,7 @@ pub struct StationReport {
     pub stalls: u64,
     /// What the channel did.
     pub channel: ChannelCounts,
-    /// What was done to the symbols, of a station that hands those over.
+    /// What was done to the symbols, of a station that delivers those.
     #[serde(default)]
     pub symbols: SymbolCounts,
     /// Why it failed.

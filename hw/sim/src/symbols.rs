@@ -1,4 +1,4 @@
-//! From coded symbols to what a demodulator hands over: modulation, noise, bursts, slips and phase flips, packed in any
+//! From coded symbols to what a demodulator delivers: modulation, noise, bursts, slips and phase flips, packed in any
 //! format. Seeded, and it counts what it did.
 
 use fep_coding::soft::{Packer, SoftFormat, SoftFormatError};
@@ -52,7 +52,7 @@ pub struct SymbolSpec {
 /// What a symbol channel did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SymbolCounts {
-    /// Symbols handed over.
+    /// Symbols delivered.
     pub symbols: u64,
     /// Symbols whose sign is not the one sent (phase flips do not count).
     pub wrong: u64,
@@ -193,7 +193,7 @@ impl SymbolChannel {
         })
     }
 
-    /// Sends the symbols of one frame (only their signs count) and appends what the demodulator hands over to `octets`.
+    /// Sends the symbols of one frame (only their signs count) and appends what the demodulator delivers to `octets`.
     pub fn push(&mut self, symbols: &[i8], octets: &mut Vec<u8>) {
         let mut work = std::mem::take(&mut self.work);
         work.clear();

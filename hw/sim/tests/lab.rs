@@ -1,4 +1,4 @@
-//! Stations that hand over soft symbols: the built-in laboratory, and what cannot be.
+//! Stations that deliver soft symbols: the built-in laboratory, and what cannot be.
 
 use fep_coding::soft::{SoftFormat, SymbolBits, Unpacker};
 use fep_sim::awgn::{Awgn, es_n0_db};
@@ -125,16 +125,16 @@ fn stations_that_cannot_be_are_refused_with_the_reason() {
         ..station.clone()
     });
     assert!(error.contains("keys of the table symbols"), "{error}");
-    for (wrong, told) in [
+    for (wrong, reported) in [
         (SymbolSpec { slip_probability: 1.5, ..symbols }, "slip_probability = 1.5: a probability"),
         (SymbolSpec { burst_probability: 0.5, ..symbols }, "burst_symbols = 0: must lie between 1 and"),
         (SymbolSpec { eb_n0_db: Some(f64::NAN), ..symbols }, "eb_n0_db = NaN"),
     ] {
         let error = refused(StationSpec { symbols: Some(wrong), ..station.clone() });
-        assert!(error.contains(told), "{error}");
+        assert!(error.contains(reported), "{error}");
     }
     let capture = fep_sim::SourceSpec::Capture { file: "npp".to_owned(), repeat: false, pause_ms: 0 };
     let spec = StationSpec { source: capture, ..station };
-    // Where the recordings are missing, that is told first.
+    // Where the recordings are missing, that is reported first.
     assert!(refused(spec).contains("capture"));
 }

@@ -242,7 +242,7 @@ fn a_stuck_receiver_does_not_keep_a_station_from_stopping_and_a_newer_one_takes_
     assert_eq!(octets[..4], [0x1A, 0xCF, 0xFC, 0x1D], "it starts with a whole CADU");
     let report = running.report();
     assert_eq!(report.connections, 2);
-    assert!(report.cadus_cut > 0, "what the first receiver may have lost is told: {report:?}");
+    assert!(report.cadus_cut > 0, "what the first receiver may have lost is reported: {report:?}");
     running.stop();
     assert_eq!(running.join().0.state, StationState::Ended);
     drop(stuck);
@@ -300,7 +300,7 @@ fn the_built_in_stations_are_those_that_the_missions_are_configured_for() {
     let simulation = Simulation::parse(DEFAULT_SIMULATION, "built-in").expect("valid");
     let names: Vec<&str> = simulation.station.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names, ["npp", "noaa20", "noaa21", "aqua", "metopb", "cso-1", "cso-2", "cso-2-payload"]);
-    for (spec, port) in simulation.station.iter().zip(41001..) {
+    for (spec, port) in simulation.station.iter().zip(21001..) {
         let address = match &spec.transport {
             TransportSpec::TcpServer { bind } => *bind,
             TransportSpec::Udp { to, .. } => *to,
@@ -322,21 +322,21 @@ fn a_file_of_stations_that_makes_no_sense_is_refused_with_every_reason_and_its_p
     );
     let wrong = DEFAULT_SIMULATION
         .replace("scid = 162", "scid = 300")
-        .replace("127.0.0.1:41002", "127.0.0.1:41001")
+        .replace("127.0.0.1:21002", "127.0.0.1:21001")
         .replace("name = \"metopb\"", "name = \"npp\"")
         .replace("burst_symbols = 120", "burst_symbols = 2000")
         .replace("npp.20241206T173815.dat", "voyager.dat");
     let message = refusal(&wrong);
     for part in [
         "station cso-2: source: spacecraft.scid = 300: a AOS frame holds 0 to 255",
-        "stations \"npp\" and \"noaa20\" both listen on 127.0.0.1:41001",
+        "stations \"npp\" and \"noaa20\" both listen on 127.0.0.1:21001",
         "two stations are called \"npp\"",
         "channel.burst_symbols = 2000: must lie between 1 and 1275",
         "no capture is called \"voyager.dat\"",
     ] {
         assert!(message.contains(part), "{part:?} is missing in {message:?}");
     }
-    assert!(refusal("station = []").contains("there is no [[station]]"));
+    assert!(refusal("station = []").contains("no [[station]] is described"));
     let missing = Simulation::read(Path::new("no/such/file.toml")).expect_err("refused").to_string();
     assert!(missing.contains("no/such/file.toml"));
 }

@@ -121,7 +121,7 @@ control socket."
 
     /// Look into the shared-memory rings: list, tail, dump, follow
     #[command(subcommand)]
-    Ring(RingCommand),
+    Ring(crate::ring::args::RingCommand),
 
     /// Check, show and explain configuration, offline
     #[command(subcommand)]
@@ -338,8 +338,14 @@ pub(crate) struct BerArgs {
 pub(crate) enum LinkCommand {
     /// One line for each link
     List(ClientArgs),
-    /// Everything about one link
-    Show(LinkArgs),
+    /// One link: its state, what was counted, virtual channels, latency
+    Show {
+        #[command(flatten)]
+        link: LinkArgs,
+        /// Show counters that are 0, too (JSON always has all)
+        #[arg(long)]
+        all: bool,
+    },
     /// Let a link receive
     Enable(LinkArgs),
     /// Stop a link: its connection is closed until it is enabled again
@@ -369,163 +375,12 @@ pub(crate) struct LinkArgs {
     pub(crate) client: ClientArgs,
 }
 
-/// Where the rings are.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct RingPlace {
-    /// Directory of the rings [default: the configuration's]
-    #[arg(long, value_name = "DIR", env = "FEP_RINGS")]
-    pub(crate) directory: Option<PathBuf>,
-    /// Configuration file that names it [default: built in]
-    #[arg(long, value_name = "FILE", env = "FEP_CONFIG")]
-    pub(crate) config: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RingCommand {
-    /// One line for each ring and each of its consumers
-    List {
-        #[command(flatten)]
-        place: RingPlace,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print records as they arrive: frame and packet headers, flags, receive time in UTC
-    #[command(after_help = "Examples:
-  fepctl ring tail npp.frames --bad          only frames that did not decode, with the reason
-  fepctl ring tail npp.packets --apid 802 --count 10
-  fepctl ring tail events --oldest --json | jq .")]
-    Tail(TailArgs),
-    /// Write payloads to a file, one after the other
-    #[command(after_help = "Example:
-  fepctl ring dump npp.packets --apid 802 --count 1000 --out apid802.bin")]
-    Dump(DumpArgs),
-    /// Consume a ring to an account of what it held: counts, hashes, losses
-    #[command(
-        after_help = "A real consumer with a cursor of its own: killed and started again under the same --name it goes on where
-it was. It survives restarts of the daemon. It ends at --count records, after --until-idle, or on Ctrl-C, and then
-prints the same object as `fepctl decode --json`, without undeclared and explored, which records do not say, plus
-  ledger   published = consumed + lost_records, as this consumer saw it; lost_bytes
-
-Example:
-  fepctl ring follow npp.packets --name check --until-idle 2000 --json"
-    )]
-    Follow(FollowArgs),
-}
-
-/// Which records are wanted. All given conditions must hold.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Filter {
-    /// Only this spacecraft
-    #[arg(long, value_name = "SCID")]
-    pub(crate) scid: Option<u16>,
-    /// Only this virtual channel
-    #[arg(long, value_name = "VCID")]
-    pub(crate) vcid: Option<u8>,
-    /// Only packets of this application process
-    #[arg(long, value_name = "APID")]
-    pub(crate) apid: Option<u16>,
-    /// Only frames that did not decode or were refused
-    #[arg(long)]
-    pub(crate) bad: bool,
-    /// Only this kind of record
-    #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
-}
-
-/// Kinds of records in the rings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// Transfer frames
-    Frame,
-    /// Packets
-    Packet,
-    /// Events, as JSON text
-    Event,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TailArgs {
-    /// Name of the ring (`fepctl ring list`)
-    pub(crate) ring: String,
-    #[command(flatten)]
-    pub(crate) place: RingPlace,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
-    /// Begin with the oldest record still held instead of the next one
-    #[arg(long)]
-    pub(crate) oldest: bool,
-    /// Leave after so many printed records
-    #[arg(long, value_name = "N")]
-    pub(crate) count: Option<u64>,
-    /// Leave when nothing arrived for so many milliseconds
-    #[arg(long, value_name = "MS")]
-    pub(crate) until_idle: Option<u64>,
-    /// Show the first octets of each payload
-    #[arg(long, value_name = "OCTETS", num_args = 0..=1, default_missing_value = "32")]
-    pub(crate) hex: Option<usize>,
-    /// Print one JSON object a line
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DumpArgs {
-    /// Name of the ring (`fepctl ring list`)
-    pub(crate) ring: String,
-    #[command(flatten)]
-    pub(crate) place: RingPlace,
-    #[command(flatten)]
-    pub(crate) filter: Filter,
-    /// The file to write; `-` writes to standard output
-    #[arg(long, short, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-    /// Begin with the next record instead of the oldest one still held
-    #[arg(long)]
-    pub(crate) latest: bool,
-    /// Leave after so many written records
-    #[arg(long, value_name = "N")]
-    pub(crate) count: Option<u64>,
-    /// Leave when nothing arrived for so many milliseconds [default: 1000 without --count]
-    #[arg(long, value_name = "MS")]
-    pub(crate) until_idle: Option<u64>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct FollowArgs {
-    /// Name of the ring (`fepctl ring list`)
-    pub(crate) ring: String,
-    #[command(flatten)]
-    pub(crate) place: RingPlace,
-    /// Name of this consumer: one cursor file for each name
-    #[arg(long, value_name = "CONSUMER", default_value = "fepctl")]
-    pub(crate) name: String,
-    /// Begin with the next record instead of the oldest one still held (a cursor of this name comes first)
-    #[arg(long)]
-    pub(crate) latest: bool,
-    /// Forget the cursor of this name
-    #[arg(long)]
-    pub(crate) fresh: bool,
-    /// End when nothing arrived for so many milliseconds
-    #[arg(long, value_name = "MS")]
-    pub(crate) until_idle: Option<u64>,
-    /// End after so many records
-    #[arg(long, value_name = "N")]
-    pub(crate) count: Option<u64>,
-    /// Wait so long for the ring to appear
-    #[arg(long, value_name = "MS", default_value_t = 10_000)]
-    pub(crate) wait_ms: u64,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Check a file: every error with its line, its key and what is allowed; exit code 1 if there is one
     #[command(
-        after_help = "The file is a configuration of the daemon or a mission; its tables say which, and the answer says as what it was
-read.
+        after_help = "The file is a configuration of the daemon, a mission, or a file of simulated stations; its tables say which, and the
+answer says as what it was read. The file of recorder, archive and feeds is recognised; these programs check it.
 
 Examples:
   fepctl config check /etc/fep/fep.toml && systemctl reload fepd
@@ -541,7 +396,8 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// Print the effective configuration: defaults with a file's changes over them
+    /// Print the effective configuration, defaults with a file's changes over them, as a configuration file; with --json as
+    /// the daemon reads it, missions and channels resolved
     Show {
         /// The file to lay over the defaults
         file: Option<PathBuf>,
@@ -550,10 +406,13 @@ Examples:
         json: bool,
     },
     /// Explain a key: what it does, its default, what is allowed
-    #[command(after_help = "Example:
-  fepctl config explain link.wait")]
+    #[command(after_help = "Examples:
+  fepctl config explain link.wait
+  fepctl config explain links.npp.transport.bind
+  fepctl config explain spacecraft.leo
+  fepctl config explain channel.hrd.frame")]
     Explain {
-        /// The key with dots, or a part of it
+        /// The key with dots, of the daemon's file or of a mission, or a part of it
         key: String,
     },
 }
@@ -565,6 +424,10 @@ pub(crate) enum ConfigKind {
     Daemon,
     /// A mission: spacecraft, channels, virtual channels
     Mission,
+    /// Simulated stations
+    Stations,
+    /// Recorder, archive and feeds
+    Archive,
 }
 
 #[derive(Debug, Args)]

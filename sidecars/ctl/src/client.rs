@@ -22,10 +22,10 @@ pub(crate) fn link(command: &LinkCommand) -> Result<(), Failure> {
             let links: Vec<LinkStatus> = args.target.daemon()?.get("/links")?;
             print(args, &links, |out| link_table(out, &links))
         }
-        LinkCommand::Show(args) => {
+        LinkCommand::Show { link: args, all } => {
             let daemon = args.client.target.daemon()?;
             let link = link_status(&daemon, &args.name)?;
-            print(&args.client, &link, |out| link_page(out, &link))
+            print(&args.client, &link, |out| link_page(out, &link, *all))
         }
         LinkCommand::Enable(args) => command_link(args, "enable"),
         LinkCommand::Disable(args) => command_link(args, "disable"),
@@ -143,20 +143,26 @@ fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {
     if links.is_empty() {
         return writeln!(out, "no link is configured");
     }
+    // Whole names: they are what other commands are given.
+    let widest = |title: &str, of: fn(&LinkStatus) -> &str| {
+        links.iter().map(|link| of(link).chars().count()).chain([title.len()]).max().unwrap_or_default()
+    };
+    let name = widest("LINK", |link| &link.name);
+    let channel = widest("CHANNEL", |link| &link.channel);
     writeln!(
         out,
-        "{:<16} {:<18} {:<11} {:<9} {:>11} {:>9} {:>9} {:>7}  TRANSPORT",
+        "{:<name$} {:<channel$} {:<11} {:<9} {:>11} {:>9} {:>9} {:>7}  TRANSPORT",
         "LINK", "CHANNEL", "STATE", "LOCK", "BIT RATE", "GOOD", "CORRECTED", "UNCORR."
     )?;
     for link in links {
         let counts = &link.ledger.counts;
         writeln!(
             out,
-            "{:<16} {:<18} {:<11} {:<9} {:>11} {:>9} {:>9} {:>7}  {}",
+            "{:<name$} {:<channel$} {:<11} {:<9} {:>11} {:>9} {:>9} {:>7}  {}",
             link.name,
             link.channel,
             link.state,
-            link.sync,
+            figures::lock(&link.sync),
             figures::bit_rate(link.rates.bits_per_s),
             figures::count(counts.good),
             figures::count(counts.corrected),
@@ -167,9 +173,21 @@ fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {
     Ok(())
 }
 
-fn link_page(out: &mut impl Write, link: &LinkStatus) -> io::Result<()> {
-    for (name, value) in crate::monitor::link_details(link) {
-        writeln!(out, "{name:<26} {value}")?;
+/// `all`: also what is zero.
+fn link_page(out: &mut impl Write, link: &LinkStatus, all: bool) -> io::Result<()> {
+    let details = crate::monitor::link_details(link);
+    let (shown, hidden): (Vec<_>, Vec<_>) = details.into_iter().partition(|detail| all || !detail.is_zero);
+    let mut group = "";
+    for detail in shown {
+        if group != detail.group {
+            group = detail.group;
+            writeln!(out, "{}{group}", if group == "link" { "" } else { "\n" })?;
+        }
+        writeln!(out, "  {:<30} {}", detail.name, detail.value)?;
+    }
+    if !hidden.is_empty() {
+        let counters = figures::counted(hidden.len(), "further counter is 0", "further counters are 0");
+        writeln!(out, "\n{counters}: --all shows all")?;
     }
     vc_table(out, &link.vcs)?;
     let clcws: Vec<ClcwRow> = link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)).collect();
@@ -203,15 +221,13 @@ pub(crate) fn vc_table(out: &mut impl Write, vcs: &[VcStatus]) -> io::Result<()>
 /// A sentence for each stage that latency is measured to.
 pub(crate) fn latency_lines(out: &mut impl Write, stages: &[LatencyStatus]) -> io::Result<()> {
     for stage in stages {
+        let [p50, p99, p999] = stage.bounds_ns().map(figures::time_ns);
         writeln!(
             out,
-            "\nLatency from the socket to {}: p50 {}, p99 {}, p99.9 {}, max {} over {} frames",
+            "\nLatency from the socket to {}: p50 ≤ {p50}, p99 ≤ {p99}, p99.9 ≤ {p999}, max {} over {}",
             stage.stage,
-            figures::time_ns(stage.p50_ns),
-            figures::time_ns(stage.p99_ns),
-            figures::time_ns(stage.p999_ns),
             figures::time_ns(stage.max_ns),
-            figures::grouped(stage.count)
+            figures::counted_long(stage.count, "frame", "frames")
         )?;
     }
     Ok(())

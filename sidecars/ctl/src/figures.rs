@@ -46,6 +46,16 @@ pub(crate) fn counted(amount: usize, one: &str, many: &str) -> String {
     format!("{amount} {}", if amount == 1 { one } else { many })
 }
 
+/// As [`counted`], with the thousands apart: `1 234 frames`.
+pub(crate) fn counted_long(amount: u64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(amount), if amount == 1 { one } else { many })
+}
+
+/// The state of a link's synchroniser; a dash where it has none, because its datagrams are whole frames.
+pub(crate) fn lock(sync: &str) -> &str {
+    if sync.is_empty() { "–" } else { sync }
+}
+
 /// A bit rate: `0 bit/s`, `15.0 Mbit/s`.
 pub(crate) fn bit_rate(bits_per_s: f64) -> String {
     let (text, prefix) = scaled(bits_per_s.round());
@@ -141,6 +151,11 @@ mod tests {
     fn grouping_and_cutting_count_characters() {
         assert_eq!(grouped(0), "0");
         assert_eq!(grouped(1234567), "1 234 567");
+        assert_eq!(
+            (counted_long(1, "frame", "frames"), counted_long(1000, "frame", "frames")),
+            ("1 frame".into(), "1 000 frames".into())
+        );
+        assert_eq!((lock("search"), lock("")), ("search", "–"));
         assert_eq!(fitted("métop", 5), "métop");
         assert_eq!(fitted("métop-b", 5), "méto…");
         assert_eq!(fitted("x", 0), "…");

@@ -13,8 +13,8 @@ use crate::terminal::say;
 /// name than they are found by.
 const COUNTERS_SUFFIXES: [&str; 2] = [".counters", ".new"];
 
-/// Lines of one metric, and its kind, by its name.
-type Families = BTreeMap<String, (&'static str, String)>;
+/// Lines of one metric, what it counts, and its kind, by its name.
+type Families = BTreeMap<String, (String, &'static str, String)>;
 
 /// Every page of the bus in `bus_dir` as Prometheus text.
 pub(crate) fn prometheus_text(bus_dir: &Path) -> Result<String, Failure> {
@@ -44,8 +44,8 @@ pub(crate) fn prometheus_text(bus_dir: &Path) -> Result<String, Failure> {
             add(&mut families, &role, name, &value);
         }
     }
-    Ok(families.into_iter().fold(String::new(), |mut text, (name, (kind, lines))| {
-        let _ = write!(text, "# TYPE {name} {kind}\n{lines}");
+    Ok(families.into_iter().fold(String::new(), |mut text, (name, (help, kind, lines))| {
+        let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{lines}");
         text
     }))
 }
@@ -63,12 +63,13 @@ fn add(families: &mut Families, role: &str, name: &str, value: &MetricValue) {
         }
         parts => (parts.join("_"), role.to_owned()),
     };
+    let help = fep_control::metrics::help(&name).unwrap_or(&name).to_owned();
     let (name, kind) = match value {
         MetricValue::Counter(_) => (format!("fep_{name}_total"), "counter"),
         MetricValue::Gauge(_) => (format!("fep_{name}"), "gauge"),
         MetricValue::Histogram(_) => (format!("fep_{name}_seconds"), "histogram"),
     };
-    let (_, lines) = families.entry(name.clone()).or_insert((kind, String::new()));
+    let (_, _, lines) = families.entry(name.clone()).or_insert((help, kind, String::new()));
     // Writing to a string does not fail.
     let _ = match value {
         MetricValue::Counter(value) | MetricValue::Gauge(value) => {

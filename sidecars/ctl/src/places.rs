@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use fep_control::config::{self, Config};
 
-use crate::cli::{RingPlace, Target};
+use crate::cli::Target;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
+use crate::ring::args::RingPlace;
 
 /// Reads a configuration; all its mistakes become one failure.
 pub(crate) fn load_config(file: Option<&Path>) -> Result<Config, Failure> {

@@ -321,6 +321,19 @@ fn missing(tfvn: u8, last: u32, count: u32) -> u64 {
 impl Report {
     /// Writes the report as tables for people.
     pub(crate) fn write_text(&self, out: &mut impl Write) -> io::Result<()> {
+        self.write_frames(out)?;
+        self.write_packets(out)
+    }
+
+    /// The same of a ring, which holds frames, packets or events: nothing is said of what cannot be in it.
+    pub(crate) fn write_text_of_ring(&self, out: &mut impl Write) -> io::Result<()> {
+        if self.frames.received > 0 {
+            self.write_frames(out)?;
+        }
+        self.write_packets(out)
+    }
+
+    fn write_frames(&self, out: &mut impl Write) -> io::Result<()> {
         let FrameCounts { received, good, corrected, uncorrectable, idle } = self.frames;
         writeln!(
             out,
@@ -342,6 +355,10 @@ impl Report {
                 vc.lost
             )?;
         }
+        Ok(())
+    }
+
+    fn write_packets(&self, out: &mut impl Write) -> io::Result<()> {
         if !self.apids.is_empty() {
             writeln!(out, "\n{:<14} {:>12} {:>8} {:>16}", "SCID/VCID/APID", "packets", "gaps", "octets")?;
         }
@@ -383,6 +400,24 @@ mod tests {
     fn packet(apid: u16, sequence: u16, pvn: u8) -> PacketRecord {
         let gvcid = Gvcid { tfvn: 1, scid: 157, vcid: 16 };
         PacketRecord { gvcid, apid, sequence, pvn, ..PacketRecord::default() }
+    }
+
+    // REQ: FEP-CTL-302
+    #[test]
+    fn of_a_ring_of_packets_nothing_is_said_of_frames() {
+        let text = |tally: Tally| {
+            let mut text = Vec::new();
+            tally.finish().write_text_of_ring(&mut text).expect("to memory");
+            String::from_utf8(text).expect("text")
+        };
+        let mut packets = Tally::new(false).expect("no thread needed");
+        packets.packet(&packet(7, 1, 0), &[0; 9]);
+        let said = text(packets);
+        assert!(said.contains("157/16/7") && !said.contains("Frames") && !said.contains("Symbols"), "{said}");
+        let mut frames = Tally::new(false).expect("no thread needed");
+        frames.frame(&frame(16, 7, FrameFlags::empty()), None);
+        assert!(text(frames).contains("Frames       received 1 = good 1"));
+        assert_eq!(text(Tally::new(false).expect("no thread needed")), "");
     }
 
     // REQ: FEP-CTL-002

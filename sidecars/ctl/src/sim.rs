@@ -25,7 +25,7 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
                     || "as fast as it goes".to_owned(),
                     |rate| crate::figures::bit_rate(rate as f64),
                 );
-                writeln!(out, "{:<16} {rate:>18}  {}", station.name, transport(&station.transport))
+                writeln!(out, "{:<19} {rate:>18}  {}", station.name, transport(&station.transport))
             })
         };
         return written.map_err(output);

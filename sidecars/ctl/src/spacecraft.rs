@@ -36,7 +36,7 @@ pub(crate) fn table(out: &mut impl Write, crafts: &[SpacecraftStatus]) -> io::Re
     }
     writeln!(
         out,
-        "{:<16} {:<11} {:<16} {:<5} {:>8} = {:>6} + {:>9} + {:>5} + {:>5} + {:>7} {:>11}",
+        "{:<19} {:<11} {:<19} {:<5} {:>8} = {:>6} + {:>9} + {:>5} + {:>5} + {:>7} {:>11}",
         "SPACECRAFT",
         "STATE",
         "ANTENNA",
@@ -54,7 +54,7 @@ pub(crate) fn table(out: &mut impl Write, crafts: &[SpacecraftStatus]) -> io::Re
             let counts = &antenna.counts;
             writeln!(
                 out,
-                "{:<16} {:<11} {:<16} {:<5} {:>8} = {:>6} + {:>9} + {:>5} + {:>5} + {:>7} {:>11}",
+                "{:<19} {:<11} {:<19} {:<5} {:>8} = {:>6} + {:>9} + {:>5} + {:>5} + {:>7} {:>11}",
                 craft.name,
                 craft.state,
                 antenna.link,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fep_config::Source;
+use fep_config::{ConfigErrors, Document};
 use fep_sim::{DEFAULT_SIMULATION, Simulation};
 use fep_sim::{Station, StationReport, StationState};
 
@@ -14,15 +14,24 @@ const BUILT_IN: &str = "<simulation.toml>";
 
 /// The stations of a file, or the built-in ones.
 pub(crate) fn load(file: Option<&Path>) -> Result<Simulation, Failure> {
-    let parsed = match file {
+    read(file).map_err(|errors| Failure::new(errors.to_string()))
+}
+
+/// As [`load`], with the mistakes as a list.
+pub(crate) fn read(file: Option<&Path>) -> Result<Simulation, ConfigErrors> {
+    let document = match file {
         // As every configuration: a regular file of bounded size, never waited for.
-        Some(path) => {
-            let source = Source::read(path).map_err(|errors| Failure::new(errors.to_string()))?;
-            Simulation::parse(&source.text, &source.name)
-        }
-        None => Simulation::parse(DEFAULT_SIMULATION, BUILT_IN),
+        Some(path) => Document::read(path)?,
+        None => Document::from_text(BUILT_IN, DEFAULT_SIMULATION)?,
     };
-    parsed.map_err(|error| Failure::new(error.to_string()))
+    let simulation: Simulation = document.whole()?;
+    let mut sensible = Ok(());
+    for (station, problem) in simulation.problems() {
+        let key = station.map_or_else(|| "station".to_owned(), |index| format!("station[{index}]"));
+        let mistake = Err::<(), _>(document.mistake(&key, &problem, ""));
+        sensible = ConfigErrors::both(sensible, mistake).map(drop);
+    }
+    sensible.map(|()| simulation)
 }
 
 /// Keeps only the named stations; a name that does not exist is an error.
@@ -84,7 +93,7 @@ pub(crate) fn line(report: &StationReport) -> String {
         StationState::Failed => "FAILED",
     };
     let mut text = format!(
-        "{:<16} {state:<22} {:>6} CADUs {:>9}  connections {}",
+        "{:<19} {state:<22} {:>6} CADUs {:>9}  connections {}",
         report.name,
         figures::count(report.cadus_sent),
         figures::octets(report.octets_sent),

@@ -276,10 +276,10 @@ fn print_figures(
                 let counts = &link.ledger.counts;
                 writeln!(
                     out,
-                    "{:<16} {:<10} {:<9} {:>11}  good {:>6} corrected {:>6} uncorrectable {:>6} lost {:>6} packets {:>6}",
+                    "{:<19} {:<10} {:<9} {:>11}  good {:>6} corrected {:>6} uncorrectable {:>6} lost {:>6} packets {:>6}",
                     link.name,
                     link.state,
-                    link.sync,
+                    figures::lock(&link.sync),
                     figures::bit_rate(link.rates.bits_per_s),
                     figures::count(counts.good),
                     figures::count(counts.corrected),

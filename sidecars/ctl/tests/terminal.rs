@@ -158,13 +158,68 @@ fn a_link_that_does_not_run_shows_why_and_enabling_it_fails() {
     });
     let text = stdout(&ask(&socket, &["link", "show", "npp"]));
     let value = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
+        let mut lines = text.lines().map(str::trim_start);
+        let line = lines.find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{text}"));
         line[name.len()..].trim().to_owned()
     };
     assert_eq!(value("failure"), "no such device");
     assert_eq!(value("tried again in"), "2500 ms");
     assert_eq!(value("restarts"), "7");
     refuses(&ask(&socket, &["link", "enable", "npp"]), 1, &["does not run: no such device"]);
+}
+
+// REQ: FEP-CTL-303
+#[test]
+fn a_link_is_shown_without_counters_that_are_0_unless_all_are_asked_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |_| {
+        let mut link = link("quiet", &[]);
+        link["failure"] = Value::Null;
+        link["sync_counters"] = json!([{"name": "slips", "value": 0}, {"name": "blocks", "value": 1234}]);
+        link["transport_counters"] =
+            json!([{"name": "bytes", "value": 7}, {"name": "half_open", "value": 0}]);
+        // A bound beyond the largest value that was measured is none.
+        link["latency"] = json!([{"stage": "published", "count": 1, "p50_ns": 400, "p99_ns": 131_071,
+                                  "p999_ns": 131_071, "max_ns": 98_000}]);
+        link
+    });
+    let text = stdout(&ask(&socket, &["link", "show", "quiet"]));
+    for wanted in [
+        "\nsynchroniser\n  blocks                         1 234\n",
+        "\ntransport\n  bytes                          7\n",
+        "  + uncorrectable                0\n",
+        "further counters are 0: --all shows all",
+        "p50 ≤ 400 ns, p99 ≤ 98.0 µs, p99.9 ≤ 98.0 µs, max 98.0 µs over 1 frame\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
+    }
+    assert!(!text.contains("slips") && !text.contains("half open"), "{text}");
+    let text = stdout(&ask(&socket, &["link", "show", "quiet", "--all"]));
+    assert!(text.contains("slips") && text.contains("half open") && !text.contains("--all"), "{text}");
+    let whole = json(&ask(&socket, &["link", "show", "quiet", "--json"]));
+    assert_eq!(whole["transport_counters"][1]["name"], "half_open");
+}
+
+// REQ: FEP-CTL-303
+#[test]
+fn links_are_listed_with_their_whole_names_and_a_dash_where_nothing_is_searched() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |_| {
+        let mut datagrams = link("abcdefghijklmnopqrs", &[]);
+        datagrams["sync"] = json!("");
+        datagrams["channel"] = json!("a-mission-of-mine/a-channel-of-it");
+        json!([datagrams, link("b", &[])])
+    });
+    let text = stdout(&ask(&socket, &["link", "list"]));
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[1][..4], ["abcdefghijklmnopqrs", "a-mission-of-mine/a-channel-of-it", "connected", "–"]);
+    assert_eq!(rows[2][..4], ["b", "npp/hrd", "connected", "lock"]);
+    let column = |line: &str, word: &str| line.find(word).map(|at| line[..at].chars().count());
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(column(lines[0], "STATE"), column(lines[1], "connected"), "{text}");
+    assert_eq!(column(lines[0], "LOCK"), column(lines[2], "lock"), "{text}");
 }
 
 /// A spacecraft with one antenna whose account holds.

@@ -215,6 +215,7 @@ fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
     refuses(&check(&["--kind", "mission"]), 1, &["read as a mission"]);
 }
 
+// REQ: FEP-CFG-351
 #[test]
 fn the_effective_configuration_is_shown_and_reads_back() {
     let shown = json(&run(["config", "show", "--json"]));
@@ -226,6 +227,16 @@ fn the_effective_configuration_is_shown_and_reads_back() {
     assert_eq!(toml.status.code(), Some(0), "{}", stderr(&toml));
     let text = stdout(&toml);
     assert!(text.contains("[daemon]") && text.contains("run_dir"), "{text}");
+    // What is shown is a configuration: accepted, with the same settings.
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("shown.toml");
+    std::fs::write(&file, &text).expect("writable");
+    let of = |what: &str, more: &[&str]| {
+        let mut command = fepctl();
+        command.args(["config", what]).arg(&file).args(more).output().expect("starts")
+    };
+    assert_eq!(of("check", &[]).status.code(), Some(0), "{}", stdout(&of("check", &[])));
+    assert_eq!(json(&of("show", &["--json"])), shown);
 }
 
 // REQ: FEP-CTL-102
@@ -245,6 +256,18 @@ fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
         let text = stdout(&run(["config", "explain", key]));
         assert!(text.contains(&format!("{key}  (default: none; example: {example}")), "{text}");
     }
+    for (key, parts) in [
+        ("channel.hrd.frame.kind", &["of a mission; required", "132.0-B"][..]),
+        (
+            "spacecraft.leo",
+            &["spacecraft.NAME.wait_us  (default: 20000)", "spacecraft.NAME.scid  (of a mission; required)"],
+        ),
+        ("links.npp.transport.silence_ms", &["default: 1000", "datagram"]),
+    ] {
+        let text = stdout(&run(["config", "explain", key]));
+        assert!(parts.iter().all(|part| text.contains(part)), "{key}: {text}");
+    }
+    refuses(&run(["config", "explain", "channels.hrd.frame.kind"]), 2, &["nearest: channel.NAME.frame.kind"]);
     let of_a_link = stdout(&run(["config", "explain", "links.npp.session"]));
     assert!(of_a_link.contains("link.session") && of_a_link.contains("REPLAY"), "{of_a_link}");
 }
@@ -266,6 +289,49 @@ fn missions_stations_captures_and_completions_are_listed() {
         let script = stdout(&run(["completions", shell]));
         assert!(script.contains("fepctl") && script.contains("decode"), "{shell}");
     }
+}
+
+// REQ: FEP-CTL-103
+#[test]
+fn a_stations_file_is_checked_and_of_the_archive_it_is_reported_who_checks_it() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("some.toml");
+    let check = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).expect("writable");
+        let mut command = fepctl();
+        command.args(["config", "check"]).arg(&file).args(more).output().expect("starts")
+    };
+    let output = check(fep_sim::DEFAULT_SIMULATION, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    assert!(stdout(&output).contains("read as simulated stations: 8 stations"), "{}", stdout(&output));
+    let output = check("[[station]]\nname = 7\nrate_bps = \"x\"\n[[station]]\nnosuch = 1\n", &[]);
+    for line in [
+        "some.toml:2:8: station[0].name",
+        "some.toml:3:12: station[0].rate_bps",
+        "some.toml:5:1: station[1].nosuch",
+    ] {
+        assert!(stdout(&output).contains(line), "{line} is not in {}", stdout(&output));
+    }
+    refuses(&output, 1, &["read as simulated stations", "--kind daemon or --kind mission"]);
+    // What makes no sense is reported at its station.
+    let odd = fep_sim::DEFAULT_SIMULATION.replace("rate_bps = 1_500_000", "rate_bps = 0");
+    let output = check(&odd, &["--json"]);
+    let errors = json(&output);
+    let aqua = odd.lines().position(|line| line == "name = \"aqua\"").expect("the station");
+    assert_eq!(
+        (errors["kind"].as_str(), errors["errors"][0]["line"].as_u64()),
+        (Some("stations"), Some(aqua as u64))
+    );
+    assert!(
+        errors["errors"][0]["message"].as_str().is_some_and(|text| text.contains("rate_bps = 0")),
+        "{errors}"
+    );
+
+    let output = check("[recorder]\nsegment_mib = 1\n", &[]);
+    refuses(&output, 1, &["fepctl cannot check it", "fep-recorder --config", "fep-feeds --config"]);
+    // More mistakes than are shown are counted all the same.
+    let many: String = (0..60).map(|number| format!("k{number} = 1\n")).collect();
+    refuses(&check(&format!("[daemon]\n{many}"), &[]), 1, &["some.toml has 60 errors"]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use fep_coding::soft::SoftFormat;
 use fep_config::{Diagnostics, Place, Section};
-use fep_net::{LinkSpec, ProtocolSpec, TransportSpec, WaitMode};
+use fep_net::{LinkSpec, ProtocolSpec, SpecError, TransportSpec, WaitMode};
 use fep_record::Session;
 
 use super::exclusive::Exclusive;
@@ -32,13 +32,10 @@ pub(crate) fn read_links<'d>(
 ) -> Vec<LinkConfig> {
     let mut configs = Vec::new();
     for (name, place, table) in links.named_tables(found) {
-        if let Err(message) = check_name(&name) {
-            place.report(found, message, "");
-            taken.broken.push(name);
-            continue;
-        }
+        let named = check_name(&name).map_err(|message| place.report(found, message, "")).is_ok();
         let section = table.over(&defaults);
-        match read_link(&name, &place, section, missions, base, taken, found) {
+        // A wrong name hides no mistake inside.
+        match read_link(&name, &place, section, missions, base, taken, found).filter(|_| named) {
             Some(config) => configs.push(config),
             None => taken.broken.push(name),
         }
@@ -282,33 +279,76 @@ fn read_link_spec(
         true => section.deserialize("protocol", found),
         false => Some(ProtocolSpec::default()),
     };
-    // Every key has been looked at; a mistake in one must not hide those in others.
-    let mut spec = LinkSpec::new(transport?);
-    spec.wait = wait?;
-    spec.max_wait_us = max_wait_us?;
-    spec.spin_us = spin_us?;
-    spec.protocol = protocol?;
-    spec.receive_buffer_bytes = receive_buffer_bytes?;
-    spec.transmit_buffer_bytes = transmit_buffer_bytes?;
-    spec.transmit_units = transmit_units?;
-    // 0 stands for "as the transport needs" where `fep-net` has its own rule.
-    spec.receive_buffers = receive_buffers.filter(|count| *count > 0);
-    spec.socket_buffer_bytes = socket_buffer_bytes.filter(|octets| *octets > 0);
-    spec.reconnect_min_ms = reconnect_min_ms?;
-    spec.reconnect_max_ms = reconnect_max_ms?;
-    spec.connect_timeout_ms = connect_timeout_ms?;
-    spec.half_open_timeout_ms = half_open_timeout_ms?;
-    spec.keepalive_idle_s = keepalive_idle_s?;
-    spec.keepalive_interval_s = keepalive_interval_s?;
-    spec.keepalive_probes = keepalive_probes?;
-    spec.idle_timeout_ms = idle_timeout_ms.filter(|limit| *limit > 0);
-    if let Err(error) = spec.validate() {
-        let key = error.key();
-        if let Some(place) = section.place_of(key) {
-            let shown = if key == error.field { String::new() } else { format!("{}: ", error.field) };
-            place.report(found, format!("{shown}{} cannot be: {}", error.value, error.allowed), "");
+    // Every key has been looked at. Each is also judged by itself, against the defaults of the others: a value that cannot be
+    // must hide none.
+    let before = found.len();
+    let mut spec = LinkSpec::stdin();
+    let mut judged = |spec: &mut LinkSpec, set: &dyn Fn(&mut LinkSpec)| {
+        let kept = spec.clone();
+        set(spec);
+        let valid = spec.validate();
+        if let Err(error) = &valid {
+            report_spec(section, error, found);
+            *spec = kept;
         }
-        return None;
+        valid.is_ok()
+    };
+    // Where the transport is wrong or absent, another stands in for it.
+    let carried = transport.is_some_and(|wanted| judged(&mut spec, &|spec| spec.transport = wanted.clone()));
+    let set = |slot: &mut u32, value: Option<u32>| *slot = value.unwrap_or(*slot);
+    judged(&mut spec, &|spec| set(&mut spec.max_wait_us, max_wait_us));
+    judged(&mut spec, &|spec| set(&mut spec.spin_us, spin_us));
+    judged(&mut spec, &|spec| set(&mut spec.receive_buffer_bytes, receive_buffer_bytes));
+    judged(&mut spec, &|spec| set(&mut spec.transmit_buffer_bytes, transmit_buffer_bytes));
+    judged(&mut spec, &|spec| set(&mut spec.transmit_units, transmit_units));
+    if carried {
+        judged(&mut spec, &|spec| spec.protocol = protocol.clone().unwrap_or_default());
     }
-    Some(spec)
+    // 0 stands for "as the transport needs" where `fep-net` has its own rule.
+    judged(&mut spec, &|spec| spec.receive_buffers = receive_buffers.filter(|count| *count > 0));
+    judged(&mut spec, &|spec| spec.socket_buffer_bytes = socket_buffer_bytes.filter(|octets| *octets > 0));
+    // The one bounds the other.
+    judged(&mut spec, &|spec| {
+        set(&mut spec.reconnect_min_ms, reconnect_min_ms);
+        set(&mut spec.reconnect_max_ms, reconnect_max_ms);
+    });
+    judged(&mut spec, &|spec| set(&mut spec.connect_timeout_ms, connect_timeout_ms));
+    judged(&mut spec, &|spec| set(&mut spec.half_open_timeout_ms, half_open_timeout_ms));
+    judged(&mut spec, &|spec| set(&mut spec.keepalive_idle_s, keepalive_idle_s));
+    judged(&mut spec, &|spec| set(&mut spec.keepalive_interval_s, keepalive_interval_s));
+    judged(&mut spec, &|spec| set(&mut spec.keepalive_probes, keepalive_probes));
+    judged(&mut spec, &|spec| spec.idle_timeout_ms = idle_timeout_ms.filter(|limit| *limit > 0));
+    spec.wait = wait?;
+    // What is absent or was refused above was reported there, or in `read_transport`.
+    let all_read = carried
+        && protocol.is_some()
+        && receive_buffers.is_some()
+        && [
+            max_wait_us,
+            spin_us,
+            receive_buffer_bytes,
+            transmit_buffer_bytes,
+            transmit_units,
+            socket_buffer_bytes,
+            reconnect_min_ms,
+            reconnect_max_ms,
+            connect_timeout_ms,
+            half_open_timeout_ms,
+            keepalive_idle_s,
+            keepalive_interval_s,
+            keepalive_probes,
+            idle_timeout_ms,
+        ]
+        .iter()
+        .all(Option::is_some);
+    (all_read && found.len() == before).then_some(spec)
+}
+
+/// Reports what `fep-net` does not accept, at its key.
+fn report_spec(section: &Section<'_>, error: &SpecError, found: &mut Diagnostics) {
+    let key = error.key();
+    if let Some(place) = section.place_of(key) {
+        let shown = if key == error.field { String::new() } else { format!("{}: ", error.field) };
+        place.report(found, format!("{shown}{} cannot be: {}", error.value, error.allowed), "");
+    }
 }

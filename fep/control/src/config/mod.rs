@@ -12,6 +12,7 @@
 //! ```
 
 mod daemon;
+mod effective;
 mod exclusive;
 mod link;
 mod names;
@@ -20,6 +21,7 @@ mod spacecraft;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use effective::effective_toml;
 use fep_coding::soft::SoftFormat;
 pub use fep_config::{ConfigError, ConfigErrors};
 use fep_config::{Diagnostics, Source};
@@ -31,6 +33,10 @@ use fep_mission::{ChannelConfig, Mission};
 
 /// The built-in configuration, with every key explained.
 pub const DEFAULT_TOML: &str = include_str!("../../../../config/default.toml");
+
+/// What the keys mean that the built-in configuration cannot hold, because they are in tables with names of one's own: a
+/// table of Markdown.
+pub const KEYS_MD: &str = include_str!("../../../../docs/keys.md");
 
 /// Everything `fepd` is configured with.
 #[derive(Debug, Clone, PartialEq, Serialize)]

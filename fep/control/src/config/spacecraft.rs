@@ -26,15 +26,16 @@ pub(super) fn read_spacecraft(
 ) -> Vec<SpacecraftConfig> {
     let mut crafts = Vec::new();
     for (name, place, section) in section.named_tables(found) {
+        // A wrong name hides no mistake inside.
+        let mut named = true;
         if let Err(message) = check_name(&name) {
             place.report(found, message, "");
-            continue;
-        }
-        if links.iter().any(|link| link.name == name) || taken.broken.contains(&name) {
+            named = false;
+        } else if links.iter().any(|link| link.name == name) || taken.broken.contains(&name) {
             place.report(found, format!("a link is called {name:?} too: their rings would be the same"), "");
-            continue;
+            named = false;
         }
-        crafts.extend(read_one(&name, &section, links, taken, found));
+        crafts.extend(read_one(&name, &section, links, taken, found).filter(|_| named));
         section.finish(found);
     }
     crafts
@@ -56,7 +57,9 @@ fn read_one(
     let wait = section.choice("wait", &WAITS, found).unwrap_or(WaitMode::Wait);
     let members = read_members(section, links, &taken.broken, found)?;
     let id = id_of_name(name);
-    if let (Some(other), Some(place)) = (claim(&mut taken.ids, id, name), section.place()) {
+    if let (Some(other), Some(place)) = (claim(&mut taken.ids, id, name), section.place())
+        && other != name
+    {
         place.report(found, format!("its number {id} is that of link {other:?} too"), "another name");
     }
     let first = links[*members.first()?].clone();

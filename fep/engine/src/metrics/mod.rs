@@ -37,4 +37,30 @@ mod tests {
             assert_eq!(manual.matches(&format!("\n| `{name}` | ")).count(), 1, "{name}");
         }
     }
+
+    // REQ: FEP-ENG-350
+    #[test]
+    fn every_metric_of_a_page_has_a_help_text() {
+        let groups: [(&str, &[&str]); 8] = [
+            ("sync", page::SYNC_NAMES),
+            ("sync", &["state"]),
+            ("link", &["state", "up", "restarts"]),
+            ("spacecraft", &["up", "restarts"]),
+            ("antenna", &ANTENNA_NAMES),
+            ("merge", &MERGE_NAMES),
+            ("ocf", &OCF_NAMES),
+            ("thread", &ThreadFigures::NAMES),
+        ];
+        for (group, names) in groups {
+            for name in names {
+                assert!(fep_control::metrics::help(&format!("{group}_{name}")).is_some(), "{group}_{name}");
+            }
+        }
+        for stage in STAGES {
+            assert!(fep_control::metrics::help(&format!("latency_{stage}_max_ns")).is_some(), "{stage}");
+        }
+        for family in ["latency", "bad_frames", "antenna_heard"] {
+            assert!(fep_control::metrics::help(family).is_some(), "{family}");
+        }
+    }
 }

@@ -16,7 +16,7 @@ use crate::ocf::OcfCounts;
 /// Names the counters of a synchroniser once: for the page, and to read their values in the same order.
 macro_rules! sync_counters {
     ($($field:ident)*) => {
-        const SYNC_NAMES: &[&str] = &[$(stringify!($field)),*];
+        pub(super) const SYNC_NAMES: &[&str] = &[$(stringify!($field)),*];
 
         fn sync_values(counters: SyncCounters) -> [u64; SYNC_NAMES.len()] {
             let SyncCounters { $($field),* } = counters;
@@ -44,7 +44,8 @@ pub(crate) struct ThreadFigures {
 }
 
 impl ThreadFigures {
-    const NAMES: [&str; 5] = ["cpu_ns", "work_ns", "turns", "events_overflowed", "packets_too_long"];
+    pub(super) const NAMES: [&str; 5] =
+        ["cpu_ns", "work_ns", "turns", "events_overflowed", "packets_too_long"];
 
     fn values(&self) -> [u64; 5] {
         [self.cpu_ns, self.work_ns, self.turns, self.events_overflowed, self.packets_too_long]

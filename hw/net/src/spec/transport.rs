@@ -39,9 +39,9 @@ pub struct TcpClientSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TcpServerSpec {
-    /// The address of this host at which we listen, written `bind` as for `udp` (`address` is understood too). Port 0 lets the
-    /// kernel choose; `Link::local_address` has the result.
-    #[serde(rename = "bind", alias = "address", deserialize_with = "socket_address")]
+    /// The address of this host at which we listen, written `bind` as for `udp`. Port 0 lets the kernel choose;
+    /// `Link::local_address` has the result.
+    #[serde(rename = "bind", deserialize_with = "socket_address")]
     pub address: SocketAddr,
     /// Addresses that may connect; empty means any. Others are refused and counted.
     #[serde(default)]
@@ -280,7 +280,7 @@ impl TransportSpec {
             }
             TransportSpec::TcpServer(tcp) => {
                 if tcp.address.ip().is_multicast() {
-                    return Err(refuse("transport.address", tcp.address, "must be an address of this host"));
+                    return Err(refuse("transport.bind", tcp.address, "must be an address of this host"));
                 }
                 within("transport.takeover_silence_ms", tcp.takeover_silence_ms, 0, DAY_MS, "milliseconds")
             }

@@ -14,10 +14,7 @@ fn every_kind_is_read_from_toml_with_its_defaults() {
             r#"kind = "tcp_client", address = "127.0.0.1:4001""#,
             LinkSpec::tcp_client("127.0.0.1:4001".parse().unwrap()),
         ),
-        (
-            r#"kind = "tcp_server", address = "[::1]:4001""#,
-            LinkSpec::tcp_server("[::1]:4001".parse().unwrap()),
-        ),
+        (r#"kind = "tcp_server", bind = "[::1]:4001""#, LinkSpec::tcp_server("[::1]:4001".parse().unwrap())),
         (r#"kind = "udp", bind = "0.0.0.0:4001""#, LinkSpec::udp("0.0.0.0:4001".parse().unwrap())),
         (r#"kind = "serial", device = "/dev/ttyS0", baud = 115200"#, LinkSpec::serial("/dev/ttyS0", 115_200)),
         (r#"kind = "file", path = "a.cadu""#, LinkSpec::file("a.cadu")),
@@ -135,7 +132,7 @@ fn a_malformed_specification_is_refused_with_the_field_and_what_is_allowed() {
 #[test]
 fn protocols_and_ways_to_send_are_read_from_toml_and_written_back() {
     let framed = r#"
-        transport = { kind = "tcp_server", address = "127.0.0.1:4001" }
+        transport = { kind = "tcp_server", bind = "127.0.0.1:4001" }
         protocol = { kind = "length_prefixed", length_octets = 2, length_of = "whole", endian = "little", max_unit_octets = 1279, keepalive_ms = 1000, idle_timeout_ms = 3000 }
         "#;
     let spec = parse(framed).unwrap();
@@ -198,9 +195,9 @@ fn every_refusal_names_a_key_that_can_be_written() {
         (format!("{FRAMED} }}\n{UDP} }}"), "protocol.kind"),
         (r#"transport = { kind = "tcp_client", address = "127.0.0.1:0" }"#.into(), "transport.address"),
         (r#"transport = { kind = "tcp_client", address = "0.0.0.0:1" }"#.into(), "transport.address"),
-        (r#"transport = { kind = "tcp_server", address = "224.0.0.1:1" }"#.into(), "transport.address"),
+        (r#"transport = { kind = "tcp_server", bind = "224.0.0.1:1" }"#.into(), "transport.bind"),
         (
-            r#"transport = { kind = "tcp_server", address = "0.0.0.0:1", takeover_silence_ms = 86400001 }"#
+            r#"transport = { kind = "tcp_server", bind = "0.0.0.0:1", takeover_silence_ms = 86400001 }"#
                 .into(),
             "transport.takeover_silence_ms",
         ),

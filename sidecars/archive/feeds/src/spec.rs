@@ -277,17 +277,24 @@ impl FeedsConfig {
     /// # Errors
     /// With file, line, key and what is allowed.
     pub fn read(document: &Document) -> Result<FeedsConfig, ConfigErrors> {
-        let archive: Archive = document.section("archive")?;
-        let feeding: Feeding = document.section("feeding")?;
-        let feeds: BTreeMap<String, FeedSpec> = document.section("feeds")?;
+        let places = ConfigErrors::both(document.section("archive"), document.section("feeding"));
+        let read = ConfigErrors::both(places, document.section("feeds"));
+        let ((archive, feeding), feeds): ((Archive, Feeding), BTreeMap<String, FeedSpec>) = read?;
+        let mut sensible = Ok(());
+        let mut refuse = |key: &str, message: &str, allowed: &str| {
+            let before = std::mem::replace(&mut sensible, Ok(()));
+            let mistake = Err::<(), _>(document.mistake(key, message, allowed));
+            sensible = ConfigErrors::both(before, mistake).map(drop);
+        };
         for (name, feed) in &feeds {
             if let Err(allowed) = check_name(name) {
-                return Err(document.mistake(&format!("feeds.{name}"), "no name of a feed", allowed));
+                refuse(&format!("feeds.{name}"), "no name of a feed", allowed);
             }
             if let Some((key, message, allowed)) = feed.problem() {
-                return Err(document.mistake(&format!("feeds.{name}.{key}"), &message, allowed));
+                refuse(&format!("feeds.{name}.{key}"), &message, allowed);
             }
         }
+        sensible?;
         Ok(FeedsConfig { archive, feeding, feeds })
     }
 }

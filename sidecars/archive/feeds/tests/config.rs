@@ -40,7 +40,7 @@ fn every_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
         ),
         (
             &[("session", "\"LIVE\"")],
-            "archive.toml:3:11: feeds.f.session: unknown variant `LIVE` (allowed: `OPS`, `TEST`, `REPLAY`)",
+            "archive.toml:3:11: feeds.f.session: `LIVE` is not a choice (allowed: `OPS`, `TEST`, `REPLAY`)",
         ),
         (
             &[("sources", "[\"replay.x.frames\"]")],

@@ -122,9 +122,9 @@ impl Config {
     /// # Errors
     /// As [`Config::load`].
     pub fn of(document: &Document) -> Result<Config, ConfigErrors> {
-        document.only(&SECTIONS)?;
-        let places: Places = document.section("archive")?;
-        let recorder: RecorderConfig = document.section("recorder")?;
+        let sections = ConfigErrors::both(document.section("archive"), document.section("recorder"));
+        let ((), (places, recorder)): ((), (Places, RecorderConfig)) =
+            ConfigErrors::both(document.only(&SECTIONS), sections)?;
         let range = |key: &str, value: u64, least: u64, most: u64| {
             if (least..=most).contains(&value) {
                 Ok(())

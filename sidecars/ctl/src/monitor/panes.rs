@@ -66,14 +66,18 @@ fn table(
     )
     .style(Style::new().fg(Color::DarkGray));
     // The widths that the table will have. A number that does not fit is hidden: without its first digits it would be another.
+    // A text that does not fit ends with an ellipsis.
     let widths = Layout::horizontal(columns.iter().map(|column| column.1))
         .spacing(1)
         .split(frame(&title, focused).inner(area));
     let body = rows.into_iter().skip(first).take(shown).map(|cells| {
         Row::new(cells.into_iter().zip(columns).zip(widths.iter()).map(
             |((mut cell, (_, _, right)), place)| {
-                if *right && cell.width() > usize::from(place.width) {
-                    cell.content = "…".into();
+                if cell.width() > usize::from(place.width) {
+                    cell.content = match right {
+                        true => "…".into(),
+                        false => figures::fitted(&cell.content, usize::from(place.width)).into(),
+                    };
                 }
                 Cell::from(Line::from(cell).alignment(align(*right)))
             },
@@ -256,9 +260,9 @@ fn latency(out: &mut Frame<'_>, area: Rect, app: &App) {
     let columns: [Column; 6] = [
         ("FROM THE SOCKET TO", Constraint::Fill(1), false),
         ("FRAMES", Constraint::Length(6), true),
-        ("P50", Constraint::Length(7), true),
-        ("P99", Constraint::Length(7), true),
-        ("P99.9", Constraint::Length(7), true),
+        ("P50 ≤", Constraint::Length(7), true),
+        ("P99 ≤", Constraint::Length(7), true),
+        ("P99.9 ≤", Constraint::Length(7), true),
         ("MAX", Constraint::Length(7), true),
     ];
     let rows = app
@@ -302,8 +306,8 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
             event.time.clone().fg(Color::DarkGray),
             figures::fitted(&event.link, 12).fg(Color::Gray),
             match event.health {
-                Health::Good | Health::Off => event.text.clone().into(),
-                worse => event.text.clone().fg(colour(worse)),
+                Health::Good | Health::Off => event.text().into(),
+                worse => event.text().fg(colour(worse)),
             },
         ]
     });
@@ -369,6 +373,8 @@ fn link(out: &mut Frame<'_>, area: Rect, app: &App) {
             format!("Link {}", link.name),
             link.details
                 .iter()
+                // `fepctl link show --all` has the counters of what has not happened.
+                .filter(|(_, value)| value != "0")
                 .map(|(name, value)| vec![name.clone().fg(Color::Gray), value.clone().into()])
                 .collect(),
         ),

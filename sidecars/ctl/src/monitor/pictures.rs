@@ -145,12 +145,14 @@ fn a_pass() -> Snapshot {
                 health: Health::Warning,
                 link: "aqua".into(),
                 text: "synchroniser lost lock after 3 markers".into(),
+                times: 3,
             },
             EventRow {
                 time: "12:00:00.000".into(),
                 health: Health::Good,
                 link: "npp".into(),
                 text: "connected to 127.0.0.1:4001".into(),
+                times: 1,
             },
         ],
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::snapshot::{Entry, Snapshot};
 use crate::figures;
 
-/// Writes `now` as tables, at most 100 characters wide.
+/// Writes `now` as tables. Names of links stand whole: they have 19 characters at most.
 pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     let daemon = &now.daemon;
     writeln!(
@@ -19,14 +19,14 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "\n{:<16} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
+        "\n{:<19} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
         "LINK", "STATE", "LOCK", "BIT RATE", "FR/S", "GOOD", "CORR.", "UNCORR", "IDLE", "SYMB.", "LOST"
     )?;
     for link in &now.links {
         writeln!(
             out,
-            "{:<16} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
-            figures::fitted(&link.name, 16),
+            "{:<19} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
+            link.name,
             figures::fitted(&link.state, 10),
             link.lock,
             figures::bit_rate(link.bits_per_s),
@@ -45,7 +45,7 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     for vc in heard {
         writeln!(
             out,
-            "  {:<16} {:<9} {:<22} frames {:>6} gaps {:>5} lost {:>5} packets {:>6}",
+            "  {:<19} {:<9} {:<22} frames {:>6} gaps {:>5} lost {:>5} packets {:>6}",
             vc.link,
             vc.gvcid,
             figures::fitted(&vc.name, 22),
@@ -94,8 +94,8 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     for row in &now.latencies {
         writeln!(
             out,
-            "  {:<28} p50 {:>8} p99 {:>8} p99.9 {:>8} max {:>8}",
-            figures::fitted(&row.name, 28),
+            "  {:<30} p50 ≤ {:>7} p99 ≤ {:>7} p99.9 ≤ {:>7} max {:>7}",
+            figures::fitted(&row.name, 30),
             figures::time_ns(row.p50_ns),
             figures::time_ns(row.p99_ns),
             figures::time_ns(row.p999_ns),
@@ -104,7 +104,7 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     }
     section(out, "EVENT, newest first", now.events.is_empty(), "nothing happened yet")?;
     for event in now.events.iter().take(12) {
-        writeln!(out, "  {:<12} {:<16} {}", event.time, event.link, event.text)?;
+        writeln!(out, "  {:<12} {:<19} {}", event.time, event.link, event.text())?;
     }
     Ok(())
 }

@@ -168,6 +168,7 @@ pub(crate) struct ThreadRow {
 pub(crate) struct LatencyRow {
     pub(crate) name: String,
     pub(crate) samples: u64,
+    /// Upper bounds of percentiles, none beyond the largest value.
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
     pub(crate) p999_ns: u64,
@@ -181,5 +182,18 @@ pub(crate) struct EventRow {
     pub(crate) time: String,
     pub(crate) health: Health,
     pub(crate) link: String,
+    /// The newest, where it came several times.
     pub(crate) text: String,
+    /// How often it came within a minute.
+    pub(crate) times: u32,
+}
+
+impl EventRow {
+    /// The text with the number of times where it came more than once.
+    pub(crate) fn text(&self) -> String {
+        match self.times {
+            0 | 1 => self.text.clone(),
+            times => format!("{times}× {}", self.text),
+        }
+    }
 }

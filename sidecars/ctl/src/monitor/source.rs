@@ -26,6 +26,8 @@ const EVENTS_RING: &str = "events";
 const RECORDER: &str = "recorder";
 /// Events kept for showing.
 const EVENTS_KEPT: usize = 200;
+/// The same event of a link within this time of the first is one row.
+const FOLDED_WITHIN_NS: i64 = 60_000_000_000;
 /// Counters of a transport that count losses at reception.
 const RECEPTION_LOSSES: [&str; 3] = ["kernel_drops", "truncated", "discarded_bytes"];
 
@@ -197,8 +199,7 @@ fn link_row(link: &LinkStatus) -> LinkRow {
         state_health,
         lock: match link.sync.as_str() {
             _ if !link.enabled => String::new(),
-            "" => "datagrams".to_owned(),
-            state => state.to_owned(),
+            state => figures::lock(state).to_owned(),
         },
         lock_health,
         bits_per_s: link.rates.bits_per_s,
@@ -213,27 +214,40 @@ fn link_row(link: &LinkStatus) -> LinkRow {
         vc_lost: counts.lost,
         published: counts.published,
         packets: counts.packets,
-        details: link_details(link),
+        details: link_details(link).into_iter().map(|detail| (detail.name, detail.value)).collect(),
     }
 }
 
-/// Everything about a link that is not a table: name and value.
-pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
-    let mut details: Vec<(String, String)> = Vec::new();
-    let mut add = |name: &str, value: String| details.push((name.to_owned(), value));
-    add("channel", link.channel.clone());
-    add("spacecraft", link.spacecraft.clone());
-    add("session", link.session.clone());
-    add("transport", link.transport.clone());
-    let state = if link.enabled { link.state.clone() } else { "disabled".to_owned() };
-    add("state", state);
+/// Something about a link that is not in a table.
+pub(crate) struct Detail {
+    /// What it belongs to: `link`, `frames`, `packets`, `synchroniser` or `transport`.
+    pub(crate) group: &'static str,
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Whether it is a counter of something that has not happened.
+    pub(crate) is_zero: bool,
+}
+
+/// Everything about a link that is not a table, group by group.
+pub(crate) fn link_details(link: &LinkStatus) -> Vec<Detail> {
+    let mut details: Vec<Detail> = Vec::new();
+    let mut add = |group: &'static str, name: &str, value: String, is_zero: bool| {
+        details.push(Detail { group, name: name.to_owned(), value, is_zero });
+    };
+    let mut state = |name: &str, value: String| add("link", name, value, false);
+    state("channel", link.channel.clone());
+    state("spacecraft", link.spacecraft.clone());
+    state("session", link.session.clone());
+    state("transport", link.transport.clone());
+    state("state", if link.enabled { link.state.clone() } else { "disabled".to_owned() });
     if let Some(failure) = &link.failure {
-        add("failure", failure.clone());
+        state("failure", failure.clone());
     }
     if let Some(retry_ms) = link.retry_ms {
-        add("tried again in", format!("{retry_ms} ms"));
+        state("tried again in", format!("{retry_ms} ms"));
     }
-    add("restarts", link.restarts.to_string());
+    state("lock", figures::lock(&link.sync).to_owned());
+    state("restarts", link.restarts.to_string());
     let core = link.thread.core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
     let class = match link.thread.class.as_str() {
         "fifo" => "SCHED_FIFO",
@@ -242,46 +256,47 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<(String, String)> {
         "" if link.thread.realtime => "real-time class",
         _ => "normal class",
     };
-    add("thread", format!("{core}, {class}, {:.0} % busy", link.thread.busy_percent));
-    add("bit rate", figures::bit_rate(link.rates.bits_per_s));
+    state("thread", format!("{core}, {class}, {:.0} % busy", link.thread.busy_percent));
+    state("bit rate", figures::bit_rate(link.rates.bits_per_s));
     let counts = &link.ledger.counts;
+    // The account is shown whole: it is to be added up.
     for (name, frames) in [
-        ("frames received", counts.received),
+        ("received", counts.received),
         ("= good", counts.good),
         ("+ corrected", counts.corrected),
         ("+ uncorrectable", counts.uncorrectable),
         ("= published", counts.published),
         ("+ idle, dropped", counts.dropped_idle),
-        ("idle among them", counts.idle),
-        ("symbols corrected", counts.symbols_corrected),
-        ("codewords decoded by iteration", counts.codewords),
-        ("iterations", counts.iterations),
     ] {
-        add(name, figures::grouped(frames));
+        add("frames", name, figures::grouped(frames), false);
     }
+    let mut count = |group, name: &str, value| add(group, name, figures::grouped(value), value == 0);
+    count("frames", "idle among them", counts.idle);
+    count("frames", "symbols corrected", counts.symbols_corrected);
+    count("frames", "codewords decoded by iteration", counts.codewords);
+    count("frames", "iterations", counts.iterations);
     for (reason, frames) in link.ledger.bad.iter().filter(|(_, frames)| *frames > 0) {
-        add(&format!("bad: {}", reason.name().replace('_', " ")), figures::grouped(frames));
+        count("frames", &format!("bad: {}", reason.name().replace('_', " ")), frames);
     }
-    let counts = &link.ledger.counts;
-    add(
-        "packets",
-        format!("{} ({})", figures::grouped(counts.packets), figures::octets(counts.packet_bytes)),
-    );
-    add("packet octets discarded", figures::grouped(counts.packet_bytes_discarded));
-    for count in link.sync_counters.iter().chain(&link.transport_counters) {
-        add(&words(count), figures::grouped(count.value));
-    }
+    count("packets", "packets", counts.packets);
+    count("packets", "octets", counts.packet_bytes);
+    count("packets", "octets discarded", counts.packet_bytes_discarded);
+    link.sync_counters.iter().for_each(|counter| count("synchroniser", &words(counter), counter.value));
+    link.transport_counters.iter().for_each(|counter| count("transport", &words(counter), counter.value));
     details
 }
 
 fn latency_rows(link: &LinkStatus) -> impl Iterator<Item = LatencyRow> {
-    link.latency.iter().filter(|stage| stage.count > 0).map(|stage| LatencyRow {
-        name: format!("{}: {}", link.name, stage.stage),
-        samples: stage.count,
-        p50_ns: stage.p50_ns,
-        p99_ns: stage.p99_ns,
-        p999_ns: stage.p999_ns,
-        max_ns: stage.max_ns,
+    link.latency.iter().filter(|stage| stage.count > 0).map(|stage| {
+        let [p50_ns, p99_ns, p999_ns] = stage.bounds_ns();
+        LatencyRow {
+            name: format!("{}: {}", link.name, stage.stage),
+            samples: stage.count,
+            p50_ns,
+            p99_ns,
+            p999_ns,
+            max_ns: stage.max_ns,
+        }
     })
 }
 
@@ -323,7 +338,7 @@ fn consumer_rows(ring: &RingStatus) -> impl Iterator<Item = ConsumerRow> {
 #[derive(Default)]
 struct EventTail {
     attached: Option<(Consumer, PathBuf)>,
-    rows: VecDeque<EventRow>,
+    rows: EventRows,
 }
 
 impl EventTail {
@@ -342,21 +357,26 @@ impl EventTail {
                 Poll::Record(record) => {
                     let Some(event) = EventRecord::from_words(record.tag.words) else { continue };
                     let link = links.iter().find(|link| link.id == event.link_id);
-                    self.rows.push_front(EventRow {
-                        time: times::time_of_day(record.tag.received.0.max(record.tag.published.0)),
-                        health: match event.severity {
-                            0 => Health::Off,
-                            1 => Health::Good,
-                            2 => Health::Warning,
-                            _ => Health::Bad,
+                    let at_ns = record.tag.received.0.max(record.tag.published.0);
+                    self.rows.add(
+                        (event.link_id, event.code),
+                        at_ns,
+                        EventRow {
+                            time: times::time_of_day(at_ns),
+                            health: match event.severity {
+                                0 => Health::Off,
+                                1 => Health::Good,
+                                2 => Health::Warning,
+                                _ => Health::Bad,
+                            },
+                            link: link
+                                .map(|link| link.name.clone())
+                                .or_else(|| event_spacecraft(&payload))
+                                .unwrap_or_default(),
+                            text: event_text(&payload),
+                            times: 1,
                         },
-                        link: link
-                            .map(|link| link.name.clone())
-                            .or_else(|| event_spacecraft(&payload))
-                            .unwrap_or_default(),
-                        text: event_text(&payload),
-                    });
-                    self.rows.truncate(EVENTS_KEPT);
+                    );
                 }
                 Poll::Gap(_) | Poll::Restarted { .. } => {}
                 Poll::Recreated => {
@@ -372,8 +392,36 @@ impl EventTail {
     }
 
     fn rows(&self) -> Vec<EventRow> {
-        self.rows.iter().cloned().collect()
+        self.rows.0.iter().map(|kept| kept.row.clone()).collect()
     }
+}
+
+/// The latest events, newest first.
+#[derive(Default)]
+struct EventRows(VecDeque<Kept>);
+
+impl EventRows {
+    /// One more. What a link reports again and again, as counters that jump with every virtual channel of a recording that
+    /// begins anew, takes one row, with the newest text and how often it came: other events would scroll away.
+    fn add(&mut self, what: (u16, u16), at_ns: i64, row: EventRow) {
+        let same = |kept: &Kept| kept.what == what && at_ns - kept.first_ns < FOLDED_WITHIN_NS;
+        let (mut row, mut first_ns) = (row, at_ns);
+        if let Some(before) = self.0.iter().position(same).and_then(|index| self.0.remove(index)) {
+            row.times += before.row.times;
+            first_ns = before.first_ns;
+        }
+        self.0.push_front(Kept { what, first_ns, row });
+        self.0.truncate(EVENTS_KEPT);
+    }
+}
+
+/// An event that is shown, with what tells whether another is the same again.
+struct Kept {
+    /// Number of the link, and of the event.
+    what: (u16, u16),
+    /// When it came first.
+    first_ns: i64,
+    row: EventRow,
 }
 
 impl Drop for EventTail {
@@ -383,5 +431,39 @@ impl Drop for EventTail {
             // The view is not to be remembered as a reader.
             let _ = std::fs::remove_file(file);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-CTL-301
+    #[test]
+    fn an_event_that_a_link_repeats_within_a_minute_takes_one_row_with_the_number_of_times() {
+        let mut tail = EventTail::default();
+        let mut add = |link: u16, code, at_s: i64, text: &str| {
+            tail.rows.add(
+                (link, code),
+                at_s * 1_000_000_000,
+                EventRow { text: text.into(), times: 1, ..EventRow::default() },
+            );
+            tail.rows().into_iter().map(|row| (row.text, row.times)).collect::<Vec<_>>()
+        };
+        let row = |text: &str, times| (text.to_owned(), times);
+        add(1, 5, 0, "first");
+        add(2, 5, 1, "of another link");
+        add(1, 6, 2, "another event");
+        assert_eq!(
+            add(1, 5, 59, "again"),
+            [row("again", 2), row("another event", 1), row("of another link", 1)]
+        );
+        // A minute after the first it is a row of its own, so that the time of the older ones stays to be seen.
+        assert_eq!(add(1, 5, 60, "later")[..2], [row("later", 1), row("again", 2)]);
+        assert_eq!(add(1, 5, 61, "later still")[..2], [row("later still", 2), row("again", 2)]);
+        for number in 0..10_000 {
+            add(number, 9, 70, "flood");
+        }
+        assert_eq!(tail.rows().len(), EVENTS_KEPT);
     }
 }

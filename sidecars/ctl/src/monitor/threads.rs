@@ -41,12 +41,18 @@ impl ThreadWatch {
 
 /// Nanoseconds a thread has run, and what else is known of it. `None` when it has gone meanwhile.
 fn read_thread(path: &Path, tid: u32) -> Option<(u64, ThreadRow)> {
-    let name = fs::read_to_string(path.join("comm")).ok()?.trim().to_owned();
+    let name = shown_name(fs::read_to_string(path.join("comm")).ok()?.trim());
     // First field: time on a processor in nanoseconds.
     let run_ns = fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse().ok()?;
     let stat = fs::read_to_string(path.join("stat")).ok()?;
     let (core, policy) = scheduling(&stat)?;
     Some((run_ns, ThreadRow { name, tid, core, busy_pct: 0.0, policy }))
+}
+
+/// The kernel keeps fifteen octets of a thread's name: one of this length is most likely longer.
+fn shown_name(kept: &str) -> String {
+    const KEPT_MAX: usize = 15;
+    if kept.len() < KEPT_MAX { kept.to_owned() } else { format!("{kept}…") }
 }
 
 /// Last core and policy from a `stat` line (proc(5): fields 39, 40 and 41). The name in field 2 may hold anything, so
@@ -79,6 +85,12 @@ pub(super) fn resident_bytes(pid: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_the_kernel_has_cut_ends_with_an_ellipsis() {
+        assert_eq!(shown_name("fep-cso-2-paylo"), "fep-cso-2-paylo…");
+        assert_eq!(shown_name("fep-cso-1"), "fep-cso-1");
+    }
 
     #[test]
     fn a_thread_called_like_the_end_of_a_field_is_still_read_right() {

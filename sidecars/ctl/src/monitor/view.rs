@@ -14,7 +14,7 @@ use crate::figures;
 /// From this size on all panes are shown at once.
 const WIDE: (u16, u16) = (168, 34);
 /// From this width on the table of links has long names and more columns.
-const BROAD_FROM: u16 = 112;
+const BROAD_FROM: u16 = 115;
 /// Below this size nothing sensible can be shown.
 const SMALLEST: (u16, u16) = (60, 14);
 
@@ -111,8 +111,7 @@ fn draw_silence(out: &mut Frame<'_>, area: Rect, app: &App, silence: &Silence) {
     let since = match silence.age {
         None => "no figures yet".to_owned(),
         Some(age) => {
-            let (_, time) = app.snapshot.utc.split_once('T').unwrap_or(("", &app.snapshot.utc));
-            let time = time.split('.').next().unwrap_or(time);
+            let (_, time) = date_and_time(&app.snapshot.utc);
             format!("last figures {time} UTC, {} old", figures::uptime(age.as_secs()))
         }
     };
@@ -121,6 +120,12 @@ fn draw_silence(out: &mut Frame<'_>, area: Rect, app: &App, silence: &Silence) {
         Span::styled(format!("  {since}"), Style::new().fg(Color::Red).bold()),
     ]);
     out.render_widget(Paragraph::new(line), area);
+}
+
+/// Date and time of day, to the second, of a UTC text.
+fn date_and_time(utc: &str) -> (&str, &str) {
+    let (date, time) = utc.split_once('T').unwrap_or(("", utc));
+    (date, time.split('.').next().unwrap_or(time))
 }
 
 fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
@@ -161,19 +166,20 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     }
     right.push(Span::styled(format!("up {}  ", figures::uptime(now.daemon.uptime_s)), dim));
     // Date and time of day in a wide terminal, time of day in a narrow one.
-    let (date, time) = now.utc.split_once('T').unwrap_or(("", &now.utc));
-    let time = time.split('.').next().unwrap_or(time);
+    let (date, time) = date_and_time(&now.utc);
     right.push(Span::raw(if area.width >= HEAD_FROM {
         format!("{date} {time} UTC ")
     } else {
         format!("{time} UTC ")
     }));
     // Two figures never lie over one another: first the time of operation gives way, then the frames.
-    let width = |spans: &[Span<'_>]| spans.iter().map(Span::width).sum::<usize>();
-    if width(&left) + width(&right) > usize::from(area.width) {
+    let overlap = |left: &[Span<'_>], right: &[Span<'_>]| {
+        left.iter().chain(right).map(Span::width).sum::<usize>() > usize::from(area.width)
+    };
+    if overlap(&left, &right) {
         right.drain(..right.len() - 1);
     }
-    if width(&left) + width(&right) > usize::from(area.width) {
+    if overlap(&left, &right) {
         left.truncate(left.len() - 2);
     }
     out.render_widget(Paragraph::new(Line::from(left)), area);
@@ -259,7 +265,7 @@ static NARROW: [Column; 10] = [
 ];
 
 static BROAD: [Column; 17] = [
-    Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
+    Column { title: "LINK", width: 19, right: false, cell: |_, link, width| name(link, width) },
     Column {
         title: "MISSION",
         width: 9,
@@ -358,6 +364,10 @@ fn lock(link: &LinkRow, width: usize) -> Span<'static> {
         Health::Bad => "○",
         Health::Off => " ",
     };
+    // Nothing is searched: no state to mark.
+    if link.lock == figures::lock("") {
+        return link.lock.clone().fg(colour(link.lock_health));
+    }
     figures::fitted(&format!("{sign} {}", link.lock), width).fg(colour(link.lock_health))
 }
 

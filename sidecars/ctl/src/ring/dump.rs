@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use fep_bus::Resume;
 
+use super::args::DumpArgs;
 use super::record::Understood;
 use super::tail::{cursor_file, forget};
 use super::{Heard, Limits, attach, passing_name, read};
-use crate::cli::DumpArgs;
 use crate::failure::{Failure, output};
 use crate::figures;
 use crate::output_file::OutputFile;
@@ -21,11 +21,11 @@ const SILENCE: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub(super) fn run(args: &DumpArgs) -> Result<(), Failure> {
-    let dir = args.place.resolve()?;
+    let dir = args.source.place.resolve()?;
     let ending = Ending::watch()?;
     let resume = if args.latest { Resume::Latest } else { Resume::Oldest };
     let name = passing_name("dump");
-    let Some(mut consumer) = attach(&dir, &args.ring, &name, resume, Duration::ZERO, &ending)? else {
+    let Some(mut consumer) = attach(&dir, &args.source.ring, &name, resume, Duration::ZERO, &ending)? else {
         return Ok(());
     };
     let to_stdout = args.out == Path::new("-");
@@ -59,7 +59,7 @@ pub(super) fn run(args: &DumpArgs) -> Result<(), Failure> {
             Heard::Restarted => Ok(()),
         },
     );
-    let path = cursor_file(&dir, &args.ring, &name);
+    let path = cursor_file(&dir, &args.source.ring, &name);
     drop(consumer);
     forget(&path);
     done?;

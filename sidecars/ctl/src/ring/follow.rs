@@ -7,9 +7,9 @@ use std::time::Duration;
 use fep_bus::{Consumer, Resume};
 use serde::Serialize;
 
+use super::args::FollowArgs;
 use super::record::Understood;
 use super::{Heard, Limits, attach, read};
-use crate::cli::FollowArgs;
 use crate::failure::{Failure, output};
 use crate::report::{Report, Tally};
 use crate::signals::Ending;
@@ -44,7 +44,7 @@ fn ledger_start(consumer: &Consumer) -> u64 {
 
 /// Runs the command.
 pub(super) fn run(args: &FollowArgs) -> Result<(), Failure> {
-    let dir = args.place.resolve()?;
+    let dir = args.source.place.resolve()?;
     let ending = Ending::watch()?;
     let wait = Duration::from_millis(args.wait_ms);
     // A cursor of this name comes first; only without one does --latest matter.
@@ -55,7 +55,7 @@ pub(super) fn run(args: &FollowArgs) -> Result<(), Failure> {
     } else {
         Resume::Cursor
     };
-    let Some(mut consumer) = attach(&dir, &args.ring, &args.name, resume, wait, &ending)? else {
+    let Some(mut consumer) = attach(&dir, &args.source.ring, &args.name, resume, wait, &ending)? else {
         return Ok(());
     };
     let mut start = ledger_start(&consumer);
@@ -103,7 +103,7 @@ pub(super) fn run(args: &FollowArgs) -> Result<(), Failure> {
 }
 
 fn has_cursor(dir: &std::path::Path, args: &FollowArgs) -> bool {
-    super::tail::cursor_file(dir, &args.ring, &args.name).is_some_and(|path| path.exists())
+    super::tail::cursor_file(dir, &args.source.ring, &args.name).is_some_and(|path| path.exists())
 }
 
 fn print(args: &FollowArgs, account: &Account) -> io::Result<()> {
@@ -112,7 +112,7 @@ fn print(args: &FollowArgs, account: &Account) -> io::Result<()> {
         serde_json::to_writer_pretty(&mut out, account).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        account.report.write_text(&mut out)?;
+        account.report.write_text_of_ring(&mut out)?;
         let ReaderLedger { published, consumed, lost_records, lost_bytes } = account.ledger;
         writeln!(
             out,

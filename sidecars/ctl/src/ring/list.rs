@@ -6,8 +6,8 @@ use fep_bus::{RingInfo, list};
 use fep_time::Monotonic;
 use serde_json::{Value, json};
 
+use super::args::RingPlace;
 use super::refused;
-use crate::cli::RingPlace;
 use crate::failure::{Failure, output};
 use crate::figures;
 use crate::terminal;

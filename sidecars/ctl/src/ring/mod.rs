@@ -1,5 +1,6 @@
 //! `fepctl ring`: what is in the shared-memory rings. Reads them as any other consumer does.
 
+pub(crate) mod args;
 mod dump;
 mod follow;
 mod list;
@@ -14,7 +15,7 @@ use fep_bus::{BusError, Consumer, Gap, Poll, Record, Resume};
 pub(crate) use record::{event_spacecraft, event_text};
 pub(crate) use tail::cursor_file;
 
-use crate::cli::RingCommand;
+use self::args::RingCommand;
 use crate::failure::Failure;
 use crate::signals::Ending;
 

@@ -7,7 +7,7 @@ use fep_record::{
 };
 use serde_json::{Value, json};
 
-use crate::cli::{Filter, Kind};
+use super::args::{Filter, Kind};
 use crate::times;
 
 /// A descriptor, understood.

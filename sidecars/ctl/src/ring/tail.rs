@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use fep_bus::Resume;
 
+use super::args::TailArgs;
 use super::record::{LinkNames, Understood, json, line};
 use super::{Heard, Limits, attach, passing_name, read};
-use crate::cli::TailArgs;
 use crate::failure::{Failure, output};
 use crate::hashing::hex;
 use crate::signals::Ending;
@@ -15,12 +15,12 @@ use crate::terminal;
 
 /// Runs the command.
 pub(super) fn run(args: &TailArgs) -> Result<(), Failure> {
-    let dir = args.place.resolve()?;
-    let links = LinkNames(args.place.link_names());
+    let dir = args.source.place.resolve()?;
+    let links = LinkNames(args.source.place.link_names());
     let ending = Ending::watch()?;
     let resume = if args.oldest { Resume::Oldest } else { Resume::Latest };
     let name = passing_name("tail");
-    let Some(mut consumer) = attach(&dir, &args.ring, &name, resume, Duration::ZERO, &ending)? else {
+    let Some(mut consumer) = attach(&dir, &args.source.ring, &name, resume, Duration::ZERO, &ending)? else {
         return Ok(());
     };
     let limits = Limits { count: args.count, until_idle: args.until_idle.map(Duration::from_millis) };
@@ -61,7 +61,7 @@ pub(super) fn run(args: &TailArgs) -> Result<(), Failure> {
             writeln!(out, "{text}").map_err(output)
         },
     );
-    let path = cursor_file(&dir, &args.ring, &name);
+    let path = cursor_file(&dir, &args.source.ring, &name);
     drop(consumer);
     forget(&path);
     done.and_then(|()| out.flush().map_err(output))

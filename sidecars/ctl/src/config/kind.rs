@@ -1,0 +1,109 @@
+//! What kind of configuration a file is, by its content.
+
+use std::path::Path;
+
+use fep_config::Source;
+
+use crate::cli::ConfigKind;
+
+/// Kinds that this program checks itself.
+pub(super) const CHECKED: [ConfigKind; 3] = [ConfigKind::Daemon, ConfigKind::Mission, ConfigKind::Stations];
+
+/// As `--kind` names it.
+pub(super) const fn name(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::Daemon => "daemon",
+        ConfigKind::Mission => "mission",
+        ConfigKind::Stations => "stations",
+        ConfigKind::Archive => "archive",
+    }
+}
+
+/// As what a file of this kind is read.
+pub(super) const fn in_words(kind: ConfigKind) -> &'static str {
+    match kind {
+        ConfigKind::Daemon => "a configuration of the daemon",
+        ConfigKind::Mission => "a mission",
+        ConfigKind::Stations => "simulated stations",
+        ConfigKind::Archive => "a configuration of recorder, archive and feeds",
+    }
+}
+
+/// What a file is checked as.
+pub(super) fn of(file: Option<&Path>, wanted: Option<ConfigKind>) -> ConfigKind {
+    let Some(path) = file else { return ConfigKind::Daemon };
+    // A file that cannot be read has no kind; whoever checks it says why.
+    wanted
+        .or_else(|| Source::read(path).ok().map(|source| looks_like(&source.text)))
+        .unwrap_or(ConfigKind::Daemon)
+}
+
+/// Which kind a text is, by the tables and keys on its top level. It need not be right, not even TOML: a file with mistakes
+/// is to be checked as what it was meant to be.
+fn looks_like(text: &str) -> ConfigKind {
+    let (mut on_top, mut in_spacecraft, mut mission) = (true, false, false);
+    for line in text.lines().map(str::trim) {
+        let table = line.strip_prefix('[').map(|rest| rest.trim_start_matches('['));
+        if let Some(table) = table {
+            on_top = false;
+            let name = table.split(['.', ']']).next().unwrap_or_default().trim();
+            in_spacecraft = name == "spacecraft";
+            match name {
+                "daemon" | "rings" | "link" | "links" => return ConfigKind::Daemon,
+                "station" => return ConfigKind::Stations,
+                // Sections of one file, of which each process reads its own. `missions` is a section of the daemon, too.
+                "archive" | "http" | "store" | "sql" | "replay" | "retention" | "users" | "recorder"
+                | "feeding" | "feeds" => return ConfigKind::Archive,
+                "channel" => mission = true,
+                _ => {}
+            }
+        } else if let Some((key, _)) = line.split_once('=') {
+            let key = key.trim();
+            if on_top && key == "station" {
+                return ConfigKind::Stations;
+            }
+            // A daemon merges the links of a `[spacecraft.NAME]`; a mission says its `scid`.
+            mission |= (on_top && (key == "title" || key.starts_with("channel.")))
+                || (in_spacecraft && key == "scid");
+        }
+    }
+    if mission { ConfigKind::Mission } else { ConfigKind::Daemon }
+}
+
+#[cfg(test)]
+mod tests {
+    use fep_control::config::DEFAULT_TOML;
+    use fep_mission::MISSIONS;
+
+    use super::*;
+
+    // REQ: FEP-CTL-103
+    #[test]
+    fn a_file_is_what_the_tables_on_its_top_level_say() {
+        for (name, text) in MISSIONS {
+            assert_eq!(looks_like(text), ConfigKind::Mission, "{name}");
+        }
+        assert_eq!(looks_like(DEFAULT_TOML), ConfigKind::Daemon);
+        for (text, kind) in [
+            ("", ConfigKind::Daemon),
+            ("[spacecraft.leo]\nlinks = [\"north\", \"south\"]\n", ConfigKind::Daemon),
+            ("[spacecraft.leo]\nscid = 5\n", ConfigKind::Mission),
+            ("[[channel.x.vc]]\nid = \n", ConfigKind::Mission),
+            ("title = 7\n", ConfigKind::Mission),
+            ("[missions]\nx = \"x.toml\"\n", ConfigKind::Daemon),
+            ("[missions]\nx = \"x.toml\"\n[http]\n", ConfigKind::Archive),
+            ("[feeds.one]\nform = \"raw\"\n", ConfigKind::Archive),
+            ("[recorder]\nrings = 3\n", ConfigKind::Archive),
+            (include_str!("../../../../config/archive.toml"), ConfigKind::Archive),
+            ("[[station]]\nname = 7\n[station.channel]\n", ConfigKind::Stations),
+            ("station = []\n", ConfigKind::Stations),
+            (fep_sim::DEFAULT_SIMULATION, ConfigKind::Stations),
+            (include_str!("../../../../config/lab-stations.toml"), ConfigKind::Stations),
+            (include_str!("../../../../config/lab.toml"), ConfigKind::Daemon),
+            ("[links.a]\ntitle = \"x\"\n", ConfigKind::Daemon),
+            ("title = \"x\"\n[daemon]\n", ConfigKind::Daemon),
+        ] {
+            assert_eq!(looks_like(text), kind, "{text:?}");
+        }
+    }
+}
