@@ -316,7 +316,7 @@ fn a_stations_file_is_checked_and_of_the_archive_it_is_reported_who_checks_it() 
     // What makes no sense is reported at its station.
     let odd = fep_sim::DEFAULT_SIMULATION.replace("rate_bps = 1_500_000", "rate_bps = 0");
     let output = check(&odd, &["--json"]);
-    let errors = json(&output);
+    let errors: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let aqua = odd.lines().position(|line| line == "name = \"aqua\"").expect("the station");
     assert_eq!(
         (errors["kind"].as_str(), errors["errors"][0]["line"].as_u64()),

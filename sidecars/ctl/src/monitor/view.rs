@@ -14,7 +14,7 @@ use crate::figures;
 /// From this size on all panes are shown at once.
 const WIDE: (u16, u16) = (168, 34);
 /// From this width on the table of links has long names and more columns.
-const BROAD_FROM: u16 = 115;
+const BROAD_FROM: u16 = 112;
 /// Below this size nothing sensible can be shown.
 const SMALLEST: (u16, u16) = (60, 14);
 
@@ -265,7 +265,7 @@ static NARROW: [Column; 10] = [
 ];
 
 static BROAD: [Column; 17] = [
-    Column { title: "LINK", width: 19, right: false, cell: |_, link, width| name(link, width) },
+    Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
     Column {
         title: "MISSION",
         width: 9,
