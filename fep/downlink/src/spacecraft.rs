@@ -246,7 +246,7 @@ impl Spacecraft {
         verdict: Option<&DecodeVerdict>,
         sink: &mut impl Sink,
     ) {
-        if note.following.interrupted {
+        if note.interrupted {
             self.masters.interrupted();
         }
         let mut record = self.record(note);
