@@ -31,12 +31,7 @@ pub(crate) struct BlockNote {
 impl BlockNote {
     /// What a synchroniser says of a block whose first bit was received at this time by this antenna.
     #[inline]
-    pub(crate) fn of<T>(
-        block: &Block<'_, T>,
-        received: Tai,
-        antenna: u16,
-        interrupted: bool,
-    ) -> BlockNote {
+    pub(crate) fn of<T>(block: &Block<'_, T>, received: Tai, antenna: u16, interrupted: bool) -> BlockNote {
         let mut flags = FrameFlags::empty();
         flags.set(FrameFlags::INVERTED, block.inverted);
         flags.set(FrameFlags::FLYWHEEL, block.flywheel);
