@@ -9,7 +9,6 @@ use fep_time::Tai;
 use crate::decoding::DecodedFrame;
 use crate::reception::Quality;
 use crate::spacecraft::Spacecraft;
-use crate::times::Following;
 use crate::{ChainEvent, Sink};
 
 /// What is known of a block before it is decoded.
@@ -23,8 +22,8 @@ pub(crate) struct BlockNote {
     pub(crate) quality: Quality,
     pub(crate) marker_bit_errors: u8,
     pub(crate) flags: FrameFlags,
-    /// How it follows the block before it.
-    pub(crate) following: Following,
+    /// It does not begin where the block before it ended.
+    pub(crate) interrupted: bool,
     /// Its decoder did not come to an end: the octets mean nothing.
     pub(crate) failed: bool,
 }
@@ -32,18 +31,13 @@ pub(crate) struct BlockNote {
 impl BlockNote {
     /// What a synchroniser says of a block whose first bit was received at this time by this antenna.
     #[inline]
-    pub(crate) fn of<T>(
-        block: &Block<'_, T>,
-        received: Tai,
-        antenna: u16,
-        following: Following,
-    ) -> BlockNote {
+    pub(crate) fn of<T>(block: &Block<'_, T>, received: Tai, antenna: u16, interrupted: bool) -> BlockNote {
         let mut flags = FrameFlags::empty();
         flags.set(FrameFlags::INVERTED, block.inverted);
         flags.set(FrameFlags::FLYWHEEL, block.flywheel);
         flags.set(FrameFlags::SLIP, block.slip_bits != 0);
         let marker_bit_errors = block.marker_bit_errors;
-        BlockNote { received, antenna, marker_bit_errors, flags, following, ..BlockNote::default() }
+        BlockNote { received, antenna, marker_bit_errors, flags, interrupted, ..BlockNote::default() }
     }
 }
 

@@ -71,6 +71,6 @@ fn take(
     time: &mut impl FnMut(u64) -> Tai,
     out: &mut impl FnMut(&Block<'_>, BlockNote),
 ) {
-    let following = places.next(block.stream_bit, block.slip_bits);
-    out(block, BlockNote::of(block, time(block.stream_bit), antenna, following));
+    let interrupted = places.is_interrupted(block.stream_bit, block.slip_bits);
+    out(block, BlockNote::of(block, time(block.stream_bit), antenna, interrupted));
 }

@@ -27,7 +27,8 @@
 //! common for a whole wait is it placed by receive time, allowing for how much later than others it was seen to receive. Where
 //! all antennas miss frames at once without saying so ([`Merge::antenna_gone`]), or the octets of a virtual channel repeat with
 //! its counter, only receive times tell the turns apart. Verified frames with equal counts but different octets are never
-//! taken for one.
+//! taken for one. Frames that may be strays move neither the sequence nor their antenna's place until something speaks for
+//! them (`merge::suspect`); those that are not of the sequence are not served.
 //!
 //! Frames without a count, of the expedited service of USLP, and idle frames of AOS and USLP (whose count real spacecraft
 //! leave at 0) are served as they arrive; copies from other antennas within the wait are recognised by their content.
@@ -43,6 +44,7 @@ mod frame;
 mod lane;
 mod past;
 mod place;
+mod suspect;
 mod track;
 
 use std::collections::HashMap;
@@ -106,6 +108,8 @@ pub enum Fate {
     Duplicate,
     /// Its place was given up before it came: it counts as lost.
     Late,
+    /// It is not of the sequence: the spacecraft counted on from before it, and nothing is missing.
+    Stray,
 }
 
 /// A frame as the merge serves it: fields as of the chosen [`MergeInput`].
@@ -125,6 +129,9 @@ pub struct Merged<'a> {
     pub seq: u64,
     /// What becomes of it: always [`Fate::Served`] without [`MergeSpec::report_unserved`].
     pub fate: Fate,
+    /// Every antenna missed so many frames before it that a narrow counter may have turned: its count alone does not say how
+    /// many.
+    pub may_have_turned: bool,
 }
 
 /// What became of the frames of one antenna: `received = served + duplicates + late + bad + pending`.
@@ -136,7 +143,7 @@ pub struct AntennaCounts {
     pub served: u64,
     /// Frames of which another copy was served or is held instead.
     pub duplicates: u64,
-    /// Frames that came after their place was given up.
+    /// Frames that came after their place was given up, and strays.
     pub late: u64,
     /// Frames that are bad, or whose header cannot be read: they stay on the antenna's own rings.
     pub bad: u64,
@@ -157,7 +164,8 @@ pub struct MergeLedger {
     pub overflowed: u64,
     /// Times that an antenna was placed by receive time because no frame was in common.
     pub placed_by_time: u64,
-    /// Frames whose place contradicts what other antennas delivered: served as they came.
+    /// Frames whose place contradicts what else was delivered: served as they came, or not served and counted as late, where
+    /// they are strays.
     pub unplaced: u64,
 }
 
@@ -387,7 +395,7 @@ impl Merge {
         let Some(antenna) = self.spec.antennas.iter().position(|known| *known == antenna) else { return };
         self.antennas[antenna].is_gone = true;
         for lane in &mut self.lanes {
-            lane.tracks[antenna].was_gone = true;
+            (lane.tracks[antenna].was_gone, lane.tracks[antenna].jump) = (true, None);
         }
         self.poll(now, out);
     }

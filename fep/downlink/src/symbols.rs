@@ -334,8 +334,8 @@ fn gather(
     blocks: &mut Decoding<SymbolBlocks>,
     decoded: &mut impl FnMut(DecodedBlock<'_>),
 ) {
-    let following = places.next(block.stream_bit, block.slip_bits);
-    let note = BlockNote::of(block, times.at(block.stream_bit), antenna, following);
+    let interrupted = places.is_interrupted(block.stream_bit, block.slip_bits);
+    let note = BlockNote::of(block, times.at(block.stream_bit), antenna, interrupted);
     blocks.room().put(block.data, note);
     blocks.gathered(now, decoded);
 }

@@ -69,15 +69,6 @@ impl ChunkTimes {
     }
 }
 
-/// How a block follows the one before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Following {
-    /// It does not begin where the one before ended: lock was lost in between, or a new stream began.
-    pub(crate) interrupted: bool,
-    /// How many whole blocks would fit in between.
-    pub(crate) blocks_between: u64,
-}
-
 /// Follows the places of the blocks of a stream.
 #[derive(Debug)]
 pub(crate) struct BlockPlaces {
@@ -92,16 +83,13 @@ impl BlockPlaces {
         BlockPlaces { period, due: None }
     }
 
-    /// The next block, whose marker begins at `place`, found `slip_bits` later than due.
+    /// Takes the next block, whose marker begins at `place`, found `slip_bits` later than due. Returns whether the stream
+    /// was interrupted before it: the block does not begin where the one before ended, because lock was lost in between or a
+    /// new stream began. How long that took is judged by receive times, as after any other interruption.
     #[inline]
-    pub(crate) fn next(&mut self, place: u64, slip_bits: i8) -> Following {
+    pub(crate) fn is_interrupted(&mut self, place: u64, slip_bits: i8) -> bool {
         let due = self.due.replace(place + self.period);
-        let Some(due) = due else { return Following { interrupted: true, blocks_between: 0 } };
-        if place == due.saturating_add_signed(i64::from(slip_bits)) {
-            return Following::default();
-        }
-        // Decoded again, or found early, a block may begin before the end of the last.
-        Following { interrupted: true, blocks_between: place.saturating_sub(due) / self.period }
+        due.is_none_or(|due| place != due.saturating_add_signed(i64::from(slip_bits)))
     }
 
     /// A new stream begins.
@@ -143,11 +131,12 @@ mod tests {
     #[test]
     fn a_block_that_begins_where_the_last_ended_is_not_interrupted_also_behind_a_slip() {
         let mut places = BlockPlaces::new(100);
-        assert!(places.next(7, 0).interrupted, "nothing comes before the first");
-        assert_eq!(places.next(107, 0), Following::default());
-        assert_eq!(places.next(209, 2), Following::default());
-        assert_eq!(places.next(308, -1), Following::default());
-        assert_eq!(places.next(708, 0), Following { interrupted: true, blocks_between: 3 });
-        assert_eq!(places.next(700, 0), Following { interrupted: true, blocks_between: 0 });
+        assert!(places.is_interrupted(7, 0), "nothing comes before the first");
+        assert!(!places.is_interrupted(107, 0));
+        assert!(!places.is_interrupted(209, 2));
+        assert!(!places.is_interrupted(308, -1));
+        assert!(places.is_interrupted(708, 0), "blocks are missing");
+        assert!(places.is_interrupted(700, 0), "found again, further ahead");
+        assert!(!places.is_interrupted(800, 0));
     }
 }

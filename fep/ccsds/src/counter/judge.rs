@@ -64,6 +64,11 @@ pub(super) fn is_explained(last: u64, count: u64, modulus: u64, expected: Expect
     fits.then_some(Continuity::Gap { lost: step.least, at_least: expected.high >= least + modulus as f64 })
 }
 
+/// Whether a gap of a wide counter is far more than the time can hold: nothing was lost, the frame is out of sequence.
+pub(super) fn is_impossible(lost: u64, modulus: u64, expected: Expected) -> bool {
+    modulus >= WIDE && lost as f64 > expected.high
+}
+
 #[derive(Clone, Copy)]
 struct Step {
     count: u64,

@@ -2,7 +2,7 @@
 
 use fep_time::Tai;
 
-use super::judge::{Evidence, Expected, is_explained, judge};
+use super::judge::{Evidence, Expected, is_explained, is_impossible, judge};
 use super::rate::{FrameRate, RateBounds};
 use super::{Continuity, CounterState, MasterChannelState};
 use crate::frame::Frame;
@@ -12,6 +12,9 @@ const PROOF: u32 = 8;
 /// Virtual channels, twice: sequence-controlled and expedited counters.
 const SLOTS: usize = 128;
 const NO_SLOT: u8 = u8::MAX;
+/// What a station or a network may have held frames back for: so long, in nanoseconds, may have gone by for the spacecraft
+/// between two frames that come together.
+const HELD_NS: u64 = 10_000_000_000;
 
 /// How the frames reach us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -253,6 +256,14 @@ impl MasterChannel {
             virtual_channel = gap;
         }
         let broken = evidence.interrupted || evidence.unreadable > 0;
+        if !broken
+            && evidence.missing.is_none()
+            && let Continuity::Gap { lost, .. } = virtual_channel
+            && let (Some(rate), Ok(elapsed_ns)) = (rate, u64::try_from(elapsed_ns))
+            && is_impossible(lost, modulus, rate.expected(elapsed_ns.saturating_add(HELD_NS)))
+        {
+            virtual_channel = Continuity::Reset;
+        }
         state.prove(master, virtual_channel, step.is_dark, believed && !evidence.interrupted);
         if !broken {
             match virtual_channel {

@@ -21,6 +21,10 @@
 //! The last line is for wide counters: a restart from a high count would else look like the loss of millions of frames. A
 //! real gap of that size reaches one of those counts once in a million times.
 //!
+//! Where the rate of the channel is known, a gap of a wide counter that is longer than what the channel sends in the time
+//! since its last frame and ten seconds more (a station or a network may have held frames back) is a [`Continuity::Reset`]:
+//! a frame of another sequence, and the frame after it, are out of sequence, and nothing was lost.
+//!
 //! Where blocks of the channel were unreadable since the counter was last seen, a jump that they explain
 //! (d − 1 ≤ unreadable) is a gap, however it looks by the table.
 //!

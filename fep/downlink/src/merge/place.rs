@@ -4,7 +4,8 @@ use super::Merged;
 use super::frame::{Facts, Outlet};
 use super::lane::{Lane, Moment};
 use super::past::Content;
-use super::track::Last;
+use super::suspect::line_up;
+use super::track::{EVIDENCE_BITS, Last, step_most};
 
 /// A frame of a wide counter that is further behind than its modulus shifted by this is not late: it belongs elsewhere.
 const LATE_SHIFT: u32 = 6;
@@ -28,7 +29,7 @@ enum At {
 
 /// Where a frame belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// Behind the antenna's last frame, in its own sequence.
     Onward(u64),
     /// At or before the antenna's last frame: it came twice, or out of order.
@@ -37,6 +38,8 @@ enum Place {
     Aligned(u64),
     /// Far ahead: the next frame of the antenna has to confirm it.
     Jump(u64),
+    /// In the sequence of its antenna, where a frame of another antenna is.
+    Beside(u64),
     /// Nobody knows yet.
     Limbo,
     /// Nowhere.
@@ -55,7 +58,14 @@ impl Lane {
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         let place = self.find(facts, bad_before, moment, outlet);
-        let modulus = self.modulus;
+        if self.tracks[facts.antenna].jump.is_some()
+            && self.doubts()
+            && let Place::Onward(position) | Place::Aligned(position) = place
+        {
+            self.end_jump(facts.antenna, position, outlet);
+        }
+        let (mut is_suspect, mut is_behind_gap) = (false, false);
+        let (modulus, doubts) = (self.modulus, self.doubts());
         let track = &mut self.tracks[facts.antenna];
         track.bad_before = bad_before;
         self.has_data |= !facts.is_idle;
@@ -63,8 +73,10 @@ impl Lane {
             Place::Onward(position) => {
                 track.goes_on(position, facts.received, &mut self.pace);
                 track.is_confirmed |= track.run >= modulus;
-                track.last = Some(Last::of(position, facts));
-                track.jump = None;
+                let before = track.last.replace(Last::of(position, facts));
+                is_behind_gap = doubts && before.is_none_or(|before| position != before.position + 1);
+                track.before_gap = if is_behind_gap { before } else { None };
+                (track.jump, track.beside) = (None, 0);
                 position
             }
             Place::Back(position) => position,
@@ -73,13 +85,21 @@ impl Lane {
                 track.was_gone = false;
                 track.breaks_off();
                 if !track.limbo.is_empty() {
-                    self.leave_limbo(facts.antenna, position, facts.count, moment, outlet);
+                    let known = track.limbo.len();
+                    self.leave_limbo(facts.antenna, known, &Last::of(position, facts), moment, outlet);
                 }
                 position
             }
             Place::Jump(position) => {
                 track.jump = Some(Last::of(position, facts));
+                is_suspect = self.doubts();
                 position
+            }
+            Place::Beside(position) => {
+                (track.last, track.jump) = (Some(Last::of(position, facts)), None);
+                track.beside += 1;
+                outlet.ledger.unplaced += 1;
+                return self.put_loose(octets, facts, outlet);
             }
             Place::Limbo => return self.enter_limbo(octets, facts, moment, outlet),
             Place::Loose => {
@@ -87,7 +107,12 @@ impl Lane {
                 return self.put_loose(octets, facts, outlet);
             }
         };
-        self.put(position, octets, facts, moment, outlet);
+        if is_suspect || is_behind_gap {
+            let facts = Facts { is_suspect, is_behind_gap, ..*facts };
+            self.put(position, octets, &facts, moment, outlet);
+        } else {
+            self.put(position, octets, facts, moment, outlet);
+        }
         if self.in_limbo > 0 && !facts.is_idle {
             self.match_limbo(position, facts, moment, outlet);
         }
@@ -102,7 +127,11 @@ impl Lane {
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) -> Place {
         let track = &self.tracks[facts.antenna];
-        let Some(last) = track.last else { return self.align(facts, moment, outlet) };
+        let may_follow = track.jump.is_some() && track.limbo.is_empty() && self.doubts();
+        let Some(last) = track.last else {
+            let place = if may_follow { self.behind_the_jump(facts) } else { None };
+            return place.unwrap_or_else(|| self.align(facts, moment, outlet));
+        };
         let distance = forward(last.count, facts.count, self.modulus);
         if !self.is_narrow() && self.rules.antennas > 1 {
             // Far from where the others are, whatever the antenna missed meanwhile: its count says where it belongs.
@@ -122,6 +151,9 @@ impl Lane {
                 || bad_before - track.bad_before >= self.modulus / 2
                 || self.pace.may_hide_half_a_turn(elapsed_ns, self.modulus);
             if is_dark && self.rules.antennas > 1 {
+                if may_follow && let Some(place) = self.behind_the_jump(facts) {
+                    return place;
+                }
                 return self.align(facts, moment, outlet);
             }
         }
@@ -156,6 +188,12 @@ impl Lane {
             if belongs {
                 return Place::Back(position);
             }
+        }
+        if self.doubts() && distance > step_most(self.modulus) {
+            if let Some(place) = self.before_the_gap(facts, last.position, outlet) {
+                return place;
+            }
+            return self.find_behind_a_leap(facts, last, distance, moment, outlet);
         }
         if distance <= self.rules.memory as u64 || self.is_narrow() {
             return self.onward(last.position + distance, facts, moment, outlet);
@@ -205,13 +243,15 @@ impl Lane {
         }
         match self.at(position, facts) {
             // An antenna goes on and does not deliver what it has delivered.
+            At::Another if self.is_doubtful(position) => Place::Onward(position),
+            At::Another if self.is_beside(position, facts) => Place::Beside(position),
             At::Another | At::Again if self.is_narrow() => self.align(facts, moment, outlet),
             At::Another | At::Again => Place::Loose,
             At::Same => Place::Onward(position),
             _ if !self.is_narrow() || facts.is_idle || self.tracks[facts.antenna].is_confirmed => {
                 Place::Onward(position)
             }
-            _ => match self.search(facts) {
+            _ => match self.search(facts, false) {
                 Some(found) if found != position => Place::Aligned(found),
                 _ => Place::Onward(position),
             },
@@ -222,6 +262,9 @@ impl Lane {
     fn at(&self, position: u64, facts: &Facts) -> At {
         let (content, seen) = if self.is_open && position < self.next {
             match self.history.get(position).map(|past| (past.served, past.seen)) {
+                Some((Some(content), _)) if content.hash != facts.hash && self.is_doubtful(position) => {
+                    return At::Another;
+                }
                 Some((Some(content), seen)) => (content, seen),
                 Some((None, _)) => return At::GivenUp,
                 None => return At::Forgotten,
@@ -233,8 +276,11 @@ impl Lane {
             }
             match self.pending.binary_search_by_key(&position, |slot| slot.position) {
                 Ok(at) => {
-                    let facts = &self.pending[at].held.facts;
-                    (Content::of(facts, facts.received), self.pending[at].seen)
+                    let held = &self.pending[at].held.facts;
+                    if (held.is_suspect || held.is_behind_gap) && held.hash != facts.hash {
+                        return At::Nothing;
+                    }
+                    (Content::of(held, held.received), self.pending[at].seen)
                 }
                 Err(_) => return At::Nothing,
             }
@@ -246,11 +292,18 @@ impl Lane {
         }
     }
 
+    /// Whether something else is at the position.
+    pub(super) fn is_another(&self, position: u64, facts: &Facts) -> bool {
+        matches!(self.at(position, facts), At::Another | At::Again)
+    }
+
     /// Looks for the same octets at a position with this count that the antenna has not delivered yet. Octets that repeat
     /// with the counter (idle frames, and data that stands still) say where they belong only within half a turn of where
-    /// they are expected.
+    /// they are expected. That they repeat is not seen in the first turn, nor where only one copy is remembered: so any copy has
+    /// to lie there once the antenna's receive times have been compared with those of others; elsewhere only when the wait
+    /// for a nearer one is over.
     #[cold]
-    fn search(&self, facts: &Facts) -> Option<u64> {
+    pub(super) fn search(&self, facts: &Facts, is_over: bool) -> Option<u64> {
         let newest = self.newest()?;
         let oldest = match self.pending.front() {
             Some(front) if !self.is_open => front.position,
@@ -272,11 +325,12 @@ impl Lane {
                 None => break,
             }
         }
-        found.filter(|found| alike == 1 || found.abs_diff(expected) <= self.modulus / 2)
+        let is_trusted = alike == 1 && (is_over || !self.tracks[facts.antenna].is_compared);
+        found.filter(|found| is_trusted || found.abs_diff(expected) <= self.modulus / 2)
     }
 
     /// Whether the octets are those at the position, and if so, whether the antenna has not delivered them yet.
-    fn has_copy(&self, position: u64, facts: &Facts) -> Option<bool> {
+    pub(super) fn has_copy(&self, position: u64, facts: &Facts) -> Option<bool> {
         let (hash, seen) = if self.is_open && position < self.next {
             match self.history.get(position) {
                 Some(past) => (past.served.map(|content| content.hash), past.seen),
@@ -319,7 +373,7 @@ impl Lane {
 
     /// Finds the place of a frame that does not continue a known sequence: by content, and otherwise later or by time.
     #[cold]
-    fn align(
+    pub(super) fn align(
         &mut self,
         facts: &Facts,
         moment: Moment,
@@ -333,7 +387,7 @@ impl Lane {
                 if self.rules.antennas == 1 {
                     (self.is_open, self.next) = (true, first);
                 }
-                return Place::Aligned(first);
+                return self.unproved(first, facts);
             }
             return Place::Limbo;
         };
@@ -346,7 +400,7 @@ impl Lane {
             };
         }
         let says_where = !facts.is_idle || !self.has_data;
-        if let Some(found) = self.search(facts).filter(|_| says_where) {
+        if let Some(found) = self.search(facts, false).filter(|_| says_where) {
             return Place::Aligned(found);
         }
         let own = self.tracks[facts.antenna].last.map_or(0, |last| last.position);
@@ -355,22 +409,32 @@ impl Lane {
         });
         let is_ahead =
             others.into_iter().all(|(_, track)| track.last.is_some_and(|last| last.position <= own));
-        if is_ahead { Place::Aligned(self.by_time(facts, outlet)) } else { Place::Limbo }
+        if !is_ahead {
+            return Place::Limbo;
+        }
+        let position = self.by_time(facts, 0, outlet);
+        self.unproved(position, facts)
     }
 
-    /// The position with this count that is nearest to where the receive time says, behind the antenna's own last frame.
-    fn by_time(&mut self, facts: &Facts, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) -> u64 {
+    /// The position with this count that is nearest to where the receive time says, behind the antenna's own last frame and
+    /// not before `least`.
+    pub(super) fn position_by_time(&self, facts: &Facts, least: u64) -> u64 {
         let own = self.tracks[facts.antenna].last.map(|last| last.position + 1);
-        let floor = own.unwrap_or(self.modulus).max(self.modulus);
+        let floor = own.unwrap_or(self.modulus).max(self.modulus).max(least);
         let expected = self.expected(facts).max(floor);
         let ahead = forward(expected % self.modulus, facts.count, self.modulus);
         let mut position = expected + ahead;
         if ahead > self.modulus / 2 && position - self.modulus >= floor {
             position -= self.modulus;
         }
-        while matches!(self.at(position, facts), At::Another | At::Again) {
+        while self.is_another(position, facts) {
             position += self.modulus;
         }
+        position
+    }
+
+    fn by_time(&mut self, facts: &Facts, least: u64, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) -> u64 {
+        let position = self.position_by_time(facts, least);
         // It may be wrong by whole turns: until contents agree again, they are looked at.
         for track in &mut self.tracks {
             (track.is_confirmed, track.run) = (false, 0);
@@ -394,41 +458,49 @@ impl Lane {
         self.in_limbo += 1;
         if track.limbo.len() > self.rules.window {
             outlet.ledger.overflowed += 1;
+            return self.align_by_time(facts.antenna, moment, outlet);
+        }
+        // Nobody else follows the sequence: what is of one sequence by itself is it.
+        let is_alone = self.doubts() && !self.has_others(facts.bit());
+        if is_alone && self.limbo_bits(facts.antenna) >= EVIDENCE_BITS {
             self.align_by_time(facts.antenna, moment, outlet);
         }
     }
 
-    /// The antenna's next frame, of this count, is at this position: those in limbo lie before it.
+    /// The frame in limbo with the index `known`, or the antenna's next one behind them, is here: the others lie around it.
     fn leave_limbo(
         &mut self,
         antenna: usize,
-        position: u64,
-        count: u64,
+        known: usize,
+        here: &Last,
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         let limbo = std::mem::take(&mut self.tracks[antenna].limbo);
         self.in_limbo -= limbo.len();
-        let (mut behind, mut later) = (0, count);
-        let mut behinds: Vec<u64> = Vec::with_capacity(limbo.len());
-        for held in limbo.iter().rev() {
-            behind += forward(held.facts.count, later, self.modulus);
-            later = held.facts.count;
-            behinds.push(behind);
+        let mut counts: Vec<u64> = limbo.iter().map(|held| held.facts.count).collect();
+        counts.resize(counts.len().max(known + 1), here.count);
+        let places = line_up(&counts, known, here.position, self.modulus);
+        let track = &mut self.tracks[antenna];
+        for (held, place) in limbo.iter().zip(&places).skip(known) {
+            if let Some(position) = place {
+                track.last = Some(Last::of(*position, &held.facts));
+            }
         }
-        for (held, behind) in limbo.into_iter().zip(behinds.into_iter().rev()) {
-            let position = position.saturating_sub(behind);
-            let is_free = self.at(position, &held.facts) != At::Another;
-            outlet.end(held, |outlet, octets, facts| {
-                if is_free {
+        for (held, place) in limbo.into_iter().zip(places) {
+            let is_free = place.is_some_and(|place| self.at(place, &held.facts) != At::Another);
+            outlet.end(held, |outlet, octets, facts| match place {
+                Some(position) if is_free => {
                     self.put(position, octets, facts, moment, outlet);
                     if self.in_limbo > 0 && !facts.is_idle {
                         self.match_limbo(position, facts, moment, outlet);
                     }
-                } else {
+                }
+                Some(_) => {
                     outlet.ledger.unplaced += 1;
                     self.put_loose(octets, facts, outlet);
                 }
+                None => outlet.stray(octets, facts),
             });
         }
     }
@@ -449,32 +521,25 @@ impl Lane {
             }) else {
                 continue;
             };
-            let distance: u64 = limbo
-                .iter()
-                .zip(limbo.iter().skip(1))
-                .skip(at)
-                .map(|(held, next)| forward(held.facts.count, next.facts.count, self.modulus))
-                .sum();
-            let Some(last) = limbo.back().map(|held| Last::of(position + distance, &held.facts)) else {
-                continue;
-            };
-            self.settle_limbo(antenna, last, moment, outlet);
+            let Some(here) = limbo.get(at).map(|held| Last::of(position, &held.facts)) else { continue };
+            self.settle_limbo(antenna, at, here, moment, outlet);
             self.tracks[antenna].is_confirmed = true;
         }
     }
 
-    /// The last frame in limbo is here.
+    /// The frame in limbo with this index is here.
     fn settle_limbo(
         &mut self,
         antenna: usize,
-        last: Last,
+        known: usize,
+        here: Last,
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         let track = &mut self.tracks[antenna];
-        (track.last, track.jump, track.was_gone) = (Some(last), None, false);
+        (track.last, track.jump, track.was_gone) = (Some(here), None, false);
         track.breaks_off();
-        self.leave_limbo(antenna, last.position, last.count, moment, outlet);
+        self.leave_limbo(antenna, known, &here, moment, outlet);
     }
 
     /// Places an antenna whose frames wait in limbo by receive time.
@@ -485,18 +550,33 @@ impl Lane {
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
-        let Some(facts) = self.tracks[antenna].limbo.back().map(|held| held.facts) else { return };
-        let position = self.by_time(&facts, outlet);
-        self.settle_limbo(antenna, Last::of(position, &facts), moment, outlet);
+        let limbo = &self.tracks[antenna].limbo;
+        let (Some(known), Some(facts)) = (limbo.len().checked_sub(1), limbo.back().map(|held| held.facts))
+        else {
+            return;
+        };
+        // Where nobody else follows a sequence, what was served does not say what is late.
+        let is_alone = self.is_open && self.doubts() && !self.has_others(1 << antenna);
+        let least = if is_alone { self.next + self.limbo_span(antenna) } else { 0 };
+        let here = Last::of(self.by_time(&facts, least, outlet), &facts);
+        self.settle_limbo(antenna, known, here, moment, outlet);
     }
 
     /// Antennas whose frames waited in limbo for a whole wait are placed by receive time.
     #[cold]
     pub(super) fn end_limbo(&mut self, moment: Moment, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
         for antenna in 0..self.tracks.len() {
-            let oldest = self.tracks[antenna].limbo.front().map(|held| held.facts.arrived);
-            if oldest.is_some_and(|oldest| moment.now.ns_since(oldest) >= self.rules.wait_ns) {
-                self.align_by_time(antenna, moment, outlet);
+            while let Some(oldest) = self.tracks[antenna].limbo.front().map(|held| held.facts)
+                && moment.now.ns_since(oldest.arrived) >= self.rules.wait_ns
+            {
+                let says_where = !oldest.is_idle || !self.has_data;
+                if says_where && let Some(found) = self.search(&oldest, true) {
+                    self.settle_limbo(antenna, 0, Last::of(found, &oldest), moment, outlet);
+                } else if self.doubts() && self.limbo_bits(antenna) < EVIDENCE_BITS {
+                    self.end_lone_limbo(antenna, moment, outlet);
+                } else {
+                    self.align_by_time(antenna, moment, outlet);
+                }
             }
         }
     }
@@ -504,7 +584,7 @@ impl Lane {
 
 /// Steps of a counter from one count to another.
 #[inline]
-fn forward(from: u64, to: u64, modulus: u64) -> u64 {
+pub(super) fn forward(from: u64, to: u64, modulus: u64) -> u64 {
     let (from, to) = (from % modulus, to % modulus);
     if to >= from { to - from } else { to + (modulus - from) }
 }

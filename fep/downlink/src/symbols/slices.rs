@@ -43,7 +43,7 @@ impl Slices {
     /// Takes the slices of a codeblock.
     pub(crate) fn push(&mut self, block: DecodedBlock<'_>, antenna: u16, out: &mut Judgement<'_, impl Sink>) {
         let DecodedBlock { payload, verdicts, note } = block;
-        if note.following.interrupted && self.stream_bits > 0 {
+        if note.interrupted && self.stream_bits > 0 {
             // Slices are missing: the frames before and behind do not join.
             self.finish(antenna, out);
         }

@@ -1,4 +1,5 @@
 //! Passes of a spacecraft over several antennas, made with a seed: what is sent, what each antenna gets, and when.
+#![allow(dead_code)]
 
 use fep_ccsds::{
     AosHeader, Fecf, Fhp, FrameParts, FrameSpec, Header, TmDataField, TmHeader, UslpHeader, UslpHeaderRest,
