@@ -258,6 +258,7 @@ impl<F: Finder> Tracker<F> {
                         Look::Wait(_) if track.missing == 0 => {
                             self.confirm(&mut track, counters);
                             self.release_pending(&track, window, counters, sink);
+                            self.phase = Phase::Track(track);
                             return;
                         }
                         Look::Wait(_) => self.abandon(track, counters),
