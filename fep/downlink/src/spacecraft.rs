@@ -297,7 +297,7 @@ impl Spacecraft {
     fn attribute(&mut self, judged: Judged<'_>, sink: &mut impl Sink) {
         let Gvcid { scid, vcid, .. } = judged.frame.gvcid;
         match self.index.find(scid, vcid) {
-            Belongs::Vc(index) if self.reorder.is_none() => self.accept(judged, index, sink),
+            Belongs::Vc(index) if self.reorder.is_none() => self.accept_here(judged, index, sink),
             Belongs::Vc(index) => self.in_turn(judged, index, sink),
             unknown => match self.explored(judged.frame) {
                 Some(index) => self.accept(judged, index, sink),
@@ -388,8 +388,14 @@ impl Spacecraft {
     }
 
     /// A frame of a known virtual channel.
-    #[inline]
+    #[inline(never)]
     fn accept(&mut self, judged: Judged<'_>, index: usize, sink: &mut impl Sink) {
+        self.accept_here(judged, index, sink);
+    }
+
+    /// The same, compiled into its caller: what most frames go through does not pass its record through memory.
+    #[inline(always)]
+    fn accept_here(&mut self, judged: Judged<'_>, index: usize, sink: &mut impl Sink) {
         let Judged { octets, frame, note, mut record, verified } = judged;
         let mcid = frame.gvcid.mcid();
         // There is room for every spacecraft that has a virtual channel.

@@ -297,3 +297,27 @@ fn an_outage_that_all_antennas_share_is_a_loss_of_that_length_or_of_at_least_so_
         }
     }
 }
+
+// REQ: FEP-MRG-304
+#[test]
+fn steps_of_the_clock_of_any_size_cost_no_frame_and_no_search_through_the_turns_between() {
+    const YEAR: i64 = 31_557_600_000 * MS;
+    // The last is more than the frames of any counter: positions must not run out either.
+    for step in [3_600_000 * MS, YEAR, 50 * YEAR, -50 * YEAR, 200 * YEAR, -200 * YEAR] {
+        let mut lab = Lab::new(2);
+        let mut random = Random(step.unsigned_abs());
+        let (frames, period) = (1500, MS);
+        let mut all = arrivals(&[GOOD, LOSSY], frames, period, &mut random);
+        for arrival in &mut all {
+            // Each antenna stamps by the clock of the same machine, which was set twice.
+            let steps = i64::from(arrival.at > 500 * MS) + i64::from(arrival.at > 1000 * MS);
+            arrival.received = arrival.at.saturating_add(steps.saturating_mul(step));
+            lab.push(arrival);
+        }
+        lab.end();
+        let served = lab.served();
+        assert_eq!(served.iter().copied().collect::<BTreeSet<_>>().len() as u64, frames, "{step}");
+        // The few that were under way between the two antennas at each step may come twice: their times contradict.
+        assert!(served.len() as u64 <= frames + 2 * 3, "{step}: {:?}", lab.merge.ledger());
+    }
+}

@@ -160,6 +160,7 @@ impl MasterChannel {
     ///
     /// Frames of the AOS and USLP idle channel are [`Continuity::Uncounted`]: real spacecraft leave their count at 0, and
     /// nothing is lost with them.
+    #[inline]
     pub fn observe(&mut self, frame: &Frame<'_>, received: Tai) -> FrameContinuity {
         let step = self.take_time(received);
         let mc_count = frame.mc_count.filter(|_| self.spec.use_master_count);
@@ -370,6 +371,7 @@ impl MasterChannel {
     }
 
     /// Counts the time since the last frame: as a measure of the rate, or as silence.
+    #[inline]
     fn take_time(&mut self, received: Tai) -> MasterStep {
         let interrupted = self.sums.interruptions != self.seen.interruptions;
         let unreadable = self.sums.unreadable - self.seen.unreadable;
@@ -392,12 +394,18 @@ impl MasterChannel {
         step
     }
 
+    #[inline]
     fn judge_master(&mut self, count: Option<u8>, step: &MasterStep) -> Continuity {
         let Some(count) = count else { return Continuity::Uncounted };
         let Some(last) = self.last_count.replace(count) else { return Continuity::First };
         if count == last.wrapping_add(1) && !step.is_dark {
             return Continuity::Next;
         }
+        self.judge_master_jump(last, count, step)
+    }
+
+    #[cold]
+    fn judge_master_jump(&self, last: u8, count: u8, step: &MasterStep) -> Continuity {
         let rate = known_rate(self.rate.bounds(), None, self.spec.max_frame_rate_hz);
         let expected = step.silent_ns.and_then(|silent_ns| Some(rate?.expected(silent_ns)));
         let evidence =

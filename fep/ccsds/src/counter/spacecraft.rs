@@ -69,21 +69,27 @@ impl MasterChannels {
     }
 
     /// The counters of one spacecraft, from nothing when it was not seen yet. `None`: it is beyond the capacity.
+    #[inline]
     pub fn entry(&mut self, mcid: Mcid) -> Option<&mut MasterChannel> {
         if self.masters.get(self.recent).is_none_or(|(known, _)| *known != mcid) {
-            self.recent = match self.masters.iter().position(|(known, _)| *known == mcid) {
-                Some(place) => place,
-                None if self.masters.len() < self.capacity => {
-                    self.masters.push((mcid, MasterChannel::new(self.spec)));
-                    self.masters.len() - 1
-                }
-                None => return None,
-            };
+            self.recent = self.place(mcid)?;
         }
         self.masters.get_mut(self.recent).map(|(_, master)| master)
     }
 
+    /// Where the counters of a spacecraft are, or from now on shall be.
+    #[cold]
+    fn place(&mut self, mcid: Mcid) -> Option<usize> {
+        let known = self.masters.iter().position(|(known, _)| *known == mcid);
+        if known.is_none() && self.masters.len() < self.capacity {
+            self.masters.push((mcid, MasterChannel::new(self.spec)));
+            return Some(self.masters.len() - 1);
+        }
+        known
+    }
+
     /// The counters of a spacecraft that was seen.
+    #[inline]
     #[must_use]
     pub fn get(&self, mcid: Mcid) -> Option<&MasterChannel> {
         self.masters.iter().find(|(known, _)| *known == mcid).map(|(_, master)| master)

@@ -10,6 +10,9 @@ use super::track::{EVIDENCE_BITS, Last, step_most};
 /// A frame of a wide counter that is further behind than its modulus shifted by this is not late: it belongs elsewhere.
 const LATE_SHIFT: u32 = 6;
 
+/// Most turns of a counter that receive times say have passed: more is a clock that was set, and positions must not run out.
+const TURNS_MOST: u64 = 1 << 20;
+
 /// What is at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum At {
@@ -320,13 +323,29 @@ impl Lane {
                     found = Some(position);
                 }
             }
-            match position.checked_sub(self.modulus) {
+            match self.turn_before(position) {
                 Some(before) => position = before,
                 None => break,
             }
         }
         let is_trusted = alike == 1 && (is_over || !self.tracks[facts.antenna].is_compared);
         found.filter(|found| is_trusted || found.abs_diff(expected) <= self.modulus / 2)
+    }
+
+    /// The next position with the same count, going back, where something may be: after a leap of receive times any number
+    /// of turns may hold nothing.
+    fn turn_before(&self, position: u64) -> Option<u64> {
+        let before = position.checked_sub(self.modulus)?;
+        if self.is_open && before < self.next {
+            return Some(before);
+        }
+        let below = self.pending.partition_point(|slot| slot.position <= before);
+        let filled = match below.checked_sub(1) {
+            Some(below) => self.pending[below].position,
+            None if self.is_open => self.next.saturating_sub(1),
+            None => return None,
+        };
+        Some(before - (before - filled) / self.modulus * self.modulus)
     }
 
     /// Whether the octets are those at the position, and if so, whether the antenna has not delivered them yet.
@@ -366,7 +385,10 @@ impl Lane {
             return self.newest().map_or(0, |newest| newest + 1);
         };
         match self.pace.frames_in(own.common_time(facts.received).ns_since(time)) {
-            Some(frames) => position.saturating_add_signed(frames),
+            Some(frames) => {
+                let most = self.modulus.saturating_mul(TURNS_MOST).cast_signed();
+                position.saturating_add_signed(frames.clamp(-most, most))
+            }
             None => position + 1,
         }
     }
