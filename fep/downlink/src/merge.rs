@@ -27,8 +27,7 @@
 //! common for a whole wait is it placed by receive time, allowing for how much later than others it was seen to receive. Where
 //! all antennas miss frames at once without saying so ([`Merge::antenna_gone`]), or the octets of a virtual channel repeat with
 //! its counter, only receive times tell the turns apart. Verified frames with equal counts but different octets are never
-//! taken for one. Frames that may be strays move neither the sequence nor their antenna's place until something speaks for
-//! them (`merge::suspect`); those that are not of the sequence are not served.
+//! taken for one.
 //!
 //! Frames without a count, of the expedited service of USLP, and idle frames of AOS and USLP (whose count real spacecraft
 //! leave at 0) are served as they arrive; copies from other antennas within the wait are recognised by their content.
@@ -44,7 +43,6 @@ mod frame;
 mod lane;
 mod past;
 mod place;
-mod suspect;
 mod track;
 
 use std::collections::HashMap;
@@ -108,8 +106,6 @@ pub enum Fate {
     Duplicate,
     /// Its place was given up before it came: it counts as lost.
     Late,
-    /// It is not of the sequence: the spacecraft counted on from before it, and nothing is missing.
-    Stray,
 }
 
 /// A frame as the merge serves it: fields as of the chosen [`MergeInput`].
@@ -129,9 +125,6 @@ pub struct Merged<'a> {
     pub seq: u64,
     /// What becomes of it: always [`Fate::Served`] without [`MergeSpec::report_unserved`].
     pub fate: Fate,
-    /// Every antenna missed so many frames before it that a narrow counter may have turned: its count alone does not say how
-    /// many.
-    pub may_have_turned: bool,
 }
 
 /// What became of the frames of one antenna: `received = served + duplicates + late + bad + pending`.
@@ -143,7 +136,7 @@ pub struct AntennaCounts {
     pub served: u64,
     /// Frames of which another copy was served or is held instead.
     pub duplicates: u64,
-    /// Frames that came after their place was given up, and strays.
+    /// Frames that came after their place was given up.
     pub late: u64,
     /// Frames that are bad, or whose header cannot be read: they stay on the antenna's own rings.
     pub bad: u64,
@@ -164,8 +157,7 @@ pub struct MergeLedger {
     pub overflowed: u64,
     /// Times that an antenna was placed by receive time because no frame was in common.
     pub placed_by_time: u64,
-    /// Frames whose place contradicts what else was delivered: served as they came, or not served and counted as late, where
-    /// they are strays.
+    /// Frames whose place contradicts what other antennas delivered: served as they came.
     pub unplaced: u64,
 }
 
@@ -395,7 +387,7 @@ impl Merge {
         let Some(antenna) = self.spec.antennas.iter().position(|known| *known == antenna) else { return };
         self.antennas[antenna].is_gone = true;
         for lane in &mut self.lanes {
-            (lane.tracks[antenna].was_gone, lane.tracks[antenna].jump) = (true, None);
+            lane.tracks[antenna].was_gone = true;
         }
         self.poll(now, out);
     }
@@ -404,6 +396,13 @@ impl Merge {
     pub fn flush(&mut self, out: &mut impl FnMut(Merged<'_>)) {
         let moment = Moment { now: Monotonic::NEVER, live: 0 };
         self.each_lane(out, |lane, outlet| lane.flush(moment, outlet));
+    }
+
+    /// Serves everything that is held and forgets every sequence: the clock was set, and receive times before and after it
+    /// say nothing of one another. Copies that are still under way come twice.
+    pub fn start_anew(&mut self, out: &mut impl FnMut(Merged<'_>)) {
+        self.flush(out);
+        self.forget();
     }
 
     /// Forgets every sequence, and what is held: it counts as late.

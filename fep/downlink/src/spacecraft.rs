@@ -189,10 +189,7 @@ impl Spacecraft {
 
     /// A frame that a merge serves: its octets have been judged, its place in the sequence has not.
     pub fn merged(&mut self, merged: &Merged<'_>, sink: &mut impl Sink) {
-        let Merged { octets, mut record, received, may_have_turned, .. } = *merged;
-        if may_have_turned {
-            self.masters.interrupted();
-        }
+        let Merged { octets, mut record, received, .. } = *merged;
         for flag in [FrameFlags::GAP, FrameFlags::DUPLICATE, FrameFlags::RESET, FrameFlags::LOSS_AT_LEAST] {
             record.flags.set(flag, false);
         }
@@ -321,29 +318,24 @@ impl Spacecraft {
         });
     }
 
-    /// A frame that is out of turn for good: it came twice, too late, or is a stray. It goes on with the reason, and moves no
-    /// counter.
+    /// A frame that is out of turn for good: it came twice, or too late. It goes on with the reason, and moves no counter.
     #[cold]
     fn unserved(&mut self, judged: Judged<'_>, fate: Fate, index: usize, sink: &mut impl Sink) {
         let Judged { octets, frame, note, mut record, verified } = judged;
+        let (gvcid, count) = (frame.gvcid, frame.frame_count);
         let vc = &mut self.vcs[index];
         count_verdict(&mut self.ledger, &record);
         self.ledger.counts.published += 1;
-        match fate {
-            Fate::Late => {
-                record.reason = BadReason::Late;
-                self.ledger.bad.count(BadReason::Late);
-                sink.event(ChainEvent::Bad { reason: BadReason::Late });
-            }
-            // Out of sequence, as without reordering; but the next frame is not a second time.
-            Fate::Stray => {
-                vc.ledger.frames += 1;
-                judge_continuity(Continuity::Reset, frame, vc, &mut record, &mut self.ledger, sink);
-            }
-            Fate::Duplicate | Fate::Served => {
-                vc.ledger.frames += 1;
-                judge_continuity(Continuity::Duplicate, frame, vc, &mut record, &mut self.ledger, sink);
-            }
+        if fate == Fate::Duplicate {
+            record.flags.insert(FrameFlags::DUPLICATE);
+            vc.ledger.frames += 1;
+            vc.ledger.duplicates += 1;
+            self.ledger.counts.duplicates += 1;
+            sink.event(ChainEvent::Duplicate { gvcid, count });
+        } else {
+            record.reason = BadReason::Late;
+            self.ledger.bad.count(BadReason::Late);
+            sink.event(ChainEvent::Bad { reason: BadReason::Late });
         }
         sink.frame(&FrameOut {
             octets,

@@ -32,12 +32,6 @@ pub(super) struct Facts {
     pub(super) is_idle: bool,
     /// Virtual channel count, and the frame's own number when it has none.
     pub(super) count: u64,
-    /// Nothing but its own count says that it belongs where it is: it may be a stray.
-    pub(super) is_suspect: bool,
-    /// Frames of its antenna are missing before it: its count may be wrong by a little.
-    pub(super) is_behind_gap: bool,
-    /// So many frames are missing before it that the counter may have turned unseen.
-    pub(super) may_have_turned: bool,
 }
 
 /// Octets from each end of a frame that a digest is made of.
@@ -79,9 +73,6 @@ impl Facts {
             is_verified,
             is_idle,
             count,
-            is_suspect: false,
-            is_behind_gap: false,
-            may_have_turned: false,
         }
     }
 
@@ -150,21 +141,11 @@ impl<F: FnMut(Merged<'_>)> Outlet<'_, F> {
         }
     }
 
-    /// A frame that is not of the sequence.
-    #[cold]
-    pub(super) fn stray(&mut self, octets: &[u8], facts: &Facts) {
-        self.ledger.unplaced += 1;
-        self.counts(facts).late += 1;
-        if self.report_unserved {
-            self.emit(octets, facts, Fate::Stray);
-        }
-    }
-
     #[inline]
     fn emit(&mut self, octets: &[u8], facts: &Facts, fate: Fate) {
-        let Facts { record, received, colour, seq, may_have_turned, .. } = *facts;
+        let Facts { record, received, colour, seq, .. } = *facts;
         let antenna = self.ledger.antennas[facts.antenna].0;
-        (self.out)(Merged { octets, record, received, colour, antenna, seq, fate, may_have_turned });
+        (self.out)(Merged { octets, record, received, colour, antenna, seq, fate });
     }
 
     /// Copies a frame that has to wait.

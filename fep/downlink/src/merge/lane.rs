@@ -6,8 +6,7 @@ use fep_time::{Monotonic, Tai};
 
 use super::arrivals::Arrivals;
 use super::frame::{Antennas, Facts, Held, Outlet, digest_of};
-use super::past::{Content, History, Past};
-use super::suspect::Doubtful;
+use super::past::{Content, History};
 use super::track::{Last, Pace, Track};
 use crate::Merged;
 
@@ -73,16 +72,11 @@ pub(super) struct Lane {
     queue: VecDeque<(Monotonic, u64)>,
     /// Position behind a jump that a single frame made, which another has to confirm.
     jumped_to: Option<u64>,
-    /// Positions were given up, so many that the counter may have turned unseen.
-    may_have_turned: bool,
-    pub(super) doubtful: Option<Doubtful>,
-    /// When the newest frame served was received, as the antennas have it in common.
-    pub(super) newest_common: Tai,
     /// When a frame of the sequence was served last.
     served_at: Monotonic,
     /// Nobody follows the sequence: the next frame begins another.
     is_deserted: bool,
-    pub(super) loose: Arrivals,
+    loose: Arrivals,
 }
 
 impl Lane {
@@ -100,9 +94,6 @@ impl Lane {
             has_data: false,
             queue: VecDeque::new(),
             jumped_to: None,
-            may_have_turned: false,
-            doubtful: None,
-            newest_common: Tai::EPOCH,
             served_at: Monotonic::PAST,
             is_deserted: false,
             loose: Arrivals::new(rules.wait_ns, rules.window),
@@ -158,18 +149,13 @@ impl Lane {
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
-        if position.abs_diff(self.next) <= self.rules.memory as u64 && !facts.is_suspect {
+        if position.abs_diff(self.next) <= self.rules.memory as u64 {
             self.tracks[facts.antenna].followed = Some(facts.arrived);
         }
         if self.is_open && position == self.next && self.pending.is_empty() {
             let alone = facts.bit();
-            let is_sure = !facts.is_suspect || !self.has_steady_besides(alone, moment.live);
-            if facts.is_clean && is_sure || self.is_covered(position, alone, moment.live) {
+            if facts.is_clean || self.is_covered(position, alone, moment.live) {
                 let content = self.content(facts);
-                if facts.is_suspect || facts.is_behind_gap {
-                    self.doubt(position, position, facts);
-                }
-                self.newest_common = self.newest_common.max(content.common);
                 self.history.served(position, content, alone);
                 self.next += 1;
                 self.goes_on(facts.antenna, moment);
@@ -185,33 +171,12 @@ impl Lane {
             }
             _ => self.pending.len(),
         };
-        if let Some(slot) = self.pending.get(at).filter(|slot| slot.position == position)
-            && slot.held.facts.hash != facts.hash
-            && let held = slot.held.facts
-            && (held.is_suspect || held.is_behind_gap || facts.is_suspect)
-        {
-            // One of the two is a stray: a suspect, or else the one behind a gap.
-            if facts.is_suspect {
-                return outlet.stray(octets, facts);
-            }
-            if !held.is_suspect && facts.is_behind_gap {
-                outlet.ledger.unplaced += 1;
-                return self.put_loose(octets, facts, outlet);
-            }
-            self.drop_stray(at, outlet);
-        }
         match self.pending.get_mut(at).filter(|slot| slot.position == position) {
             Some(slot) => {
                 let others = slot.seen & !facts.bit();
                 let is_same = slot.held.facts.hash == facts.hash;
                 let common = self.tracks[slot.held.facts.antenna].common_time(slot.held.facts.received);
                 slot.seen |= facts.bit();
-                // Another antenna's copy speaks for it, and so does its own antenna's sequence.
-                let is_suspect = others == 0 && slot.held.facts.is_suspect && facts.is_suspect;
-                let is_behind_gap = others == 0 && slot.held.facts.is_behind_gap;
-                slot.held.facts.is_suspect = is_suspect;
-                slot.held.facts.is_behind_gap = is_behind_gap;
-                let facts = &Facts { is_suspect, is_behind_gap, ..*facts };
                 if facts.is_better_than(&slot.held.facts) {
                     outlet.replace(&mut slot.held, octets, *facts);
                 } else {
@@ -251,12 +216,6 @@ impl Lane {
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
-        if self.is_doubtful(position) {
-            let is_same = |past: &Past| past.served.is_some_and(|it| it.hash == facts.hash);
-            if !self.history.get(position).is_some_and(is_same) {
-                return self.put_into_doubt(octets, facts, moment, outlet);
-            }
-        }
         match self.history.get_mut(position) {
             Some(past) if past.served.is_some() => {
                 let content = past.served.filter(|content| content.hash == facts.hash);
@@ -281,7 +240,7 @@ impl Lane {
 
     /// The antenna brought the next frame of the sequence.
     #[inline]
-    pub(super) fn goes_on(&mut self, antenna: usize, moment: Moment) {
+    fn goes_on(&mut self, antenna: usize, moment: Moment) {
         self.served_at = moment.now;
         self.tracks[antenna].late_run = 0;
     }
@@ -295,8 +254,7 @@ impl Lane {
         self.tracks[facts.antenna].compare_time(facts.received, common);
         let mut left = others | facts.bit();
         while left != 0 {
-            let track = &mut self.tracks[left.trailing_zeros() as usize];
-            (track.is_confirmed, track.is_compared) = (true, true);
+            self.tracks[left.trailing_zeros() as usize].is_confirmed = true;
             left &= left - 1;
         }
     }
@@ -333,9 +291,7 @@ impl Lane {
     /// Serves what is to be served now.
     pub(super) fn settle(&mut self, moment: Moment, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
         while let Some(front) = self.pending.front() {
-            let (position, seen) = (front.position, front.seen);
-            let is_sure = !front.held.facts.is_suspect || !self.has_steady_besides(seen, moment.live);
-            let is_clean = front.held.facts.is_clean && is_sure;
+            let (position, is_clean, seen) = (front.position, front.held.facts.is_clean, front.seen);
             let is_next = self.is_open && position == self.next;
             let is_due = if !self.is_open {
                 self.all_reached(0, moment.live)
@@ -351,9 +307,6 @@ impl Lane {
                 let is_full = self.pending.len() > self.rules.window;
                 if !is_over && !is_full {
                     return;
-                }
-                if is_over && self.doubts() && self.drop_oldest_stray(moment, outlet) {
-                    continue;
                 }
                 outlet.ledger.overflowed += u64::from(!is_over);
                 outlet.ledger.waits_over += u64::from(is_over && self.is_open && !is_next);
@@ -376,78 +329,46 @@ impl Lane {
         self.queue.front().map(|(arrived, _)| *arrived)
     }
 
-    /// Where what is held arrived first.
-    pub(super) fn oldest(&self) -> Option<u64> {
-        self.queue.front().map(|(_, position)| *position)
-    }
-
     fn give_up_gap(
         &mut self,
         position: u64,
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
-        if let Some(front) = self.pending.front()
-            && front.held.facts.is_suspect
-            && self.is_stray(front, moment)
-        {
-            return self.drop_stray(0, outlet);
-        }
         // Further off than anything remembered: a wrong count would take all others for late ones.
         let is_jump = position - self.next > self.rules.memory as u64;
         let is_contradicted = is_jump && self.is_contradicted(moment);
         let is_single = is_jump && self.pending.len() == 1 && self.jumped_to != Some(position);
         if is_contradicted || is_single {
             self.jumped_to = Some(position + 1);
-            if is_contradicted {
-                return self.drop_stray(0, outlet);
-            }
             if let Some(slot) = self.pending.pop_front() {
                 outlet.ledger.unplaced += 1;
-                self.leave_queue(slot.position);
-                outlet.end(slot.held, |outlet, octets, facts| outlet.serve(octets, facts));
+                self.queue.retain(|(_, held)| *held != slot.position);
+                outlet.end(slot.held, |outlet, octets, facts| match is_contradicted {
+                    true => outlet.late(octets, facts),
+                    false => outlet.serve(octets, facts),
+                });
             }
             return;
         }
-        let front = self.pending.front().map(|front| front.held.facts);
-        if let Some(facts) = front.filter(|facts| facts.is_suspect || facts.is_behind_gap) {
-            self.doubt(self.next, position, &facts);
-        }
-        self.may_have_turned |= self.is_narrow() && position - self.next >= self.modulus / 2 - 1;
         self.history.given_up(self.next, position);
         self.next = position;
     }
 
-    /// Nothing is held at the position any more.
-    pub(super) fn leave_queue(&mut self, position: u64) {
-        self.queue.retain(|(_, held)| *held != position);
-    }
-
-    /// Whether the sequence was followed since the first of what is held came, by an antenna that did not bring it, or by the
-    /// only one: the spacecraft counts on, and what is held is not of it.
+    /// Whether an antenna that did not bring the first of what is held has followed the sequence since: the spacecraft
+    /// counts on, and what is held is not of it.
     fn is_contradicted(&self, moment: Moment) -> bool {
         let Some(front) = self.pending.front() else { return false };
-        // Two frames that follow one another are a jump, also of an antenna whose last frames before it came late.
-        let near = |slot: &Slot| slot.position - front.position <= self.rules.memory as u64;
-        let is_alone = !self.pending.get(1).is_some_and(near);
         self.tracks.iter().enumerate().any(|(antenna, track)| {
             let is_other = moment.live >> antenna & 1 != 0 && front.seen >> antenna & 1 == 0;
-            let is_own = self.rules.antennas == 1 && is_alone;
-            (is_other || is_own) && track.followed.is_some_and(|followed| followed > front.held.facts.arrived)
+            is_other && track.followed.is_some_and(|followed| followed > front.held.facts.arrived)
         })
     }
 
     fn serve_front(&mut self, moment: Moment, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
-        let Some(mut slot) = self.pending.pop_front() else { return };
-        let facts = slot.held.facts;
-        let may_be_stray = facts.is_suspect || facts.is_behind_gap;
-        if may_be_stray && self.doubtful.is_none_or(|doubtful| doubtful.to != slot.position) {
-            self.doubt(slot.position, slot.position, &facts);
-        }
-        slot.held.facts.may_have_turned = std::mem::take(&mut self.may_have_turned);
+        let Some(slot) = self.pending.pop_front() else { return };
         self.goes_on(slot.held.facts.antenna, moment);
         let content = self.content(&slot.held.facts);
-        self.newest_common = self.newest_common.max(content.common);
         self.history.served(slot.position, content, slot.seen);
         self.next = slot.position + 1;
         outlet.end(slot.held, |outlet, octets, facts| outlet.serve(octets, facts));

@@ -4,8 +4,7 @@ use super::Merged;
 use super::frame::{Facts, Outlet};
 use super::lane::{Lane, Moment};
 use super::past::Content;
-use super::suspect::line_up;
-use super::track::{EVIDENCE_BITS, Last, step_most};
+use super::track::Last;
 
 /// A frame of a wide counter that is further behind than its modulus shifted by this is not late: it belongs elsewhere.
 const LATE_SHIFT: u32 = 6;
@@ -32,7 +31,7 @@ enum At {
 
 /// Where a frame belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+enum Place {
     /// Behind the antenna's last frame, in its own sequence.
     Onward(u64),
     /// At or before the antenna's last frame: it came twice, or out of order.
@@ -41,8 +40,6 @@ pub(super) enum Place {
     Aligned(u64),
     /// Far ahead: the next frame of the antenna has to confirm it.
     Jump(u64),
-    /// In the sequence of its antenna, where a frame of another antenna is.
-    Beside(u64),
     /// Nobody knows yet.
     Limbo,
     /// Nowhere.
@@ -61,14 +58,7 @@ impl Lane {
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         let place = self.find(facts, bad_before, moment, outlet);
-        if self.tracks[facts.antenna].jump.is_some()
-            && self.doubts()
-            && let Place::Onward(position) | Place::Aligned(position) = place
-        {
-            self.end_jump(facts.antenna, position, outlet);
-        }
-        let (mut is_suspect, mut is_behind_gap) = (false, false);
-        let (modulus, doubts) = (self.modulus, self.doubts());
+        let modulus = self.modulus;
         let track = &mut self.tracks[facts.antenna];
         track.bad_before = bad_before;
         self.has_data |= !facts.is_idle;
@@ -76,10 +66,8 @@ impl Lane {
             Place::Onward(position) => {
                 track.goes_on(position, facts.received, &mut self.pace);
                 track.is_confirmed |= track.run >= modulus;
-                let before = track.last.replace(Last::of(position, facts));
-                is_behind_gap = doubts && before.is_none_or(|before| position != before.position + 1);
-                track.before_gap = if is_behind_gap { before } else { None };
-                (track.jump, track.beside) = (None, 0);
+                track.last = Some(Last::of(position, facts));
+                track.jump = None;
                 position
             }
             Place::Back(position) => position,
@@ -88,21 +76,13 @@ impl Lane {
                 track.was_gone = false;
                 track.breaks_off();
                 if !track.limbo.is_empty() {
-                    let known = track.limbo.len();
-                    self.leave_limbo(facts.antenna, known, &Last::of(position, facts), moment, outlet);
+                    self.leave_limbo(facts.antenna, position, facts.count, moment, outlet);
                 }
                 position
             }
             Place::Jump(position) => {
                 track.jump = Some(Last::of(position, facts));
-                is_suspect = self.doubts();
                 position
-            }
-            Place::Beside(position) => {
-                (track.last, track.jump) = (Some(Last::of(position, facts)), None);
-                track.beside += 1;
-                outlet.ledger.unplaced += 1;
-                return self.put_loose(octets, facts, outlet);
             }
             Place::Limbo => return self.enter_limbo(octets, facts, moment, outlet),
             Place::Loose => {
@@ -110,12 +90,7 @@ impl Lane {
                 return self.put_loose(octets, facts, outlet);
             }
         };
-        if is_suspect || is_behind_gap {
-            let facts = Facts { is_suspect, is_behind_gap, ..*facts };
-            self.put(position, octets, &facts, moment, outlet);
-        } else {
-            self.put(position, octets, facts, moment, outlet);
-        }
+        self.put(position, octets, facts, moment, outlet);
         if self.in_limbo > 0 && !facts.is_idle {
             self.match_limbo(position, facts, moment, outlet);
         }
@@ -130,11 +105,7 @@ impl Lane {
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) -> Place {
         let track = &self.tracks[facts.antenna];
-        let may_follow = track.jump.is_some() && track.limbo.is_empty() && self.doubts();
-        let Some(last) = track.last else {
-            let place = if may_follow { self.behind_the_jump(facts) } else { None };
-            return place.unwrap_or_else(|| self.align(facts, moment, outlet));
-        };
+        let Some(last) = track.last else { return self.align(facts, moment, outlet) };
         let distance = forward(last.count, facts.count, self.modulus);
         if !self.is_narrow() && self.rules.antennas > 1 {
             // Far from where the others are, whatever the antenna missed meanwhile: its count says where it belongs.
@@ -154,9 +125,6 @@ impl Lane {
                 || bad_before - track.bad_before >= self.modulus / 2
                 || self.pace.may_hide_half_a_turn(elapsed_ns, self.modulus);
             if is_dark && self.rules.antennas > 1 {
-                if may_follow && let Some(place) = self.behind_the_jump(facts) {
-                    return place;
-                }
                 return self.align(facts, moment, outlet);
             }
         }
@@ -191,12 +159,6 @@ impl Lane {
             if belongs {
                 return Place::Back(position);
             }
-        }
-        if self.doubts() && distance > step_most(self.modulus) {
-            if let Some(place) = self.before_the_gap(facts, last.position, outlet) {
-                return place;
-            }
-            return self.find_behind_a_leap(facts, last, distance, moment, outlet);
         }
         if distance <= self.rules.memory as u64 || self.is_narrow() {
             return self.onward(last.position + distance, facts, moment, outlet);
@@ -246,15 +208,13 @@ impl Lane {
         }
         match self.at(position, facts) {
             // An antenna goes on and does not deliver what it has delivered.
-            At::Another if self.is_doubtful(position) => Place::Onward(position),
-            At::Another if self.is_beside(position, facts) => Place::Beside(position),
             At::Another | At::Again if self.is_narrow() => self.align(facts, moment, outlet),
             At::Another | At::Again => Place::Loose,
             At::Same => Place::Onward(position),
             _ if !self.is_narrow() || facts.is_idle || self.tracks[facts.antenna].is_confirmed => {
                 Place::Onward(position)
             }
-            _ => match self.search(facts, false) {
+            _ => match self.search(facts) {
                 Some(found) if found != position => Place::Aligned(found),
                 _ => Place::Onward(position),
             },
@@ -265,9 +225,6 @@ impl Lane {
     fn at(&self, position: u64, facts: &Facts) -> At {
         let (content, seen) = if self.is_open && position < self.next {
             match self.history.get(position).map(|past| (past.served, past.seen)) {
-                Some((Some(content), _)) if content.hash != facts.hash && self.is_doubtful(position) => {
-                    return At::Another;
-                }
                 Some((Some(content), seen)) => (content, seen),
                 Some((None, _)) => return At::GivenUp,
                 None => return At::Forgotten,
@@ -279,11 +236,8 @@ impl Lane {
             }
             match self.pending.binary_search_by_key(&position, |slot| slot.position) {
                 Ok(at) => {
-                    let held = &self.pending[at].held.facts;
-                    if (held.is_suspect || held.is_behind_gap) && held.hash != facts.hash {
-                        return At::Nothing;
-                    }
-                    (Content::of(held, held.received), self.pending[at].seen)
+                    let facts = &self.pending[at].held.facts;
+                    (Content::of(facts, facts.received), self.pending[at].seen)
                 }
                 Err(_) => return At::Nothing,
             }
@@ -295,18 +249,11 @@ impl Lane {
         }
     }
 
-    /// Whether something else is at the position.
-    pub(super) fn is_another(&self, position: u64, facts: &Facts) -> bool {
-        matches!(self.at(position, facts), At::Another | At::Again)
-    }
-
     /// Looks for the same octets at a position with this count that the antenna has not delivered yet. Octets that repeat
     /// with the counter (idle frames, and data that stands still) say where they belong only within half a turn of where
-    /// they are expected. That they repeat is not seen in the first turn, nor where only one copy is remembered: so any copy has
-    /// to lie there once the antenna's receive times have been compared with those of others; elsewhere only when the wait
-    /// for a nearer one is over.
+    /// they are expected.
     #[cold]
-    pub(super) fn search(&self, facts: &Facts, is_over: bool) -> Option<u64> {
+    fn search(&self, facts: &Facts) -> Option<u64> {
         let newest = self.newest()?;
         let oldest = match self.pending.front() {
             Some(front) if !self.is_open => front.position,
@@ -328,8 +275,7 @@ impl Lane {
                 None => break,
             }
         }
-        let is_trusted = alike == 1 && (is_over || !self.tracks[facts.antenna].is_compared);
-        found.filter(|found| is_trusted || found.abs_diff(expected) <= self.modulus / 2)
+        found.filter(|found| alike == 1 || found.abs_diff(expected) <= self.modulus / 2)
     }
 
     /// The next position with the same count, going back, where something may be: after a leap of receive times any number
@@ -349,7 +295,7 @@ impl Lane {
     }
 
     /// Whether the octets are those at the position, and if so, whether the antenna has not delivered them yet.
-    pub(super) fn has_copy(&self, position: u64, facts: &Facts) -> Option<bool> {
+    fn has_copy(&self, position: u64, facts: &Facts) -> Option<bool> {
         let (hash, seen) = if self.is_open && position < self.next {
             match self.history.get(position) {
                 Some(past) => (past.served.map(|content| content.hash), past.seen),
@@ -395,7 +341,7 @@ impl Lane {
 
     /// Finds the place of a frame that does not continue a known sequence: by content, and otherwise later or by time.
     #[cold]
-    pub(super) fn align(
+    fn align(
         &mut self,
         facts: &Facts,
         moment: Moment,
@@ -409,7 +355,7 @@ impl Lane {
                 if self.rules.antennas == 1 {
                     (self.is_open, self.next) = (true, first);
                 }
-                return self.unproved(first, facts);
+                return Place::Aligned(first);
             }
             return Place::Limbo;
         };
@@ -422,7 +368,7 @@ impl Lane {
             };
         }
         let says_where = !facts.is_idle || !self.has_data;
-        if let Some(found) = self.search(facts, false).filter(|_| says_where) {
+        if let Some(found) = self.search(facts).filter(|_| says_where) {
             return Place::Aligned(found);
         }
         let own = self.tracks[facts.antenna].last.map_or(0, |last| last.position);
@@ -431,32 +377,22 @@ impl Lane {
         });
         let is_ahead =
             others.into_iter().all(|(_, track)| track.last.is_some_and(|last| last.position <= own));
-        if !is_ahead {
-            return Place::Limbo;
-        }
-        let position = self.by_time(facts, 0, outlet);
-        self.unproved(position, facts)
+        if is_ahead { Place::Aligned(self.by_time(facts, outlet)) } else { Place::Limbo }
     }
 
-    /// The position with this count that is nearest to where the receive time says, behind the antenna's own last frame and
-    /// not before `least`.
-    pub(super) fn position_by_time(&self, facts: &Facts, least: u64) -> u64 {
+    /// The position with this count that is nearest to where the receive time says, behind the antenna's own last frame.
+    fn by_time(&mut self, facts: &Facts, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) -> u64 {
         let own = self.tracks[facts.antenna].last.map(|last| last.position + 1);
-        let floor = own.unwrap_or(self.modulus).max(self.modulus).max(least);
+        let floor = own.unwrap_or(self.modulus).max(self.modulus);
         let expected = self.expected(facts).max(floor);
         let ahead = forward(expected % self.modulus, facts.count, self.modulus);
         let mut position = expected + ahead;
         if ahead > self.modulus / 2 && position - self.modulus >= floor {
             position -= self.modulus;
         }
-        while self.is_another(position, facts) {
+        while matches!(self.at(position, facts), At::Another | At::Again) {
             position += self.modulus;
         }
-        position
-    }
-
-    fn by_time(&mut self, facts: &Facts, least: u64, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) -> u64 {
-        let position = self.position_by_time(facts, least);
         // It may be wrong by whole turns: until contents agree again, they are looked at.
         for track in &mut self.tracks {
             (track.is_confirmed, track.run) = (false, 0);
@@ -480,49 +416,41 @@ impl Lane {
         self.in_limbo += 1;
         if track.limbo.len() > self.rules.window {
             outlet.ledger.overflowed += 1;
-            return self.align_by_time(facts.antenna, moment, outlet);
-        }
-        // Nobody else follows the sequence: what is of one sequence by itself is it.
-        let is_alone = self.doubts() && !self.has_others(facts.bit());
-        if is_alone && self.limbo_bits(facts.antenna) >= EVIDENCE_BITS {
             self.align_by_time(facts.antenna, moment, outlet);
         }
     }
 
-    /// The frame in limbo with the index `known`, or the antenna's next one behind them, is here: the others lie around it.
+    /// The antenna's next frame, of this count, is at this position: those in limbo lie before it.
     fn leave_limbo(
         &mut self,
         antenna: usize,
-        known: usize,
-        here: &Last,
+        position: u64,
+        count: u64,
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         let limbo = std::mem::take(&mut self.tracks[antenna].limbo);
         self.in_limbo -= limbo.len();
-        let mut counts: Vec<u64> = limbo.iter().map(|held| held.facts.count).collect();
-        counts.resize(counts.len().max(known + 1), here.count);
-        let places = line_up(&counts, known, here.position, self.modulus);
-        let track = &mut self.tracks[antenna];
-        for (held, place) in limbo.iter().zip(&places).skip(known) {
-            if let Some(position) = place {
-                track.last = Some(Last::of(*position, &held.facts));
-            }
+        let (mut behind, mut later) = (0, count);
+        let mut behinds: Vec<u64> = Vec::with_capacity(limbo.len());
+        for held in limbo.iter().rev() {
+            behind += forward(held.facts.count, later, self.modulus);
+            later = held.facts.count;
+            behinds.push(behind);
         }
-        for (held, place) in limbo.into_iter().zip(places) {
-            let is_free = place.is_some_and(|place| self.at(place, &held.facts) != At::Another);
-            outlet.end(held, |outlet, octets, facts| match place {
-                Some(position) if is_free => {
+        for (held, behind) in limbo.into_iter().zip(behinds.into_iter().rev()) {
+            let position = position.saturating_sub(behind);
+            let is_free = self.at(position, &held.facts) != At::Another;
+            outlet.end(held, |outlet, octets, facts| {
+                if is_free {
                     self.put(position, octets, facts, moment, outlet);
                     if self.in_limbo > 0 && !facts.is_idle {
                         self.match_limbo(position, facts, moment, outlet);
                     }
-                }
-                Some(_) => {
+                } else {
                     outlet.ledger.unplaced += 1;
                     self.put_loose(octets, facts, outlet);
                 }
-                None => outlet.stray(octets, facts),
             });
         }
     }
@@ -543,25 +471,32 @@ impl Lane {
             }) else {
                 continue;
             };
-            let Some(here) = limbo.get(at).map(|held| Last::of(position, &held.facts)) else { continue };
-            self.settle_limbo(antenna, at, here, moment, outlet);
+            let distance: u64 = limbo
+                .iter()
+                .zip(limbo.iter().skip(1))
+                .skip(at)
+                .map(|(held, next)| forward(held.facts.count, next.facts.count, self.modulus))
+                .sum();
+            let Some(last) = limbo.back().map(|held| Last::of(position + distance, &held.facts)) else {
+                continue;
+            };
+            self.settle_limbo(antenna, last, moment, outlet);
             self.tracks[antenna].is_confirmed = true;
         }
     }
 
-    /// The frame in limbo with this index is here.
+    /// The last frame in limbo is here.
     fn settle_limbo(
         &mut self,
         antenna: usize,
-        known: usize,
-        here: Last,
+        last: Last,
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
         let track = &mut self.tracks[antenna];
-        (track.last, track.jump, track.was_gone) = (Some(here), None, false);
+        (track.last, track.jump, track.was_gone) = (Some(last), None, false);
         track.breaks_off();
-        self.leave_limbo(antenna, known, &here, moment, outlet);
+        self.leave_limbo(antenna, last.position, last.count, moment, outlet);
     }
 
     /// Places an antenna whose frames wait in limbo by receive time.
@@ -572,33 +507,18 @@ impl Lane {
         moment: Moment,
         outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>,
     ) {
-        let limbo = &self.tracks[antenna].limbo;
-        let (Some(known), Some(facts)) = (limbo.len().checked_sub(1), limbo.back().map(|held| held.facts))
-        else {
-            return;
-        };
-        // Where nobody else follows a sequence, what was served does not say what is late.
-        let is_alone = self.is_open && self.doubts() && !self.has_others(1 << antenna);
-        let least = if is_alone { self.next + self.limbo_span(antenna) } else { 0 };
-        let here = Last::of(self.by_time(&facts, least, outlet), &facts);
-        self.settle_limbo(antenna, known, here, moment, outlet);
+        let Some(facts) = self.tracks[antenna].limbo.back().map(|held| held.facts) else { return };
+        let position = self.by_time(&facts, outlet);
+        self.settle_limbo(antenna, Last::of(position, &facts), moment, outlet);
     }
 
     /// Antennas whose frames waited in limbo for a whole wait are placed by receive time.
     #[cold]
     pub(super) fn end_limbo(&mut self, moment: Moment, outlet: &mut Outlet<'_, impl FnMut(Merged<'_>)>) {
         for antenna in 0..self.tracks.len() {
-            while let Some(oldest) = self.tracks[antenna].limbo.front().map(|held| held.facts)
-                && moment.now.ns_since(oldest.arrived) >= self.rules.wait_ns
-            {
-                let says_where = !oldest.is_idle || !self.has_data;
-                if says_where && let Some(found) = self.search(&oldest, true) {
-                    self.settle_limbo(antenna, 0, Last::of(found, &oldest), moment, outlet);
-                } else if self.doubts() && self.limbo_bits(antenna) < EVIDENCE_BITS {
-                    self.end_lone_limbo(antenna, moment, outlet);
-                } else {
-                    self.align_by_time(antenna, moment, outlet);
-                }
+            let oldest = self.tracks[antenna].limbo.front().map(|held| held.facts.arrived);
+            if oldest.is_some_and(|oldest| moment.now.ns_since(oldest) >= self.rules.wait_ns) {
+                self.align_by_time(antenna, moment, outlet);
             }
         }
     }
@@ -606,7 +526,7 @@ impl Lane {
 
 /// Steps of a counter from one count to another.
 #[inline]
-pub(super) fn forward(from: u64, to: u64, modulus: u64) -> u64 {
+fn forward(from: u64, to: u64, modulus: u64) -> u64 {
     let (from, to) = (from % modulus, to % modulus);
     if to >= from { to - from } else { to + (modulus - from) }
 }

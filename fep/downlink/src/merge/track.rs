@@ -27,55 +27,23 @@ impl Last {
     }
 }
 
-/// Frames in sequence after which an antenna is believed rather than a stray of another.
-const STEADY_STEPS: u64 = 2;
-
-/// So many bits have to say that frames are of one sequence: of random counts one in 65536 passes.
-pub(super) const EVIDENCE_BITS: u32 = 16;
-
-/// The longest step of a narrow counter that a frame may take by itself in the sequence of its antenna.
-pub(super) const fn step_most(modulus: u64) -> u64 {
-    modulus / 16
-}
-
-/// What a step of a counter says for it that both frames are of one sequence, in bits: the less likely by chance, the more.
-pub(super) const fn evidence_bits(step: u64, modulus: u64) -> u32 {
-    match step {
-        0 => 0,
-        step if step > step_most(modulus) => 0,
-        step => (modulus / step).ilog2(),
-    }
-}
-
 /// Follows one antenna.
 #[derive(Debug, Default)]
 pub(super) struct Track {
     /// `None` until it is aligned with the sequence.
     pub(super) last: Option<Last>,
-    /// A jump that the next frames have to confirm: of a wide counter, further than anything that is remembered; of a narrow
-    /// one, further than [`step_most`].
+    /// A jump further than anything that is remembered, which the next frame has to confirm.
     pub(super) jump: Option<Last>,
-    /// Its frame before the last, where others are missing between the two: the last may be a stray.
-    pub(super) before_gap: Option<Last>,
-    /// Frames one after the other whose place others hold.
-    pub(super) beside: u32,
-    /// Where the jump began, and what the frames since then say for it, in bits.
-    pub(super) jump_from: u64,
-    pub(super) jump_bits: u32,
     /// Its place was confirmed by the content of another antenna's frames, or by a whole turn without contradiction.
     pub(super) is_confirmed: bool,
-    /// Frames in sequence since it was aligned, or since places of the virtual channel came to be in question.
-    pub(super) run: u64,
     /// Frames in sequence since it was aligned.
-    steps: u64,
+    pub(super) run: u64,
     /// The antenna was gone since its last frame: any number of frames may be missing.
     pub(super) was_gone: bool,
     /// Bad frames of the antenna, on any virtual channel, when it delivered its last frame here.
     pub(super) bad_before: u64,
     /// How much later than others it receives, nanoseconds, as its receive times say.
     pub(super) skew_ns: Option<i64>,
-    /// Its receive times have been compared with those of others, at frames that both delivered.
-    pub(super) is_compared: bool,
     /// Frames that wait until it is known where they belong.
     pub(super) limbo: VecDeque<Held>,
     /// When its last frame arrived that lies near the sequence of the others.
@@ -87,11 +55,6 @@ pub(super) struct Track {
 }
 
 impl Track {
-    /// Whether it follows a sequence of its own, by which strays of others are known.
-    pub(super) fn is_steady(&self) -> bool {
-        self.last.is_some() && self.steps >= STEADY_STEPS && self.limbo.is_empty()
-    }
-
     /// When a frame that this antenna received at some time would have been received by the others.
     #[inline]
     pub(super) fn common_time(&self, received: Tai) -> Tai {
@@ -109,7 +72,6 @@ impl Track {
     #[inline]
     pub(super) fn goes_on(&mut self, position: u64, received: Tai, pace: &mut Pace) {
         self.run += 1;
-        self.steps += 1;
         let Some((from_time, from)) = self.pace_from else {
             self.pace_from = Some((received, position));
             return;
@@ -125,8 +87,7 @@ impl Track {
 
     /// Its sequence was broken.
     pub(super) fn breaks_off(&mut self) {
-        (self.pace_from, self.before_gap) = (None, None);
-        (self.run, self.steps) = (0, 0);
+        (self.pace_from, self.run) = (None, 0);
     }
 }
 

@@ -52,6 +52,10 @@ const LONG_NAP_NS: i64 = 1_000_000;
 const SPIN_NS: i64 = 50_000;
 /// Beyond the wait of the merge, until nothing is held for sure: two turns of this thread.
 const SETTLE_MARGIN_NS: i64 = 5_000_000;
+/// A clock that is off by more than this from one look to the next has been set.
+const CLOCK_STEP_NS: u64 = 100_000_000;
+/// The two clocks are read within so long, or again later.
+const CLOCK_READING_NS: i64 = 1_000_000;
 /// The antenna as which the merge is shown what was served before. No link has this number.
 const MEMORY: u16 = NO_LINK;
 /// Name under which a ring of one's own is looked at once, at start.
@@ -214,6 +218,13 @@ impl Work for SpacecraftJob {
     }
 }
 
+/// By how much the clock is ahead of monotonic time; `None` where the thread was interrupted between the two readings.
+fn clock_ns() -> Option<i64> {
+    let before = Monotonic::now();
+    let tai = fep_time::tai_now();
+    (Monotonic::now().ns_since(before) < CLOCK_READING_NS).then(|| tai.0.saturating_sub(before.0))
+}
+
 /// One life of a spacecraft's thread, once everything is open.
 struct Follower {
     antennas: Vec<Antenna>,
@@ -231,6 +242,8 @@ struct Follower {
     kept_house_at: Monotonic,
     stored_at: Monotonic,
     linked_at: Monotonic,
+    /// By how much the clock was ahead of monotonic time when it was last looked at.
+    clock_ns: i64,
 }
 
 impl Follower {
@@ -268,6 +281,7 @@ impl Follower {
             kept_house_at: Monotonic::PAST,
             stored_at: now,
             linked_at: now,
+            clock_ns: clock_ns().unwrap_or_else(|| fep_time::tai_now().0.saturating_sub(now.0)),
         }
     }
 
@@ -364,9 +378,24 @@ impl Follower {
         }
     }
 
+    /// Where the clock was set, the merge starts anew: the links stamp by the same clock, and places that were found by receive
+    /// time are worth nothing any more.
+    fn look_at_the_clock(&mut self) {
+        let Some(clock_ns) = clock_ns() else { return };
+        if clock_ns.abs_diff(self.clock_ns) > CLOCK_STEP_NS {
+            let Follower { merge, spacecraft, publisher, .. } = self;
+            let mut serving = Serving { spacecraft, publisher, begun: false };
+            merge.start_anew(&mut |merged| serving.serve(&merged));
+            serving.spacecraft.interrupted();
+            serving.end();
+        }
+        self.clock_ns = clock_ns;
+    }
+
     /// Counters, heartbeats, events, commands, cursors. `true` to stop.
     fn keep_house(&mut self, now: Monotonic, line: &Line) -> Result<bool, String> {
         self.kept_house_at = now;
+        self.look_at_the_clock();
         for antenna in &mut self.antennas {
             antenna.attach(&self.dir, &self.reader, now).map_err(|error| error.to_string())?;
             let records = antenna.take_lost();
