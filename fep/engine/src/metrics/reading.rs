@@ -39,13 +39,15 @@ impl Reading {
         SYNC_STATES.get(self.number("sync.state") as usize).copied().unwrap_or("unknown")
     }
 
-    /// Counters whose name begins with `prefix` and a dot, without it.
+    /// Numbers whose name begins with `prefix` and a dot, without it; all but the state.
     pub(crate) fn named(&self, prefix: &str) -> Vec<NamedCount> {
         let counters = self.values.iter().filter_map(|(name, value)| {
             let name = name.strip_prefix(prefix)?.strip_prefix('.')?;
             match value {
-                MetricValue::Counter(value) => Some(NamedCount { name: name.to_owned(), value: *value }),
-                MetricValue::Gauge(_) | MetricValue::Histogram(_) => None,
+                MetricValue::Counter(value) | MetricValue::Gauge(value) if name != "state" => {
+                    Some(NamedCount { name: name.to_owned(), value: *value })
+                }
+                _ => None,
             }
         });
         counters.collect()
