@@ -109,12 +109,14 @@ impl Reading {
             };
             let max_ns = self.number(&format!("latency.{stage}_max_ns"));
             let fine = to_hdr(histogram, max_ns);
+            // The histogram answers with the end of a class of values, which may lie beyond the largest.
+            let at = |part| fine.value_at_quantile(part).min(max_ns);
             Some(LatencyStatus {
                 stage: (*stage).to_owned(),
                 count: histogram.count,
-                p50_ns: fine.value_at_quantile(0.5),
-                p99_ns: fine.value_at_quantile(0.99),
-                p999_ns: fine.value_at_quantile(0.999),
+                p50_ns: at(0.5),
+                p99_ns: at(0.99),
+                p999_ns: at(0.999),
                 max_ns,
             })
         });
