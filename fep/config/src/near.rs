@@ -3,8 +3,9 @@
 /// The name that is written most like this one, if any is near enough to be meant.
 #[must_use]
 pub fn nearest<'k>(written: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    // One slip in four letters, and two letters exchanged.
-    let most = 1 + written.chars().count() / 4;
+    // One slip, and one more for every four letters; something must be left of what was written.
+    let len = written.chars().count();
+    let most = (1 + len / 4).min(len.saturating_sub(1));
     let near = known.into_iter().map(|name| (distance(name, written), name));
     near.filter(|(distance, _)| *distance <= most).min().map(|(_, name)| name)
 }

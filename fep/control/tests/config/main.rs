@@ -336,7 +336,7 @@ fn a_spacecraft_merges_links_of_one_channel_and_session_and_mistakes_in_it_are_r
     assert_eq!(config.link("a").expect("a").merged_by.as_deref(), Some("leo"));
     assert_eq!(config.link("c").expect("c").merged_by, None);
     for (spacecraft, reported) in [
-        ("[spacecraft.leo]\nlinks = [\"a\"]\n", "leo.links: 1 links are named (allowed: 2 to 63)"),
+        ("[spacecraft.leo]\nlinks = [\"a\"]\n", "leo.links: 1 link is named (allowed: 2 to 63)"),
         ("[spacecraft.leo]\n", "spacecraft.leo.links: missing key"),
         ("[spacecraft.leo]\nlinks = [\"a\", \"x\"]\n", "no link is called \"x\" (allowed: a, b, c, d)"),
         ("[spacecraft.leo]\nlinks = [\"a\", \"a\"]\n", "link \"a\" is named twice"),
@@ -478,6 +478,19 @@ wait_us = 3
     for text in [text, "", "[links]\n", config::DEFAULT_TOML, include_str!("../../../../config/lab.toml")] {
         reads_back(text);
     }
+    // Of tables with names of one's own, too, every key is shown.
+    std::fs::write(&file, text).expect("written");
+    let shown = config::effective_toml(Some(&file)).unwrap_or_else(|errors| panic!("{errors}"));
+    for default in [
+        "window_frames = 8192",
+        "takeover_silence_ms = 5000",
+        "max_datagram_bytes = 9216",
+        "endian = \"big\"",
+        "kind = \"raw\"",
+        "repeat = 1",
+    ] {
+        assert!(shown.contains(default), "{default} is not in {shown}");
+    }
     let built_in = config::effective_toml(None).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config::load_text("shown.toml", &built_in), config::load(None));
     std::fs::write(&file, "[daemon]\nnosuch = 1\n").expect("written");
@@ -518,20 +531,20 @@ links = ["b", "nosuch"]
         "site.toml:2:8: links.UPPER: ",
         "site.toml:3:11: links.UPPER.channel: ",
         "site.toml:4:8: links.UPPER.wait: ",
-        "site.toml:5:15: links.UPPER.max_wait_us: 0 cannot be",
-        "site.toml:6:11: links.UPPER.spin_us: 2000000 cannot be",
-        "site.toml:7:19: links.UPPER.receive_buffers: 3 cannot be",
-        "site.toml:8:20: links.UPPER.keepalive_probes: 0 cannot be",
-        "site.toml:9:20: links.UPPER.reconnect_min_ms: 900 cannot be",
+        "site.toml:5:15: links.UPPER.max_wait_us: 0 is not allowed",
+        "site.toml:6:11: links.UPPER.spin_us: 2000000 is not allowed",
+        "site.toml:7:19: links.UPPER.receive_buffers: 3 is not allowed",
+        "site.toml:8:20: links.UPPER.keepalive_probes: 0 is not allowed",
+        "site.toml:9:20: links.UPPER.reconnect_min_ms: 900 is not allowed",
         "site.toml:11:36: links.UPPER.transport.bind: ",
         "site.toml:11:47: links.UPPER.transport.silense_ms: unknown key",
         "site.toml:11:63: links.UPPER.transport.max_datagram_bites: unknown key",
         "site.toml:12:1: links.b.transport: missing key",
-        "site.toml:14:18: links.b.transmit_units: 0 cannot be",
+        "site.toml:14:18: links.b.transmit_units: 0 is not allowed",
         "site.toml:15:20: links.b.symbols.bits: ",
         "site.toml:15:32: links.b.symbols.coding: ",
-        "site.toml:18:13: links.c.transport: transport.address: 0.0.0.0:1 cannot be",
-        "site.toml:19:24: links.c.half_open_timeout_ms: 3600001 cannot be",
+        "site.toml:18:46: links.c.transport.address: 0.0.0.0:1 is not allowed",
+        "site.toml:19:24: links.c.half_open_timeout_ms: 3600001 is not allowed",
         "site.toml:20:13: spacecraft.UPPER: ",
         "site.toml:21:11: spacecraft.UPPER.wait_us: ",
         "site.toml:22:15: spacecraft.UPPER.links[1]: ",
@@ -553,5 +566,5 @@ fn an_address_of_this_host_is_written_bind_and_under_no_other_name() {
     let found = errors(&link("address", "0.0.0.0:5001")).join("\n");
     assert!(found.contains("links.a.transport.address: unknown key"), "{found}");
     let found = errors(&link("bind", "224.0.0.1:5001")).join("\n");
-    assert!(found.contains("transport.bind: 224.0.0.1:5001 cannot be"), "{found}");
+    assert!(found.contains("transport.bind: 224.0.0.1:5001 is not allowed"), "{found}");
 }

@@ -151,3 +151,27 @@ impl CounterReading {
         self.0.number(&format!("next.{scid}.{vcid}")).checked_sub(1).map(|count| count as u32)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fep_bus::BUCKETS;
+
+    use super::*;
+
+    // REQ: FEP-ENG-312
+    #[test]
+    fn no_percentile_of_a_latency_lies_beyond_the_largest_value() {
+        for max_ns in [0, 1, 999, 20_471_474, 1 << 40, (1 << 40) + 12_345] {
+            let bucket = (0..BUCKETS).find(|bucket| bucket_end(*bucket) >= max_ns).expect("a bucket");
+            let mut buckets = [0; BUCKETS];
+            buckets[bucket] = 3;
+            let histogram = Log2Hist { count: 3, sum: 3 * max_ns, buckets };
+            let values = vec![
+                ("latency.decoded_ns".to_owned(), MetricValue::Histogram(histogram)),
+                ("latency.decoded_max_ns".to_owned(), MetricValue::Gauge(max_ns)),
+            ];
+            let status = Reading { values }.latency().remove(0);
+            assert_eq!([status.p50_ns, status.p99_ns, status.p999_ns], [max_ns; 3]);
+        }
+    }
+}
