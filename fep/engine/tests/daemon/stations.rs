@@ -47,7 +47,11 @@ fn who_is_refused_because_of_a_silent_station_is_reported_with_both_addresses() 
     assert_eq!(event(dir.path(), "connected")["peer"], text(&silent));
     // A thousand more are few events.
     for _ in 0..1000 {
-        assert!(is_shut(&mut TcpStream::connect(address).expect("connected")));
+        match TcpStream::connect(address) {
+            Ok(mut stream) => assert!(is_shut(&mut stream)),
+            // On a slow machine the refusal is there before the connection is reported.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
     }
     let all = wait_for("every refusal", || {
         let all: Vec<Value> =
