@@ -35,11 +35,15 @@ pub(crate) fn read_links<'d>(
         let own_reorder = table.place_of("reorder_wait_us").filter(|_| table.has("reorder_wait_us"));
         let named = check_name(&name).map_err(|message| place.report(found, message, "")).is_ok();
         let section = table.over(&defaults);
+        let mistakes = found.len();
         // A wrong name hides no mistake inside.
         match read_link(&name, &place, section, missions, base, taken, found).filter(|_| named) {
             Some((config, reorder_wait_us)) => {
-                // The default of every link may say so; a link that says so itself expects something of it.
-                if let (Some(place), Framing::Stream, 1..) = (own_reorder, config.framing, reorder_wait_us) {
+                // The default of every link may say so; a link that says so itself expects something of it. One with mistakes may
+                // have meant another framing.
+                if let (Some(place), Framing::Stream, 1..) = (own_reorder, config.framing, reorder_wait_us)
+                    && found.len() == mistakes
+                {
                     place.report(
                         found,
                         format!("{reorder_wait_us} has no effect: octets of a stream do not change places"),

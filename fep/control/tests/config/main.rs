@@ -134,7 +134,7 @@ fn what_was_probably_meant_and_what_is_allowed_is_said_of_every_slip() {
     };
     for (text, said) in [
         (
-            "framming = \"stream\"\n",
+            "framming = \"datagram_cadu\"\nreorder_wait_us = 5\n",
             "x:4:1: links.a.framming: unknown key; did you mean framing? (allowed: channel, ",
         ),
         (
