@@ -142,6 +142,14 @@ pub enum FrameSpecError {
         /// Most that the kind allows.
         max: usize,
     },
+    /// Whether there is an operational control field is managed for AOS frames only.
+    #[error(
+        "ocf is a key of AOS frames only: in {kind} frames a flag of the header says whether there is one; leave it out"
+    )]
+    HeaderSays {
+        /// Kind given.
+        kind: FrameKind,
+    },
     /// A parameter that this frame kind does not have.
     #[error("{parameter} does not exist in {kind} frames")]
     NotInKind {
@@ -212,7 +220,7 @@ impl FrameSpec {
             return refuse("fhec");
         }
         if kind != FrameKind::Aos && self.ocf == Ocf::Present {
-            return refuse("ocf (the frame header tells)");
+            return Err(FrameSpecError::HeaderSays { kind });
         }
         if kind == FrameKind::Tm && self.insert_zone_len > 0 {
             return refuse("insert_zone_len");

@@ -12,9 +12,9 @@ use crate::Source;
 pub struct ConfigError {
     /// Path of the file as given, or `<default.toml>` and the like for what is built in.
     pub file: String,
-    /// Line, from 1.
+    /// Line, from 1; 0 for what concerns the file as a whole.
     pub line: usize,
-    /// Column in characters, from 1.
+    /// Column in characters, from 1; 0 as the line.
     pub column: usize,
     /// Dotted path of the key, e.g. `links.npp.core`; empty when the file could not be read as TOML.
     pub key: String,
@@ -59,7 +59,10 @@ fn printable(text: &str) -> String {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        match self.line {
+            0 => write!(out, "{}: ", self.file)?,
+            line => write!(out, "{}:{line}:{}: ", self.file, self.column)?,
+        }
         if !self.key.is_empty() {
             write!(out, "{}: ", self.key)?;
         }
@@ -93,10 +96,12 @@ impl From<Vec<ConfigError>> for ConfigErrors {
 }
 
 impl ConfigErrors {
-    /// One mistake that concerns a file as a whole: it is reported at its first line.
+    /// One mistake that concerns a file as a whole: it has no line.
     #[must_use]
     pub fn of_file(file: &str, message: impl Into<String>, allowed: impl Into<String>) -> ConfigErrors {
-        ConfigErrors::one(&Source::new(file, ""), &(0..0), "", message, allowed)
+        let mut errors = ConfigErrors::one(&Source::new(file, ""), &(0..0), "", message, allowed);
+        (errors.0[0].line, errors.0[0].column) = (0, 0);
+        errors
     }
 
     /// One mistake, at octets of a text.
@@ -197,6 +202,11 @@ impl Diagnostics {
         self.errors.dedup();
         self.more += self.errors.len().saturating_sub(KEPT_MAX);
         self.errors.truncate(KEPT_MAX);
+    }
+
+    /// Lets the caller say more of what was reported.
+    pub fn amend(&mut self, amend: impl FnMut(&mut ConfigError)) {
+        self.errors.iter_mut().for_each(amend);
     }
 
     /// Whether none was reported so far.

@@ -14,7 +14,7 @@
 //!
 //! let document = fep_config::Document::from_text("mine.toml", "[http]\nthread = 2\n").unwrap();
 //! let error = document.section::<Http>("http").unwrap_err();
-//! assert_eq!(error.to_string(), "mine.toml:2:1: http.thread: unknown key (allowed: `threads`)");
+//! assert_eq!(error.to_string(), "mine.toml:2:1: http.thread: unknown key; did you mean threads? (allowed: threads)");
 //! ```
 
 use std::ops::Range;
@@ -55,9 +55,9 @@ impl Document {
 
     /// The file's tables with their places, borrowed from the text. A start reads a handful of sections: nothing is kept.
     fn root(&self) -> Result<DeTable<'_>, ConfigErrors> {
-        DeTable::parse(&self.0.text)
-            .map(Spanned::into_inner)
-            .map_err(|error| self.one(error.span().unwrap_or(0..0), "", error.message(), ""))
+        let mut found = Diagnostics::default();
+        let table = crate::parse(&self.0, &mut found);
+        found.into_result().map(|()| table.into_inner())
     }
 
     /// Refuses sections (and keys outside of any) that no process of the family knows.
@@ -67,7 +67,11 @@ impl Document {
     pub fn only(&self, known: &[&str]) -> Result<(), ConfigErrors> {
         let mut found = Diagnostics::default();
         for (key, _) in self.root()?.iter().filter(|(key, _)| !known.contains(&key.get_ref().as_ref())) {
-            found.report(&self.0, &key.span(), key.get_ref(), "unknown section", known.join(", "));
+            let what = match crate::nearest(key.get_ref(), known.iter().copied()) {
+                Some(near) => format!("unknown section; did you mean {near}?"),
+                None => "unknown section".to_owned(),
+            };
+            found.report(&self.0, &key.span(), key.get_ref(), what, known.join(", "));
         }
         found.into_result()
     }
@@ -182,11 +186,11 @@ mod tests {
     fn a_mistake_is_reported_with_file_line_column_key_and_what_is_allowed() {
         assert_eq!(
             refusal("[s]\nsize = 1\nlevel = \"middle\"\n"),
-            "x.toml:3:9: s.level: `middle` is not a choice (allowed: `low` or `high`)"
+            "x.toml:3:9: s.level: \"middle\" is not a choice (allowed: low, high)"
         );
         assert_eq!(
             refusal("[s]\nsize = 70000\n"),
-            "x.toml:2:8: s.size: integer `70000` is out of range (allowed: a whole number, 0 to 65535)"
+            "x.toml:2:8: s.size: 70000 is out of range (allowed: a whole number, 0 to 65535)"
         );
         assert_eq!(
             refusal("[s.inner.\"é\"]\nlist = [1, 2]\n[s.inner.b]\nlist = [1, \"2\"]\n"),
@@ -194,7 +198,7 @@ mod tests {
         );
         assert_eq!(
             refusal("[s.inner.a]\nlost = 1\n"),
-            "x.toml:2:1: s.inner.a.lost: unknown key (allowed: `list`)"
+            "x.toml:2:1: s.inner.a.lost: unknown key; did you mean list? (allowed: list)"
         );
     }
 
@@ -204,10 +208,10 @@ mod tests {
         let text = "[s]\nsize = 70000\nlevel = 3\nnosuch = 1\n[s.inner.a]\nlist = [1, 300, \"2\"]\nlost = 1\n[s.inner.b]\nlots = 1\n";
         let lines: Vec<String> = refusal(text).lines().map(str::to_owned).collect();
         let starts = [
-            "x.toml:2:8: s.size: integer `70000` is out of range",
+            "x.toml:2:8: s.size: 70000 is out of range",
             "x.toml:3:9: s.level: ",
-            "x.toml:4:1: s.nosuch: unknown key (allowed: `level`, `size`, `inner`)",
-            "x.toml:6:12: s.inner.a.list[1]: integer `300` is out of range",
+            "x.toml:4:1: s.nosuch: unknown key (allowed: level, size, inner)",
+            "x.toml:6:12: s.inner.a.list[1]: 300 is out of range",
             "x.toml:6:17: s.inner.a.list[2]: string \"2\" does not fit here",
             "x.toml:7:1: s.inner.a.lost: unknown key",
             "x.toml:9:1: s.inner.b.lots: unknown key",
@@ -243,7 +247,7 @@ mod tests {
         assert_eq!(
             read("size = \"3\"\nnosuch = 1\n").expect_err("mistakes").to_string(),
             "x.toml:1:8: size: string \"3\" does not fit here (allowed: a whole number, 0 to 65535)\n\
-             x.toml:2:1: nosuch: unknown key (allowed: `level`, `size`, `inner`)"
+             x.toml:2:1: nosuch: unknown key (allowed: level, size, inner)"
         );
     }
 
@@ -256,7 +260,7 @@ mod tests {
         let starts = [
             "x.toml:2:8: s[0].name: ",
             "x.toml:3:8: s[0].rate: ",
-            "x.toml:4:23: s[0].way.part: unknown key (allowed: `port`)",
+            "x.toml:4:23: s[0].way.part: unknown key; did you mean port? (allowed: port)",
             "x.toml:5:1: s[1].rate: missing key",
             "x.toml:7:",
             "x.toml:8:1: s[2].name: missing key",
@@ -274,7 +278,7 @@ mod tests {
         let error = Document::from_text("x.toml", "[s]\nsize = = 1\n").expect_err("not TOML");
         assert!(error.to_string().starts_with("x.toml:2:"), "{error}");
         let error = Document::read(Path::new("/nowhere/x.toml")).expect_err("no file");
-        assert!(error.to_string().starts_with("/nowhere/x.toml:1:1: cannot be read: "), "{error}");
+        assert!(error.to_string().starts_with("/nowhere/x.toml: cannot be read: "), "{error}");
     }
 
     #[test]

@@ -152,9 +152,9 @@ fn report(
         }
     }
     let (mut what, allowed) = plain_mistake(message);
-    if message.starts_with("unknown field") {
+    if let Some(name) = quoted(message, "unknown field `") {
         // The path names it.
-        what = "unknown key".to_owned();
+        what = crate::near::unknown(name, allowed.split(", "));
     } else if let Some(name) = quoted(message, "missing field `") {
         path.push_str(&format!("{}{name}", if path.is_empty() { "" } else { "." }));
         what = "missing key".to_owned();

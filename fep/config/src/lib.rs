@@ -28,12 +28,15 @@
 mod diagnostics;
 mod document;
 mod every;
+mod near;
 mod section;
 mod source;
+mod syntax;
 mod words;
 
 pub use diagnostics::{ConfigError, ConfigErrors, Diagnostics, SHOWN_MAX};
 pub use document::Document;
+pub use near::{distance, nearest};
 pub use section::{Place, Section, parse};
 pub use source::{FILE_MAX, Source};
 pub use words::plain_mistake;

@@ -60,15 +60,7 @@ struct Found<'d> {
 /// Parses one file. Mistakes of TOML itself are reported; what could be read is still returned.
 pub fn parse<'d>(source: &'d Source, found: &mut Diagnostics) -> Spanned<DeTable<'d>> {
     let (table, errors) = DeTable::parse_recoverable(&source.text);
-    for error in errors {
-        found.report(
-            source,
-            &error.span().unwrap_or(0..0),
-            "",
-            format!("not TOML: {}", error.message().trim()),
-            "",
-        );
-    }
+    crate::syntax::report(source, errors, found);
     table
 }
 
@@ -134,7 +126,8 @@ impl<'d> Section<'d> {
             for key in layer.table.keys().filter(|key| !known.contains(key.get_ref().as_ref())) {
                 let path = layer.key(key.get_ref());
                 let allowed = known.iter().copied().collect::<Vec<_>>().join(", ");
-                found.report(layer.source, &key.span(), &path, "unknown key", allowed);
+                let what = crate::near::unknown(key.get_ref(), known.iter().copied());
+                found.report(layer.source, &key.span(), &path, what, allowed);
             }
         }
     }
@@ -162,7 +155,17 @@ impl<'d> Section<'d> {
     }
 
     fn wrong_type(place: &Place<'_>, value: &DeValue<'_>, expected: &str, found: &mut Diagnostics) {
-        place.report(found, format!("expected {expected}, found {}", article(value.type_str())), "");
+        Self::wrong_type_of(place, value, expected, "", found);
+    }
+
+    fn wrong_type_of(
+        place: &Place<'_>,
+        value: &DeValue<'_>,
+        expected: &str,
+        allowed: &str,
+        found: &mut Diagnostics,
+    ) {
+        place.report(found, format!("expected {expected}, found {}", article(value.type_str())), allowed);
     }
 
     /// `true` or `false`.
@@ -186,27 +189,47 @@ impl<'d> Section<'d> {
         T: TryFrom<i128> + PartialOrd + Display + Copy,
     {
         let Found { place, value } = self.find(key)?;
-        Self::integer_value(&place, value, &range, found)
+        Self::integer_value(&place, value, &range, &|| None, found)
+    }
+
+    /// An integer within `range`, of which the caller allows less: `allowed` says what, to whoever writes no integer.
+    pub fn integer_of<T>(
+        &self,
+        key: &'static str,
+        range: RangeInclusive<T>,
+        allowed: &dyn Fn() -> Option<String>,
+        found: &mut Diagnostics,
+    ) -> Option<T>
+    where
+        T: TryFrom<i128> + PartialOrd + Display + Copy,
+    {
+        let Found { place, value } = self.find(key)?;
+        Self::integer_value(&place, value, &range, allowed, found)
     }
 
     fn integer_value<T>(
         place: &Place<'_>,
         value: &DeValue<'_>,
         range: &RangeInclusive<T>,
+        less: &dyn Fn() -> Option<String>,
         found: &mut Diagnostics,
     ) -> Option<T>
     where
         T: TryFrom<i128> + PartialOrd + Display + Copy,
     {
+        let allowed = || less().unwrap_or_else(|| format!("{} to {}", range.start(), range.end()));
         let Some(integer) = value.as_integer() else {
-            Self::wrong_type(place, value, "an integer", found);
+            Self::wrong_type_of(place, value, "an integer", &allowed(), found);
             return None;
         };
+        if integer.as_str().is_empty() {
+            // No number that TOML knows: this was reported when the file was parsed.
+            return None;
+        }
         let parsed = i128::from_str_radix(integer.as_str(), integer.radix()).ok();
         let number = parsed.and_then(|wide| T::try_from(wide).ok()).filter(|number| range.contains(number));
         if number.is_none() {
-            let allowed = format!("{} to {}", range.start(), range.end());
-            place.report(found, format!("{integer} is out of range"), allowed);
+            place.report(found, format!("{integer} is out of range"), allowed());
         }
         number
     }
@@ -225,7 +248,7 @@ impl<'d> Section<'d> {
         let mut integers = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let place = Place { span: item.span(), key: format!("{}[{index}]", place.key), ..place.clone() };
-            integers.extend(Self::integer_value(&place, item.get_ref(), &range, found));
+            integers.extend(Self::integer_value(&place, item.get_ref(), &range, &|| None, found));
         }
         Some(integers)
     }

@@ -40,6 +40,7 @@ impl Source {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             let mut refused = ConfigErrors::of_file(&name, "not UTF-8 text", "");
             refused.0[0].line = 1 + good.iter().filter(|octet| **octet == b'\n').count();
+            refused.0[0].column = 1;
             refused
         })?;
         Ok(Source::new(name, text))

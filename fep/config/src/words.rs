@@ -19,6 +19,12 @@ pub fn plain_mistake(message: &str) -> (String, String) {
     } else {
         what.to_owned()
     };
+    // Quotes, as everywhere else; numbers have none.
+    let what = match what.strip_prefix("integer `").and_then(|rest| rest.split_once('`')) {
+        Some((number, " is out of range")) => format!("{number} is out of range"),
+        Some((number, rest)) => format!("integer {number}{rest}"),
+        None => what.replace('`', "\""),
+    };
     (what, allowed(expected))
 }
 
@@ -41,6 +47,8 @@ fn allowed(expected: &str) -> String {
             "a table"
         }
         _ if expected.starts_with("enum ") => "one of the choices, in quotes",
+        // Names, as `a` or `b`, or `a`, `b`, `c`.
+        other if other.starts_with('`') => return other.replace("` or `", ", ").replace('`', ""),
         other => other,
     }
     .to_owned()
@@ -69,22 +77,22 @@ mod tests {
             format!("{what} | {allowed}")
         };
         for (value, expected) in [
-            ("{ kind = \"tpc\" }", "`tpc` is not a choice | `tcp` or `udp`"),
-            ("{ kind = \"tcp\", port = 1 }", "missing key `address` | "),
-            ("{ kind = \"tcp\", adress = \"x\" }", "unknown key `adress` | `address`, `port`, `loud`"),
+            ("{ kind = \"tpc\" }", "\"tpc\" is not a choice | tcp, udp"),
+            ("{ kind = \"tcp\", port = 1 }", "missing key \"address\" | "),
+            ("{ kind = \"tcp\", adress = \"x\" }", "unknown key \"adress\" | address, port, loud"),
             (
                 "{ kind = \"tcp\", address = \"x\", port = \"1\" }",
                 "string \"1\" does not fit here | a whole number, 0 to 65535",
             ),
             (
                 "{ kind = \"tcp\", address = \"x\", port = 70000 }",
-                "integer `70000` is out of range | a whole number, 0 to 65535",
+                "70000 is out of range | a whole number, 0 to 65535",
             ),
             (
                 "{ kind = \"tcp\", address = \"x\", port = 1, loud = 2 }",
-                "integer `2` does not fit here | true or false",
+                "integer 2 does not fit here | true or false",
             ),
-            ("5", "integer `5` does not fit here | a table"),
+            ("5", "integer 5 does not fit here | a table"),
         ] {
             assert_eq!(said(value), expected, "{value}");
         }

@@ -77,6 +77,9 @@ pub struct LinkStatus {
     pub state: String,
     /// Why it does not run although it shall, or why its thread does not stop.
     pub failure: Option<String>,
+    /// Why the last attempt to connect, or to open the device, failed, in words; `None` when it is not `connecting`.
+    #[serde(default)]
+    pub connect_error: Option<String>,
     /// How long until it is tried again.
     #[serde(default)]
     pub retry_ms: Option<u64>,

@@ -1,5 +1,6 @@
 //! The process: control thread, signals, orderly stop.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,20 @@ pub enum DaemonError {
         /// Why the events ring cannot be made.
         source: BusError,
     },
+    /// The run directory is another user's, who could read or replace everything below it.
+    #[error(
+        "the run directory {} belongs to user {owner}, neither to root nor to the user of this fepd, {own}: \
+         remove it, or use another directory (daemon.run_dir or --run-dir)",
+        .run_dir.display()
+    )]
+    Foreign {
+        /// The directory.
+        run_dir: PathBuf,
+        /// Number of the user it belongs to.
+        owner: u32,
+        /// Number of the user of this process.
+        own: u32,
+    },
     /// Rings or pages cannot be had.
     #[error(transparent)]
     Bus(BusError),
@@ -95,6 +110,7 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
     let signals = Signals::new()?;
     let run_dir = config.daemon.run_dir.clone();
     std::fs::create_dir_all(&run_dir).map_err(os(format!("run_dir {}", run_dir.display())))?;
+    check_owner(&run_dir)?;
     warn_unless_in_memory(&run_dir);
     let socket = config.control_socket();
     let in_the_way = || os(format!("control socket {}", socket.display()));
@@ -208,6 +224,25 @@ impl Drop for Answering {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The owner of the run directory is trusted with everything below it, red rings included: in a directory that everybody may
+/// write in (`/dev/shm`) anybody can have made it beforehand.
+fn check_owner(run_dir: &Path) -> Result<(), DaemonError> {
+    let found = std::fs::metadata(run_dir).map_err(os(format!("run_dir {}", run_dir.display())))?;
+    let (owner, own) = (found.uid(), rustix::process::geteuid().as_raw());
+    if owner != 0 && owner != own {
+        return Err(DaemonError::Foreign { run_dir: run_dir.to_owned(), owner, own });
+    }
+    // With the sticky bit others may still add names, but replace none.
+    if found.mode() & 0o1002 == 0o002 {
+        tracing::warn!(
+            "{}: every user may replace what lies in it (mode {:o})",
+            run_dir.display(),
+            found.mode() & 0o7777
+        );
+    }
+    Ok(())
 }
 
 fn warn_unless_in_memory(run_dir: &Path) {

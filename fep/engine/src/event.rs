@@ -100,6 +100,8 @@ codes! {
     Silent = 50, "silent", Info;
     /// A server refused a connection: another station is connected, or the newcomer is not allowed.
     StationRefused = 52, "station_refused", Warning;
+    /// The link tries to connect, or to open its device, in vain.
+    ConnectFailed = 53, "connect_failed", Warning;
     /// Records of an antenna were overwritten before its spacecraft read them.
     AntennaLapped = 51, "antenna_lapped", Alarm;
     /// The configuration was read again.

@@ -34,6 +34,8 @@ pub(crate) struct Supervised<J: Work> {
     watch: RingWatch,
     pages: Pages,
     pub(crate) rates: RateMeter,
+    /// Why the last attempt of a link to connect failed; gone once it has connected.
+    pub(crate) connect_error: Option<String>,
 }
 
 /// The pages of a role that has been opened at least once.
@@ -51,12 +53,13 @@ impl<J: Work> Supervised<J> {
             watch: RingWatch::default(),
             pages: Pages::default(),
             rates: RateMeter::default(),
+            connect_error: None,
         }
     }
 
     /// It becomes another role of the same name.
     pub(crate) fn replace(&mut self, job: J, wanted: bool, now: Monotonic) {
-        (self.watch, self.pages, self.rates) = Default::default();
+        (self.watch, self.pages, self.rates, self.connect_error) = Default::default();
         self.role.replace(job, wanted, now);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use fep_ccsds::{Fecf, FrameKind, FrameSpec, Ocf};
 use fep_coding::Randomizer;
 use fep_coding::differential::LineCode;
-use fep_config::{Diagnostics, Place, Section, Source, parse};
+use fep_config::{Diagnostics, Place, Section, Source, nearest, parse};
 
 use crate::code::{read_code, read_sync};
 use crate::{
@@ -25,9 +25,8 @@ pub fn read_mission(name: &str, source: &Source, found: &mut Diagnostics) -> Mis
     let channel_section = root.table("channel", found);
     let mut spacecraft = BTreeMap::new();
     for (name, _, section) in spacecraft_section.named_tables(found) {
-        if let Some(craft) = read_spacecraft(section, found) {
-            spacecraft.insert(name, craft);
-        }
+        let craft = read_spacecraft(section, found);
+        spacecraft.insert(name, craft);
     }
     let mut channels = BTreeMap::new();
     let mut any = false;
@@ -41,6 +40,7 @@ pub fn read_mission(name: &str, source: &Source, found: &mut Diagnostics) -> Mis
         root.missing("channel", found, "at least one table [channel.NAME]");
     }
     root.finish(found);
+    let spacecraft = spacecraft.into_iter().filter_map(|(name, craft)| Some((name, craft?))).collect();
     Mission { name: name.to_owned(), title: title.unwrap_or_default(), spacecraft, channels }
 }
 
@@ -81,7 +81,7 @@ const RANDOMIZERS: [(&str, Randomizer); 3] =
 fn read_channel(
     name: &str,
     section: Section<'_>,
-    spacecraft: &BTreeMap<String, Spacecraft>,
+    spacecraft: &BTreeMap<String, Option<Spacecraft>>,
     found: &mut Diagnostics,
 ) -> Option<ChannelConfig> {
     let randomizer = section.require("randomizer", found, "none, legacy, long", |s, found| {
@@ -120,11 +120,12 @@ fn read_channel(
     })
 }
 
-/// The key `spacecraft` of a channel: one name, or several.
+/// The key `spacecraft` of a channel: one name, or several. Without a spacecraft: its own mistakes were reported where it stands,
+/// and nobody who names it is blamed.
 fn read_carried(
     section: &Section<'_>,
     frame: &Option<FrameSpec>,
-    spacecraft: &BTreeMap<String, Spacecraft>,
+    spacecraft: &BTreeMap<String, Option<Spacecraft>>,
     found: &mut Diagnostics,
 ) -> Option<Vec<ChannelSpacecraft>> {
     let known = spacecraft.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -135,10 +136,20 @@ fn read_carried(
     }
     let mistakes = found.len();
     let mut carried: Vec<ChannelSpacecraft> = Vec::new();
+    let mut unreadable = false;
     for (name, place) in section.string_or_strings("spacecraft", found)? {
-        let Some(craft) = spacecraft.get(&name) else {
-            place.report(found, format!("no spacecraft is called {name:?}"), known.clone());
-            continue;
+        let craft = match spacecraft.get(&name) {
+            Some(Some(craft)) => craft,
+            Some(None) => {
+                unreadable = true;
+                continue;
+            }
+            None => {
+                let meant = nearest(&name, spacecraft.keys().map(String::as_str));
+                let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+                place.report(found, format!("no spacecraft is called {name:?}{meant}"), known.clone());
+                continue;
+            }
         };
         check_scid(craft.scid, frame, &place, found);
         if let Some(other) = carried.iter().find(|other| other.scid == craft.scid) {
@@ -158,11 +169,11 @@ fn read_carried(
         carried.push(ChannelSpacecraft { name, scid: *scid, apids, undeclared_apids });
     }
     if let (true, Some(place)) =
-        (carried.is_empty() && found.len() == mistakes, section.place_of("spacecraft"))
+        (carried.is_empty() && !unreadable && found.len() == mistakes, section.place_of("spacecraft"))
     {
         place.report(found, "the list is empty", allowed);
     }
-    (found.len() == mistakes).then_some(carried)
+    (found.len() == mistakes && !unreadable).then_some(carried)
 }
 
 /// The tables `vc` of a channel. Without spacecraft (a mistake that is reported elsewhere) only their own mistakes.

@@ -128,3 +128,26 @@ fn a_mission_says_what_the_secondary_headers_of_packets_hold() {
         assert!(errors.contains(expected), "{expected}\n{errors}");
     }
 }
+
+// REQ: FEP-CFG-310
+#[test]
+fn a_spacecraft_that_is_wrong_is_blamed_itself_and_no_channel_that_names_it() {
+    let good = fep_mission::MISSIONS.iter().find(|(name, _)| *name == "npp").expect("npp").1;
+    let refused =
+        |text: &str| fep_mission::load_text("m", "m.toml", text).expect_err("a mistake").to_string();
+    for wrong in ["scid = \"157\"", "scid = 0157", "scid = 157000", "scod = 157"] {
+        let text = good.replace("scid = 157", wrong);
+        assert_ne!(text, good);
+        let said = refused(&text);
+        assert!(!said.contains("no spacecraft is called"), "{said}");
+        assert!(!said.contains("channel."), "{said}");
+    }
+    let said = refused(&good.replace("spacecraft = \"npp\"", "spacecraft = \"nqp\""));
+    assert!(said.contains("no spacecraft is called \"nqp\"; did you mean \"npp\"? (allowed: npp)"), "{said}");
+    let tm = good.replace("kind = \"aos\"", "kind = \"tm\"\nocf = \"present\"");
+    let said = refused(&tm);
+    assert!(
+        said.contains("ocf is a key of AOS frames only: in TM frames a flag of the header says"),
+        "{said}"
+    );
+}

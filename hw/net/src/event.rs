@@ -51,6 +51,13 @@ pub enum Event<'a> {
         /// Why it was refused.
         reason: Refusal,
     },
+    /// An attempt to connect, to open a line, or to open a socket or listener again has failed; it is made again after a pause.
+    ConnectFailed {
+        /// When.
+        at: Moment,
+        /// Why, in words, without the address or path.
+        cause: &'a str,
+    },
     /// Octets.
     Chunk(Chunk<'a>),
     /// A link of datagrams has had none for `silence_ms`; reported once, until the next one comes.

@@ -1,5 +1,6 @@
 //! Serial lines: raw, exclusive, reopened with back-off when they hang up (an adapter was unplugged).
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -93,7 +94,7 @@ impl Serial {
                 }
                 Err(error) => {
                     turn.counters.connect_errors += 1;
-                    turn.status.fault(self.spec.device.display(), error);
+                    turn.connect_failed(self.spec.device.display(), error);
                     return self.apart(turn);
                 }
             }
@@ -189,11 +190,24 @@ impl Serial {
     }
 }
 
+/// Why a line could not be opened: what was being done, and the system's answer.
+struct OpenFault {
+    doing: &'static str,
+    error: io::Error,
+}
+
+impl fmt::Display for OpenFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.error)
+    }
+}
+
 /// Opens the line raw. Never waits for a carrier.
-fn open(spec: &SerialSpec) -> io::Result<OwnedFd> {
+fn open(spec: &SerialSpec) -> Result<OwnedFd, OpenFault> {
+    let during = |doing| move |error: rustix::io::Errno| OpenFault { doing, error: error.into() };
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let line = rustix::fs::open(&spec.device, flags, Mode::empty())?;
-    let mut settings = termios::tcgetattr(&line)?;
+    let line = rustix::fs::open(&spec.device, flags, Mode::empty()).map_err(during("opening the device"))?;
+    let mut settings = termios::tcgetattr(&line).map_err(during("reading the settings of a serial line"))?;
     settings.make_raw();
     settings.input_modes.remove(InputModes::IXON | InputModes::IXOFF | InputModes::IXANY);
     settings.input_modes.set(InputModes::INPCK, spec.parity != Parity::None);
@@ -210,9 +224,9 @@ fn open(spec: &SerialSpec) -> io::Result<OwnedFd> {
     modes.set(ControlModes::CSTOPB, spec.stop_bits == 2);
     modes.set(ControlModes::CRTSCTS, spec.rts_cts);
     modes.insert(ControlModes::CREAD | ControlModes::CLOCAL);
-    settings.set_speed(spec.baud)?;
-    termios::tcsetattr(&line, OptionalActions::Now, &settings)?;
+    settings.set_speed(spec.baud).map_err(during("setting baud"))?;
+    termios::tcsetattr(&line, OptionalActions::Now, &settings).map_err(during("setting the line"))?;
     // Another program reading the same line would take octets from us.
-    termios::ioctl_tiocexcl(&line)?;
+    termios::ioctl_tiocexcl(&line).map_err(during("taking the line for this process alone"))?;
     Ok(line)
 }

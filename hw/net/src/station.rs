@@ -181,6 +181,7 @@ impl<S: FnMut(Event<'_>)> Relay<'_, S> {
                 }
             }
             Event::Refused { .. }
+            | Event::ConnectFailed { .. }
             | Event::Silence { .. }
             | Event::Transmitted { .. }
             | Event::TransmitFailed { .. } => {}

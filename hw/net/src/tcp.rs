@@ -164,8 +164,10 @@ impl Tcp {
             Phase::Connecting { deadline, .. } if turn.now < *deadline => *deadline,
             Phase::Connecting { .. } => {
                 turn.counters.connect_timeouts += 1;
-                turn.status
-                    .fault("connecting", format_args!("no answer in {} ms", self.spec.connect_timeout_ms));
+                turn.connect_failed(
+                    "connecting",
+                    format_args!("no answer in {} ms", self.spec.connect_timeout_ms),
+                );
                 turn.ring.cancel(Token { request: Request::Connect, generation: self.generation })?;
                 self.apart(turn)?
             }
@@ -226,7 +228,7 @@ impl Tcp {
             }
             Err(error) => {
                 turn.counters.connect_errors += 1;
-                turn.status.fault(format_args!("a socket for {address}"), error);
+                turn.connect_failed(format_args!("a socket for {address}"), error);
                 self.apart(turn)?;
             }
         }
@@ -244,7 +246,7 @@ impl Tcp {
                     _ => &mut turn.counters.connect_errors,
                 };
                 *counter += 1;
-                turn.status.fault("connecting", os_error(errno));
+                turn.connect_failed("connecting", os_error(errno));
                 self.phase = Phase::Connecting { socket, deadline };
                 self.apart(turn)?;
             }
@@ -368,7 +370,7 @@ impl Tcp {
                     listener.generation = listener.generation.wrapping_add(1);
                 }
                 Err(error) => {
-                    turn.status.fault(format_args!("listening at address {}", listener.address), error);
+                    turn.connect_failed(format_args!("listening at address {}", listener.address), error);
                     listener.accept_from = turn.now.plus_ns(self.backoff.pause_ns());
                     return Ok(listener.accept_from);
                 }

@@ -86,6 +86,14 @@ impl Turn<'_> {
         self.emit(Event::Refused { at, peer, reason });
     }
 
+    /// An attempt to connect or to open has failed: `what` was tried, `error` says why.
+    pub(crate) fn connect_failed(&mut self, what: impl std::fmt::Display, error: impl std::fmt::Display) {
+        let cause = error.to_string();
+        self.status.fault(what, &cause);
+        let at = self.moment();
+        self.emit(Event::ConnectFailed { at, cause: &cause });
+    }
+
     /// The connection has ended: what waits to be sent fails, then the end is reported. `sending` is the request that may be in
     /// flight; its outcome is waited for, so that what has been sent is known to the octet.
     pub(crate) fn disconnected(&mut self, reason: EndReason, sending: Option<Token>) -> io::Result<()> {

@@ -153,7 +153,7 @@ impl Udp {
                     self.phase = Phase::Open(Open::new(socket, &self.udp));
                 }
                 Err(error) => {
-                    turn.status.fault(format_args!("receiving datagrams at bind {}", self.udp.bind), error);
+                    turn.connect_failed(format_args!("receiving datagrams at bind {}", self.udp.bind), error);
                     return self.apart(turn);
                 }
             }

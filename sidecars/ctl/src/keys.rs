@@ -82,8 +82,8 @@ mod tests {
         assert!(format("bits=16,scale=0.5").is_ok() && format("bits=16,scale=auto").is_ok());
         for (text, reason) in [
             ("bits=x", "string \"x\" does not fit here (allowed: a whole number, 0 to 255)"),
-            ("bits=8,order=high", "unknown key `order` (allowed: `bits`, `coding`"),
-            ("bits=8,coding=gray", "`gray` is not a choice (allowed: `twos_complement`"),
+            ("bits=8,order=high", "unknown key \"order\" (allowed: bits, coding"),
+            ("bits=8,coding=gray", "\"gray\" is not a choice (allowed: twos_complement"),
         ] {
             let refused = format(text).expect_err(text);
             assert!(refused.contains(reason), "{text}: {refused}");

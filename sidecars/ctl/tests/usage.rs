@@ -182,7 +182,11 @@ fn every_mistake_of_a_configuration_is_reported_with_its_place() {
     refuses(&check(&[]), 1, &["bad.toml has"]);
     std::fs::write(&file, "[daemon]\nrealtime_priority = 10\n").expect("writable");
     assert_eq!(check(&[]).status.code(), Some(0));
-    refuses(&run(["config", "check", "/nonexistent/fep.toml"]), 1, &["1 error"]);
+    refuses(
+        &run(["config", "check", "/nonexistent/fep.toml"]),
+        1,
+        &["fepctl: /nonexistent/fep.toml: cannot be read: No such"],
+    );
     assert_eq!(run(["config", "check"]).status.code(), Some(0), "the built-in configuration is in order");
 }
 
@@ -208,7 +212,8 @@ fn a_mission_file_is_checked_as_a_mission_and_the_answer_says_so() {
     std::fs::write(&file, good.replace("scid = 157", "scid = 157\nnosuch = 1")).expect("writable");
     let output = check(&[]);
     assert!(stdout(&output).contains("sat.toml:7:1: spacecraft.npp.nosuch"), "{}", stdout(&output));
-    refuses(&output, 1, &["sat.toml has 1 error, read as a mission", "--kind daemon"]);
+    refuses(&output, 1, &["sat.toml has 1 error, read as a mission"]);
+    assert!(!stderr(&output).contains("--kind"), "it says what it is: {}", stderr(&output));
 
     std::fs::write(&file, "[daemon]\nrealtime_priority = 10\n").expect("writable");
     assert!(stdout(&check(&[])).contains("read as a configuration of the daemon"));
@@ -252,7 +257,7 @@ fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
         "{wait}"
     );
     // A line that is commented out is an example, not a default.
-    for (key, example) in [("link.symbols", "{ bits = 8"), ("link.id", "1)")] {
+    for (key, example) in [("link.symbols", "{ bits = 8"), ("link.id", "1; allowed: 1 to 65534)")] {
         let text = stdout(&run(["config", "explain", key]));
         assert!(text.contains(&format!("{key}  (default: none; example: {example}")), "{text}");
     }
@@ -260,7 +265,10 @@ fn a_key_is_explained_by_its_own_comment_and_with_its_default() {
         ("channel.hrd.frame.kind", &["of a mission; required", "132.0-B"][..]),
         (
             "spacecraft.leo",
-            &["spacecraft.NAME.wait_us  (default: 20000)", "spacecraft.NAME.scid  (of a mission; required)"],
+            &[
+                "spacecraft.NAME.wait_us  (default: 20000; allowed: 0 to 10000000)",
+                "spacecraft.NAME.scid  (of a mission; required)",
+            ],
         ),
         ("links.npp.transport.silence_ms", &["default: 1000", "datagram"]),
     ] {
@@ -312,7 +320,38 @@ fn a_stations_file_is_checked_and_of_the_archive_it_is_reported_who_checks_it() 
     ] {
         assert!(stdout(&output).contains(line), "{line} is not in {}", stdout(&output));
     }
-    refuses(&output, 1, &["read as simulated stations", "--kind daemon or --kind mission"]);
+    refuses(&output, 1, &["read as simulated stations"]);
+    // Where the file does not say what it is, it may be another kind.
+    refuses(
+        &check("nosuch = 1\n", &[]),
+        1,
+        &["if it is another kind of file: --kind mission or --kind stations"],
+    );
+    // What is shown is a configuration of the daemon, and nothing else.
+    std::fs::write(&file, fep_mission::MISSIONS[0].1).expect("writable");
+    let shown = fepctl().args(["config", "show"]).arg(&file).output().expect("starts");
+    refuses(
+        &shown,
+        1,
+        &["some.toml is a mission; what is shown is a configuration of the daemon", "config check"],
+    );
+    // A core that no machine has.
+    let text = "[links.a]\nchannel = \"npp/hrd\"\ncore = 1023\ntransport = { kind = \"stdin\" }\n";
+    let output = check(text, &[]);
+    assert!(
+        stdout(&output).contains("some.toml:3:1: links.a.core: this machine has no core 1023"),
+        "{}",
+        stdout(&output)
+    );
+    let text = "[links.a]\nchannel = \"npp/hrd\"\ntransport = { kind = \"udp\", bind = \"127.0.0.1:1\" }\n\
+                [links.b]\nchannel = \"npp/hrd\"\ntransport = { kind = \"udp\", bind = \"127.0.0.1:2\" }\n\
+                [spacecraft.s]\nlinks = [\"a\", \"b\"]\n";
+    let output = check(text, &[]);
+    assert!(
+        stdout(&output).contains("2 links (2 enabled), 1 merged spacecraft, 7 missions"),
+        "{}",
+        stdout(&output)
+    );
     // What makes no sense is reported at its station.
     let odd = fep_sim::DEFAULT_SIMULATION.replace("rate_bps = 1_500_000", "rate_bps = 0");
     let output = check(&odd, &["--json"]);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use fep_coding::soft::SoftFormat;
-use fep_config::{Diagnostics, Place, Section};
+use fep_config::{Diagnostics, Place, Section, nearest};
 use fep_net::{LinkSpec, ProtocolSpec, SpecError, TransportSpec, WaitMode};
 use fep_record::Session;
 
@@ -32,11 +32,26 @@ pub(crate) fn read_links<'d>(
 ) -> Vec<LinkConfig> {
     let mut configs = Vec::new();
     for (name, place, table) in links.named_tables(found) {
+        let own_reorder = table.place_of("reorder_wait_us").filter(|_| table.has("reorder_wait_us"));
         let named = check_name(&name).map_err(|message| place.report(found, message, "")).is_ok();
         let section = table.over(&defaults);
+        let mistakes = found.len();
         // A wrong name hides no mistake inside.
         match read_link(&name, &place, section, missions, base, taken, found).filter(|_| named) {
-            Some(config) => configs.push(config),
+            Some((config, reorder_wait_us)) => {
+                // The default of every link may say so; a link that says so itself expects something of it. One with mistakes may
+                // have meant another framing.
+                if let (Some(place), Framing::Stream, 1..) = (own_reorder, config.framing, reorder_wait_us)
+                    && found.len() == mistakes
+                {
+                    place.report(
+                        found,
+                        format!("{reorder_wait_us} has no effect: octets of a stream do not change places"),
+                        "0, or framing = datagram_cadu or datagram_frame",
+                    );
+                }
+                configs.push(config);
+            }
             None => taken.broken.push(name),
         }
     }
@@ -72,7 +87,7 @@ fn read_link(
     base: &Path,
     taken: &mut Taken,
     found: &mut Diagnostics,
-) -> Option<LinkConfig> {
+) -> Option<(LinkConfig, u32)> {
     let enabled = section.boolean("enabled", found);
     let channel = read_channel_name(&section, missions, found);
     let transport = read_transport(&section, base, found);
@@ -155,6 +170,7 @@ fn read_link(
             merged_by: None,
         })
     })();
+    let config = config.zip(reorder_wait_us);
     if config.is_none() && found.is_empty() {
         link_place.report(found, "this link could not be read", "");
     }
@@ -205,7 +221,10 @@ fn read_channel_name(
         .split_once('/')
         .is_some_and(|(mission, _)| missions.broken.iter().any(|name| name == mission));
     if channel.is_none() && !blameless {
-        place.report(found, format!("no channel is called {reference:?}"), all());
+        let names = all();
+        let meant = nearest(&reference, names.split(", "));
+        let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+        place.report(found, format!("no channel is called {reference:?}{meant}"), names);
     }
     channel
 }
@@ -259,7 +278,7 @@ fn read_link_spec(
     found: &mut Diagnostics,
 ) -> Option<LinkSpec> {
     let wait = section.choice("wait", &WAITS, found);
-    let mut number = |key| section.integer(key, 0..=u32::MAX, found);
+    let mut number = |key| section.integer_of(key, 0..=u32::MAX, &|| limit_of(key), found);
     let max_wait_us = number("max_wait_us");
     let spin_us = number("spin_us");
     let receive_buffer_bytes = number("receive_buffer_bytes");
@@ -274,7 +293,8 @@ fn read_link_spec(
     let keepalive_interval_s = number("keepalive_interval_s");
     let keepalive_probes = number("keepalive_probes");
     let idle_timeout_ms = number("idle_timeout_ms");
-    let receive_buffers = section.integer("receive_buffers", 0..=u16::MAX, found);
+    let receive_buffers =
+        section.integer_of("receive_buffers", 0..=u16::MAX, &|| limit_of("receive_buffers"), found);
     let protocol = match section.has("protocol") {
         true => section.deserialize("protocol", found),
         false => Some(ProtocolSpec::default()),
@@ -346,9 +366,27 @@ fn read_link_spec(
 
 /// Reports what `fep-net` does not accept, at its key.
 fn report_spec(section: &Section<'_>, error: &SpecError, found: &mut Diagnostics) {
-    let key = error.key();
-    if let Some(place) = section.place_of(key) {
-        let shown = if key == error.field { String::new() } else { format!("{}: ", error.field) };
-        place.report(found, format!("{shown}{} cannot be: {}", error.value, error.allowed), "");
+    let place = match error.field.split_once('.') {
+        Some((outer, inner)) => {
+            // What is wrong with the table is reported elsewhere.
+            let table = section.table(outer, &mut Diagnostics::default());
+            table.place_of(inner)
+        }
+        None => section.place_of(error.field),
+    };
+    let Some(place) = place else { return };
+    match error.allowed.strip_prefix("must be ") {
+        Some(allowed) => place.report(found, format!("{} is not allowed", error.value), allowed),
+        None => place.report(found, format!("{} is not allowed: {}", error.value, error.allowed), ""),
     }
+}
+
+/// What `fep-net` allows for a number of a link's table, in its words.
+fn limit_of(key: &str) -> Option<String> {
+    // Larger than any of them may be, as far as the type goes.
+    [u32::MAX, u32::from(u16::MAX)].into_iter().find_map(|number| {
+        let text = format!("{key} = {number}\ntransport = {{ kind = \"stdin\" }}\n");
+        let error = toml::from_str::<LinkSpec>(&text).ok()?.validate().err()?;
+        error.allowed.strip_prefix("must be ").map(str::to_owned)
+    })
 }

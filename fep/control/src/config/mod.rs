@@ -11,6 +11,7 @@
 //! assert!(errors.to_string().starts_with("mine.toml:2:1: daemon.realtime: unknown key"));
 //! ```
 
+mod amend;
 mod daemon;
 mod effective;
 mod exclusive;
@@ -258,6 +259,7 @@ fn read(user: Option<&Source>, base: &Path) -> Result<Config, ConfigErrors> {
     let default = Source::new("<default.toml>", DEFAULT_TOML);
     let mut found = Diagnostics::default();
     let config = daemon::read_config(user, &default, base, &mut found);
+    found.amend(|error| amend::amend(error, user));
     found.into_result()?;
     // `read_config` returns nothing only after a report.
     config.ok_or_else(|| ConfigErrors::of_file("<default.toml>", "nothing could be read", ""))

@@ -1,6 +1,6 @@
 //! Reads `[spacecraft.NAME]`: spacecraft whose links are merged.
 
-use fep_config::{Diagnostics, Place, Section};
+use fep_config::{Diagnostics, Place, Section, nearest};
 use fep_downlink::{ANTENNAS_MAX, Framing, IdlePolicy};
 use fep_net::WaitMode;
 
@@ -116,7 +116,9 @@ fn read_members(
             None => {
                 let readable = links.iter().map(|link| link.name.as_str());
                 let names = readable.chain(broken.iter().map(String::as_str)).collect::<Vec<_>>().join(", ");
-                place.report(found, format!("no link is called {link:?}"), names);
+                let meant = nearest(&link, names.split(", "));
+                let meant = meant.map_or_else(String::new, |meant| format!("; did you mean {meant:?}?"));
+                place.report(found, format!("no link is called {link:?}{meant}"), names);
             }
             Some(index) if members.contains(&index) => {
                 place.report(found, format!("link {link:?} is named twice"), "");
@@ -137,7 +139,9 @@ fn read_members(
     if !(2..=LINKS_MAX).contains(&count)
         && let Some(place) = section.place_of("links")
     {
-        place.report(found, format!("{count} links are named"), format!("2 to {LINKS_MAX}"));
+        let named =
+            if count == 1 { "1 link is named".to_owned() } else { format!("{count} links are named") };
+        place.report(found, named, format!("2 to {LINKS_MAX}"));
     }
     // A mistake above was reported; what is left is not looked at any further.
     (members.len() == count && members.len() >= 2).then_some(members)

@@ -116,7 +116,7 @@ fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
         (
             "codewords = 4",
             "codeword = 4",
-            "channel.ldpc-stream.code.codeword: unknown key (allowed: code, codewords, iterations_max, k, rate)",
+            "channel.ldpc-stream.code.codeword: unknown key; did you mean codewords? (allowed: code, codewords, iterations_max, k, rate)",
         ),
         (
             "stop = \"fecf\"",
@@ -146,7 +146,7 @@ fn mistakes_in_channel_codes_name_the_key_and_what_is_allowed() {
         (
             "{ rate = \"3/4\" }",
             "{ rate = \"3/4\", nod_sync = 1 }",
-            "channel.convolutional.code.convolutional.nod_sync: unknown key (allowed: g2_first, invert_g2, latency_bits, node_sync, rate)",
+            "channel.convolutional.code.convolutional.nod_sync: unknown key; did you mean node_sync? (allowed: g2_first, invert_g2, latency_bits, node_sync, rate)",
         ),
         (
             "reed_solomon = { e = 16, interleave = 4 }",
@@ -217,7 +217,7 @@ decode_threads = 65
         "site.toml:9:11: links.b.symbols: coding: symbols of 1 bit are only a sign; leave the key out",
         "site.toml:10:18: links.b.decode_wait_us: 1000001 is out of range (allowed: 0 to 1000000)",
         "site.toml:14:11: links.c.framing: symbols come in a stream: their blocks are found by their marker (allowed: stream)",
-        "site.toml:19:23: links.d.symbols.order: unknown key (allowed: `bits`",
+        "site.toml:19:23: links.d.symbols.order: unknown key (allowed: bits",
         "site.toml:20:18: links.d.decode_threads: 65 is out of range (allowed: 0 to 64)",
     ] {
         assert!(reported.contains(expected), "missing {expected:?} in\n{reported}");

@@ -96,7 +96,7 @@ channel = "npp/hrd"
     let keys = "control_group, control_mode, control_socket, cores, lock_memory, log, metrics_address, \
                 realtime_priority, restart_max_ms, restart_min_ms, run_dir, stop_timeout_ms";
     let expected = [
-        format!("site.toml:3:1: daemon.realtime_priorty: unknown key (allowed: {keys})"),
+        format!("site.toml:3:1: daemon.realtime_priorty: unknown key; did you mean realtime_priority? (allowed: {keys})"),
         "site.toml:4:15: daemon.lock_memory: expected true or false, found a string".to_owned(),
         "site.toml:5:16: daemon.control_mode: \"rw\" are no permissions (allowed: octal digits, \"0600\" to \"0777\", \
          the owner reading and writing)"
@@ -109,13 +109,13 @@ channel = "npp/hrd"
         "site.toml:17:46: links.alpha.transport.address: \"station:4001\" is not an IP address with a port; write \
          \"192.0.2.7:4001\" or \"[2001:db8::7]:4001\" (names are not resolved)"
             .to_owned(),
-        "site.toml:21:13: links.beta.transport.address: missing key".to_owned(),
-        "site.toml:21:36: links.beta.transport.adress: unknown key (allowed: `address`)".to_owned(),
+        "site.toml:21:13: links.beta.transport.address: missing key (allowed: the station's address, \"IP:PORT\")".to_owned(),
+        "site.toml:21:36: links.beta.transport.adress: unknown key; did you mean address? (allowed: address)".to_owned(),
         "site.toml:27:8: links.gamma.core: core 3 is taken by link \"beta\" (allowed: another core, \"auto\" or \
          \"none\")"
             .to_owned(),
-        "site.toml:28:20: links.gamma.reconnect_min_ms: 9000 cannot be: must be 1 to 5000 milliseconds \
-         (reconnect_max_ms)"
+        "site.toml:28:20: links.gamma.reconnect_min_ms: 9000 is not allowed (allowed: 1 to 5000 milliseconds \
+         (reconnect_max_ms))"
             .to_owned(),
         "site.toml:30:1: links.Delta.transport: missing key (allowed: a table { kind = \"tcp_client\" | \"tcp_server\" | \
          \"udp\" | \"serial\" | \"file\" | \"stdin\", … })"
@@ -123,6 +123,66 @@ channel = "npp/hrd"
         "site.toml:30:8: links.Delta: \"Delta\" is no name (1 to 19 of a-z, 0-9, - and _)".to_owned(),
     ];
     assert_eq!(errors(text).join("\n"), expected.join("\n"));
+}
+
+// REQ: FEP-CFG-310, FEP-CFG-311
+#[test]
+fn what_was_probably_meant_and_what_is_allowed_is_said_of_every_slip() {
+    let refused = |text: &str| {
+        let text = format!("[links.a]\nchannel = \"npp/hrd\"\ntransport = {{ kind = \"stdin\" }}\n{text}");
+        config::load_text("x", &text).expect_err(&text).to_string()
+    };
+    for (text, said) in [
+        (
+            "framming = \"datagram_cadu\"\nreorder_wait_us = 5\n",
+            "x:4:1: links.a.framming: unknown key; did you mean framing? (allowed: channel, ",
+        ),
+        (
+            "[link.line]\nchannel = 1\n",
+            "x:4:7: link.line: unknown key; did you mean [links.line]? (allowed: ",
+        ),
+        ("[daemn]\n", "x:4:2: daemn: unknown key; did you mean daemon? (allowed: "),
+        ("[links.a]\nchannel = 1\n", "x:4:8: links.a: is written twice; the first is in line 1"),
+        (
+            "spin_us = \"x\"\n",
+            "x:4:11: links.a.spin_us: expected an integer, found a string (allowed: 0 to 1000000 microseconds)",
+        ),
+        (
+            "reorder_wait_us = \"20 ms\"\n",
+            "x:4:19: links.a.reorder_wait_us: expected an integer, found a string (allowed: 0 to 1000000)",
+        ),
+        (
+            "reorder_wait_us = 5\n",
+            "x:4:19: links.a.reorder_wait_us: 5 has no effect: octets of a stream do not change places (allowed: 0, or framing = datagram_cadu or datagram_frame)",
+        ),
+        (
+            "[links.b]\nchannel = \"npp/hdr\"\ntransport = { kind = \"file\", path = \"x\" }\n",
+            "x:5:11: links.b.channel: no channel is called \"npp/hdr\"; did you mean \"npp/hrd\"? (allowed: ",
+        ),
+        (
+            "[links.b]\nchannel = \"npp/hrd\"\ntransport = { kind = \"serial\", device = \"/dev/ttyS0\" }\n",
+            "x:6:13: links.b.transport.baud: missing key (allowed: bit/s, 50 to 20000000)",
+        ),
+        (
+            "[links.b]\nchannel = \"npp/hrd\"\ntransport = { kind = \"serial\", device = \"/dev/ttyS0\", baud = 115200000 }\n",
+            "x:6:62: links.b.transport.baud: 115200000 is not allowed (allowed: 50 to 20000000 bit/s)",
+        ),
+        (
+            "[links.b]\nchannel = \"npp/hrd\"\ntransport = { kind = \"tcp-server\", bind = \"127.0.0.1:1\" }\n",
+            "x:6:22: links.b.transport.kind: \"tcp-server\" is not a choice (allowed: tcp_client, tcp_server, udp, serial, file, stdin)",
+        ),
+        (
+            "[spacecraft.s]\nlinks = [\"a\"]\n",
+            "x:5:9: spacecraft.s.links: 1 link is named (allowed: 2 to 63)",
+        ),
+    ] {
+        let found = refused(text);
+        assert!(found.starts_with(said) && found.lines().count() == 1, "{found}\n{said}");
+    }
+    // The default of every link holds for those of datagrams.
+    let text =
+        "[link]\nreorder_wait_us = 5\n[links.a]\nchannel = \"npp/hrd\"\ntransport = { kind = \"stdin\" }\n";
+    assert!(config::load_text("x", text).is_ok());
 }
 
 // REQ: FEP-CFG-004
@@ -276,7 +336,7 @@ fn a_spacecraft_merges_links_of_one_channel_and_session_and_mistakes_in_it_are_r
     assert_eq!(config.link("a").expect("a").merged_by.as_deref(), Some("leo"));
     assert_eq!(config.link("c").expect("c").merged_by, None);
     for (spacecraft, reported) in [
-        ("[spacecraft.leo]\nlinks = [\"a\"]\n", "leo.links: 1 links are named (allowed: 2 to 63)"),
+        ("[spacecraft.leo]\nlinks = [\"a\"]\n", "leo.links: 1 link is named (allowed: 2 to 63)"),
         ("[spacecraft.leo]\n", "spacecraft.leo.links: missing key"),
         ("[spacecraft.leo]\nlinks = [\"a\", \"x\"]\n", "no link is called \"x\" (allowed: a, b, c, d)"),
         ("[spacecraft.leo]\nlinks = [\"a\", \"a\"]\n", "link \"a\" is named twice"),
@@ -418,6 +478,19 @@ wait_us = 3
     for text in [text, "", "[links]\n", config::DEFAULT_TOML, include_str!("../../../../config/lab.toml")] {
         reads_back(text);
     }
+    // Of tables with names of one's own, too, every key is shown.
+    std::fs::write(&file, text).expect("written");
+    let shown = config::effective_toml(Some(&file)).unwrap_or_else(|errors| panic!("{errors}"));
+    for default in [
+        "window_frames = 8192",
+        "takeover_silence_ms = 5000",
+        "max_datagram_bytes = 9216",
+        "endian = \"big\"",
+        "kind = \"raw\"",
+        "repeat = 1",
+    ] {
+        assert!(shown.contains(default), "{default} is not in {shown}");
+    }
     let built_in = config::effective_toml(None).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config::load_text("shown.toml", &built_in), config::load(None));
     std::fs::write(&file, "[daemon]\nnosuch = 1\n").expect("written");
@@ -458,20 +531,20 @@ links = ["b", "nosuch"]
         "site.toml:2:8: links.UPPER: ",
         "site.toml:3:11: links.UPPER.channel: ",
         "site.toml:4:8: links.UPPER.wait: ",
-        "site.toml:5:15: links.UPPER.max_wait_us: 0 cannot be",
-        "site.toml:6:11: links.UPPER.spin_us: 2000000 cannot be",
-        "site.toml:7:19: links.UPPER.receive_buffers: 3 cannot be",
-        "site.toml:8:20: links.UPPER.keepalive_probes: 0 cannot be",
-        "site.toml:9:20: links.UPPER.reconnect_min_ms: 900 cannot be",
+        "site.toml:5:15: links.UPPER.max_wait_us: 0 is not allowed",
+        "site.toml:6:11: links.UPPER.spin_us: 2000000 is not allowed",
+        "site.toml:7:19: links.UPPER.receive_buffers: 3 is not allowed",
+        "site.toml:8:20: links.UPPER.keepalive_probes: 0 is not allowed",
+        "site.toml:9:20: links.UPPER.reconnect_min_ms: 900 is not allowed",
         "site.toml:11:36: links.UPPER.transport.bind: ",
         "site.toml:11:47: links.UPPER.transport.silense_ms: unknown key",
         "site.toml:11:63: links.UPPER.transport.max_datagram_bites: unknown key",
         "site.toml:12:1: links.b.transport: missing key",
-        "site.toml:14:18: links.b.transmit_units: 0 cannot be",
+        "site.toml:14:18: links.b.transmit_units: 0 is not allowed",
         "site.toml:15:20: links.b.symbols.bits: ",
         "site.toml:15:32: links.b.symbols.coding: ",
-        "site.toml:18:13: links.c.transport: transport.address: 0.0.0.0:1 cannot be",
-        "site.toml:19:24: links.c.half_open_timeout_ms: 3600001 cannot be",
+        "site.toml:18:46: links.c.transport.address: 0.0.0.0:1 is not allowed",
+        "site.toml:19:24: links.c.half_open_timeout_ms: 3600001 is not allowed",
         "site.toml:20:13: spacecraft.UPPER: ",
         "site.toml:21:11: spacecraft.UPPER.wait_us: ",
         "site.toml:22:15: spacecraft.UPPER.links[1]: ",
@@ -493,5 +566,5 @@ fn an_address_of_this_host_is_written_bind_and_under_no_other_name() {
     let found = errors(&link("address", "0.0.0.0:5001")).join("\n");
     assert!(found.contains("links.a.transport.address: unknown key"), "{found}");
     let found = errors(&link("bind", "224.0.0.1:5001")).join("\n");
-    assert!(found.contains("transport.bind: 224.0.0.1:5001 cannot be"), "{found}");
+    assert!(found.contains("transport.bind: 224.0.0.1:5001 is not allowed"), "{found}");
 }

@@ -4,10 +4,9 @@
 //! thread, which it looks at while it keeps house, and a queue of events. It is never waited for and never waits, except in
 //! the kernel for octets.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use fep_net::{EndReason, Event, LinkState, Polled, Station, TransportSpec, WaitMode};
+use fep_net::{Event, LinkState, Polled, Station, TransportSpec, WaitMode};
 use fep_time::Monotonic;
 use serde_json::json;
 
@@ -16,8 +15,9 @@ use fep_downlink::{
     Chain, ChainOptions, DecodePool, Framing, IdlePolicy, Reception, ReorderSpec, ResumePoint,
 };
 
+use super::connections::Connections;
 use crate::decode_pool::DecodeThreads;
-use crate::event::{EventCode, EventQueue, LinkEvents, REPORT_EVERY_NS};
+use crate::event::{EventCode, EventQueue, LinkEvents};
 use crate::heard::{Heard, Speaker};
 use crate::metrics::{MetricPlan, RoleMetrics, STATE_DISABLED, STATE_FAILED, ThreadFigures};
 use crate::ocf::OcfOutlet;
@@ -195,22 +195,9 @@ struct Receiver {
     cpu_read_at: Monotonic,
     linked_at: Monotonic,
     connections: Connections,
-    connections_reported_at: Monotonic,
     speaker: Speaker,
     /// Whether datagrams come: on a stream the synchroniser knows.
     datagrams_come: bool,
-}
-
-/// Connections that came and went since the last report.
-#[derive(Default)]
-struct Connections {
-    up: u64,
-    down: u64,
-    reason: Option<EndReason>,
-    /// The other end of the newest connection; it outlives a report.
-    peer: Option<SocketAddr>,
-    /// The end of the connection that is reported as over.
-    gone: Option<SocketAddr>,
 }
 
 impl Receiver {
@@ -224,6 +211,7 @@ impl Receiver {
     ) -> Receiver {
         chain.resume(&resume);
         let start = Monotonic::now();
+        let connections = Connections::new(super::transport_name(&config));
         Receiver {
             config,
             publisher,
@@ -233,8 +221,7 @@ impl Receiver {
             kept_house_at: start,
             cpu_read_at: start,
             linked_at: start,
-            connections: Connections::default(),
-            connections_reported_at: Monotonic::PAST,
+            connections,
             speaker,
             datagrams_come: false,
         }
@@ -294,16 +281,14 @@ impl Receiver {
                 chain.receive(&reception, now, publisher);
                 *datagrams_come = true;
             }
-            Event::Connected { peer, .. } => {
-                (connections.up, connections.peer) = (connections.up + 1, peer);
-            }
+            Event::Connected { peer, .. } => connections.connected(peer),
+            Event::ConnectFailed { cause, .. } => connections.failed(cause),
             Event::Refused { peer, reason, .. } => publisher.events.refused(peer, reason),
             // What is held comes out now, with its own times, and not when the next connection begins.
             Event::Disconnected { reason, .. } => {
                 chain.disconnected(publisher);
                 *datagrams_come = false;
-                (connections.down, connections.reason) = (connections.down + 1, Some(reason));
-                connections.gone = connections.peer;
+                connections.disconnected(reason);
             }
             Event::Silence { last_received, .. } => {
                 chain.disconnected(publisher);
@@ -332,8 +317,7 @@ impl Receiver {
     /// The stream has ended: publishes what is held and brings the page up to date.
     fn end_stream(&mut self) {
         self.chain.disconnected(&mut self.publisher);
-        self.connections_reported_at = Monotonic::PAST;
-        self.report_connections(Monotonic::now());
+        self.connections.flush(Monotonic::now(), &mut self.publisher.events);
         self.publisher.events.flush();
         self.update_metrics();
     }
@@ -365,7 +349,7 @@ impl Receiver {
             self.cpu_read_at = now;
             self.figures.cpu_ns = realtime::thread_cpu_ns();
         }
-        self.report_connections(now);
+        self.connections.report(now, &mut self.publisher.events);
         self.figures.events_overflowed = self.publisher.events.overflowed();
         self.figures.packets_too_long = self.publisher.packets_too_long;
         self.update_metrics();
@@ -386,29 +370,5 @@ impl Receiver {
             }
         }
         false
-    }
-
-    /// What has come together since the last time: a station that connects a thousand times a second is one event.
-    fn report_connections(&mut self, now: Monotonic) {
-        if self.connections.up + self.connections.down == 0
-            || now.ns_since(self.connections_reported_at) < REPORT_EVERY_NS
-        {
-            return;
-        }
-        self.connections_reported_at = now;
-        let Connections { up, down, reason, peer, gone } = std::mem::take(&mut self.connections);
-        self.connections.peer = peer;
-        let text = |address: SocketAddr| address.to_string();
-        let events = &mut self.publisher.events;
-        if down > 0 {
-            let reason = reason.map(|reason| reason.to_string());
-            events.report(
-                EventCode::Disconnected,
-                json!({"times": down, "reason": reason, "peer": gone.map(text)}),
-            );
-        }
-        if up > 0 {
-            events.report(EventCode::Connected, json!({"times": up, "peer": peer.map(text)}));
-        }
     }
 }

@@ -1,12 +1,15 @@
 //! Links: the job of their threads, and what is shown of them.
 
+mod connections;
 mod job;
 
 use fep_net::TransportSpec;
 use fep_time::Monotonic;
+use serde_json::Value;
 
 pub(crate) use job::LinkJob;
 
+use crate::event::EventCode;
 use crate::supervised::{Supervised, session_name};
 use fep_control::api::{LinkLedgers, LinkStatus};
 use fep_control::config::LinkConfig;
@@ -32,6 +35,10 @@ impl Supervised<LinkJob> {
             enabled: self.role.is_wanted(),
             state: self.state(reading.state()).to_owned(),
             failure: self.role.failure().map(str::to_owned),
+            connect_error: self
+                .connect_error
+                .clone()
+                .filter(|_| self.role.is_running() && reading.state() == "connecting"),
             retry_ms: self.role.retry_ms(now),
             restarts: self.role.restarts(),
             sync: if self.role.is_running() { reading.sync_state() } else { "" }.to_owned(),
@@ -44,6 +51,19 @@ impl Supervised<LinkJob> {
             latency: reading.latency(),
             merged_by: config.merged_by.clone(),
             clcws: self.clcws(),
+        }
+    }
+
+    /// Remembers why the link does not connect, from what its thread reports.
+    pub(crate) fn note(&mut self, code: EventCode, detail: &Value) {
+        match code {
+            EventCode::ConnectFailed => {
+                self.connect_error = detail["reason"].as_str().map(str::to_owned);
+            }
+            EventCode::Connected | EventCode::Disconnected | EventCode::LinkStarted => {
+                self.connect_error = None;
+            }
+            _ => {}
         }
     }
 

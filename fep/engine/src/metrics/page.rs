@@ -30,6 +30,19 @@ sync_counters! {
     bits_held
 }
 
+/// Numbers among the counters that go down again.
+const GAUGES: [(&str, &str); 2] = [("sync", "bits_held"), ("antenna", "pending")];
+
+/// `antenna` of `antenna.north`.
+fn prefix_group(prefix: &str) -> &str {
+    prefix.split('.').next().unwrap_or(prefix)
+}
+
+/// Why a frame can be bad.
+fn bad_reasons() -> impl Iterator<Item = BadReason> {
+    BadReason::ALL.iter().copied().filter(|reason| *reason != BadReason::None)
+}
+
 /// No frame takes so long from the socket to a ring: a difference this large is a step of the wall clock.
 const CLOCK_SET_NS: i64 = 60_000_000_000;
 
@@ -105,11 +118,15 @@ impl RoleMetrics {
     ) -> Result<RoleMetrics, BusError> {
         let set = &mut MetricSet::new();
         fn counters(set: &mut MetricSet, prefix: &str, names: &[&str]) -> Vec<MetricId> {
-            names.iter().map(|name| set.counter(format!("{prefix}.{name}"))).collect()
+            let add = |name: &&str| match GAUGES.contains(&(prefix_group(prefix), *name)) {
+                true => set.gauge(format!("{prefix}.{name}")),
+                false => set.counter(format!("{prefix}.{name}")),
+            };
+            names.iter().map(add).collect()
         }
         let thread = counters(set, "thread", &ThreadFigures::NAMES);
         let frames = counters(set, "chain", Counts::NAMES);
-        let reasons: Vec<&str> = BadReason::ALL.iter().map(|reason| reason.name()).collect();
+        let reasons: Vec<&str> = bad_reasons().map(BadReason::name).collect();
         let bad = counters(set, "bad", &reasons);
         let vcs = channel
             .vcs
@@ -177,8 +194,8 @@ impl RoleMetrics {
         copy(&mut self.page, &self.thread, &thread.values());
         copy(&mut self.page, &self.ocf, &ocf.values());
         copy(&mut self.page, &self.frames, &ledger.counts.values());
-        for (reason, id) in BadReason::ALL.iter().zip(&self.bad) {
-            self.page.set(*id, ledger.bad.of(*reason));
+        for (reason, id) in bad_reasons().zip(&self.bad) {
+            self.page.set(*id, ledger.bad.of(reason));
         }
         for (ids, (_, counts)) in self.vcs.iter().zip(vcs) {
             copy(&mut self.page, ids, &counts.values());

@@ -39,13 +39,15 @@ impl Reading {
         SYNC_STATES.get(self.number("sync.state") as usize).copied().unwrap_or("unknown")
     }
 
-    /// Counters whose name begins with `prefix` and a dot, without it.
+    /// Numbers whose name begins with `prefix` and a dot, without it; all but the state.
     pub(crate) fn named(&self, prefix: &str) -> Vec<NamedCount> {
         let counters = self.values.iter().filter_map(|(name, value)| {
             let name = name.strip_prefix(prefix)?.strip_prefix('.')?;
             match value {
-                MetricValue::Counter(value) => Some(NamedCount { name: name.to_owned(), value: *value }),
-                MetricValue::Gauge(_) | MetricValue::Histogram(_) => None,
+                MetricValue::Counter(value) | MetricValue::Gauge(value) if name != "state" => {
+                    Some(NamedCount { name: name.to_owned(), value: *value })
+                }
+                _ => None,
             }
         });
         counters.collect()
@@ -107,12 +109,14 @@ impl Reading {
             };
             let max_ns = self.number(&format!("latency.{stage}_max_ns"));
             let fine = to_hdr(histogram, max_ns);
+            // The histogram answers with the end of a class of values, which may lie beyond the largest.
+            let at = |part| fine.value_at_quantile(part).min(max_ns);
             Some(LatencyStatus {
                 stage: (*stage).to_owned(),
                 count: histogram.count,
-                p50_ns: fine.value_at_quantile(0.5),
-                p99_ns: fine.value_at_quantile(0.99),
-                p999_ns: fine.value_at_quantile(0.999),
+                p50_ns: at(0.5),
+                p99_ns: at(0.99),
+                p999_ns: at(0.999),
                 max_ns,
             })
         });
@@ -145,5 +149,29 @@ impl CounterReading {
 
     fn last(&self, scid: u16, vcid: u8) -> Option<u32> {
         self.0.number(&format!("next.{scid}.{vcid}")).checked_sub(1).map(|count| count as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fep_bus::BUCKETS;
+
+    use super::*;
+
+    // REQ: FEP-ENG-312
+    #[test]
+    fn no_percentile_of_a_latency_lies_beyond_the_largest_value() {
+        for max_ns in [0, 1, 999, 20_471_474, 1 << 40, (1 << 40) + 12_345] {
+            let bucket = (0..BUCKETS).find(|bucket| bucket_end(*bucket) >= max_ns).expect("a bucket");
+            let mut buckets = [0; BUCKETS];
+            buckets[bucket] = 3;
+            let histogram = Log2Hist { count: 3, sum: 3 * max_ns, buckets };
+            let values = vec![
+                ("latency.decoded_ns".to_owned(), MetricValue::Histogram(histogram)),
+                ("latency.decoded_max_ns".to_owned(), MetricValue::Gauge(max_ns)),
+            ];
+            let status = Reading { values }.latency().remove(0);
+            assert_eq!([status.p50_ns, status.p99_ns, status.p999_ns], [max_ns; 3]);
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The thread of a spacecraft that several links receive: follows the links' frames rings, merges, judges once, publishes
 //! frames, packets and operational control fields once.
 //!
-//! A restart, after a kill or a panic too, loses nothing and serves nothing twice: each antenna is read again from a cursor
+//! A restart, by a command, after a kill or a panic, loses nothing and serves nothing twice: each antenna is read again from a cursor
 //! behind which nothing was held (see [`super::antenna`]), and before that the merge is shown the newest frames of the
 //! spacecraft's own rings as if an antenna of their own had delivered them, so that it knows them when they come again. That
 //! is exact as long as what is read again fits the window of the merge (`window_frames`). A packet that was being put together
@@ -450,13 +450,18 @@ impl Follower {
         publisher.metrics.update(figures, &publisher.ocf.counts, spacecraft.ledger(), spacecraft.vcs());
     }
 
-    /// Serves everything that is held. After a failure what is kept is the rings, unless they are the failure.
+    /// Serves everything that is held when no antenna is heard any more. While one is, the frames that are waited for may still
+    /// come: what is held is left to the next life, as after a kill. After a failure what is kept is the rings, unless they are
+    /// the failure.
     fn end(mut self, failure: Option<String>) -> Ended<SpacecraftKept> {
-        let Follower { merge, spacecraft, publisher, .. } = &mut self;
-        let mut serving = Serving { spacecraft, publisher, begun: false };
-        merge.flush(&mut |merged| serving.serve(&merged));
-        serving.end();
-        self.antennas.iter_mut().for_each(Antenna::settle_cursor);
+        let holds = self.merge.ledger().antennas.iter().any(|(_, counts)| counts.pending > 0);
+        if !(holds && self.antennas.iter().any(Antenna::is_heard)) {
+            let Follower { merge, spacecraft, publisher, .. } = &mut self;
+            let mut serving = Serving { spacecraft, publisher, begun: false };
+            merge.flush(&mut |merged| serving.serve(&merged));
+            serving.end();
+            self.antennas.iter_mut().for_each(Antenna::settle_cursor);
+        }
         self.publisher.events.flush();
         self.update_metrics();
         self.publisher.housekeep(Monotonic::now());

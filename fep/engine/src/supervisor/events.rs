@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Supervisor;
 use crate::event::{Event, EventCode, Severity};
 use crate::rings::EVENT_MAX;
+use crate::supervised::AnySupervised;
 
 impl Supervisor {
     /// Publishes what the hot threads have reported.
@@ -23,6 +24,9 @@ impl Supervisor {
 
     fn publish(&mut self, event: Event) {
         let Event { code, link_id, at, mut detail } = event;
+        if let Some(link) = self.links.values_mut().find(|link| link.id() == link_id) {
+            link.note(code, &detail);
+        }
         let role = self.roles().find(|role| role.id() == link_id);
         let session = role.map_or(Session::Ops, |role| role.session());
         if let Value::Object(fields) = &mut detail {

@@ -130,11 +130,16 @@ impl Note for ReloadReport {
     }
 }
 
-/// Sections that are read at start only, and differ.
+/// Keys that are read at start only, and differ: those of `[daemon]` by name; of `[rings]`, whose keys come in groups, the table.
 fn start_only_changes(old: &Config, new: &Config) -> Vec<String> {
-    let mut changes = Vec::new();
-    if old.daemon != new.daemon {
-        changes.push("daemon".to_owned());
+    // Both are plain values, which always become JSON.
+    let keys = |config: &Config| serde_json::to_value(&config.daemon).unwrap_or_default();
+    let (before, after) = (keys(old), keys(new));
+    let mut changes: Vec<String> = Vec::new();
+    for (key, value) in after.as_object().into_iter().flatten() {
+        if before.get(key) != Some(value) {
+            changes.push(format!("daemon.{key}"));
+        }
     }
     if old.rings != new.rings {
         changes.push("rings".to_owned());

@@ -99,13 +99,18 @@ fn a_reload_leaves_untouched_links_running_and_a_wrong_file_changes_nothing() {
     let refused: ApiError = serde_json::from_str(&body).expect("an error");
     assert_eq!(refused.errors.len(), 2);
     assert!(refused.errors.iter().all(|error| error.line > 1 && error.key.starts_with("links.changed.")));
+    let event = wait_for("the event", || {
+        events(dir.path()).into_iter().find(|event| event["event"] == "reload_refused")
+    });
+    assert_eq!(event["mistakes"], 2);
 
     let second =
         config(&[("kept", channel, kept.port()), ("changed", channel, added.port()), ("new", channel, 9)]);
-    std::fs::write(&file, second).expect("written");
+    std::fs::write(&file, second.replace("log = \"warn\"", "log = \"error\"")).expect("written");
     let (status, body) = fepd.request("POST", "/reload").expect("an answer");
     assert_eq!(status, 200, "{body}");
     let report: ReloadReport = serde_json::from_str(&body).expect("a report");
+    assert_eq!(report.needs_restart, ["daemon.log"]);
     assert_eq!(
         (report.untouched, report.restarted, report.started),
         (vec!["kept".to_owned()], vec!["changed".to_owned()], vec!["new".to_owned()],)

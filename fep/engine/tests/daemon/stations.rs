@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use fep_control::api::LinkStatus;
 use serde_json::Value;
 
 use crate::downlink::{CHANNEL, attach, downlink, events, read, write_config};
@@ -46,7 +47,11 @@ fn who_is_refused_because_of_a_silent_station_is_reported_with_both_addresses() 
     assert_eq!(event(dir.path(), "connected")["peer"], text(&silent));
     // A thousand more are few events.
     for _ in 0..1000 {
-        assert!(is_shut(&mut TcpStream::connect(address).expect("connected")));
+        match TcpStream::connect(address) {
+            Ok(mut stream) => assert!(is_shut(&mut stream)),
+            // On a slow machine the refusal is there before the connection is reported.
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
     }
     let all = wait_for("every refusal", || {
         let all: Vec<Value> =
@@ -70,5 +75,51 @@ fn a_station_that_never_sends_is_dropped_with_an_event_and_the_next_one_is_serve
     let mut station = TcpStream::connect(address).expect("connected");
     station.write_all(&downlink(0..20).0).expect("sent");
     assert_eq!(read(&mut attach(dir.path(), "pay.frames"), 20).len(), 20);
+    fepd.stop();
+}
+
+/// Starts a link that cannot be opened: event and status name its transport and the cause.
+fn in_vain(transport: &str, place: &str, cause: &str) {
+    let dir = run_dir();
+    let text = config(&[])
+        + &format!(
+            "[links.pay]\nchannel = \"{CHANNEL}\"\nreconnect_min_ms = 10\ntransport = {{ {transport} }}\n"
+        );
+    let fepd = Fepd::start(dir.path(), &write_config(dir.path(), &text));
+    let failed = event(dir.path(), "connect_failed");
+    assert_eq!((&failed["transport"], &failed["reason"]), (&place.into(), &cause.into()), "{failed}");
+    assert!(failed["times"].as_u64() >= Some(1), "{failed}");
+    let status: LinkStatus = fepd.get("/links/pay");
+    assert_eq!((status.state.as_str(), status.connect_error.as_deref()), ("connecting", Some(cause)));
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-310
+#[test]
+fn a_link_whose_device_does_not_exist_says_so_in_an_event_and_in_its_status() {
+    let cause = "opening the device: No such file or directory (os error 2)";
+    let (device, place) = ("/nonexistent/ttyS7", "serial /nonexistent/ttyS7");
+    in_vain(&format!("kind = \"serial\", device = \"{device}\", baud = 9600"), place, cause);
+}
+
+// REQ: FEP-ENG-310
+#[test]
+fn a_link_whose_station_refuses_says_so_until_the_station_listens() {
+    let dir = run_dir();
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+    let text = config(&[])
+        + &format!(
+            "[links.pay]\nchannel = \"{CHANNEL}\"\nreconnect_min_ms = 10\nreconnect_max_ms = 20\n\
+             transport = {{ kind = \"tcp_client\", address = \"{free}\" }}\n"
+        );
+    let fepd = Fepd::start(dir.path(), &write_config(dir.path(), &text));
+    let failed = event(dir.path(), "connect_failed");
+    assert_eq!(failed["reason"], "Connection refused (os error 111)");
+    assert_eq!(failed["transport"], format!("tcp_client {free}"));
+    let error = || fepd.get::<LinkStatus>("/links/pay").connect_error;
+    assert_eq!(error().as_deref(), Some("Connection refused (os error 111)"));
+    let station = TcpListener::bind(free).expect("the port is free again");
+    let _connection = station.accept().expect("it connects");
+    wait_for("the cause is gone", || error().is_none().then_some(()));
     fepd.stop();
 }

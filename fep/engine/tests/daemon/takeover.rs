@@ -10,6 +10,25 @@ use fep_control::api::Status;
 use crate::downlink::{CHANNEL, attach, downlink, events, read, write_config};
 use crate::process::{Fepd, Station, command, config, run_dir, wait_for};
 
+// REQ: FEP-ENG-311
+#[test]
+fn a_run_directory_that_another_user_has_made_is_refused_and_nothing_is_put_in_it() {
+    let dir = run_dir();
+    let place = dir.path().join("run");
+    std::fs::create_dir(&place).expect("made");
+    if let Err(error) = std::os::unix::fs::chown(&place, Some(65_534), None) {
+        eprintln!("only root can give a directory away: {error}");
+        return;
+    }
+    let file = write_config(dir.path(), &config(&[("pay", CHANNEL, 9)]));
+    let log = dir.path().join("log");
+    let mut child = command(&place, &file).stderr(messages(&log)).spawn().expect("started");
+    assert_eq!(child.wait().expect("it ends by itself").code(), Some(1));
+    let said = std::fs::read_to_string(&log).expect("its messages");
+    assert!(said.contains("belongs to user 65534, neither to root nor to the user of this fepd"), "{said}");
+    assert_eq!(std::fs::read_dir(&place).expect("a directory").count(), 0);
+}
+
 /// A file for the messages of a daemon.
 fn messages(path: &Path) -> Stdio {
     std::fs::File::create(path).expect("a file").into()

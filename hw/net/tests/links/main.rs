@@ -35,6 +35,8 @@ struct Received {
     silences: usize,
     /// Who was refused, and why.
     refused: Vec<(Option<SocketAddr>, Refusal)>,
+    /// Why attempts to connect failed.
+    connect_faults: Vec<String>,
     /// The other ends of the connections.
     peers: Vec<Option<SocketAddr>>,
     truncated: usize,
@@ -56,6 +58,7 @@ impl Received {
         let connected = self.starts.len() > self.ends.len();
         match event {
             Event::Refused { peer, reason, .. } => self.refused.push((peer, reason)),
+            Event::ConnectFailed { cause, .. } => self.connect_faults.push(cause.to_owned()),
             Event::Connected { peer, .. } => {
                 assert!(!connected, "connected twice");
                 self.peers.push(peer);

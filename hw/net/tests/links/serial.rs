@@ -76,8 +76,31 @@ fn a_line_that_hangs_up_is_counted_and_opened_again_in_vain() {
 #[test]
 fn a_device_that_is_not_a_terminal_is_refused_at_every_attempt() {
     let mut link = open(std::path::Path::new("/dev/null"));
-    Received::default().until(&mut link, |_, link| link.counters().connect_errors >= 2);
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| link.counters().connect_errors >= 2);
     assert_eq!(link.counters().connections, 0);
+    let cause = "reading the settings of a serial line: Inappropriate ioctl for device (os error 25)";
+    assert_eq!(received.connect_faults[0], cause);
+}
+
+// REQ: FEP-NET-310
+#[test]
+fn every_attempt_to_open_a_line_that_does_not_exist_or_may_not_be_opened_is_reported_with_its_cause() {
+    let dir = tempfile::tempdir().unwrap();
+    let loop_to_itself = dir.path().join("loop");
+    std::os::unix::fs::symlink(&loop_to_itself, &loop_to_itself).unwrap();
+    let paths = [
+        (dir.path().join("ttyS77"), "opening the device: No such file or directory (os error 2)"),
+        (dir.path().to_owned(), "opening the device: Is a directory (os error 21)"),
+        (loop_to_itself, "opening the device: Too many levels of symbolic links (os error 40)"),
+    ];
+    for (path, cause) in paths {
+        let mut link = open(&path);
+        let mut received = Received::default();
+        received.until(&mut link, |_, link| link.counters().connect_errors >= 2);
+        assert_eq!(received.connect_faults, [cause, cause]);
+        assert_eq!(link.last_fault().unwrap(), format!("{}: {cause}", path.display()));
+    }
 }
 
 // REQ: FEP-NET-118, FEP-NET-104

@@ -30,7 +30,7 @@ impl Reported {
                 assert!(chunk.unit);
                 self.units.push(chunk.octets.to_vec());
             }
-            Event::Silence { .. } | Event::Refused { .. } => {}
+            Event::Silence { .. } | Event::Refused { .. } | Event::ConnectFailed { .. } => {}
             Event::Disconnected { reason, .. } => self.ends.push(reason),
             Event::Transmitted { token, .. } => self.transmitted.push(token),
             Event::TransmitFailed { token, fault, .. } => self.failed.push((token, fault)),

@@ -117,12 +117,14 @@ fn a_client_comes_back_after_the_station_restarts() {
     assert_balanced(&link);
 }
 
-// REQ: FEP-NET-004
+// REQ: FEP-NET-004, FEP-NET-310
 #[test]
 fn a_station_that_refuses_is_asked_again_and_counted() {
     let (mut link, station) = client(|_| ());
     drop(station);
-    Received::default().until(&mut link, |_, link| link.counters().connect_refused >= 3);
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| link.counters().connect_refused >= 3);
+    assert_eq!(received.connect_faults, ["Connection refused (os error 111)"; 3]);
     let counters = link.counters();
     assert!(counters.reconnect_attempts >= 2 && counters.connections == 0, "{counters:?}");
 }
@@ -139,7 +141,9 @@ fn an_attempt_that_nobody_answers_ends_at_the_connect_timeout() {
     let mut spec = LinkSpec::tcp_client(address);
     (spec.connect_timeout_ms, spec.reconnect_min_ms, spec.reconnect_max_ms) = (20, 1, 5);
     let mut link = Link::open(spec).unwrap();
-    Received::default().until(&mut link, |_, link| link.counters().connect_timeouts >= 2);
+    let mut received = Received::default();
+    received.until(&mut link, |_, link| link.counters().connect_timeouts >= 2);
+    assert_eq!(received.connect_faults, ["no answer in 20 ms"; 2]);
     assert_eq!(*link.state(), LinkState::Connecting);
 }
 

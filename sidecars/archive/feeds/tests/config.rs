@@ -36,11 +36,11 @@ fn every_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
             &[("sesion", "\"OPS\"")],
-            "archive.toml:6:1: feeds.f.sesion: unknown key (allowed: `sources`, `session`, `form`, `transport`, `frame_len`, `start`, `filter`, `enabled`, `stalled_after_ms`, `alive_every_ms`)",
+            "archive.toml:6:1: feeds.f.sesion: unknown key; did you mean session? (allowed: sources, session, form, transport, frame_len, start, filter, enabled, stalled_after_ms, alive_every_ms)",
         ),
         (
             &[("session", "\"LIVE\"")],
-            "archive.toml:3:11: feeds.f.session: `LIVE` is not a choice (allowed: `OPS`, `TEST`, `REPLAY`)",
+            "archive.toml:3:11: feeds.f.session: \"LIVE\" is not a choice (allowed: OPS, TEST, REPLAY)",
         ),
         (
             &[("sources", "[\"replay.x.frames\"]")],

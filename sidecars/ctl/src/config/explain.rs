@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
+use fep_config::distance;
 use fep_control::config;
 
 use super::documented::{Explained, File, Said, of_markdown, of_toml};
+use super::kind::ARCHIVE_TABLES;
 use crate::failure::{Failure, output};
 use crate::terminal;
 
@@ -94,57 +96,78 @@ fn nearest(all: &[Explained], asked: &str) -> Vec<String> {
     near.into_iter().take(NEAREST_MAX).map(|(_, key)| key.to_owned()).collect()
 }
 
-/// How many characters must be put in, taken out or replaced.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, letter) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], line + 1);
-        for column in 0..other.len() {
-            let replaced = diagonal + usize::from(letter != other[column]);
-            diagonal = row[column + 1];
-            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
-}
-
 /// Runs the command.
 pub(super) fn run(key: &str) -> Result<(), Failure> {
     let all = all();
     let chosen = chosen(&all, key);
     if chosen.is_empty() {
         let failure = Failure::usage(format!("no key of the configuration is called {key:?}"));
+        if ARCHIVE_TABLES.contains(&key.split('.').next().unwrap_or_default()) {
+            return Err(failure.hint("config/archive.toml explains the keys of recorder, archive and feeds"));
+        }
         let near = nearest(&all, key);
         if !near.is_empty() {
             return Err(failure.hint(format!("nearest: {}", near.join(", "))));
         }
         let tables = all.iter().filter(|one| matches!(one.said, Said::Table(_))).map(|one| one.key.as_str());
         let tables = tables.chain(["links.NAME", "channel.NAME"]).collect::<Vec<_>>().join(", ");
-        return Err(failure.hint(format!("tables: {tables}; `fepctl config explain TABLE` shows one whole")));
+        return Err(failure.hint(format!(
+            "tables: {tables}; `fepctl config explain TABLE` shows one whole. config/archive.toml explains the keys of recorder, \
+             archive and feeds"
+        )));
     }
     let mut out = terminal::text_out();
     let mut write = || -> io::Result<()> {
-        let mut last: &[String] = &[];
-        for one in &chosen {
-            // A comment over several keys is written once.
-            if one.comment != last {
+        // Keys that share a comment stand above it together.
+        for (index, group) in chosen.chunk_by(|one, next| one.comment == next.comment).enumerate() {
+            if index > 0 {
                 writeln!(out)?;
-                one.comment.iter().try_for_each(|said| writeln!(out, "  {said}"))?;
             }
-            last = &one.comment;
-            let of = if one.of == File::Mission { "of a mission; " } else { "" };
-            match &one.said {
-                Said::Table(line) => writeln!(out, "{line}")?,
-                Said::Default(value) => writeln!(out, "{}  ({of}default: {value})", one.key)?,
-                Said::Example(value) => writeln!(out, "{}  ({of}default: none; example: {value})", one.key)?,
-                Said::Required => writeln!(out, "{}  ({of}required)", one.key)?,
-                Said::Nothing => writeln!(out, "{}  ({})", one.key, of.trim_end_matches("; "))?,
+            for one in group {
+                writeln!(out, "{}", head(one))?;
             }
+            group[0].comment.iter().try_for_each(|said| writeln!(out, "  {said}"))?;
         }
         out.flush()
     };
     write().map_err(output)
+}
+
+/// The line of a key: its name, default and what is allowed.
+fn head(one: &Explained) -> String {
+    let mut facts = Vec::new();
+    if one.of == File::Mission {
+        facts.push("of a mission".to_owned());
+    }
+    match &one.said {
+        Said::Table(line) => return line.clone(),
+        Said::Default(value) => facts.push(format!("default: {value}")),
+        Said::Example(value) => facts.extend(["default: none".to_owned(), format!("example: {value}")]),
+        Said::Required => facts.push("required".to_owned()),
+        Said::Nothing => {}
+    }
+    if let Some(allowed) = allowed(&one.key).filter(|_| one.of == File::Daemon) {
+        facts.push(format!("allowed: {allowed}"));
+    }
+    format!("{}  ({})", one.key, facts.join("; "))
+}
+
+/// Which numbers a key of the daemon's file may have, as its reader says when it is given something else.
+fn allowed(key: &str) -> Option<String> {
+    let (table, name) = key.rsplit_once('.')?;
+    let table = match table {
+        "daemon" | "rings" | "link" => table,
+        "spacecraft.NAME" => "spacecraft.x",
+        _ => return None,
+    };
+    let key = format!("{table}.{name}");
+    // A number larger than any, and what is no number at all.
+    ["4294967295", "1979-05-27"].into_iter().find_map(|value| {
+        let errors = config::load_text("x", &format!("[{table}]\n{name} = {value}\n")).err()?;
+        let error = errors.0.into_iter().find(|error| error.key == key)?;
+        // Of a text or of several words its explanation says what they are.
+        error.allowed.contains(" to ").then_some(error.allowed)
+    })
 }
 
 #[cfg(test)]
@@ -158,9 +181,8 @@ mod tests {
         let errors = read.expect_err("an unknown key").0;
         let unknown = errors.iter().filter(|error| error.message == "unknown key");
         let unknown = unknown.filter_map(|error| Some((error.key.strip_suffix("nosuch")?, error)));
-        let keys = unknown.flat_map(|(table, error)| {
-            error.allowed.split(", ").map(move |key| format!("{table}{}", key.trim_matches('`')))
-        });
+        let keys = unknown
+            .flat_map(|(table, error)| error.allowed.split(", ").map(move |key| format!("{table}{key}")));
         keys.collect()
     }
 
@@ -239,6 +261,27 @@ mod tests {
         is_explained(&keys);
     }
 
+    // REQ: FEP-CTL-310
+    #[test]
+    fn of_every_number_of_the_daemons_file_and_of_merged_spacecraft_its_range_is_shown() {
+        let all = all();
+        let is_number = |one: &&Explained| match &one.said {
+            Said::Default(value) | Said::Example(value) => value.parse::<f64>().is_ok(),
+            _ => false,
+        };
+        let shown = |key: &str| {
+            ["daemon.", "rings.", "link.", "spacecraft.NAME."].iter().any(|table| key.starts_with(table))
+        };
+        let numbers = all.iter().filter(|one| one.of == File::Daemon && shown(&one.key)).filter(is_number);
+        let silent: Vec<&str> =
+            numbers.map(|one| one.key.as_str()).filter(|key| allowed(key).is_none()).collect();
+        assert!(silent.is_empty(), "{silent:?}");
+        assert_eq!(allowed("rings.frames_desc_log2").as_deref(), Some("4 to 28"));
+        assert_eq!(allowed("link.reorder_wait_us").as_deref(), Some("0 to 1000000"));
+        assert_eq!(allowed("link.spin_us").as_deref(), Some("0 to 1000000 microseconds"));
+        assert_eq!(allowed("spacecraft.NAME.window_frames").as_deref(), Some("16 to 1048576"));
+    }
+
     // REQ: FEP-CTL-300
     #[test]
     fn a_key_that_nobody_knows_is_answered_with_the_nearest_ones() {
@@ -254,7 +297,6 @@ mod tests {
             assert_eq!(nearest(&all, asked).first().map(String::as_str), Some(meant), "{asked}");
         }
         assert!(nearest(&all, "utterly.different.words").is_empty());
-        assert_eq!((distance("", "ab"), distance("kitten", "sitting"), distance("x", "x")), (2, 3, 0));
     }
 
     // REQ: FEP-CTL-300

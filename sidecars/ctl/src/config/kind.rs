@@ -9,6 +9,10 @@ use crate::cli::ConfigKind;
 /// Kinds that this program checks itself.
 pub(super) const CHECKED: [ConfigKind; 3] = [ConfigKind::Daemon, ConfigKind::Mission, ConfigKind::Stations];
 
+/// Tables of the file of recorder, archive and feeds.
+pub(super) const ARCHIVE_TABLES: [&str; 10] =
+    ["archive", "http", "store", "sql", "replay", "retention", "users", "recorder", "feeding", "feeds"];
+
 /// As `--kind` names it.
 pub(super) const fn name(kind: ConfigKind) -> &'static str {
     match kind {
@@ -29,18 +33,45 @@ pub(super) const fn in_words(kind: ConfigKind) -> &'static str {
     }
 }
 
-/// What a file is checked as.
-pub(super) fn of(file: Option<&Path>, wanted: Option<ConfigKind>) -> ConfigKind {
-    let Some(path) = file else { return ConfigKind::Daemon };
+/// What a file is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ReadAs {
+    pub(super) kind: ConfigKind,
+    /// What its content says it is, where it says so.
+    pub(super) says: Option<ConfigKind>,
+    /// The kind was asked for.
+    pub(super) is_wanted: bool,
+}
+
+impl ReadAs {
+    /// What may be mended by reading the file as another kind.
+    pub(super) fn hint(self) -> Option<String> {
+        match self.says {
+            Some(says) if says == self.kind => None,
+            Some(says) => Some(format!("it looks like {}: --kind {}", in_words(says), name(says))),
+            None if self.is_wanted => None,
+            None => {
+                let others = CHECKED.iter().filter(|other| **other != self.kind);
+                let others: Vec<String> = others.map(|other| format!("--kind {}", name(*other))).collect();
+                Some(format!("if it is another kind of file: {}", others.join(" or ")))
+            }
+        }
+    }
+}
+
+/// What a file is read as.
+pub(super) fn of(file: Option<&Path>, wanted: Option<ConfigKind>) -> ReadAs {
+    let Some(path) = file else {
+        return ReadAs { kind: ConfigKind::Daemon, says: Some(ConfigKind::Daemon), is_wanted: false };
+    };
     // A file that cannot be read has no kind; whoever checks it says why.
-    wanted
-        .or_else(|| Source::read(path).ok().map(|source| looks_like(&source.text)))
-        .unwrap_or(ConfigKind::Daemon)
+    let says = Source::read(path).ok().and_then(|source| says(&source.text));
+    ReadAs { kind: wanted.or(says).unwrap_or(ConfigKind::Daemon), says, is_wanted: wanted.is_some() }
 }
 
 /// Which kind a text is, by the tables and keys on its top level. It need not be right, not even TOML: a file with mistakes
 /// is to be checked as what it was meant to be.
-fn looks_like(text: &str) -> ConfigKind {
+fn says(text: &str) -> Option<ConfigKind> {
     let (mut on_top, mut in_spacecraft, mut mission) = (true, false, false);
     for line in text.lines().map(str::trim) {
         let table = line.strip_prefix('[').map(|rest| rest.trim_start_matches('['));
@@ -49,25 +80,24 @@ fn looks_like(text: &str) -> ConfigKind {
             let name = table.split(['.', ']']).next().unwrap_or_default().trim();
             in_spacecraft = name == "spacecraft";
             match name {
-                "daemon" | "rings" | "link" | "links" => return ConfigKind::Daemon,
-                "station" => return ConfigKind::Stations,
+                "daemon" | "rings" | "link" | "links" => return Some(ConfigKind::Daemon),
+                "station" => return Some(ConfigKind::Stations),
                 // Sections of one file, of which each process reads its own. `missions` is a section of the daemon, too.
-                "archive" | "http" | "store" | "sql" | "replay" | "retention" | "users" | "recorder"
-                | "feeding" | "feeds" => return ConfigKind::Archive,
+                _ if ARCHIVE_TABLES.contains(&name) => return Some(ConfigKind::Archive),
                 "channel" => mission = true,
                 _ => {}
             }
         } else if let Some((key, _)) = line.split_once('=') {
             let key = key.trim();
             if on_top && key == "station" {
-                return ConfigKind::Stations;
+                return Some(ConfigKind::Stations);
             }
             // A daemon merges the links of a `[spacecraft.NAME]`; a mission says its `scid`.
             mission |= (on_top && (key == "title" || key.starts_with("channel.")))
                 || (in_spacecraft && key == "scid");
         }
     }
-    if mission { ConfigKind::Mission } else { ConfigKind::Daemon }
+    mission.then_some(ConfigKind::Mission)
 }
 
 #[cfg(test)]
@@ -76,6 +106,10 @@ mod tests {
     use fep_mission::MISSIONS;
 
     use super::*;
+
+    fn looks_like(text: &str) -> ConfigKind {
+        says(text).unwrap_or(ConfigKind::Daemon)
+    }
 
     // REQ: FEP-CTL-103
     #[test]

@@ -7,8 +7,8 @@ mod kind;
 use std::io::{self, Write};
 use std::path::Path;
 
-use fep_config::{ConfigErrors, Diagnostics, Source};
-use fep_control::config;
+use fep_config::{ConfigErrors, Diagnostics, Document, Source};
+use fep_control::config::{self, CorePolicy};
 use fep_mission::MISSIONS;
 use serde_json::{Value, json};
 
@@ -33,12 +33,14 @@ fn name_of(file: Option<&Path>) -> String {
 }
 
 fn check(file: Option<&Path>, wanted: Option<ConfigKind>, as_json: bool) -> Result<(), Failure> {
-    match (kind::of(file, wanted), file) {
-        (ConfigKind::Mission, Some(path)) => check_mission(path, as_json),
-        (ConfigKind::Stations, Some(path)) => check_stations(path, as_json),
-        (ConfigKind::Archive, Some(path)) => Err(not_ours(path)),
-        _ => check_daemon(file, as_json),
-    }
+    let read_as = kind::of(file, wanted);
+    let checked = match (read_as.kind, file) {
+        (ConfigKind::Mission, Some(path)) => check_mission(path),
+        (ConfigKind::Stations, Some(path)) => check_stations(path),
+        (ConfigKind::Archive, Some(path)) => return Err(not_ours(path)),
+        _ => check_daemon(file),
+    };
+    print_check(&name_of(file), read_as, checked, as_json)
 }
 
 /// Programs that read the file of the archive's processes, each its own sections.
@@ -52,9 +54,9 @@ fn not_ours(file: &Path) -> Failure {
         .hint(format!("each of these checks the sections that it reads: {}", checks.join("; ")))
 }
 
-fn check_stations(file: &Path, as_json: bool) -> Result<(), Failure> {
+fn check_stations(file: &Path) -> Result<Summary, ConfigErrors> {
     let name = name_of(Some(file));
-    let summary = stations::read(Some(file)).map(|simulation| Summary {
+    stations::read(Some(file)).map(|simulation| Summary {
         text: format!(
             "{name} is in order, read as simulated stations: {}",
             counted(simulation.station.len(), "station", "stations")
@@ -62,18 +64,17 @@ fn check_stations(file: &Path, as_json: bool) -> Result<(), Failure> {
         json: json!({
             "file": name, "kind": "stations", "errors": [], "stations": simulation.station.len(),
         }),
-    });
-    print_check(&name, ConfigKind::Stations, summary, as_json)
+    })
 }
 
-fn check_mission(file: &Path, as_json: bool) -> Result<(), Failure> {
+fn check_mission(file: &Path) -> Result<Summary, ConfigErrors> {
     let name = name_of(Some(file));
     let checked = Source::read(file).and_then(|source| {
         let mut found = Diagnostics::default();
         let mission = fep_mission::read_mission(fep_mission::mission_name(file), &source, &mut found);
         found.into_result().map(|()| mission)
     });
-    let summary = checked.map(|mission| Summary {
+    checked.map(|mission| Summary {
         text: format!(
             "{name} is in order, read as a mission: {}, {}, {}",
             counted(mission.spacecraft.len(), "spacecraft", "spacecraft"),
@@ -88,27 +89,55 @@ fn check_mission(file: &Path, as_json: bool) -> Result<(), Failure> {
             "file": name, "kind": "mission", "errors": [],
             "spacecraft": mission.spacecraft.len(), "channels": mission.channels.len(),
         }),
-    });
-    print_check(&name, ConfigKind::Mission, summary, as_json)
+    })
 }
 
-fn check_daemon(file: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+fn check_daemon(file: Option<&Path>) -> Result<Summary, ConfigErrors> {
     let name = name_of(file);
-    let summary = config::load(file).map(|config| {
-        let enabled = config.links.iter().filter(|link| link.enabled).count();
-        Summary {
-            text: format!(
-                "{name} is in order, read as a configuration of the daemon: {} ({enabled} enabled), {}",
-                counted(config.links.len(), "link", "links"),
-                counted(config.missions.len(), "mission", "missions")
-            ),
-            json: json!({
-                "file": name, "kind": "daemon", "errors": [],
-                "links": config.links.len(), "missions": config.missions.len(),
-            }),
+    let config = config::load(file)?;
+    if let (Some(file), Some(last)) = (file, last_core()) {
+        check_cores(file, &config, last)?;
+    }
+    let enabled = config.links.iter().filter(|link| link.enabled).count();
+    let merged = match config.spacecraft.len() {
+        0 => String::new(),
+        count => format!("{}, ", counted(count, "merged spacecraft", "merged spacecraft")),
+    };
+    Ok(Summary {
+        text: format!(
+            "{name} is in order, read as a configuration of the daemon: {} ({enabled} enabled), {merged}{}",
+            counted(config.links.len(), "link", "links"),
+            counted(config.missions.len(), "mission", "missions")
+        ),
+        json: json!({
+            "file": name, "kind": "daemon", "errors": [], "links": config.links.len(),
+            "spacecraft": config.spacecraft.len(), "missions": config.missions.len(),
+        }),
+    })
+}
+
+/// Cores that this machine has not: `fepd` runs without them and warns, but whoever names one expects to get it.
+fn check_cores(file: &Path, config: &config::Config, last: usize) -> Result<(), ConfigErrors> {
+    let document = Document::read(file)?;
+    let links = config.links.iter().map(|link| ("links", &link.name, link.core));
+    let crafts = config.spacecraft.iter().map(|craft| ("spacecraft", &craft.name, craft.core));
+    let mut checked = Ok(());
+    for (table, name, core) in links.chain(crafts) {
+        let CorePolicy::Fixed(core) = core else { continue };
+        if core > last {
+            let message = format!("this machine has no core {core}: the thread would run on any");
+            let allowed = format!("auto, none, 0 to {last}");
+            let mistake = document.mistake(&format!("{table}.{name}.core"), &message, &allowed);
+            checked = ConfigErrors::both(checked, Err(mistake)).map(|((), ())| ());
         }
-    });
-    print_check(&name, ConfigKind::Daemon, summary, as_json)
+    }
+    checked
+}
+
+/// The greatest number of a core of this machine, where the kernel says: `0-7`.
+fn last_core() -> Option<usize> {
+    let text = std::fs::read_to_string("/sys/devices/system/cpu/present").ok()?;
+    text.trim().rsplit(['-', ',']).next()?.parse().ok()
 }
 
 /// What is said of a file without mistakes.
@@ -119,16 +148,22 @@ struct Summary {
 
 fn print_check(
     name: &str,
-    kind: ConfigKind,
+    read_as: kind::ReadAs,
     checked: Result<Summary, ConfigErrors>,
     as_json: bool,
 ) -> Result<(), Failure> {
+    if let (Err(errors), false) = (&checked, as_json)
+        && errors.0.iter().all(|error| error.line == 0)
+    {
+        // It could not be read at all: as what does not matter.
+        return Err(Failure::new(errors.to_string()));
+    }
     let mut out = terminal::out(as_json);
     let (written, errors) = match &checked {
         Ok(summary) if as_json => (writeln!(out, "{}", summary.json), 0),
         Ok(summary) => (writeln!(out, "{}", summary.text), 0),
         Err(errors) if as_json => {
-            let answer = json!({"file": name, "kind": kind::name(kind), "errors": errors});
+            let answer = json!({"file": name, "kind": kind::name(read_as.kind), "errors": errors});
             (writeln!(out, "{answer}"), errors.count())
         }
         Err(errors) => (writeln!(out, "{errors}"), errors.count()),
@@ -137,14 +172,25 @@ fn print_check(
     if errors == 0 {
         return Ok(());
     }
-    let others = kind::CHECKED.iter().filter(|other| **other != kind);
-    let others: Vec<String> = others.map(|other| format!("--kind {}", kind::name(*other))).collect();
     let errors = counted(errors, "error", "errors");
-    Err(Failure::new(format!("{name} has {errors}, read as {}", kind::in_words(kind)))
-        .hint(format!("if it is another kind of file: {}", others.join(" or "))))
+    let failure = Failure::new(format!("{name} has {errors}, read as {}", kind::in_words(read_as.kind)));
+    Err(match read_as.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    })
 }
 
 fn show(file: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+    if let (Some(path), Some(says)) = (file, kind::of(file, None).says)
+        && says != ConfigKind::Daemon
+    {
+        let path = path.display();
+        return Err(Failure::new(format!(
+            "{path} is {}; what is shown is a configuration of the daemon",
+            kind::in_words(says)
+        ))
+        .hint(format!("`fepctl config check {path}` checks it")));
+    }
     let config = load_config(file)?;
     let mut out = terminal::out(as_json);
     let written = if as_json {

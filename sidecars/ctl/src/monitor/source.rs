@@ -243,6 +243,9 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<Detail> {
     if let Some(failure) = &link.failure {
         state("failure", failure.clone());
     }
+    if let Some(cause) = &link.connect_error {
+        state("does not connect", cause.clone());
+    }
     if let Some(retry_ms) = link.retry_ms {
         state("tried again in", format!("{retry_ms} ms"));
     }
