@@ -152,7 +152,7 @@ fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {
     writeln!(
         out,
         "{:<name$} {:<channel$} {:<11} {:<9} {:>11} {:>9} {:>9} {:>7}  TRANSPORT",
-        "LINK", "CHANNEL", "STATE", "LOCK", "BIT RATE", "GOOD", "CORRECTED", "UNCORR."
+        "LINK", "CHANNEL", "STATE", "LOCK", "BIT RATE", "GOOD", "CORRECTED", "BAD"
     )?;
     for link in links {
         let counts = &link.ledger.counts;
@@ -166,7 +166,7 @@ fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {
             figures::bit_rate(link.rates.bits_per_s),
             figures::count(counts.good),
             figures::count(counts.corrected),
-            figures::count(counts.uncorrectable),
+            figures::count(link.ledger.bad.total()),
             link.transport
         )?;
     }

@@ -109,7 +109,7 @@ impl RoleMetrics {
         }
         let thread = counters(set, "thread", &ThreadFigures::NAMES);
         let frames = counters(set, "chain", Counts::NAMES);
-        let reasons: Vec<&str> = BadReason::ALL.iter().map(|reason| reason.name()).collect();
+        let reasons: Vec<&str> = reasons().map(BadReason::name).collect();
         let bad = counters(set, "bad", &reasons);
         let vcs = channel
             .vcs
@@ -130,7 +130,13 @@ impl RoleMetrics {
             MetricPlan::Merge(links) => {
                 let antenna = |link: &String| {
                     let prefix = format!("antenna.{link}");
-                    (set.gauge(format!("{prefix}.heard")), counters(set, &prefix, &ANTENNA_NAMES))
+                    let heard = set.gauge(format!("{prefix}.heard"));
+                    // What is held now goes down, too.
+                    let count = |name: &&str| match *name {
+                        "pending" => set.gauge(format!("{prefix}.{name}")),
+                        name => set.counter(format!("{prefix}.{name}")),
+                    };
+                    (heard, ANTENNA_NAMES.iter().map(count).collect())
                 };
                 let antennas = links.iter().map(antenna).collect();
                 Kind::Merge { antennas, merge: counters(set, "merge", &MERGE_NAMES) }
@@ -177,8 +183,8 @@ impl RoleMetrics {
         copy(&mut self.page, &self.thread, &thread.values());
         copy(&mut self.page, &self.ocf, &ocf.values());
         copy(&mut self.page, &self.frames, &ledger.counts.values());
-        for (reason, id) in BadReason::ALL.iter().zip(&self.bad) {
-            self.page.set(*id, ledger.bad.of(*reason));
+        for (reason, id) in reasons().zip(&self.bad) {
+            self.page.set(*id, ledger.bad.of(reason));
         }
         for (ids, (_, counts)) in self.vcs.iter().zip(vcs) {
             copy(&mut self.page, ids, &counts.values());
@@ -223,6 +229,11 @@ impl RoleMetrics {
         let MergeLedger { strangers, waits_over, overflowed, placed_by_time, unplaced, .. } = *ledger;
         copy(&mut self.page, merge, &[strangers, waits_over, overflowed, placed_by_time, unplaced]);
     }
+}
+
+/// Why a frame may be bad, in the order of the page.
+fn reasons() -> impl Iterator<Item = BadReason> {
+    BadReason::ALL.iter().copied().filter(|reason| *reason != BadReason::None)
 }
 
 fn copy(page: &mut MetricPage, ids: &[MetricId], values: &[u64]) {

@@ -197,6 +197,7 @@ fn links_are_commanded_and_measured_by_the_control_interface() {
     ] {
         assert!(text.contains(line), "missing {line} in\n{text}");
     }
+    assert!(!text.contains("reason=\"none\""), "a good frame is not bad for no reason: {text}");
     let (status, _) = fepd.request("POST", "/stop").expect("an answer");
     assert_eq!(status, 200);
     wait_for("the end", || (!dir.path().join("control.sock").exists()).then_some(()));

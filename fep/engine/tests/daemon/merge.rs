@@ -100,6 +100,9 @@ fn frames_that_either_antenna_has_are_published_once_and_in_order_and_the_ledger
     );
     let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
     assert!(text.contains("fep_antenna_served_total{spacecraft=\"leo\",antenna=\"north\"}"), "{text}");
+    // What is held now is no count that only grows.
+    assert!(text.contains("\nfep_antenna_pending{spacecraft=\"leo\",antenna=\"north\"} "), "{text}");
+    assert!(!text.contains("fep_antenna_pending_total"), "{text}");
     fepd.stop();
 }
 

@@ -38,6 +38,7 @@ pub(super) fn spacecraft_row(craft: &SpacecraftStatus) -> LinkRow {
         good: counts.good,
         corrected: counts.corrected,
         uncorrectable: counts.uncorrectable,
+        bad: craft.ledger.bad.total(),
         idle: counts.idle,
         symbols_corrected: counts.symbols_corrected,
         vc_gaps: counts.gaps,

@@ -307,18 +307,25 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
         ("LINK", Constraint::Length(12), false),
         ("EVENT", Constraint::Fill(1), false),
     ];
+    let room = usize::from(area.width.saturating_sub(2 + 2 * 13)).max(1);
     let rows = app
         .events()
         .into_iter()
-        .map(|event| {
-            vec![
-                event.time.clone().fg(Color::DarkGray),
-                figures::fitted(&event.link, 12).fg(Color::Gray),
-                match event.health {
-                    Health::Good | Health::Off => event.text().into(),
-                    worse => event.text().fg(colour(worse)),
-                },
-            ]
+        .flat_map(|event| {
+            // The whole text where the operator looks, one line of it elsewhere.
+            let lines =
+                if app.pane == Pane::Events { wrapped(&event.text(), room) } else { vec![event.text()] };
+            lines.into_iter().enumerate().map(|(line, text)| {
+                let (time, link) = if line == 0 { (&*event.time, &*event.link) } else { ("", "") };
+                vec![
+                    time.to_owned().fg(Color::DarkGray),
+                    figures::fitted(link, 12).fg(Color::Gray),
+                    match event.health {
+                        Health::Good | Health::Off => text.into(),
+                        worse => text.fg(colour(worse)),
+                    },
+                ]
+            })
         })
         .collect();
     table(
@@ -374,6 +381,24 @@ fn clcws(out: &mut Frame<'_>, area: Rect, app: &App) {
     );
 }
 
+/// A text in lines of so many characters at most, broken between words where that is possible.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        for (at, letter) in word.chars().enumerate() {
+            let used = lines.last().map_or(0, |line| line.chars().count());
+            let needed = if at == 0 { word.trim_end().chars().count().min(width) } else { 1 };
+            if used > 0 && used + needed > width && letter != ' ' {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(letter);
+            }
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
 /// What the pane of the link shows: `fepctl link show --all` has the counters of what has not happened, too.
 fn shown_details(app: &App) -> impl Iterator<Item = &(String, String)> {
     let row = app.selected_row().into_iter();
@@ -386,8 +411,14 @@ fn link(out: &mut Frame<'_>, area: Rect, app: &App) {
         || "Link".to_owned(),
         |row| format!("{} {}", if row.is_merge { "Spacecraft" } else { "Link" }, row.name),
     );
+    let room = usize::from(area.width.saturating_sub(2 + 28 + 1)).max(1);
     let rows = shown_details(app)
-        .map(|(name, value)| vec![name.clone().fg(Color::Gray), value.clone().into()])
+        .flat_map(|(name, value)| {
+            let lines = wrapped(value, room).into_iter().enumerate();
+            lines.map(|(line, text)| {
+                vec![if line == 0 { name.clone() } else { String::new() }.fg(Color::Gray), text.into()]
+            })
+        })
         .collect();
     let words = Words { title: &title, nothing: "No link is chosen." };
     table(out, area, app, Pane::Link, &words, &columns, rows);
@@ -409,4 +440,18 @@ pub(super) fn wanted_height(app: &App, pane: Pane) -> u16 {
     // A frame, and captions where the columns have names.
     let more = if pane == Pane::Link { 2 } else { 3 };
     u16::try_from(rows.max(1) + more).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_broken_between_words_and_a_long_word_where_it_must_be() {
+        assert_eq!(wrapped("cannot listen: address in use", 14), ["cannot listen:", "address in use"]);
+        assert_eq!(wrapped("a 0123456789", 4), ["a", "0123", "4567", "89"]);
+        assert_eq!(wrapped("short", 80), ["short"]);
+        assert_eq!(wrapped("", 80), [""]);
+        assert_eq!(wrapped("ab", 1), ["a", "b"]);
+    }
 }

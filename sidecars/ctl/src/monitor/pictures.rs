@@ -49,6 +49,7 @@ fn a_pass() -> Snapshot {
         good: 60_000,
         corrected: 30_000,
         uncorrectable: 1_000,
+        bad: 1_000,
         idle: 800,
         symbols_corrected: 420_000,
         vc_gaps: 41,
@@ -268,6 +269,22 @@ fn a_merged_spacecraft_has_a_row_and_its_antennas_are_shown_when_it_is_chosen() 
     assert!(row("north").trim_end_matches('│').ends_with("– orion"), "{seen}");
 }
 
+#[test]
+fn a_failure_that_is_longer_than_the_pane_is_shown_whole() {
+    let mut snapshot = a_pass();
+    let failure = "cannot listen at address 203.0.113.9:22003: Cannot assign requested address (os error 99)";
+    snapshot.links[0].details = vec![("failure".into(), failure.into())];
+    snapshot.events[0].text = format!("link failed: {failure}");
+    let mut app = app_with(snapshot);
+    for key in ['6', '7'] {
+        press(&mut app, KeyCode::Char(key));
+        let seen = picture(&app, 80, 24);
+        for words in ["203.0.113.9:22003", "Cannot", "99)"] {
+            assert!(seen.contains(words), "{seen}");
+        }
+    }
+}
+
 // REQ: FEP-CTL-321
 #[test]
 fn a_link_without_synchroniser_is_neither_locked_nor_unlocked() {
@@ -389,7 +406,7 @@ fn no_size_of_the_terminal_cuts_the_first_digits_of_a_number() {
     for link in &mut snapshot.links {
         link.good = 23_456_000;
         link.corrected = 23_456_000;
-        link.uncorrectable = 23_456_000;
+        link.bad = 23_456_000;
         link.idle = 23_456_000;
         link.vc_lost = 23_456_000;
     }

@@ -20,7 +20,7 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     writeln!(
         out,
         "\n{:<19} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
-        "LINK", "STATE", "LOCK", "BIT RATE", "FR/S", "GOOD", "CORR.", "UNCORR", "IDLE", "SYMB.", "LOST"
+        "LINK", "STATE", "LOCK", "BIT RATE", "FR/S", "GOOD", "CORR.", "BAD", "IDLE", "SYMB.", "LOST"
     )?;
     for link in now.roles() {
         writeln!(
@@ -33,7 +33,7 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
             figures::per_second(link.frames_per_s),
             figures::count(link.good),
             figures::count(link.corrected),
-            figures::count(link.uncorrectable),
+            figures::count(link.bad),
             figures::count(link.idle),
             figures::count(link.symbols_corrected),
             figures::count(link.vc_lost),

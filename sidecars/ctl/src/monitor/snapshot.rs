@@ -84,6 +84,8 @@ pub(crate) struct LinkRow {
     pub(crate) good: u64,
     pub(crate) corrected: u64,
     pub(crate) uncorrectable: u64,
+    /// Uncorrectable, or decoded and refused: of another spacecraft, with a wrong FECF.
+    pub(crate) bad: u64,
     pub(crate) idle: u64,
     pub(crate) symbols_corrected: u64,
     /// Frames missing by the counters of its virtual channels.

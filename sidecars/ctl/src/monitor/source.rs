@@ -145,6 +145,7 @@ fn link_row(link: &LinkStatus) -> LinkRow {
         good: counts.good,
         corrected: counts.corrected,
         uncorrectable: counts.uncorrectable,
+        bad: link.ledger.bad.total(),
         idle: counts.idle,
         symbols_corrected: counts.symbols_corrected,
         vc_gaps: counts.gaps,

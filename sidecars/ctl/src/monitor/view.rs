@@ -183,7 +183,8 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     }));
     // Two figures never lie over one another: first the time of operation gives way, then the frames.
     let overlap = |left: &[Span<'_>], right: &[Span<'_>]| {
-        left.iter().chain(right).map(Span::width).sum::<usize>() > usize::from(area.width)
+        // Two characters keep them apart.
+        left.iter().chain(right).map(Span::width).sum::<usize>() + 2 > usize::from(area.width)
     };
     if overlap(&left, &right) {
         right.drain(..right.len() - 1);
@@ -252,7 +253,7 @@ static NARROW: [Column; 10] = [
         title: "BAD",
         width: 5,
         right: true,
-        cell: |_, link, _| loss(figures::count(link.uncorrectable), link.uncorrectable),
+        cell: |_, link, _| loss(figures::count(link.bad), link.bad),
     },
     Column {
         title: "IDLE",
@@ -311,10 +312,10 @@ static BROAD: [Column; 17] = [
         cell: |_, link, _| corrected(figures::count(link.symbols_corrected), link),
     },
     Column {
-        title: "UNCORR.",
+        title: "BAD",
         width: 7,
         right: true,
-        cell: |_, link, _| loss(figures::count(link.uncorrectable), link.uncorrectable),
+        cell: |_, link, _| loss(figures::count(link.bad), link.bad),
     },
     Column {
         title: "IDLE",
@@ -435,7 +436,7 @@ fn draw_one_pane(out: &mut Frame<'_>, area: Rect, app: &App) {
 }
 
 /// Lines that events have at least where all panes are shown.
-const EVENTS_MIN: u16 = 9;
+const EVENTS_MIN: u16 = 11;
 /// Lines that a pane has at least: its frame, its captions and two rows.
 const PANE_MIN: u16 = 5;
 
@@ -525,9 +526,9 @@ fn draw_help(out: &mut Frame<'_>, area: Rect) {
         key("e  d  r", "enable, disable, reset it (asks first)"),
         key("q  Ctrl-C", "leave"),
         Line::raw(""),
-        Line::from("good       decoded without correction".fg(Color::Gray)),
-        Line::from("corr.      decoded, symbols were corrected".fg(Color::Gray)),
-        Line::from("bad        could not be corrected".fg(Color::Gray)),
+        Line::from("good       decoded without correction; a refused one is bad, too".fg(Color::Gray)),
+        Line::from("corr.      decoded, symbols were corrected; the same".fg(Color::Gray)),
+        Line::from("bad        not to be corrected, or refused: the pane Link says why".fg(Color::Gray)),
         Line::from("lost       missing by the virtual channel counters".fg(Color::Gray)),
         Line::from("– NAME     the spacecraft that has the packets of a merged link".fg(Color::Gray)),
         Line::from("chunk      received at once; latency is measured for each".fg(Color::Gray)),
