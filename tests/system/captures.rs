@@ -354,6 +354,7 @@ fn station(name: &str) -> StationSpec {
         channel: Default::default(),
         symbols: None,
         seed: 0,
+        channel_seed: None,
         unconnected: Default::default(),
     }
 }

@@ -62,6 +62,7 @@ fn station(name: &str, channel: &ChannelConfig, eb_n0_db: f64, frames: u64) -> (
             ..SymbolSpec::clear(FORMAT)
         }),
         seed: 7,
+        channel_seed: None,
         unconnected: Unconnected::Hold,
     };
     (spec, downlink)

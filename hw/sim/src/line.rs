@@ -41,7 +41,7 @@ pub enum TransportSpec {
     },
     /// A file, written anew: it has its name once the source has ended.
     File {
-        /// Its name.
+        /// Its name; in a file of stations relative to that file.
         path: PathBuf,
     },
 }

@@ -53,14 +53,14 @@ pub enum SimulationError {
 }
 
 impl Simulation {
-    /// Reads the stations of a file.
+    /// Reads the stations of a file; paths in it are relative to it.
     ///
     /// # Errors
     /// [`SimulationError`] says what, where, and what to do.
     pub fn read(path: &Path) -> Result<Simulation, SimulationError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| SimulationError::Read { path: path.to_owned(), source })?;
-        Simulation::parse(&text, &path.display().to_string())
+        Ok(Simulation::parse(&text, &path.display().to_string())?.beside(path))
     }
 
     /// Reads the stations of a text; `name` says in messages where it comes from.
@@ -76,6 +76,18 @@ impl Simulation {
         } else {
             Err(SimulationError::Senseless { name: name.to_owned(), problems })
         }
+    }
+
+    /// The same with the paths of its transports relative to the directory of `file`, as in every configuration.
+    #[must_use]
+    pub fn beside(mut self, file: &Path) -> Simulation {
+        let directory = file.parent().unwrap_or(Path::new(""));
+        for station in &mut self.station {
+            if let TransportSpec::File { path } = &mut station.transport {
+                *path = directory.join(&*path);
+            }
+        }
+        self
     }
 
     /// Starts every station; those that cannot start are reported and do not keep the others back.

@@ -42,6 +42,10 @@ pub struct StationSpec {
     /// Seed of spacecraft and channel.
     #[serde(default)]
     pub seed: u64,
+    /// Seed of the faults alone, of channel or symbols; left out, it is `seed`. Stations of one spacecraft have one `seed`,
+    /// so that they send the same frames, and each a `channel_seed` of its own, so that they lose others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel_seed: Option<u64>,
     /// What happens while nobody is connected.
     #[serde(default)]
     pub unconnected: Unconnected,
@@ -189,6 +193,10 @@ impl StationSpec {
         }
     }
 
+    fn seed_of_faults(&self) -> u64 {
+        self.channel_seed.unwrap_or(self.seed)
+    }
+
     fn carriage(&self) -> Carriage {
         if self.transport.is_datagrams() { Carriage::Datagrams } else { Carriage::Stream }
     }
@@ -258,7 +266,7 @@ impl StationSpec {
             (None, _) => Ok(None),
             (Some(_), SourceSpec::Capture { .. }) => Err(refused(SourceError::CaptureSymbols)),
             (Some(symbols), SourceSpec::Spacecraft(downlink)) => {
-                Radio::new(downlink, symbols, memory, self.seed).map(Some).map_err(refused)
+                Radio::new(downlink, symbols, memory, self.seed_of_faults()).map(Some).map_err(refused)
             }
         }
     }
@@ -267,7 +275,7 @@ impl StationSpec {
         if self.symbols.is_some() || (self.channel.is_clear() && memory == Memory::Totals) {
             return Ok(None);
         }
-        Channel::new(self.channel.clone(), source.layout(), self.carriage(), memory, self.seed)
+        Channel::new(self.channel.clone(), source.layout(), self.carriage(), memory, self.seed_of_faults())
             .map(Some)
             .map_err(|source| StationError::Channel { name: self.name.clone(), source })
     }
@@ -411,6 +419,15 @@ struct Runner {
 /// How long to wait for a receiver before looking again.
 const CONNECT_POLL: Duration = Duration::from_millis(5);
 
+/// What a batch of octets stands for.
+#[derive(Clone, Copy)]
+struct Batch {
+    /// Units in it as they leave the channel.
+    units: u64,
+    /// Octets whose time it takes: those that went into the channel, of which some may be lost or come twice.
+    due_octets: usize,
+}
+
 /// What a batch of units ended with.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BatchEnd {
@@ -457,8 +474,8 @@ impl Runner {
                 continue;
             }
             batch.clear();
-            let (units, end) = self.fill(&mut batch);
-            self.send(&batch, units, heard)?;
+            let (batch_facts, end) = self.fill(&mut batch);
+            self.send(&batch, batch_facts, heard)?;
             match end {
                 BatchEnd::Full => {}
                 BatchEnd::Pass { pause_ms } => self.pause(Duration::from_millis(pause_ms)),
@@ -478,7 +495,8 @@ impl Runner {
             }
             let units = self.pacer.batch_len(self.unit_len) / self.unit_len;
             let end = octets.len().min(at + units * self.unit_len);
-            self.send(&octets[at..end], (end - at).div_ceil(self.unit_len) as u64, heard)?;
+            let facts = Batch { units: (end - at).div_ceil(self.unit_len) as u64, due_octets: end - at };
+            self.send(&octets[at..end], facts, heard)?;
             at = end % octets.len();
             if at == 0 {
                 self.shared.report().passes += 1;
@@ -487,19 +505,21 @@ impl Runner {
         Ok(false)
     }
 
-    /// Fills a batch; returns the units in it as they leave the channel.
-    fn fill(&mut self, batch: &mut Vec<u8>) -> (u64, BatchEnd) {
+    /// Fills a batch with what the channel makes of so much time of the source.
+    fn fill(&mut self, batch: &mut Vec<u8>) -> (Batch, BatchEnd) {
         let batch_len = self.pacer.batch_len(self.unit_len);
         let mut unit = Vec::with_capacity(self.unit_len);
         let mut units = 0;
+        let mut sent_octets = 0;
         let before = self.way.counts().cadus_out;
         let end = loop {
-            if batch.len() >= batch_len {
+            if batch.len().max(sent_octets) >= batch_len {
                 break BatchEnd::Full;
             }
             unit.clear();
             match (self.source.next(&mut unit), &mut self.way) {
                 (Supplied::Unit, Way::Bits(channel)) => {
+                    sent_octets += unit.len();
                     channel.push(&unit, &mut |octets| batch.extend_from_slice(octets));
                 }
                 (Supplied::Unit, Way::Symbols(radio)) => radio.push(&unit, batch),
@@ -529,10 +549,13 @@ impl Runner {
         if let Way::Symbols(radio) = &self.way {
             report.symbols = *radio.counts();
         }
-        (units, end)
+        // What the channel loses or repeats takes the time that it took to send: another station of the same spacecraft, with
+        // other faults, sends the same frame at the same time.
+        let due_octets = if matches!(self.way, Way::Bits(_)) { sent_octets } else { batch.len() };
+        (Batch { units, due_octets }, end)
     }
 
-    fn send(&mut self, batch: &[u8], units: u64, heard: bool) -> std::io::Result<()> {
+    fn send(&mut self, batch: &[u8], Batch { units, due_octets }: Batch, heard: bool) -> std::io::Result<()> {
         let shared = Arc::clone(&self.shared);
         while let Some(wait) = self.pacer.wait(Instant::now()) {
             if shared.stopping() {
@@ -540,7 +563,7 @@ impl Runner {
             }
             std::thread::sleep(wait);
         }
-        self.pacer.advance(batch.len());
+        self.pacer.advance(due_octets);
         let sent =
             if heard { Some(self.line.send(batch, self.unit_len, &|| shared.stopping())?) } else { None };
         let mut report = shared.report();

@@ -152,7 +152,7 @@ fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {
     writeln!(
         out,
         "{:<name$} {:<channel$} {:<11} {:<9} {:>11} {:>9} {:>9} {:>7}  TRANSPORT",
-        "LINK", "CHANNEL", "STATE", "LOCK", "BIT RATE", "GOOD", "CORRECTED", "UNCORR."
+        "LINK", "CHANNEL", "STATE", "LOCK", "BIT RATE", "GOOD", "CORRECTED", "BAD"
     )?;
     for link in links {
         let counts = &link.ledger.counts;
@@ -166,7 +166,7 @@ fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {
             figures::bit_rate(link.rates.bits_per_s),
             figures::count(counts.good),
             figures::count(counts.corrected),
-            figures::count(counts.uncorrectable),
+            figures::count(link.ledger.bad.total()),
             link.transport
         )?;
     }
@@ -189,7 +189,7 @@ fn link_page(out: &mut impl Write, link: &LinkStatus, all: bool) -> io::Result<(
         let counters = figures::counted(hidden.len(), "further counter is 0", "further counters are 0");
         writeln!(out, "\n{counters}: --all shows all")?;
     }
-    vc_table(out, &link.vcs)?;
+    vc_table(out, &link.vcs, link.merged_by.is_none())?;
     let clcws: Vec<ClcwRow> = link.clcws.iter().map(|clcw| ClcwRow::new(&link.name, clcw)).collect();
     clcw::table(out, clcws.iter())?;
     if let Some(spacecraft) = &link.merged_by {
@@ -201,36 +201,74 @@ fn link_page(out: &mut impl Write, link: &LinkStatus, all: bool) -> io::Result<(
     latency_lines(out, &link.latency)
 }
 
-/// Virtual channels and their counts.
-pub(crate) fn vc_table(out: &mut impl Write, vcs: &[VcStatus]) -> io::Result<()> {
-    writeln!(
+/// Virtual channels and their counts; resets and duplicates where there were any. A link that a spacecraft merges has no packets.
+pub(crate) fn vc_table(out: &mut impl Write, vcs: &[VcStatus], has_packets: bool) -> io::Result<()> {
+    let seldom: [(&str, fn(&VcStatus) -> u64); 2] =
+        [("RESETS", |vc| vc.ledger.resets), ("DUPLICATES", |vc| vc.ledger.duplicates)];
+    let seldom: Vec<_> = seldom.into_iter().filter(|(_, of)| vcs.iter().any(|vc| of(vc) > 0)).collect();
+    write!(
         out,
         "\n{:<10} {:<22} {:>12} {:>8} {:>10} {:>12}",
         "SCID/VCID", "CHANNEL", "FRAMES", "GAPS", "LOST", "PACKETS"
     )?;
+    seldom.iter().try_for_each(|(title, _)| write!(out, " {title:>10}"))?;
+    writeln!(out)?;
     for vc in vcs {
-        writeln!(
+        let packets = if has_packets { vc.ledger.packets.to_string() } else { "–".to_owned() };
+        write!(
             out,
             "{:<10} {:<22} {:>12} {:>8} {:>10} {:>12}",
-            vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, vc.ledger.packets
+            vc.gvcid, vc.name, vc.ledger.frames, vc.ledger.gaps, vc.ledger.lost, packets
         )?;
+        seldom.iter().try_for_each(|(_, of)| write!(out, " {:>10}", of(vc)))?;
+        writeln!(out)?;
     }
     Ok(())
 }
 
-/// A sentence for each stage that latency is measured to.
+/// A sentence for each stage that latency is measured to: once for each chunk, which is what was received at once.
 pub(crate) fn latency_lines(out: &mut impl Write, stages: &[LatencyStatus]) -> io::Result<()> {
     for stage in stages {
+        if stage.count == 0 {
+            writeln!(out, "\nLatency from the socket to {}: –", stage.stage)?;
+            continue;
+        }
         let [p50, p99, p999] = stage.bounds_ns().map(figures::time_ns);
         writeln!(
             out,
             "\nLatency from the socket to {}: p50 ≤ {p50}, p99 ≤ {p99}, p99.9 ≤ {p999}, max {} over {}",
             stage.stage,
             figures::time_ns(stage.max_ns),
-            figures::counted_long(stage.count, "frame", "frames")
+            figures::counted_long(stage.count, "chunk received", "chunks received")
         )?;
     }
     Ok(())
+}
+
+/// The rings of the bus as `fepctl ring list` has them: name, colour, records, octets, and whether nobody writes one. Those that
+/// others than the daemon write are among them; where the bus cannot be read only the daemon's are.
+fn rings_of_the_bus(status: &Status) -> Vec<(String, String, u64, u64, bool)> {
+    let own = |ring: &RingStatus| {
+        (ring.name.clone(), ring.colour.clone(), published(ring), ring.bytes, ring.orphaned)
+    };
+    let listed = fep_bus::list(std::path::Path::new(&status.bus_dir)).unwrap_or_default();
+    let mut rings: Vec<_> = listed
+        .into_iter()
+        .flatten()
+        .map(|ring| match status.rings.iter().find(|known| known.name == ring.name) {
+            Some(known) => own(known),
+            None => {
+                let records = ring.head.seq.saturating_sub(1);
+                (ring.name, ring.colour.directory().to_owned(), records, ring.head.payload, false)
+            }
+        })
+        .collect();
+    for ring in &status.rings {
+        if !rings.iter().any(|(name, ..)| *name == ring.name) {
+            rings.push(own(ring));
+        }
+    }
+    rings
 }
 
 fn status_page(out: &mut impl Write, status: &Status) -> io::Result<()> {
@@ -256,15 +294,13 @@ fn status_page(out: &mut impl Write, status: &Status) -> io::Result<()> {
         spacecraft::table(out, &status.spacecraft)?;
     }
     writeln!(out, "\n{:<24} {:<6} {:>14} {:>12}", "RING", "COLOUR", "RECORDS", "OCTETS")?;
-    for ring in &status.rings {
+    for (name, colour, records, octets, orphaned) in rings_of_the_bus(status) {
         writeln!(
             out,
-            "{:<24} {:<6} {:>14} {:>12}{}",
-            ring.name,
-            ring.colour,
-            figures::grouped(published(ring)),
-            figures::octets(ring.bytes),
-            if ring.orphaned { "  orphaned" } else { "" }
+            "{name:<24} {colour:<6} {:>14} {:>12}{}",
+            figures::grouped(records),
+            figures::octets(octets),
+            if orphaned { "  orphaned" } else { "" }
         )?;
     }
     Ok(())

@@ -48,6 +48,10 @@ pub(crate) fn run(args: &SimArgs) -> Result<(), Failure> {
         if !ending.sleep(pause.min(left)) {
             break;
         }
+        // The last reports are printed when all have stopped, and only then.
+        if stations.all_ended() || run_for.is_some_and(|limit| started.elapsed() >= limit) {
+            break;
+        }
         printed = print(&mut out, &stations.reports(), args.json);
         if printed.is_err() {
             break;

@@ -10,6 +10,7 @@ use crate::client::{latency_lines, print, vc_table, words};
 use crate::daemon::path_segment;
 use crate::failure::Failure;
 use crate::figures;
+use crate::monitor::{antenna_account, heard, thread_in_words};
 
 /// `fepctl spacecraft ...`
 pub(crate) fn run(command: &SpacecraftCommand) -> Result<(), Failure> {
@@ -85,6 +86,7 @@ fn page(out: &mut impl Write, craft: &SpacecraftStatus) -> io::Result<()> {
     if let Some(retry_ms) = craft.retry_ms {
         line("tried again in", format!("{retry_ms} ms"))?;
     }
+    line("thread", thread_in_words(&craft.thread))?;
     line("restarts", craft.restarts.to_string())?;
     line("frames/s", figures::per_second(craft.rates.frames_per_s))?;
     line("frames served", figures::grouped(craft.ledger.counts.received))?;
@@ -95,7 +97,7 @@ fn page(out: &mut impl Write, craft: &SpacecraftStatus) -> io::Result<()> {
     for antenna in &craft.antennas {
         writeln!(out, "\n{}", antenna_lines(antenna))?;
     }
-    vc_table(out, &craft.vcs)?;
+    vc_table(out, &craft.vcs, true)?;
     let clcws: Vec<ClcwRow> = craft.clcws.iter().map(|clcw| ClcwRow::new(&craft.name, clcw)).collect();
     clcw::table(out, clcws.iter())?;
     latency_lines(out, &craft.latency)
@@ -103,18 +105,8 @@ fn page(out: &mut impl Write, craft: &SpacecraftStatus) -> io::Result<()> {
 
 /// The account of one antenna: received = served + duplicates + late + bad + pending.
 fn antenna_lines(antenna: &AntennaStatus) -> String {
-    let heard = if antenna.heard { "connected and in lock" } else { "not connected, or not in lock" };
-    let mut text = format!("antenna {}: {heard}", antenna.link);
-    let counts = &antenna.counts;
-    for (name, frames) in [
-        ("received", counts.received),
-        ("= served", counts.served),
-        ("+ duplicates", counts.duplicates),
-        ("+ late", counts.late),
-        ("+ bad", counts.bad),
-        ("+ pending", counts.pending),
-        ("lost on the bus", antenna.lost_on_bus),
-    ] {
+    let mut text = format!("antenna {}: {}", antenna.link, heard(antenna));
+    for (name, frames) in antenna_account(antenna) {
         text.push_str(&format!("\n  {name:<24} {}", figures::grouped(frames)));
     }
     if !antenna.is_balanced() {

@@ -31,7 +31,10 @@ pub(crate) fn read(file: Option<&Path>) -> Result<Simulation, ConfigErrors> {
         let mistake = Err::<(), _>(document.mistake(&key, &problem, ""));
         sensible = ConfigErrors::both(sensible, mistake).map(drop);
     }
-    sensible.map(|()| simulation)
+    sensible.map(|()| match file {
+        Some(path) => simulation.beside(path),
+        None => simulation,
+    })
 }
 
 /// Keeps only the named stations; a name that does not exist is an error.

@@ -190,7 +190,7 @@ fn a_link_is_shown_without_counters_that_are_0_unless_all_are_asked_for() {
         "\ntransport\n  bytes                          7\n",
         "  + uncorrectable                0\n",
         "further counters are 0: --all shows all",
-        "p50 ≤ 400 ns, p99 ≤ 98.0 µs, p99.9 ≤ 98.0 µs, max 98.0 µs over 1 frame\n",
+        "p50 ≤ 400 ns, p99 ≤ 98.0 µs, p99.9 ≤ 98.0 µs, max 98.0 µs over 1 chunk received\n",
     ] {
         assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
     }

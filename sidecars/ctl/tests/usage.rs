@@ -391,13 +391,30 @@ fn a_stations_file_with_a_mistake_is_refused_with_its_name() {
     }
 }
 
+// REQ: FEP-SIM-320
+#[test]
+fn the_example_of_a_merge_is_a_configuration_and_its_stations_are_what_its_links_connect_to() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    for file in ["merge.toml", "merge-stations.toml"] {
+        let output = run(["config".as_ref(), "check".as_ref(), folder.join(file).as_os_str()]);
+        assert_eq!(output.status.code(), Some(0), "{file}: {}{}", stdout(&output), stderr(&output));
+    }
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).expect("an example");
+    let (links, stations) = (read("merge.toml"), read("merge-stations.toml"));
+    let addresses = |text: &str, key: &str| -> Vec<String> {
+        text.split(key).skip(1).filter_map(|rest| rest.split('"').nth(1)).map(str::to_owned).collect()
+    };
+    let connected = addresses(&links, "address = ");
+    assert_eq!((connected.len(), &connected), (2, &addresses(&stations, "bind = ")));
+}
+
 #[test]
 fn stations_play_to_their_end_and_report() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, sent) = (dir.path().join("stations.toml"), dir.path().join("sent.cadu"));
     let text = format!(
         "[[station]]\nname = \"tape\"\nsource = {{ kind = \"capture\", file = \"npp\", repeat = false }}\n\
-         transport = {{ kind = \"file\", path = {sent:?} }}\n"
+         transport = {{ kind = \"file\", path = \"sent.cadu\" }}\n"
     );
     std::fs::write(&file, text).expect("writable");
     let output = run(["sim".as_ref(), "--json".as_ref(), "--stations".as_ref(), file.as_os_str()]);
@@ -405,6 +422,7 @@ fn stations_play_to_their_end_and_report() {
     let text = stdout(&output);
     let last: serde_json::Value = serde_json::from_str(text.lines().last().expect("a report")).expect("JSON");
     assert_eq!((&last["name"], &last["state"]), (&json!("tape"), &json!("ended")), "{text}");
+    assert_eq!(text.matches("\"ended\"").count(), 1, "the last report is printed once: {text}");
     // A recording played to its end is the recording.
     assert_eq!(std::fs::read(&sent).expect("the file"), std::fs::read(capture("npp")).expect("the capture"));
 }

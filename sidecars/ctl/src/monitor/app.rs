@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::snapshot::{Health, LinkRow, Snapshot};
+use super::snapshot::{EventRow, Health, LinkRow, Snapshot};
+use crate::daemon::path_segment;
 use crate::failure::Failure;
+use crate::times;
 
 /// Samples of bit rate kept per link, for the little curve beside it.
 pub(crate) const HISTORY: usize = 64;
+/// How long a message stands where the keys are listed.
+const MESSAGE_FOR: Duration = Duration::from_secs(8);
 
 /// The lower panes. In a large terminal all are shown and one has the focus; in a small one only that one is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +59,7 @@ impl Pane {
     }
 }
 
-/// What an operator can do to a link.
+/// What an operator can do to a link or to a merged spacecraft.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     Enable,
@@ -74,12 +78,39 @@ impl Action {
     }
 
     /// What it does, for the question before it is done.
-    pub(crate) const fn effect(self) -> &'static str {
+    pub(crate) const fn effect(self, is_merge: bool) -> &'static str {
         match self {
+            Action::Enable if is_merge => "The frames of its antennas are merged and served.",
+            Action::Disable if is_merge => {
+                "Its links go on; their frames are not merged until it is enabled."
+            }
+            Action::Reset if is_merge => {
+                "Its counters and packets begin anew. Links and sequence numbers go on."
+            }
             Action::Enable => "The link connects and receives.",
             Action::Disable => "The link closes its connection and receives nothing until enabled.",
             Action::Reset => "The link keeps its connection and synchronises anew. Sequence numbers go on.",
         }
+    }
+}
+
+/// What an action is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) is_merge: bool,
+}
+
+impl Target {
+    /// What it is.
+    pub(crate) const fn noun(&self) -> &'static str {
+        if self.is_merge { "spacecraft" } else { "link" }
+    }
+
+    /// Where the control interface takes the action.
+    pub(crate) fn path(&self, action: Action) -> String {
+        let collection = if self.is_merge { "spacecraft" } else { "links" };
+        format!("/{collection}/{}/{}", path_segment(&self.name), action.verb())
     }
 }
 
@@ -88,7 +119,7 @@ impl Action {
 pub(crate) enum Overlay {
     None,
     Help,
-    Confirm { action: Action, link: String },
+    Confirm { action: Action, target: Target },
 }
 
 /// What the caller shall do after a key.
@@ -96,7 +127,7 @@ pub(crate) enum Overlay {
 pub(crate) enum Request {
     Nothing,
     Quit,
-    Command { action: Action, link: String },
+    Command { action: Action, target: Target },
 }
 
 /// Why the figures shown are old.
@@ -122,10 +153,10 @@ pub(crate) struct App {
     pub(crate) pane: Pane,
     pub(crate) scroll: usize,
     pub(crate) overlay: Overlay,
-    /// The answer to the last command.
-    pub(crate) message: Option<(String, Health)>,
-    /// What went wrong before the view began: shown above the events.
-    pub(crate) notices: Vec<String>,
+    /// The answer to the last command, and when it came.
+    message: Option<(String, Health, Instant)>,
+    /// What went wrong before the view began: shown among the events.
+    pub(crate) notices: Vec<EventRow>,
     history: BTreeMap<String, VecDeque<f64>>,
 }
 
@@ -136,8 +167,41 @@ impl App {
             0 | 1 => String::new(),
             all => format!(" (and {} more, see Events)", all - 1),
         };
-        let message = notices.first().map(|first| (format!("{first}{more}"), Health::Warning));
-        App { message, notices, ..App::new() }
+        let mut app = App::new();
+        if let Some(first) = notices.first() {
+            app.say(format!("{first}{more}"), Health::Warning);
+        }
+        let at_ns = fep_time::tai_now().0;
+        app.notices = notices
+            .into_iter()
+            .map(|text| EventRow {
+                at_ns,
+                time: times::time_of_day(at_ns),
+                health: Health::Warning,
+                link: "fepctl".to_owned(),
+                text,
+                times: 1,
+            })
+            .collect();
+        app
+    }
+
+    /// Shows a message for a while.
+    pub(crate) fn say(&mut self, text: String, health: Health) {
+        self.message = Some((text, health, Instant::now()));
+    }
+
+    /// The message that is to be shown now.
+    pub(crate) fn message(&self) -> Option<(&str, Health)> {
+        let (text, health, since) = self.message.as_ref()?;
+        (since.elapsed() < MESSAGE_FOR).then_some((text, *health))
+    }
+
+    /// All events and notices, newest first.
+    pub(crate) fn events(&self) -> Vec<&EventRow> {
+        let mut all: Vec<&EventRow> = self.notices.iter().chain(&self.snapshot.events).collect();
+        all.sort_by_key(|event| std::cmp::Reverse(event.at_ns));
+        all
     }
 
     pub(crate) fn new() -> App {
@@ -166,12 +230,12 @@ impl App {
             }
         }
         // The selection follows the name: a reload may have moved the rows.
-        if let Some(name) = self.selected_link().map(|link| link.name.clone())
-            && let Some(at) = snapshot.links.iter().position(|link| link.name == name)
+        if let Some(name) = self.selected_row().map(|link| link.name.clone())
+            && let Some(at) = snapshot.roles().position(|link| link.name == name)
         {
             self.selected = at;
         }
-        self.selected = self.selected.min(snapshot.links.len().saturating_sub(1));
+        self.selected = self.selected.min(snapshot.roles().count().saturating_sub(1));
         self.snapshot = snapshot;
         self.taken = Some(Instant::now());
         self.problem = None;
@@ -186,9 +250,9 @@ impl App {
         });
     }
 
-    /// The link the cursor is on.
-    pub(crate) fn selected_link(&self) -> Option<&LinkRow> {
-        self.snapshot.links.get(self.selected)
+    /// The link or merged spacecraft that the cursor is on.
+    pub(crate) fn selected_row(&self) -> Option<&LinkRow> {
+        self.snapshot.roles().nth(self.selected)
     }
 
     /// The latest `width` bit rates of a link as bars of eight heights, newest last; the tallest is the highest rate seen.
@@ -219,11 +283,11 @@ impl App {
             // Any key closes the help; q still means leave.
             Overlay::Help if key.code == KeyCode::Char('q') => Request::Quit,
             Overlay::Help => Request::Nothing,
-            Overlay::Confirm { action, link } => match key.code {
-                KeyCode::Char('y' | 'Y') | KeyCode::Enter => Request::Command { action, link },
+            Overlay::Confirm { action, target } => match key.code {
+                KeyCode::Char('y' | 'Y') | KeyCode::Enter => Request::Command { action, target },
                 KeyCode::Char('n' | 'N' | 'q') | KeyCode::Esc => Request::Nothing,
                 _ => {
-                    self.overlay = Overlay::Confirm { action, link };
+                    self.overlay = Overlay::Confirm { action, target };
                     Request::Nothing
                 }
             },
@@ -253,7 +317,7 @@ impl App {
     }
 
     fn select(&mut self, at: usize) {
-        self.selected = at.min(self.snapshot.links.len().saturating_sub(1));
+        self.selected = at.min(self.snapshot.roles().count().saturating_sub(1));
         self.scroll = 0;
     }
 
@@ -263,8 +327,9 @@ impl App {
     }
 
     fn ask(&mut self, action: Action) {
-        if let Some(link) = self.selected_link() {
-            self.overlay = Overlay::Confirm { action, link: link.name.clone() };
+        if let Some(row) = self.selected_row() {
+            let target = Target { name: row.name.clone(), is_merge: row.is_merge };
+            self.overlay = Overlay::Confirm { action, target };
         }
     }
 }
@@ -284,6 +349,10 @@ mod tests {
         Snapshot { links, ..Snapshot::default() }
     }
 
+    fn link(name: &str) -> Target {
+        Target { name: name.into(), is_merge: false }
+    }
+
     fn press(app: &mut App, code: KeyCode) -> Request {
         app.on_key(KeyEvent::new(code, KeyModifiers::NONE))
     }
@@ -294,14 +363,47 @@ mod tests {
         let mut app = app(&["a", "b"]);
         press(&mut app, KeyCode::Down);
         assert_eq!(press(&mut app, KeyCode::Char('d')), Request::Nothing);
-        assert_eq!(app.overlay, Overlay::Confirm { action: Action::Disable, link: "b".into() });
+        assert_eq!(app.overlay, Overlay::Confirm { action: Action::Disable, target: link("b") });
         assert_eq!(press(&mut app, KeyCode::Char('x')), Request::Nothing, "another key is no answer");
         let done = press(&mut app, KeyCode::Char('y'));
-        assert_eq!(done, Request::Command { action: Action::Disable, link: "b".into() });
+        assert_eq!(done, Request::Command { action: Action::Disable, target: link("b") });
         press(&mut app, KeyCode::Char('r'));
         assert_eq!(press(&mut app, KeyCode::Esc), Request::Nothing);
         assert_eq!(app.overlay, Overlay::None);
         assert_eq!(press(&mut app, KeyCode::Char('y')), Request::Nothing, "the question is gone");
+    }
+
+    // REQ: FEP-CTL-320
+    #[test]
+    fn a_merged_spacecraft_is_chosen_below_the_links_and_commanded_as_one() {
+        let mut app = app(&["north", "south"]);
+        let mut now = snapshot(&["north", "south"]);
+        now.spacecraft = vec![LinkRow { name: "leo".into(), is_merge: true, ..LinkRow::default() }];
+        app.update(now);
+        press(&mut app, KeyCode::End);
+        press(&mut app, KeyCode::Char('r'));
+        let Request::Command { action, target } = press(&mut app, KeyCode::Char('y')) else {
+            panic!("it is commanded")
+        };
+        assert_eq!((target.path(action).as_str(), target.noun()), ("/spacecraft/leo/reset", "spacecraft"));
+        assert_eq!(link("north").path(Action::Enable), "/links/north/enable");
+    }
+
+    // REQ: FEP-CTL-111
+    #[test]
+    fn a_message_makes_room_for_the_keys_again_and_a_notice_has_the_time_it_came() {
+        let mut app = App::with_notices(vec!["fep-archive does not exist".into()]);
+        assert!(app.message().is_some());
+        app.message = Some(("old".into(), Health::Good, Instant::now() - MESSAGE_FOR));
+        assert_eq!(app.message(), None);
+        let notice = app.notices[0].clone();
+        assert!(!notice.time.is_empty());
+        let mut now = snapshot(&["a"]);
+        now.events =
+            [1, -1].map(|later| EventRow { at_ns: notice.at_ns + later, ..EventRow::default() }).into();
+        app.update(now);
+        let places: Vec<i64> = app.events().iter().map(|event| event.at_ns - notice.at_ns).collect();
+        assert_eq!(places, [1, 0, -1]);
     }
 
     #[test]
@@ -309,11 +411,11 @@ mod tests {
         let mut app = app(&["a", "b", "c"]);
         press(&mut app, KeyCode::Down);
         app.update(snapshot(&["x", "a", "b"]));
-        assert_eq!(app.selected_link().map(|link| link.name.as_str()), Some("b"));
+        assert_eq!(app.selected_row().map(|link| link.name.as_str()), Some("b"));
         app.update(snapshot(&["x"]));
-        assert_eq!(app.selected_link().map(|link| link.name.as_str()), Some("x"));
+        assert_eq!(app.selected_row().map(|link| link.name.as_str()), Some("x"));
         app.update(snapshot(&[]));
-        assert!(app.selected_link().is_none());
+        assert!(app.selected_row().is_none());
         assert_eq!(press(&mut app, KeyCode::Char('e')), Request::Nothing, "nothing to enable");
         assert_eq!(app.overlay, Overlay::None);
     }

@@ -1,6 +1,8 @@
 //! The monitor: a live terminal view of the daemon, and the same as one plain text or JSON snapshot.
 
 mod app;
+mod books;
+mod craft;
 mod panes;
 mod plain;
 mod snapshot;
@@ -21,14 +23,15 @@ use fep_control::api::Done;
 use ratatui::crossterm::event::{self, Event};
 
 use crate::cli::MonitorArgs;
-use crate::daemon::{Daemon, path_segment};
+use crate::daemon::Daemon;
 use crate::failure::{Failure, output};
 use crate::signals::Ending;
 use crate::terminal;
-use app::{Action, App, Request};
+use app::{Action, App, Request, Target};
+pub(crate) use craft::{antenna_account, heard};
 use snapshot::{Health, Snapshot};
 use source::Sampler;
-pub(crate) use source::link_details;
+pub(crate) use source::{link_details, thread_in_words};
 
 /// Time between the two samples that `--once` needs for rates.
 const ONCE_APART: Duration = Duration::from_millis(500);
@@ -81,7 +84,7 @@ enum News {
 }
 
 /// Shows the view until the operator leaves or `over` gives a reason to, which is returned as a failure after the
-/// terminal has been given back. `notices` are shown above the events: what went wrong before the view began.
+/// terminal has been given back. `notices` are shown among the events: what went wrong before the view began.
 pub(crate) fn watch(
     daemon: Daemon,
     interval: Duration,
@@ -90,7 +93,7 @@ pub(crate) fn watch(
     mut over: impl FnMut() -> Option<Failure>,
 ) -> Result<(), Failure> {
     let (news_out, news) = channel();
-    let (commands, commands_in) = channel::<(Action, String)>();
+    let (commands, commands_in) = channel::<(Action, Target)>();
     let stop = &AtomicBool::new(false);
     std::thread::scope(|scope| {
         // The screen must never wait for the daemon: all requests are made on another thread.
@@ -142,7 +145,7 @@ fn interact(
     terminal: &mut ratatui::DefaultTerminal,
     notices: Vec<String>,
     news: &Receiver<News>,
-    commands: &Sender<(Action, String)>,
+    commands: &Sender<(Action, Target)>,
     ending: &Ending,
     over: &mut impl FnMut() -> Option<Failure>,
 ) -> Result<(), Failure> {
@@ -154,7 +157,7 @@ fn interact(
             match one {
                 News::Snapshot(snapshot) => app.update(*snapshot),
                 News::Silence(problem) => app.lost_sight(&problem),
-                News::Answer(text, health) => app.message = Some((text, health)),
+                News::Answer(text, health) => app.say(text, health),
             }
         }
         terminal.draw(|frame| view::draw(frame, &app)).map_err(broken)?;
@@ -166,10 +169,10 @@ fn interact(
             match app.on_key(key) {
                 Request::Nothing => {}
                 Request::Quit => return Ok(()),
-                Request::Command { action, link } => {
-                    app.message = Some((format!("{} {link} ...", action.verb()), Health::Off));
+                Request::Command { action, target } => {
+                    app.say(format!("{} {} ...", action.verb(), target.name), Health::Off);
                     // Nobody listens any more only while we are leaving.
-                    let _ = commands.send((action, link));
+                    let _ = commands.send((action, target));
                 }
             }
         }
@@ -187,16 +190,15 @@ fn sample_until(
     stop: &AtomicBool,
     daemon: Daemon,
     interval: Duration,
-    commands: &Receiver<(Action, String)>,
+    commands: &Receiver<(Action, Target)>,
     news: &Sender<News>,
 ) {
     let mut sampler = Sampler::new(daemon);
     let mut next = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let wait = next.saturating_duration_since(Instant::now()).min(Duration::from_millis(50));
-        if let Ok((action, link)) = commands.recv_timeout(wait) {
-            let path = format!("/links/{}/{}", path_segment(&link), action.verb());
-            let answer = match sampler.daemon().post::<Done>(&path) {
+        if let Ok((action, target)) = commands.recv_timeout(wait) {
+            let answer = match sampler.daemon().post::<Done>(&target.path(action)) {
                 Ok(done) => News::Answer(done.message, Health::Good),
                 Err(failure) => News::Answer(failure.to_string().replace('\n', " "), Health::Bad),
             };

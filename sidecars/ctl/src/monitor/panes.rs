@@ -7,7 +7,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table};
 
 use super::app::{App, Pane};
-use super::snapshot::{Entry, Health};
+use super::snapshot::{Entry, Health, Ledgers, LinkRow, VcRow};
 use super::view::{colour, frame, loss};
 use crate::figures;
 
@@ -47,7 +47,8 @@ fn table(
 ) {
     let Words { title, nothing } = words;
     let focused = app.pane == pane;
-    let shown = usize::from(area.height.saturating_sub(3)).max(1);
+    let captions = columns.iter().any(|(title, ..)| !title.is_empty());
+    let shown = usize::from(area.height.saturating_sub(2 + u16::from(captions))).max(1);
     let first = if focused { app.scroll.min(rows.len().saturating_sub(shown)) } else { 0 };
     let title = if rows.len() > shown {
         format!("{title}  {}-{} of {}", first + 1, (first + shown).min(rows.len()), rows.len())
@@ -83,94 +84,103 @@ fn table(
             },
         ))
     });
-    out.render_widget(
-        Table::new(body, columns.iter().map(|column| column.1))
-            .header(header)
-            .column_spacing(1)
-            .block(frame(&title, focused)),
-        area,
-    );
+    let mut table = Table::new(body, columns.iter().map(|column| column.1))
+        .column_spacing(1)
+        .block(frame(&title, focused));
+    if captions {
+        table = table.header(header);
+    }
+    out.render_widget(table, area);
+}
+
+/// Virtual channels of the row that is chosen.
+fn chosen_channels(app: &App) -> Vec<&VcRow> {
+    let name = app.selected_row().map(|row| row.name.as_str()).unwrap_or_default();
+    app.snapshot.vcs.iter().filter(|vc| vc.link == name).collect()
 }
 
 fn channels(out: &mut Frame<'_>, area: Rect, app: &App) {
-    let name = app.selected_link().map(|link| link.name.as_str()).unwrap_or_default();
-    let columns: [Column; 7] = [
-        ("SCID/VCID", Constraint::Length(10), false),
-        ("CHANNEL", Constraint::Fill(1), false),
-        ("FR/S", Constraint::Length(5), true),
-        ("FRAMES", Constraint::Length(6), true),
-        ("GAPS", Constraint::Length(5), true),
-        ("LOST", Constraint::Length(6), true),
-        ("PACKETS", Constraint::Length(7), true),
+    let chosen = chosen_channels(app);
+    type Make = fn(&VcRow) -> Span<'static>;
+    let mut columns: Vec<(Column, Make)> = vec![
+        (("SCID/VCID", Constraint::Length(10), false), |vc| vc.gvcid.clone().bold()),
+        (("CHANNEL", Constraint::Fill(1), false), |vc| vc.name.clone().fg(Color::Gray)),
+        (("FR/S", Constraint::Length(5), true), |vc| figures::per_second(vc.frames_per_s).into()),
+        (("FRAMES", Constraint::Length(6), true), |vc| figures::count(vc.frames).into()),
+        (("GAPS", Constraint::Length(5), true), |vc| loss(figures::count(vc.gaps), vc.gaps)),
+        (("LOST", Constraint::Length(6), true), |vc| loss(figures::count(vc.lost), vc.lost)),
+        (("PACKETS", Constraint::Length(7), true), |vc| {
+            vc.packets.map_or("–".into(), |n| figures::count(n).into())
+        }),
     ];
-    let rows = app
-        .snapshot
-        .vcs
-        .iter()
-        .filter(|vc| vc.link == name)
-        .map(|vc| {
-            vec![
-                vc.gvcid.clone().bold(),
-                vc.name.clone().fg(Color::Gray),
-                figures::per_second(vc.frames_per_s).into(),
-                figures::count(vc.frames).into(),
-                loss(figures::count(vc.gaps), vc.gaps),
-                loss(figures::count(vc.lost), vc.lost),
-                figures::count(vc.packets).into(),
-            ]
-        })
-        .collect();
-    let title = if name.is_empty() { "Channels".to_owned() } else { format!("Channels of {name}") };
-    table(
-        out,
-        area,
-        app,
-        Pane::Channels,
-        &Words { title: &title, nothing: "No frame of a virtual channel yet." },
-        &columns,
-        rows,
-    );
+    // What seldom happens has a column when it has happened.
+    if chosen.iter().any(|vc| vc.resets > 0) {
+        columns.insert(6, (("RESETS", Constraint::Length(6), true), |vc| warning(vc.resets)));
+    }
+    if chosen.iter().any(|vc| vc.duplicates > 0) {
+        columns.insert(6, (("TWICE", Constraint::Length(5), true), |vc| warning(vc.duplicates)));
+    }
+    // The name of a channel says most: rates give way to it.
+    if columns.len() > 7 && area.width < 68 {
+        columns.remove(2);
+    }
+    let rows = chosen.iter().map(|vc| columns.iter().map(|(_, make)| make(vc)).collect()).collect();
+    let title = match app.selected_row() {
+        None => "Channels".to_owned(),
+        Some(LinkRow { name, merged_by: Some(spacecraft), .. }) => {
+            format!("Channels of {name}, packets: {spacecraft}")
+        }
+        Some(row) => format!("Channels of {}", row.name),
+    };
+    let columns: Vec<Column> = columns.into_iter().map(|(column, _)| column).collect();
+    let words = Words { title: &title, nothing: "No frame of a virtual channel yet." };
+    table(out, area, app, Pane::Channels, &words, &columns, rows);
+}
+
+/// A count of what is no loss and yet to be looked at.
+fn warning(amount: u64) -> Span<'static> {
+    figures::count(amount).fg(if amount == 0 { Color::DarkGray } else { Color::Yellow })
+}
+
+/// Every entry of every ledger, with the name of the ledger.
+fn ledger_rows(ledgers: &Ledgers) -> Vec<Vec<Span<'static>>> {
+    let row = |ledger: &'static str, entry: &Entry| {
+        let amount = figures::count(entry.amount);
+        let amount = if entry.loss { loss(amount, entry.amount) } else { amount.into() };
+        vec![ledger.bold(), entry.name.clone().fg(Color::Gray), amount, entry.unit.fg(Color::DarkGray)]
+    };
+    let mut rows = Vec::new();
+    for (ledger, entries, nothing) in [
+        ("link", &ledgers.link, ""),
+        ("reception", &ledgers.reception, ""),
+        ("merge", &ledgers.merge, ""),
+        ("bus", &ledgers.bus, "no reader yet"),
+        ("disk", &ledgers.disk, "no recorder"),
+    ] {
+        rows.extend(entries.iter().map(|entry| row(ledger, entry)));
+        if entries.is_empty() && !nothing.is_empty() {
+            rows.push(vec![ledger.bold(), nothing.fg(Color::DarkGray), "–".fg(Color::DarkGray), "".into()]);
+        }
+    }
+    rows
 }
 
 fn losses(out: &mut Frame<'_>, area: Rect, app: &App) {
     let ledgers = &app.snapshot.ledgers;
-    let focused = app.pane == Pane::Losses;
-    let block = frame("Losses: four ledgers, never added together", focused);
-    let inside = block.inner(area);
-    out.render_widget(block, area);
-    let [books, verdict] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(inside);
-    let columns = Layout::horizontal([Constraint::Fill(1); 4]).spacing(2).split(books);
-    let four = [
-        ("LINK", "space to station", &ledgers.link, ""),
-        ("RECEPTION", "station to ring", &ledgers.reception, ""),
-        ("BUS", "ring to readers", &ledgers.bus, "no reader yet"),
-        ("DISK", "ring to archive", &ledgers.disk, "no recorder"),
+    let [books, verdict] = Layout::vertical([Constraint::Fill(1), Constraint::Length(1)]).areas(area);
+    let columns: [Column; 4] = [
+        ("LEDGER", Constraint::Length(9), false),
+        ("WHAT", Constraint::Fill(1), false),
+        ("AMOUNT", Constraint::Length(6), true),
+        ("", Constraint::Length(9), false),
     ];
-    for ((title, between, entries, nothing), place) in four.into_iter().zip(columns.iter()) {
-        let mut lines = vec![Line::from(title.bold()), Line::from(between.fg(Color::DarkGray))];
-        lines.extend(entries.iter().map(|entry| entry_line(entry, usize::from(place.width))));
-        if entries.is_empty() {
-            lines.push(Line::from(nothing.fg(Color::DarkGray)));
-        }
-        let hidden = lines.len().saturating_sub(usize::from(place.height));
-        let scroll = if focused { app.scroll.min(hidden) } else { 0 };
-        out.render_widget(Paragraph::new(lines).scroll((scroll as u16, 0)), *place);
-    }
+    let words = Words { title: "Losses, never added together", nothing: "Nothing counted yet." };
+    table(out, books, app, Pane::Losses, &words, &columns, ledger_rows(ledgers));
     let text = match ledgers.unbalanced.first() {
-        None => "● received = published + dropped".fg(Color::Green),
-        Some(sentence) => format!("○ {sentence}").fg(Color::Red).bold(),
+        None => " ● received = published + dropped".fg(Color::Green),
+        Some(sentence) => format!(" ○ {sentence}").fg(Color::Red).bold(),
     };
     out.render_widget(Paragraph::new(Line::from(text)), verdict);
-}
-
-/// Name on the left, amount on the right of a column.
-fn entry_line(entry: &Entry, width: usize) -> Line<'static> {
-    let amount = figures::count(entry.amount);
-    let room = width.saturating_sub(amount.chars().count() + 1);
-    let name = figures::fitted(&entry.name, room);
-    let gap = width.saturating_sub(name.chars().count() + amount.chars().count());
-    let amount = if entry.loss { loss(amount, entry.amount) } else { amount.into() };
-    Line::from(vec![name.fg(Color::Gray), " ".repeat(gap).into(), amount])
 }
 
 fn consumers(out: &mut Frame<'_>, area: Rect, app: &App) {
@@ -259,7 +269,7 @@ fn cores(out: &mut Frame<'_>, area: Rect, app: &App) {
 fn latency(out: &mut Frame<'_>, area: Rect, app: &App) {
     let columns: [Column; 6] = [
         ("FROM THE SOCKET TO", Constraint::Fill(1), false),
-        ("FRAMES", Constraint::Length(6), true),
+        ("CHUNKS", Constraint::Length(6), true),
         ("P50 ≤", Constraint::Length(7), true),
         ("P99 ≤", Constraint::Length(7), true),
         ("P99.9 ≤", Constraint::Length(7), true),
@@ -272,7 +282,7 @@ fn latency(out: &mut Frame<'_>, area: Rect, app: &App) {
         .map(|row| {
             vec![
                 row.name.clone().bold(),
-                figures::count(row.samples).into(),
+                figures::count(row.chunks).into(),
                 figures::time_ns(row.p50_ns).into(),
                 figures::time_ns(row.p99_ns).into(),
                 figures::time_ns(row.p999_ns).into(),
@@ -285,7 +295,7 @@ fn latency(out: &mut Frame<'_>, area: Rect, app: &App) {
         area,
         app,
         Pane::Latency,
-        &Words { title: "Latency", nothing: "No frame measured yet." },
+        &Words { title: "Latency", nothing: "Nothing measured yet." },
         &columns,
         rows,
     );
@@ -297,21 +307,27 @@ fn events(out: &mut Frame<'_>, area: Rect, app: &App) {
         ("LINK", Constraint::Length(12), false),
         ("EVENT", Constraint::Fill(1), false),
     ];
-    let notices = app
-        .notices
-        .iter()
-        .map(|notice| vec!["".into(), "fepctl".fg(Color::Gray), notice.clone().fg(colour(Health::Warning))]);
-    let events = app.snapshot.events.iter().map(|event| {
-        vec![
-            event.time.clone().fg(Color::DarkGray),
-            figures::fitted(&event.link, 12).fg(Color::Gray),
-            match event.health {
-                Health::Good | Health::Off => event.text().into(),
-                worse => event.text().fg(colour(worse)),
-            },
-        ]
-    });
-    let rows = notices.chain(events).collect();
+    let room = usize::from(area.width.saturating_sub(2 + 2 * 13)).max(1);
+    let rows = app
+        .events()
+        .into_iter()
+        .flat_map(|event| {
+            // The whole text where the operator looks, one line of it elsewhere.
+            let lines =
+                if app.pane == Pane::Events { wrapped(&event.text(), room) } else { vec![event.text()] };
+            lines.into_iter().enumerate().map(|(line, text)| {
+                let (time, link) = if line == 0 { (&*event.time, &*event.link) } else { ("", "") };
+                vec![
+                    time.to_owned().fg(Color::DarkGray),
+                    figures::fitted(link, 12).fg(Color::Gray),
+                    match event.health {
+                        Health::Good | Health::Off => text.into(),
+                        worse => text.fg(colour(worse)),
+                    },
+                ]
+            })
+        })
+        .collect();
     table(
         out,
         area,
@@ -365,27 +381,77 @@ fn clcws(out: &mut Frame<'_>, area: Rect, app: &App) {
     );
 }
 
+/// A text in lines of so many characters at most, broken between words where that is possible.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_inclusive(' ') {
+        for (at, letter) in word.chars().enumerate() {
+            let used = lines.last().map_or(0, |line| line.chars().count());
+            let needed = if at == 0 { word.trim_end().chars().count().min(width) } else { 1 };
+            if used > 0 && used + needed > width && letter != ' ' {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(letter);
+            }
+        }
+    }
+    lines.iter().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// What the pane of the link shows: `fepctl link show --all` has the counters of what has not happened, too.
+fn shown_details(app: &App) -> impl Iterator<Item = &(String, String)> {
+    let row = app.selected_row().into_iter();
+    row.flat_map(|row| &row.details).filter(|(_, value)| value != "0")
+}
+
 fn link(out: &mut Frame<'_>, area: Rect, app: &App) {
-    let columns: [Column; 2] = [("", Constraint::Length(26), false), ("", Constraint::Fill(1), false)];
-    let (title, rows) = match app.selected_link() {
-        None => ("Link".to_owned(), Vec::new()),
-        Some(link) => (
-            format!("Link {}", link.name),
-            link.details
-                .iter()
-                // `fepctl link show --all` has the counters of what has not happened.
-                .filter(|(_, value)| value != "0")
-                .map(|(name, value)| vec![name.clone().fg(Color::Gray), value.clone().into()])
-                .collect(),
-        ),
-    };
-    table(
-        out,
-        area,
-        app,
-        Pane::Link,
-        &Words { title: &title, nothing: "No link is chosen." },
-        &columns,
-        rows,
+    let columns: [Column; 2] = [("", Constraint::Length(28), false), ("", Constraint::Fill(1), false)];
+    let title = app.selected_row().map_or_else(
+        || "Link".to_owned(),
+        |row| format!("{} {}", if row.is_merge { "Spacecraft" } else { "Link" }, row.name),
     );
+    let room = usize::from(area.width.saturating_sub(2 + 28 + 1)).max(1);
+    let rows = shown_details(app)
+        .flat_map(|(name, value)| {
+            let lines = wrapped(value, room).into_iter().enumerate();
+            lines.map(|(line, text)| {
+                vec![if line == 0 { name.clone() } else { String::new() }.fg(Color::Gray), text.into()]
+            })
+        })
+        .collect();
+    let words = Words { title: &title, nothing: "No link is chosen." };
+    table(out, area, app, Pane::Link, &words, &columns, rows);
+}
+
+/// Lines that a pane would fill, its frame included.
+pub(super) fn wanted_height(app: &App, pane: Pane) -> u16 {
+    let rows = match pane {
+        Pane::Channels => chosen_channels(app).len(),
+        // The verdict has a line of its own.
+        Pane::Losses => ledger_rows(&app.snapshot.ledgers).len() + 1,
+        Pane::Consumers => app.snapshot.consumers.len(),
+        Pane::Cores => app.snapshot.threads.len(),
+        Pane::Latency => app.snapshot.latencies.len(),
+        Pane::Events => app.events().len(),
+        Pane::Link => shown_details(app).count(),
+        Pane::Clcws => app.snapshot.clcws.len(),
+    };
+    // A frame, and captions where the columns have names.
+    let more = if pane == Pane::Link { 2 } else { 3 };
+    u16::try_from(rows.max(1) + more).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_is_broken_between_words_and_a_long_word_where_it_must_be() {
+        assert_eq!(wrapped("cannot listen: address in use", 14), ["cannot listen:", "address in use"]);
+        assert_eq!(wrapped("a 0123456789", 4), ["a", "0123", "4567", "89"]);
+        assert_eq!(wrapped("short", 80), ["short"]);
+        assert_eq!(wrapped("", 80), [""]);
+        assert_eq!(wrapped("ab", 1), ["a", "b"]);
+    }
 }

@@ -49,6 +49,7 @@ fn a_pass() -> Snapshot {
         good: 60_000,
         corrected: 30_000,
         uncorrectable: 1_000,
+        bad: 1_000,
         idle: 800,
         symbols_corrected: 420_000,
         vc_gaps: 41,
@@ -63,6 +64,34 @@ fn a_pass() -> Snapshot {
         link("cso-1-payload", "cso", "connecting", "search", Health::Bad),
         link("cso-2", "cso", "disabled", "", Health::Off),
     ];
+    let mut links = links;
+    for name in ["north", "south"] {
+        links.push(LinkRow {
+            frames_per_s: 245.0,
+            bits_per_s: 2_000_000.0,
+            received: 7_350,
+            good: 7_350,
+            published: 7_350,
+            merged_by: Some("orion".into()),
+            ..link(name, "cso", "connected", "lock", Health::Good)
+        });
+    }
+    let orion = LinkRow {
+        transport: "merges north, south".into(),
+        lock: "1/2 heard".into(),
+        lock_health: Health::Warning,
+        frames_per_s: 245.0,
+        received: 7_400,
+        good: 7_400,
+        published: 7_400,
+        packets: 51_000,
+        is_merge: true,
+        details: vec![
+            ("antenna north".into(), "connected and in lock".into()),
+            ("  received".into(), "7 350".into()),
+        ],
+        ..link("orion", "cso", "running", "", Health::Good)
+    };
     let vc = |gvcid: &str, name: &str, frames: u64, lost: u64| VcRow {
         link: "npp".into(),
         gvcid: gvcid.into(),
@@ -71,7 +100,9 @@ fn a_pass() -> Snapshot {
         frames_per_s: 100.0,
         gaps: lost.min(2),
         lost,
-        packets: frames / 4,
+        resets: 0,
+        duplicates: if lost > 0 { 4 } else { 0 },
+        packets: Some(frames / 4),
     };
     let reader = |ring: &str, name: &str, health: Health, credit_pct: f64, lost_records: u64| ConsumerRow {
         ring: ring.into(),
@@ -95,6 +126,7 @@ fn a_pass() -> Snapshot {
         utc: "2026-03-01T12:03:04.567".into(),
         daemon: DaemonFacts { version: "0.1.0".into(), pid: 4711, uptime_s: 753, memory_bytes: 412_000_000 },
         links,
+        spacecraft: vec![orion],
         vcs: vec![vc("157/16", "science", 1_135_802, 0), vc("157/63", "idle", 98_765, 3)],
         clcws: vec![ClcwRow {
             source: "npp".into(),
@@ -107,17 +139,27 @@ fn a_pass() -> Snapshot {
             age_ms: 1_250,
         }],
         ledgers: Ledgers {
-            link: vec![Entry::flow("frames", 1_324_567), Entry::loss("lost", 1_002), Entry::loss("gaps", 41)],
+            link: vec![
+                Entry::flow("accepted", 1_324_567, "frames"),
+                Entry::loss("lost", 1_002, "frames"),
+                Entry::loss("gaps", 41, "times"),
+            ],
             reception: vec![
-                Entry::flow("received", 1_325_567),
-                Entry::flow("published", 1_325_557),
-                Entry::loss("dropped", 10),
-                Entry::loss("kernel drops", 0),
+                Entry::flow("received", 1_325_567, "frames"),
+                Entry::flow("published", 1_325_557, "frames"),
+                Entry::loss("outside of blocks", 4_942, "bits"),
+                Entry::loss("dropped by the kernel", 0, "datagrams"),
+                Entry::loss("longer than the buffer", 0, "datagrams"),
+                Entry::loss("of dropped connections", 0, "octets"),
+            ],
+            merge: vec![
+                Entry::flow("of all antennas", 14_700, "frames"),
+                Entry::flow("served", 7_400, "frames"),
             ],
             bus: vec![
-                Entry::flow("published", 1_325_557),
-                Entry::loss("archive", 7),
-                Entry::loss("console", 0),
+                Entry::flow("published", 1_325_557, "records"),
+                Entry::loss("lost by archive", 7, "records"),
+                Entry::loss("lost by console", 0, "records"),
             ],
             disk: vec![],
             unbalanced: vec![],
@@ -133,7 +175,7 @@ fn a_pass() -> Snapshot {
         ],
         latencies: vec![LatencyRow {
             name: "npp published".into(),
-            samples: 1_234_567,
+            chunks: 1_234_567,
             p50_ns: 4_200,
             p99_ns: 11_900,
             p999_ns: 38_000,
@@ -141,6 +183,7 @@ fn a_pass() -> Snapshot {
         }],
         events: vec![
             EventRow {
+                at_ns: 181_002,
                 time: "12:03:01.002".into(),
                 health: Health::Warning,
                 link: "aqua".into(),
@@ -148,6 +191,7 @@ fn a_pass() -> Snapshot {
                 times: 3,
             },
             EventRow {
+                at_ns: 0,
                 time: "12:00:00.000".into(),
                 health: Health::Good,
                 link: "npp".into(),
@@ -208,6 +252,63 @@ fn a_small_terminal_shows_links_and_the_chosen_pane() {
     must_equal_golden("monitor_80x24_channels.txt", &picture(&app, 80, 24));
     press(&mut app, KeyCode::Tab);
     must_equal_golden("monitor_80x24_losses.txt", &picture(&app, 80, 24));
+}
+
+// REQ: FEP-CTL-320
+#[test]
+fn a_merged_spacecraft_has_a_row_and_its_antennas_are_shown_when_it_is_chosen() {
+    let mut app = app_with(a_pass());
+    press(&mut app, KeyCode::End);
+    press(&mut app, KeyCode::Char('7'));
+    must_equal_golden("monitor_80x24_spacecraft.txt", &picture(&app, 80, 24));
+    let seen = picture(&app, 200, 50);
+    let row = |name: &str| {
+        seen.lines().find(|line| line.starts_with(&format!("│{name} "))).unwrap_or_else(|| panic!("{seen}"))
+    };
+    assert!(row("orion").contains("1/2 heard") && row("orion").contains("51.0k"), "{seen}");
+    assert!(row("north").trim_end_matches('│').ends_with("– orion"), "{seen}");
+}
+
+#[test]
+fn a_failure_that_is_longer_than_the_pane_is_shown_whole() {
+    let mut snapshot = a_pass();
+    let failure = "cannot listen at address 203.0.113.9:22003: Cannot assign requested address (os error 99)";
+    snapshot.links[0].details = vec![("failure".into(), failure.into())];
+    snapshot.events[0].text = format!("link failed: {failure}");
+    let mut app = app_with(snapshot);
+    for key in ['6', '7'] {
+        press(&mut app, KeyCode::Char(key));
+        let seen = picture(&app, 80, 24);
+        for words in ["203.0.113.9:22003", "Cannot", "99)"] {
+            assert!(seen.contains(words), "{seen}");
+        }
+    }
+}
+
+// REQ: FEP-CTL-321
+#[test]
+fn a_link_without_synchroniser_is_neither_locked_nor_unlocked() {
+    let mut snapshot = a_pass();
+    snapshot.links.retain(|link| link.name != "cso-1-payload");
+    snapshot.links[1].lock = "–".into();
+    assert!(picture(&app_with(snapshot.clone()), 80, 24).contains(" 3/3 locked "));
+    snapshot.links.truncate(2);
+    snapshot.links[0].lock = "–".into();
+    assert!(picture(&app_with(snapshot), 80, 24).contains(" 2 links on "));
+}
+
+// REQ: FEP-CTL-321
+#[test]
+fn losses_that_do_not_fit_scroll_below_their_captions_and_the_title_says_which_are_shown() {
+    let mut app = app_with(a_pass());
+    press(&mut app, KeyCode::Char('2'));
+    let caption = |seen: &str| seen.contains("LEDGER") && seen.contains("AMOUNT");
+    let first = picture(&app, 80, 24);
+    assert!(caption(&first) && first.contains("  1-") && first.contains("accepted"), "{first}");
+    press(&mut app, KeyCode::PageDown);
+    press(&mut app, KeyCode::PageDown);
+    let last = picture(&app, 80, 24);
+    assert!(caption(&last) && !last.contains("accepted") && last.contains("no recorder"), "{last}");
 }
 
 // REQ: FEP-CTL-010
@@ -279,7 +380,7 @@ fn a_daemon_that_does_not_answer_is_reported_at_the_top_and_its_last_figures_are
 
 // REQ: FEP-CTL-111
 #[test]
-fn what_went_wrong_before_the_view_began_is_shown_above_the_events() {
+fn what_went_wrong_before_the_view_began_is_shown_among_the_events_with_the_time() {
     let station = "station npp cannot listen on 127.0.0.1:41001";
     let mut app = App::with_notices(vec![station.into(), "fep-archive does not exist".into()]);
     app.update(a_pass());
@@ -290,6 +391,10 @@ fn what_went_wrong_before_the_view_began_is_shown_above_the_events() {
     let line =
         |what: &str| seen.lines().position(|line| line.contains(what)).unwrap_or_else(|| panic!("{seen}"));
     assert!(line(station) < line("fep-archive does not exist"), "{seen}");
+    assert!(
+        seen.lines().any(|row| row.contains("fepctl") && row.contains(':') && row.contains(station)),
+        "{seen}"
+    );
     assert!(line("fep-archive does not exist") < line("synchroniser lost lock"), "{seen}");
 }
 
@@ -301,7 +406,7 @@ fn no_size_of_the_terminal_cuts_the_first_digits_of_a_number() {
     for link in &mut snapshot.links {
         link.good = 23_456_000;
         link.corrected = 23_456_000;
-        link.uncorrectable = 23_456_000;
+        link.bad = 23_456_000;
         link.idle = 23_456_000;
         link.vc_lost = 23_456_000;
     }
@@ -316,8 +421,8 @@ fn no_size_of_the_terminal_cuts_the_first_digits_of_a_number() {
             }
             assert!(!seen.contains(" 3.5M") && !seen.contains(" 5M"), "width {width}: {seen}");
             let head = seen.lines().next().unwrap_or_default();
-            assert!(head.contains("2/3 locked") || head.contains("1/3 locked"), "width {width}: {head}");
-            assert!(head.contains("22.4 Mbit/s") && head.ends_with("12:03:04 UTC"), "width {width}: {head}");
+            assert!(head.contains("3/5 locked"), "width {width}: {head}");
+            assert!(head.contains("26.4 Mbit/s") && head.ends_with("12:03:04 UTC"), "width {width}: {head}");
             if head.contains("up ") {
                 assert!(
                     head.contains(" frames/s") && head.contains("up 11d 13:46:40"),
@@ -367,6 +472,7 @@ fn no_terminal_is_too_small_or_too_strange_to_draw_on() {
 #[test]
 fn more_links_than_rows_scroll_with_the_cursor() {
     let mut snapshot = a_pass();
+    snapshot.spacecraft.clear();
     snapshot.links =
         (0..40).map(|number| LinkRow { name: format!("link-{number:02}"), ..LinkRow::default() }).collect();
     let mut app = App::new();

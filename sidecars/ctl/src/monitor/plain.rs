@@ -20,20 +20,20 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     writeln!(
         out,
         "\n{:<19} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
-        "LINK", "STATE", "LOCK", "BIT RATE", "FR/S", "GOOD", "CORR.", "UNCORR", "IDLE", "SYMB.", "LOST"
+        "LINK", "STATE", "LOCK", "BIT RATE", "FR/S", "GOOD", "CORR.", "BAD", "IDLE", "SYMB.", "LOST"
     )?;
-    for link in &now.links {
+    for link in now.roles() {
         writeln!(
             out,
             "{:<19} {:<10} {:<9} {:>11} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6} {:>6}",
             link.name,
             figures::fitted(&link.state, 10),
             link.lock,
-            figures::bit_rate(link.bits_per_s),
+            if link.is_merge { "–".to_owned() } else { figures::bit_rate(link.bits_per_s) },
             figures::per_second(link.frames_per_s),
             figures::count(link.good),
             figures::count(link.corrected),
-            figures::count(link.uncorrectable),
+            figures::count(link.bad),
             figures::count(link.idle),
             figures::count(link.symbols_corrected),
             figures::count(link.vc_lost),
@@ -45,21 +45,25 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     for vc in heard {
         writeln!(
             out,
-            "  {:<19} {:<9} {:<22} frames {:>6} gaps {:>5} lost {:>5} packets {:>6}",
+            "  {:<19} {:<9} {:<22} frames {:>6} gaps {:>5} lost {:>5} packets {:>6}{}",
             vc.link,
             vc.gvcid,
             figures::fitted(&vc.name, 22),
             figures::count(vc.frames),
             figures::count(vc.gaps),
             figures::count(vc.lost),
-            figures::count(vc.packets)
+            vc.packets.map_or("–".to_owned(), figures::count),
+            seldom(&[("resets", vc.resets), ("duplicates", vc.duplicates)])
         )?;
     }
     crate::clcw::table(out, now.clcws.iter())?;
     let ledgers = &now.ledgers;
-    writeln!(out, "\nLOSSES (four ledgers, never added together)")?;
+    writeln!(out, "\nLOSSES (never added together)")?;
     ledger(out, "link", &ledgers.link, "nothing counted yet")?;
     ledger(out, "reception", &ledgers.reception, "nothing counted yet")?;
+    if !ledgers.merge.is_empty() {
+        ledger(out, "merge", &ledgers.merge, "")?;
+    }
     ledger(out, "bus", &ledgers.bus, "no reader")?;
     ledger(out, "disk", &ledgers.disk, "no recorder")?;
     if ledgers.unbalanced.is_empty() {
@@ -90,16 +94,17 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
             thread.name, thread.core, thread.policy, thread.busy_pct
         )?;
     }
-    section(out, "LATENCY FROM THE SOCKET", now.latencies.is_empty(), "no frame measured yet")?;
+    section(out, "LATENCY FROM THE SOCKET", now.latencies.is_empty(), "nothing measured yet")?;
     for row in &now.latencies {
         writeln!(
             out,
-            "  {:<30} p50 ≤ {:>7} p99 ≤ {:>7} p99.9 ≤ {:>7} max {:>7}",
+            "  {:<30} p50 ≤ {:>7} p99 ≤ {:>7} p99.9 ≤ {:>7} max {:>7} over {:>5} chunks",
             figures::fitted(&row.name, 30),
             figures::time_ns(row.p50_ns),
             figures::time_ns(row.p99_ns),
             figures::time_ns(row.p999_ns),
-            figures::time_ns(row.max_ns)
+            figures::time_ns(row.max_ns),
+            figures::count(row.chunks)
         )?;
     }
     section(out, "EVENT, newest first", now.events.is_empty(), "nothing happened yet")?;
@@ -107,6 +112,14 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
         writeln!(out, "  {:<12} {:<19} {}", event.time, event.link, event.text())?;
     }
     Ok(())
+}
+
+/// What is said of counters that are seldom not 0: nothing while they are.
+fn seldom(counts: &[(&str, u64)]) -> String {
+    counts
+        .iter()
+        .filter(|(_, amount)| *amount > 0)
+        .fold(String::new(), |text, (name, amount)| format!("{text} {name} {}", figures::count(*amount)))
 }
 
 fn section(out: &mut impl Write, title: &str, empty: bool, nothing: &str) -> io::Result<()> {
@@ -121,7 +134,9 @@ fn ledger(out: &mut impl Write, name: &str, entries: &[Entry], nothing: &str) ->
     let text = if entries.is_empty() {
         format!("({nothing})")
     } else {
-        let parts = entries.iter().map(|entry| format!("{} {}", entry.name, figures::grouped(entry.amount)));
+        let parts = entries
+            .iter()
+            .map(|entry| format!("{} {} {}", entry.name, figures::grouped(entry.amount), entry.unit));
         parts.collect::<Vec<_>>().join(", ")
     };
     writeln!(out, "  {name:<10} {text}")

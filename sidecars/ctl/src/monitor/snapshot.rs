@@ -14,7 +14,10 @@ pub(crate) struct Snapshot {
     pub(crate) daemon: DaemonFacts,
     /// Station links in the order of the configuration.
     pub(crate) links: Vec<LinkRow>,
-    /// Virtual channels of all links.
+    /// Spacecraft whose links are merged, in the same form: the frames are those that the merge serves, the lock says how many
+    /// of the antennas are heard.
+    pub(crate) spacecraft: Vec<LinkRow>,
+    /// Virtual channels of all links and merged spacecraft.
     pub(crate) vcs: Vec<VcRow>,
     /// Newest report of each virtual channel of the way up.
     pub(crate) clcws: Vec<ClcwRow>,
@@ -28,6 +31,13 @@ pub(crate) struct Snapshot {
     pub(crate) latencies: Vec<LatencyRow>,
     /// Latest events, newest first.
     pub(crate) events: Vec<EventRow>,
+}
+
+impl Snapshot {
+    /// Everything that has a row in the table: links, then merged spacecraft.
+    pub(crate) fn roles(&self) -> impl Iterator<Item = &LinkRow> {
+        self.links.iter().chain(&self.spacecraft)
+    }
 }
 
 /// The daemon process.
@@ -55,7 +65,7 @@ pub(crate) enum Health {
     Off,
 }
 
-/// One station link.
+/// One station link, or one spacecraft whose links are merged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct LinkRow {
     pub(crate) name: String,
@@ -74,6 +84,8 @@ pub(crate) struct LinkRow {
     pub(crate) good: u64,
     pub(crate) corrected: u64,
     pub(crate) uncorrectable: u64,
+    /// Uncorrectable, or decoded and refused: of another spacecraft, with a wrong FECF.
+    pub(crate) bad: u64,
     pub(crate) idle: u64,
     pub(crate) symbols_corrected: u64,
     /// Frames missing by the counters of its virtual channels.
@@ -81,11 +93,15 @@ pub(crate) struct LinkRow {
     pub(crate) vc_lost: u64,
     pub(crate) published: u64,
     pub(crate) packets: u64,
+    /// Whether it is a spacecraft whose links are merged: it has no bits of its own.
+    pub(crate) is_merge: bool,
+    /// Of a link the spacecraft that merges it with others and has its packets.
+    pub(crate) merged_by: Option<String>,
     /// Further counters, for the detail pane: name and value.
     pub(crate) details: Vec<(String, String)>,
 }
 
-/// One virtual channel of one link.
+/// One virtual channel of one link or merged spacecraft.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct VcRow {
     pub(crate) link: String,
@@ -97,36 +113,46 @@ pub(crate) struct VcRow {
     pub(crate) frames_per_s: f64,
     pub(crate) gaps: u64,
     pub(crate) lost: u64,
-    pub(crate) packets: u64,
+    /// Times that the counter jumped backwards.
+    pub(crate) resets: u64,
+    /// Frames with the count of the frame before.
+    pub(crate) duplicates: u64,
+    /// `None` on a link whose spacecraft has the packets.
+    pub(crate) packets: Option<u64>,
 }
 
-/// One line of a ledger: an amount, and whether it is a loss.
+/// One line of a ledger: an amount of something, and whether it is a loss.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Entry {
     pub(crate) name: String,
     pub(crate) amount: u64,
+    /// What is counted: `frames`, `octets`, ...
+    pub(crate) unit: &'static str,
     pub(crate) loss: bool,
 }
 
 impl Entry {
     /// Something that arrived or went out.
-    pub(crate) fn flow(name: &str, amount: u64) -> Entry {
-        Entry { name: name.into(), amount, loss: false }
+    pub(crate) fn flow(name: &str, amount: u64, unit: &'static str) -> Entry {
+        Entry { name: name.into(), amount, unit, loss: false }
     }
 
     /// Something that was lost.
-    pub(crate) fn loss(name: &str, amount: u64) -> Entry {
-        Entry { name: name.into(), amount, loss: true }
+    pub(crate) fn loss(name: &str, amount: u64, unit: &'static str) -> Entry {
+        Entry { name: name.into(), amount, unit, loss: true }
     }
 }
 
 /// The four places where something can be lost. They are never added together.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Ledgers {
-    /// Between spacecraft and station: what the counters of the virtual channels miss.
+    /// Between spacecraft and station: what the counters of the virtual channels miss. A frame that several antennas of a
+    /// merged spacecraft received is one here.
     pub(crate) link: Vec<Entry>,
-    /// Between station and frames ring: sockets, synchronisation, refused frames.
+    /// Between station and frames ring: sockets, synchronisation, refused frames; the receptions of every link.
     pub(crate) reception: Vec<Entry>,
+    /// Between the antennas of merged spacecraft and their rings; empty without one.
+    pub(crate) merge: Vec<Entry>,
     /// Between ring and consumers.
     pub(crate) bus: Vec<Entry>,
     /// Between ring and disk; empty while no recorder is attached.
@@ -163,11 +189,12 @@ pub(crate) struct ThreadRow {
     pub(crate) policy: String,
 }
 
-/// One latency histogram, in nanoseconds.
+/// One latency histogram, in nanoseconds. It is measured once for each chunk: what was received at once.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct LatencyRow {
     pub(crate) name: String,
-    pub(crate) samples: u64,
+    /// Chunks measured.
+    pub(crate) chunks: u64,
     /// Upper bounds of percentiles, none beyond the largest value.
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
@@ -178,6 +205,8 @@ pub(crate) struct LatencyRow {
 /// One event.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct EventRow {
+    /// When, nanoseconds of TAI since 1958.
+    pub(crate) at_ns: i64,
     /// Time of day, UTC.
     pub(crate) time: String,
     pub(crate) health: Health,

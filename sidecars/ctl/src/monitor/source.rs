@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use fep_bus::{Consumer, Poll, Resume};
-use fep_control::api::{GateStatus, LinkStatus, RingStatus, Status};
+use fep_control::api::{GateStatus, LatencyStatus, LinkStatus, RingStatus, Status, ThreadStatus};
 use fep_record::EventRecord;
 
-use super::snapshot::{
-    ConsumerRow, DaemonFacts, Entry, EventRow, Health, LatencyRow, Ledgers, LinkRow, Snapshot, VcRow,
-};
+use super::books::Books;
+use super::craft::spacecraft_row;
+use super::snapshot::{ConsumerRow, DaemonFacts, EventRow, Health, LatencyRow, LinkRow, Snapshot, VcRow};
 use super::threads::{ThreadWatch, resident_bytes};
 use crate::clcw;
-use crate::client::{published, words};
+use crate::client::words;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
 use crate::ring::{event_spacecraft, event_text};
@@ -22,14 +22,10 @@ use crate::{figures, times};
 
 /// Name of the ring that carries the events of all links.
 const EVENTS_RING: &str = "events";
-/// The watched reader that copies the rings to disk.
-const RECORDER: &str = "recorder";
 /// Events kept for showing.
 const EVENTS_KEPT: usize = 200;
 /// The same event of a link within this time of the first is one row.
 const FOLDED_WITHIN_NS: i64 = 60_000_000_000;
-/// Counters of a transport that count losses at reception.
-const RECEPTION_LOSSES: [&str; 3] = ["kernel_drops", "truncated", "discarded_bytes"];
 
 /// Takes snapshots.
 pub(crate) struct Sampler {
@@ -37,9 +33,7 @@ pub(crate) struct Sampler {
     threads: ThreadWatch,
     events: EventTail,
     vc_before: HashMap<(String, String), (u64, Instant)>,
-    /// Frames not accounted for, per link, in the sample before: counters are read while they move, so only a
-    /// difference that stays is an imbalance.
-    missing_before: HashMap<String, i128>,
+    books: Books,
 }
 
 impl Sampler {
@@ -49,7 +43,7 @@ impl Sampler {
             threads: ThreadWatch::default(),
             events: EventTail::default(),
             vc_before: HashMap::new(),
-            missing_before: HashMap::new(),
+            books: Books::default(),
         }
     }
 
@@ -65,9 +59,11 @@ impl Sampler {
         self.events.read(Path::new(&status.bus_dir), &status.links);
         let mut vc_now = HashMap::new();
         let mut vcs = Vec::new();
-        for link in &status.links {
-            for vc in &link.vcs {
-                let key = (link.name.clone(), vc.gvcid.clone());
+        let links = status.links.iter().map(|link| (&link.name, &link.vcs, link.merged_by.is_none()));
+        let crafts = status.spacecraft.iter().map(|craft| (&craft.name, &craft.vcs, true));
+        for (name, own_vcs, has_packets) in links.chain(crafts) {
+            for vc in own_vcs {
+                let key = (name.clone(), vc.gvcid.clone());
                 let before = self.vc_before.get(&key);
                 let frames_per_s = before.map_or(0.0, |(frames, at)| {
                     vc.ledger.frames.saturating_sub(*frames) as f64
@@ -75,14 +71,16 @@ impl Sampler {
                 });
                 vc_now.insert(key, (vc.ledger.frames, now));
                 vcs.push(VcRow {
-                    link: link.name.clone(),
+                    link: name.clone(),
                     gvcid: vc.gvcid.clone(),
                     name: vc.name.clone(),
                     frames: vc.ledger.frames,
                     frames_per_s,
                     gaps: vc.ledger.gaps,
                     lost: vc.ledger.lost,
-                    packets: vc.ledger.packets,
+                    resets: vc.ledger.resets,
+                    duplicates: vc.ledger.duplicates,
+                    packets: has_packets.then_some(vc.ledger.packets),
                 });
             }
         }
@@ -96,79 +94,18 @@ impl Sampler {
                 memory_bytes: resident_bytes(status.pid),
             },
             links: status.links.iter().map(link_row).collect(),
+            spacecraft: status.spacecraft.iter().map(spacecraft_row).collect(),
             vcs,
             clcws: clcw::rows(&status),
-            ledgers: self.ledgers(&status),
+            ledgers: self.books.ledgers(&status),
             consumers: status.rings.iter().flat_map(consumer_rows).collect(),
-            threads: self.threads.sample(status.pid),
-            latencies: status.links.iter().flat_map(latency_rows).collect(),
+            threads: self.threads.sample(status.pid, &role_names(&status)),
+            latencies: (status.links.iter().map(|link| (&link.name, &link.latency)))
+                .chain(status.spacecraft.iter().map(|craft| (&craft.name, &craft.latency)))
+                .flat_map(|(name, stages)| latency_rows(name, stages))
+                .collect(),
             events: self.events.rows(),
         })
-    }
-
-    fn ledgers(&mut self, status: &Status) -> Ledgers {
-        let sum = |value: fn(&LinkStatus) -> u64| status.links.iter().map(value).sum::<u64>();
-        let counter = |name: &str| -> u64 {
-            let all = status.links.iter().flat_map(|link| &link.transport_counters);
-            all.filter(|count| count.name == name).map(|count| count.value).sum()
-        };
-        let mut reception = vec![
-            Entry::flow("received", sum(|link| link.ledger.counts.received)),
-            Entry::flow("published", sum(|link| link.ledger.counts.published)),
-            Entry::flow("idle dropped", sum(|link| link.ledger.counts.dropped_idle)),
-            Entry::loss("bad, published", sum(|link| link.ledger.bad.total())),
-        ];
-        reception.extend(RECEPTION_LOSSES.map(|name| Entry::loss(&name.replace('_', " "), counter(name))));
-        let readers = status.rings.iter().flat_map(|ring| &ring.gates);
-        let (mut bus, mut disk) = (Vec::new(), Vec::new());
-        let mut lost: Vec<(&str, u64)> = Vec::new();
-        for reader in readers.filter(|reader| !is_hidden(reader)) {
-            match lost.iter_mut().find(|(name, _)| *name == reader.consumer) {
-                Some((_, amount)) => *amount += reader.lost_records,
-                None => lost.push((&reader.consumer, reader.lost_records)),
-            }
-        }
-        if !lost.is_empty() {
-            bus.push(Entry::flow("published", status.rings.iter().map(published).sum()));
-        }
-        for (name, amount) in lost {
-            bus.push(Entry::loss(name, amount));
-            if name == RECORDER {
-                disk.push(Entry::loss("not recorded", amount));
-            }
-        }
-        Ledgers {
-            link: vec![
-                Entry::flow("accepted", sum(|link| link.ledger.accepted())),
-                Entry::loss("lost", sum(|link| link.ledger.counts.lost)),
-                Entry::loss("gaps", sum(|link| link.ledger.counts.gaps)),
-                Entry::flow("duplicates", sum(|link| link.ledger.counts.duplicates)),
-                Entry::flow("resets", sum(|link| link.ledger.counts.resets)),
-            ],
-            reception,
-            bus,
-            disk,
-            unbalanced: self.unbalanced(status),
-        }
-    }
-
-    fn unbalanced(&mut self, status: &Status) -> Vec<String> {
-        let mut sentences = Vec::new();
-        let mut missing_now = HashMap::new();
-        for link in &status.links {
-            let counts = &link.ledger.counts;
-            let missing =
-                i128::from(counts.received) - i128::from(counts.published) - i128::from(counts.dropped_idle);
-            if missing != 0 && self.missing_before.get(&link.name) == Some(&missing) {
-                sentences.push(format!(
-                    "{}: received {}, but published {} + dropped {}",
-                    link.name, counts.received, counts.published, counts.dropped_idle
-                ));
-            }
-            missing_now.insert(link.name.clone(), missing);
-        }
-        self.missing_before = missing_now;
-        sentences
     }
 }
 
@@ -208,14 +145,35 @@ fn link_row(link: &LinkStatus) -> LinkRow {
         good: counts.good,
         corrected: counts.corrected,
         uncorrectable: counts.uncorrectable,
+        bad: link.ledger.bad.total(),
         idle: counts.idle,
         symbols_corrected: counts.symbols_corrected,
         vc_gaps: counts.gaps,
         vc_lost: counts.lost,
         published: counts.published,
         packets: counts.packets,
+        is_merge: false,
+        merged_by: link.merged_by.clone(),
         details: link_details(link).into_iter().map(|detail| (detail.name, detail.value)).collect(),
     }
+}
+
+/// Where a thread runs and how busy it is; a dash where none runs.
+pub(crate) fn thread_in_words(thread: &ThreadStatus) -> String {
+    let class = match thread.class.as_str() {
+        "" => return "–".to_owned(),
+        "fifo" => "SCHED_FIFO",
+        "rr" => "SCHED_RR",
+        _ => "normal class",
+    };
+    let core = thread.core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
+    format!("{core}, {class}, {:.0} % busy", thread.busy_percent)
+}
+
+/// Names of everything that has a thread.
+fn role_names(status: &Status) -> Vec<&str> {
+    let links = status.links.iter().map(|link| link.name.as_str());
+    links.chain(status.spacecraft.iter().map(|craft| craft.name.as_str())).collect()
 }
 
 /// Something about a link that is not in a table.
@@ -238,6 +196,9 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<Detail> {
     state("channel", link.channel.clone());
     state("spacecraft", link.spacecraft.clone());
     state("session", link.session.clone());
+    if let Some(spacecraft) = &link.merged_by {
+        state("merged by", format!("{spacecraft}, which has the packets"));
+    }
     state("transport", link.transport.clone());
     state("state", if link.enabled { link.state.clone() } else { "disabled".to_owned() });
     if let Some(failure) = &link.failure {
@@ -251,15 +212,7 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<Detail> {
     }
     state("lock", figures::lock(&link.sync).to_owned());
     state("restarts", link.restarts.to_string());
-    let core = link.thread.core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
-    let class = match link.thread.class.as_str() {
-        "fifo" => "SCHED_FIFO",
-        "rr" => "SCHED_RR",
-        // A daemon that does not name the class yet.
-        "" if link.thread.realtime => "real-time class",
-        _ => "normal class",
-    };
-    state("thread", format!("{core}, {class}, {:.0} % busy", link.thread.busy_percent));
+    state("thread", thread_in_words(&link.thread));
     state("bit rate", figures::bit_rate(link.rates.bits_per_s));
     let counts = &link.ledger.counts;
     // The account is shown whole: it is to be added up.
@@ -281,20 +234,25 @@ pub(crate) fn link_details(link: &LinkStatus) -> Vec<Detail> {
     for (reason, frames) in link.ledger.bad.iter().filter(|(_, frames)| *frames > 0) {
         count("frames", &format!("bad: {}", reason.name().replace('_', " ")), frames);
     }
-    count("packets", "packets", counts.packets);
-    count("packets", "octets", counts.packet_bytes);
-    count("packets", "octets discarded", counts.packet_bytes_discarded);
+    if link.merged_by.is_none() {
+        count("packets", "packets", counts.packets);
+        count("packets", "octets of packets", counts.packet_bytes);
+        count("packets", "octets of incomplete packets", counts.packet_bytes_discarded);
+    }
     link.sync_counters.iter().for_each(|counter| count("synchroniser", &words(counter), counter.value));
     link.transport_counters.iter().for_each(|counter| count("transport", &words(counter), counter.value));
     details
 }
 
-fn latency_rows(link: &LinkStatus) -> impl Iterator<Item = LatencyRow> {
-    link.latency.iter().filter(|stage| stage.count > 0).map(|stage| {
+fn latency_rows<'s>(
+    name: &'s str,
+    stages: &'s [LatencyStatus],
+) -> impl Iterator<Item = LatencyRow> + use<'s> {
+    stages.iter().filter(|stage| stage.count > 0).map(move |stage| {
         let [p50_ns, p99_ns, p999_ns] = stage.bounds_ns();
         LatencyRow {
-            name: format!("{}: {}", link.name, stage.stage),
-            samples: stage.count,
+            name: format!("{name}: {}", stage.stage),
+            chunks: stage.count,
             p50_ns,
             p99_ns,
             p999_ns,
@@ -309,7 +267,7 @@ fn own_name() -> String {
 }
 
 /// Not to be shown: named in the configuration and never seen, or this view itself.
-fn is_hidden(reader: &GateStatus) -> bool {
+pub(super) fn is_hidden(reader: &GateStatus) -> bool {
     reader.state == "absent" || reader.consumer == own_name()
 }
 
@@ -365,6 +323,7 @@ impl EventTail {
                         (event.link_id, event.code),
                         at_ns,
                         EventRow {
+                            at_ns,
                             time: times::time_of_day(at_ns),
                             health: match event.severity {
                                 0 => Health::Off,

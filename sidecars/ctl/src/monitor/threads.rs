@@ -15,7 +15,9 @@ pub(super) struct ThreadWatch {
 
 impl ThreadWatch {
     /// All threads of a process, the busiest kinds first: by name. Empty when the process is not ours to look at.
-    pub(super) fn sample(&mut self, pid: u32) -> Vec<ThreadRow> {
+    ///
+    /// `roles` are the names of links and spacecraft: the kernel keeps only the beginning of the name of their threads.
+    pub(super) fn sample(&mut self, pid: u32, roles: &[&str]) -> Vec<ThreadRow> {
         let mut now = HashMap::new();
         let mut rows = Vec::new();
         let Ok(entries) = fs::read_dir(format!("/proc/{pid}/task")) else { return rows };
@@ -24,7 +26,7 @@ impl ThreadWatch {
             let Some(tid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
                 continue;
             };
-            let Some((run_ns, mut row)) = read_thread(&path, tid) else { continue };
+            let Some((run_ns, mut row)) = read_thread(&path, tid, roles) else { continue };
             let at = Instant::now();
             if let Some((run_before, before)) = self.before.get(&tid) {
                 let wall_ns = at.duration_since(*before).as_nanos().max(1) as f64;
@@ -40,8 +42,8 @@ impl ThreadWatch {
 }
 
 /// Nanoseconds a thread has run, and what else is known of it. `None` when it has gone meanwhile.
-fn read_thread(path: &Path, tid: u32) -> Option<(u64, ThreadRow)> {
-    let name = shown_name(fs::read_to_string(path.join("comm")).ok()?.trim());
+fn read_thread(path: &Path, tid: u32, roles: &[&str]) -> Option<(u64, ThreadRow)> {
+    let name = shown_name(fs::read_to_string(path.join("comm")).ok()?.trim(), roles);
     // First field: time on a processor in nanoseconds.
     let run_ns = fs::read_to_string(path.join("schedstat")).ok()?.split(' ').next()?.parse().ok()?;
     let stat = fs::read_to_string(path.join("stat")).ok()?;
@@ -49,10 +51,18 @@ fn read_thread(path: &Path, tid: u32) -> Option<(u64, ThreadRow)> {
     Some((run_ns, ThreadRow { name, tid, core, busy_pct: 0.0, policy }))
 }
 
-/// The kernel keeps fifteen octets of a thread's name: one of this length is most likely longer.
-fn shown_name(kept: &str) -> String {
+/// The whole name of a thread. The kernel keeps fifteen octets: one of this length is that of the role it can only be of, or
+/// else most likely longer than is known.
+fn shown_name(kept: &str, roles: &[&str]) -> String {
     const KEPT_MAX: usize = 15;
-    if kept.len() < KEPT_MAX { kept.to_owned() } else { format!("{kept}…") }
+    if kept.len() < KEPT_MAX {
+        return kept.to_owned();
+    }
+    let mut whole = roles.iter().map(|role| format!("fep-{role}")).filter(|name| name.starts_with(kept));
+    match (whole.next(), whole.next()) {
+        (Some(name), None) => name,
+        _ => format!("{kept}…"),
+    }
 }
 
 /// Last core and policy from a `stat` line (proc(5): fields 39, 40 and 41). The name in field 2 may hold anything, so
@@ -87,9 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_the_kernel_has_cut_ends_with_an_ellipsis() {
-        assert_eq!(shown_name("fep-cso-2-paylo"), "fep-cso-2-paylo…");
-        assert_eq!(shown_name("fep-cso-1"), "fep-cso-1");
+    fn a_name_that_the_kernel_has_cut_is_that_of_the_only_role_it_can_be_of_and_ends_with_an_ellipsis_otherwise()
+     {
+        let shown =
+            |kept| shown_name(kept, &["cso-1", "cso-2-payload", "north-antenna-1", "north-antenna-2"]);
+        assert_eq!(shown("fep-cso-2-paylo"), "fep-cso-2-payload");
+        assert_eq!(shown("fep-north-anten"), "fep-north-anten…");
+        assert_eq!(shown("fep-nobody-know"), "fep-nobody-know…");
+        assert_eq!(shown("fep-cso-1"), "fep-cso-1");
     }
 
     #[test]
@@ -111,9 +126,9 @@ mod tests {
     fn this_process_has_a_thread_and_memory() {
         let mut watch = ThreadWatch::default();
         let pid = std::process::id();
-        assert!(!watch.sample(pid).is_empty());
-        assert!(watch.sample(pid).iter().all(|row| (0.0..=100.0).contains(&row.busy_pct)));
+        assert!(!watch.sample(pid, &[]).is_empty());
+        assert!(watch.sample(pid, &[]).iter().all(|row| (0.0..=100.0).contains(&row.busy_pct)));
         assert!(resident_bytes(pid) > 0);
-        assert!(watch.sample(u32::MAX).is_empty());
+        assert!(watch.sample(u32::MAX, &[]).is_empty());
     }
 }

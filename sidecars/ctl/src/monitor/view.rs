@@ -58,7 +58,8 @@ pub(crate) fn draw(out: &mut Frame<'_>, app: &App) {
         return;
     }
     let wide = area.width >= WIDE.0 && area.height >= WIDE.1;
-    let rows = app.snapshot.links.len().clamp(1, if wide { 14 } else { usize::from(area.height) / 2 - 4 });
+    let rows =
+        app.snapshot.roles().count().clamp(1, if wide { 14 } else { usize::from(area.height) / 2 - 4 });
     let [head, links, rest, foot] = Layout::vertical([
         Constraint::Length(1),
         Constraint::Length(rows as u16 + 3),
@@ -83,15 +84,15 @@ pub(crate) fn draw(out: &mut Frame<'_>, app: &App) {
     match &app.overlay {
         Overlay::None => {}
         Overlay::Help => draw_help(out, area),
-        Overlay::Confirm { action, link } => {
+        Overlay::Confirm { action, target } => {
             let text = vec![
                 Line::from(vec![
-                    Span::raw(format!("{} link ", capitalised(action.verb()))),
-                    Span::styled(link.clone(), Style::new().bold()),
+                    Span::raw(format!("{} {} ", capitalised(action.verb()), target.noun())),
+                    Span::styled(target.name.clone(), Style::new().bold()),
                     Span::raw("?"),
                 ]),
                 Line::raw(""),
-                Line::from(action.effect().fg(Color::Gray)),
+                Line::from(action.effect(target.is_merge).fg(Color::Gray)),
                 Line::raw(""),
                 Line::from(vec![
                     "y".bold().fg(Color::Cyan),
@@ -133,9 +134,12 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
         return draw_silence(out, area, app, silence);
     }
     let now = &app.snapshot;
-    let enabled = now.links.iter().filter(|link| link.enabled).count();
-    let locked = now.links.iter().filter(|link| link.lock_health == Health::Good && link.enabled).count();
-    let health = match (locked, enabled) {
+    let enabled = || now.links.iter().filter(|link| link.enabled);
+    // What has nothing to search can neither be locked nor unlocked.
+    let synchronised = || enabled().filter(|link| link.lock != figures::lock(""));
+    let well = |link: &&LinkRow| link.lock_health == Health::Good;
+    let (locked, searching) = (synchronised().filter(well).count(), synchronised().count());
+    let health = match (enabled().filter(well).count(), enabled().count()) {
         (_, 0) => Health::Off,
         (some, all) if some == all => Health::Good,
         (0, _) => Health::Bad,
@@ -146,7 +150,12 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     let dim = Style::new().fg(Color::Gray);
     let mut left = vec![
         Span::styled(" FEP ", Style::new().fg(Color::Black).bg(colour(health)).bold()),
-        Span::raw(format!("  {locked}/{enabled} locked")).bold(),
+        Span::raw(if searching > 0 {
+            format!("  {locked}/{searching} locked")
+        } else {
+            format!("  {} on", figures::counted(enabled().count(), "link", "links"))
+        })
+        .bold(),
         Span::styled("  │  ", Style::new().fg(Color::DarkGray)),
         Span::raw(figures::bit_rate(bits)).bold(),
         Span::styled("  │  ", Style::new().fg(Color::DarkGray)),
@@ -174,7 +183,8 @@ fn draw_head(out: &mut Frame<'_>, area: Rect, app: &App) {
     }));
     // Two figures never lie over one another: first the time of operation gives way, then the frames.
     let overlap = |left: &[Span<'_>], right: &[Span<'_>]| {
-        left.iter().chain(right).map(Span::width).sum::<usize>() > usize::from(area.width)
+        // Two characters keep them apart.
+        left.iter().chain(right).map(Span::width).sum::<usize>() + 2 > usize::from(area.width)
     };
     if overlap(&left, &right) {
         right.drain(..right.len() - 1);
@@ -225,12 +235,7 @@ static NARROW: [Column; 10] = [
     Column { title: "LINK", width: 14, right: false, cell: |_, link, width| name(link, width) },
     Column { title: "STATE", width: 10, right: false, cell: |_, link, width| state(link, width) },
     Column { title: "LOCK", width: 10, right: false, cell: |_, link, width| lock(link, width) },
-    Column {
-        title: "BIT/S",
-        width: 5,
-        right: true,
-        cell: |_, link, _| rate(link, figures::per_second(link.bits_per_s)),
-    },
+    Column { title: "BIT/S", width: 5, right: true, cell: |_, link, _| rate(link, figures::per_second) },
     Column {
         title: "FR/S",
         width: 5,
@@ -248,7 +253,7 @@ static NARROW: [Column; 10] = [
         title: "BAD",
         width: 5,
         right: true,
-        cell: |_, link, _| loss(figures::count(link.uncorrectable), link.uncorrectable),
+        cell: |_, link, _| loss(figures::count(link.bad), link.bad),
     },
     Column {
         title: "IDLE",
@@ -280,12 +285,7 @@ static BROAD: [Column; 17] = [
     },
     Column { title: "STATE", width: 11, right: false, cell: |_, link, width| state(link, width) },
     Column { title: "LOCK", width: 10, right: false, cell: |_, link, width| lock(link, width) },
-    Column {
-        title: "BIT RATE",
-        width: 11,
-        right: true,
-        cell: |_, link, _| rate(link, figures::bit_rate(link.bits_per_s)),
-    },
+    Column { title: "BIT RATE", width: 11, right: true, cell: |_, link, _| rate(link, figures::bit_rate) },
     Column {
         title: "",
         width: 12,
@@ -312,10 +312,10 @@ static BROAD: [Column; 17] = [
         cell: |_, link, _| corrected(figures::count(link.symbols_corrected), link),
     },
     Column {
-        title: "UNCORR.",
+        title: "BAD",
         width: 7,
         right: true,
-        cell: |_, link, _| loss(figures::count(link.uncorrectable), link.uncorrectable),
+        cell: |_, link, _| loss(figures::count(link.bad), link.bad),
     },
     Column {
         title: "IDLE",
@@ -341,12 +341,7 @@ static BROAD: [Column; 17] = [
         right: true,
         cell: |_, link, _| figures::count(link.published).into(),
     },
-    Column {
-        title: "PACKETS",
-        width: 7,
-        right: true,
-        cell: |_, link, _| figures::count(link.packets).into(),
-    },
+    Column { title: "PACKETS", width: 7, right: true, cell: |_, link, width| packets(link, width) },
 ];
 
 fn name(link: &LinkRow, width: usize) -> Span<'static> {
@@ -364,15 +359,27 @@ fn lock(link: &LinkRow, width: usize) -> Span<'static> {
         Health::Bad => "○",
         Health::Off => " ",
     };
-    // Nothing is searched: no state to mark.
-    if link.lock == figures::lock("") {
+    // Nothing is searched: no state to mark. That of a merge needs the room.
+    if link.lock == figures::lock("") || link.is_merge {
         return link.lock.clone().fg(colour(link.lock_health));
     }
     figures::fitted(&format!("{sign} {}", link.lock), width).fg(colour(link.lock_health))
 }
 
-fn rate(link: &LinkRow, text: String) -> Span<'static> {
+fn rate(link: &LinkRow, text: fn(f64) -> String) -> Span<'static> {
+    if link.is_merge {
+        return "–".fg(Color::DarkGray);
+    }
+    let text = text(link.bits_per_s);
     if link.bits_per_s > 0.0 { text.into() } else { text.fg(Color::DarkGray) }
+}
+
+/// A link that is merged with others has no packets; its spacecraft has.
+fn packets(link: &LinkRow, width: usize) -> Span<'static> {
+    match &link.merged_by {
+        Some(spacecraft) => figures::fitted(&format!("– {spacecraft}"), width).fg(Color::DarkGray),
+        None => figures::count(link.packets).into(),
+    }
 }
 
 fn corrected(text: String, link: &LinkRow) -> Span<'static> {
@@ -387,7 +394,7 @@ fn draw_links(out: &mut Frame<'_>, area: Rect, app: &App) {
             .style(Style::new().fg(Color::DarkGray));
     let shown = usize::from(area.height.saturating_sub(3)).max(1);
     let first = (app.selected + 1).saturating_sub(shown);
-    let rows = app.snapshot.links.iter().enumerate().skip(first).take(shown).map(|(index, link)| {
+    let rows = app.snapshot.roles().enumerate().skip(first).take(shown).map(|(index, link)| {
         let cells = columns.iter().map(|column| {
             Cell::from(
                 Line::from((column.cell)(app, link, usize::from(column.width))).alignment(align(column)),
@@ -396,16 +403,17 @@ fn draw_links(out: &mut Frame<'_>, area: Rect, app: &App) {
         let row = Row::new(cells);
         if index == app.selected { row.style(Style::new().add_modifier(Modifier::REVERSED)) } else { row }
     });
-    let title = match app.snapshot.links.len() {
-        all if all > shown => format!("Links {}-{} of {all}", first + 1, (first + shown).min(all)),
-        _ => "Links".to_owned(),
+    let name = if app.snapshot.spacecraft.is_empty() { "Links" } else { "Links and merged spacecraft" };
+    let title = match app.snapshot.roles().count() {
+        all if all > shown => format!("{name} {}-{} of {all}", first + 1, (first + shown).min(all)),
+        _ => name.to_owned(),
     };
     let table = Table::new(rows, columns.iter().map(|column| Constraint::Length(column.width)))
         .header(header)
         .column_spacing(spacing)
         .block(frame(&title, false));
     out.render_widget(table, area);
-    if app.snapshot.links.is_empty() {
+    if app.snapshot.roles().next().is_none() {
         let inside = Rect { x: area.x + 2, y: area.y + 2, width: area.width.saturating_sub(4), height: 1 };
         let text = if app.problem.is_some() { "" } else { "No link is configured." };
         out.render_widget(Paragraph::new(text), inside);
@@ -427,31 +435,66 @@ fn draw_one_pane(out: &mut Frame<'_>, area: Rect, app: &App) {
     panes::draw(out, body, app, app.pane);
 }
 
+/// Lines that events have at least where all panes are shown.
+const EVENTS_MIN: u16 = 11;
+/// Lines that a pane has at least: its frame, its captions and two rows.
+const PANE_MIN: u16 = 5;
+
+/// Every pane at once: as high as what it shows, as far as there is room, and the one with the focus before the others.
 fn draw_all_panes(out: &mut Frame<'_>, area: Rect, app: &App) {
-    let [upper, middle, events] =
-        Layout::vertical([Constraint::Fill(3), Constraint::Fill(2), Constraint::Length(area.height / 5 + 1)])
-            .areas(area);
-    let [channels, losses, link] =
-        Layout::horizontal([Constraint::Fill(4), Constraint::Fill(5), Constraint::Fill(4)]).areas(upper);
-    let [consumers, cores, latency] =
-        Layout::horizontal([Constraint::Fill(5), Constraint::Fill(3), Constraint::Fill(4)]).areas(middle);
-    panes::draw(out, channels, app, Pane::Channels);
-    panes::draw(out, losses, app, Pane::Losses);
-    panes::draw(out, link, app, Pane::Link);
-    panes::draw(out, consumers, app, Pane::Consumers);
-    panes::draw(out, cores, app, Pane::Cores);
-    panes::draw(out, latency, app, Pane::Latency);
-    let [events, clcws] = Layout::horizontal([Constraint::Fill(5), Constraint::Fill(4)]).areas(events);
+    let [left, right] = Layout::horizontal([Constraint::Fill(9), Constraint::Fill(4)]).areas(area);
+    let first = [Pane::Channels, Pane::Cores];
+    let second = [Pane::Latency, Pane::Consumers, Pane::Clcws];
+    let wanted = |panes: &[Pane]| panes.iter().map(|pane| panes::wanted_height(app, *pane)).sum::<u16>();
+    let upper = if app.pane == Pane::Events {
+        left.height.saturating_sub(panes::wanted_height(app, Pane::Events)).max(3 * PANE_MIN)
+    } else {
+        wanted(&first).max(wanted(&second)).min(left.height - EVENTS_MIN)
+    };
+    let [upper, events] = Layout::vertical([Constraint::Length(upper), Constraint::Fill(1)]).areas(left);
     panes::draw(out, events, app, Pane::Events);
-    panes::draw(out, clcws, app, Pane::Clcws);
+    let [narrow, broad] = Layout::horizontal([Constraint::Fill(4), Constraint::Fill(5)]).areas(upper);
+    draw_column(out, narrow, app, &first);
+    draw_column(out, broad, app, &second);
+    draw_column(out, right, app, &[Pane::Link, Pane::Losses]);
+}
+
+fn draw_column(out: &mut Frame<'_>, area: Rect, app: &App, column: &[Pane]) {
+    let wanted: Vec<u16> = column.iter().map(|pane| panes::wanted_height(app, *pane)).collect();
+    let focus = column.iter().position(|pane| *pane == app.pane);
+    let heights = shares(area.height, &wanted, focus);
+    let places = Layout::vertical(heights.into_iter().map(Constraint::Length)).split(area);
+    for (pane, place) in column.iter().zip(places.iter()) {
+        panes::draw(out, *place, app, *pane);
+    }
+}
+
+/// Shares `height` lines: who wants little gets it, the others share what is left, and `focus` comes first. What nobody
+/// wants goes to the one that has most.
+fn shares(height: u16, wanted: &[u16], focus: Option<usize>) -> Vec<u16> {
+    let mut order: Vec<usize> = (0..wanted.len()).collect();
+    order.sort_by_key(|index| (focus != Some(*index), wanted[*index]));
+    let mut given = vec![0; wanted.len()];
+    let mut left = height;
+    for (done, index) in order.iter().enumerate() {
+        let others = (wanted.len() - done - 1) as u16;
+        let most =
+            if focus == Some(*index) { left.saturating_sub(others * PANE_MIN) } else { left / (others + 1) };
+        given[*index] = wanted[*index].min(most);
+        left -= given[*index];
+    }
+    if let Some(largest) = given.iter_mut().max() {
+        *largest += left;
+    }
+    given
 }
 
 fn draw_foot(out: &mut Frame<'_>, area: Rect, app: &App) {
     let line = if let Some(problem) = &app.problem {
         let text = format!(" {}", problem.cause.lines().next().unwrap_or_default());
         Line::from(text.fg(Color::White).bg(Color::Red).bold())
-    } else if let Some((text, health)) = &app.message {
-        Line::from(format!(" {text}").fg(colour(*health)).bold())
+    } else if let Some((text, health)) = app.message() {
+        Line::from(format!(" {text}").fg(colour(health)).bold())
     } else {
         let keys = [
             ("↑↓", "link"),
@@ -477,16 +520,18 @@ fn draw_help(out: &mut Frame<'_>, area: Rect) {
         Line::from(vec![format!("{key:<14}").fg(Color::Cyan).bold(), does.into()])
     };
     let text = vec![
-        key("↑ ↓  j k", "choose a link"),
+        key("↑ ↓  j k", "choose a link or a merged spacecraft"),
         key("Tab  ← →  1-8", "choose a pane"),
         key("PgUp PgDn", "scroll the pane"),
-        key("e  d  r", "enable, disable, reset the link (asks first)"),
+        key("e  d  r", "enable, disable, reset it (asks first)"),
         key("q  Ctrl-C", "leave"),
         Line::raw(""),
-        Line::from("good       decoded without correction".fg(Color::Gray)),
-        Line::from("corr.      decoded, symbols were corrected".fg(Color::Gray)),
-        Line::from("bad        could not be corrected".fg(Color::Gray)),
+        Line::from("good       decoded without correction; a refused one is bad, too".fg(Color::Gray)),
+        Line::from("corr.      decoded, symbols were corrected; the same".fg(Color::Gray)),
+        Line::from("bad        not to be corrected, or refused: the pane Link says why".fg(Color::Gray)),
         Line::from("lost       missing by the virtual channel counters".fg(Color::Gray)),
+        Line::from("– NAME     the spacecraft that has the packets of a merged link".fg(Color::Gray)),
+        Line::from("chunk      received at once; latency is measured for each".fg(Color::Gray)),
         Line::from("credit     room before the ring laps a reader".fg(Color::Gray)),
         Line::from("CLCW       what the receiver on board reports of telecommands".fg(Color::Gray)),
     ];
