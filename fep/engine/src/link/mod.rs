@@ -60,9 +60,11 @@ impl Supervised<LinkJob> {
             EventCode::ConnectFailed => {
                 self.connect_error = detail["reason"].as_str().map(str::to_owned);
             }
-            EventCode::Connected | EventCode::Disconnected | EventCode::LinkStarted => {
-                self.connect_error = None;
-            }
+            // Not the start of a life: its first attempt may have failed before that is noticed.
+            EventCode::Connected
+            | EventCode::Disconnected
+            | EventCode::LinkStopped
+            | EventCode::LinkFailed => self.connect_error = None,
             _ => {}
         }
     }
