@@ -203,7 +203,8 @@ fn link_page(out: &mut impl Write, link: &LinkStatus, all: bool) -> io::Result<(
 
 /// Virtual channels and their counts; resets and duplicates where there were any. A link that a spacecraft merges has no packets.
 pub(crate) fn vc_table(out: &mut impl Write, vcs: &[VcStatus], has_packets: bool) -> io::Result<()> {
-    let seldom: [(&str, fn(&VcStatus) -> u64); 2] =
+    type Count = fn(&VcStatus) -> u64;
+    let seldom: [(&str, Count); 2] =
         [("RESETS", |vc| vc.ledger.resets), ("DUPLICATES", |vc| vc.ledger.duplicates)];
     let seldom: Vec<_> = seldom.into_iter().filter(|(_, of)| vcs.iter().any(|vc| of(vc) > 0)).collect();
     write!(
