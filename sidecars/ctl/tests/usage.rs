@@ -412,10 +412,8 @@ fn the_example_of_a_merge_is_a_configuration_and_its_stations_are_what_its_links
 fn stations_play_to_their_end_and_report() {
     let dir = tempfile::tempdir().expect("a directory");
     let (file, sent) = (dir.path().join("stations.toml"), dir.path().join("sent.cadu"));
-    let text = format!(
-        "[[station]]\nname = \"tape\"\nsource = {{ kind = \"capture\", file = \"npp\", repeat = false }}\n\
-         transport = {{ kind = \"file\", path = \"sent.cadu\" }}\n"
-    );
+    let text = "[[station]]\nname = \"tape\"\nsource = { kind = \"capture\", file = \"npp\", repeat = false }\n\
+                transport = { kind = \"file\", path = \"sent.cadu\" }\n";
     std::fs::write(&file, text).expect("writable");
     let output = run(["sim".as_ref(), "--json".as_ref(), "--stations".as_ref(), file.as_os_str()]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
