@@ -174,7 +174,8 @@ fn a_strong_stream_that_begins_anywhere_in_a_block_is_locked_at_its_markers_and_
             let (given, ..) =
                 run_soft(SoftSync::new(SoftSyncSpec::ccsds(marker, block)).unwrap(), &stream, 10_000);
             let period = u64::from(marker.bits()) + block as u64;
-            let in_place = given.iter().all(|given| (given.facts.4 + period - lead as u64) % period == 0);
+            let in_place =
+                given.iter().all(|given| (given.facts.4 + period - lead as u64).is_multiple_of(period));
             off += usize::from(!in_place || given.len() < 5);
             begun += 1;
         }
