@@ -365,6 +365,20 @@ pub(crate) enum SpacecraftCommand {
         #[command(flatten)]
         client: ClientArgs,
     },
+    /// Let the frames of its links be merged
+    Enable(SpacecraftArgs),
+    /// Stop the merge; its links go on
+    Disable(SpacecraftArgs),
+    /// Begin the merge again: forget frame counters and packets begun; sequence numbers go on
+    Reset(SpacecraftArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpacecraftArgs {
+    /// Name of the spacecraft, as in the configuration (`fepctl spacecraft list`)
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) client: ClientArgs,
 }
 
 #[derive(Debug, Args)]

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use fep_control::api::{AntennaStatus, SpacecraftStatus};
+use fep_control::api::{AntennaStatus, Done, SpacecraftStatus};
 
 use crate::clcw::{self, ClcwRow};
-use crate::cli::SpacecraftCommand;
+use crate::cli::{SpacecraftArgs, SpacecraftCommand};
 use crate::client::{latency_lines, print, vc_table, words};
 use crate::daemon::path_segment;
 use crate::failure::Failure;
@@ -24,7 +24,16 @@ pub(crate) fn run(command: &SpacecraftCommand) -> Result<(), Failure> {
             let craft: SpacecraftStatus = client.target.daemon()?.get(&path)?;
             print(client, &craft, |out| page(out, &craft))
         }
+        SpacecraftCommand::Enable(args) => command_merge(args, "enable"),
+        SpacecraftCommand::Disable(args) => command_merge(args, "disable"),
+        SpacecraftCommand::Reset(args) => command_merge(args, "reset"),
     }
+}
+
+fn command_merge(args: &SpacecraftArgs, verb: &str) -> Result<(), Failure> {
+    let path = format!("/spacecraft/{}/{verb}", path_segment(&args.name));
+    let done: Done = args.client.target.daemon()?.post(&path)?;
+    print(&args.client, &done, |out| writeln!(out, "{}", done.message))
 }
 
 /// One line for each antenna of each spacecraft.

@@ -382,3 +382,16 @@ fn a_monitor_whose_terminal_is_closed_ends() {
         panic!("it goes on without a terminal");
     }
 }
+
+// REQ: FEP-CTL-320
+#[test]
+fn a_merged_spacecraft_is_enabled_disabled_and_reset_by_its_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    service(&socket, |path| json!({"message": format!("asked for {path}")}));
+    for verb in ["enable", "disable", "reset"] {
+        let output = ask(&socket, &["spacecraft", verb, "leo"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stdout(&output), format!("asked for /spacecraft/leo/{verb}\n"));
+    }
+}

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::*;
 
-const COMMANDS: [&[&str]; 30] = [
+const COMMANDS: [&[&str]; 33] = [
     &[],
     &["up"],
     &["monitor"],
@@ -19,6 +19,9 @@ const COMMANDS: [&[&str]; 30] = [
     &["spacecraft"],
     &["spacecraft", "list"],
     &["spacecraft", "show"],
+    &["spacecraft", "enable"],
+    &["spacecraft", "disable"],
+    &["spacecraft", "reset"],
     &["status"],
     &["reload"],
     &["stop"],
