@@ -9,7 +9,6 @@ use crate::figures;
 
 /// Its row: what the merge serves. The lock is that of its antennas.
 pub(super) fn spacecraft_row(craft: &SpacecraftStatus) -> LinkRow {
-    let counts = &craft.ledger.counts;
     let (heard, all) = (craft.antennas.iter().filter(|antenna| antenna.heard).count(), craft.antennas.len());
     let (mission, _) = craft.channel.split_once('/').unwrap_or((&craft.channel, ""));
     let antennas: Vec<&str> = craft.antennas.iter().map(|antenna| antenna.link.as_str()).collect();
@@ -34,20 +33,10 @@ pub(super) fn spacecraft_row(craft: &SpacecraftStatus) -> LinkRow {
         },
         bits_per_s: 0.0,
         frames_per_s: craft.rates.frames_per_s,
-        received: counts.received,
-        good: counts.good,
-        corrected: counts.corrected,
-        uncorrectable: counts.uncorrectable,
-        bad: craft.ledger.bad.total(),
-        idle: counts.idle,
-        symbols_corrected: counts.symbols_corrected,
-        vc_gaps: counts.gaps,
-        vc_lost: counts.lost,
-        published: counts.published,
-        packets: counts.packets,
         is_merge: true,
         merged_by: None,
         details: details(craft),
+        ..LinkRow::counting(&craft.ledger)
     }
 }
 

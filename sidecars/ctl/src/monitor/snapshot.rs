@@ -1,6 +1,7 @@
 //! What the monitor shows: plain data of one moment, rates included. Where it comes from is `source`'s matter, how it
 //! looks is `view`'s and `plain`'s.
 
+use fep_downlink::Ledger;
 use serde::Serialize;
 
 use crate::clcw::ClcwRow;
@@ -99,6 +100,27 @@ pub(crate) struct LinkRow {
     pub(crate) merged_by: Option<String>,
     /// Further counters, for the detail pane: name and value.
     pub(crate) details: Vec<(String, String)>,
+}
+
+impl LinkRow {
+    /// A row with what a ledger counts, of a link or of a merged spacecraft, and nothing else yet.
+    pub(super) fn counting(ledger: &Ledger) -> LinkRow {
+        let counts = &ledger.counts;
+        LinkRow {
+            received: counts.received,
+            good: counts.good,
+            corrected: counts.corrected,
+            uncorrectable: counts.uncorrectable,
+            bad: ledger.bad.total(),
+            idle: counts.idle,
+            symbols_corrected: counts.symbols_corrected,
+            vc_gaps: counts.gaps,
+            vc_lost: counts.lost,
+            published: counts.published,
+            packets: counts.packets,
+            ..LinkRow::default()
+        }
+    }
 }
 
 /// One virtual channel of one link or merged spacecraft.

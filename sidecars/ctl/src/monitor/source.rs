@@ -110,7 +110,6 @@ impl Sampler {
 }
 
 fn link_row(link: &LinkStatus) -> LinkRow {
-    let counts = &link.ledger.counts;
     let state_health = match link.state.as_str() {
         _ if !link.enabled => Health::Off,
         "connected" | "listening" => Health::Good,
@@ -141,20 +140,10 @@ fn link_row(link: &LinkStatus) -> LinkRow {
         lock_health,
         bits_per_s: link.rates.bits_per_s,
         frames_per_s: link.rates.frames_per_s,
-        received: counts.received,
-        good: counts.good,
-        corrected: counts.corrected,
-        uncorrectable: counts.uncorrectable,
-        bad: link.ledger.bad.total(),
-        idle: counts.idle,
-        symbols_corrected: counts.symbols_corrected,
-        vc_gaps: counts.gaps,
-        vc_lost: counts.lost,
-        published: counts.published,
-        packets: counts.packets,
         is_merge: false,
         merged_by: link.merged_by.clone(),
         details: link_details(link).into_iter().map(|detail| (detail.name, detail.value)).collect(),
+        ..LinkRow::counting(&link.ledger)
     }
 }
 
