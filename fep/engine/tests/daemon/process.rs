@@ -102,11 +102,20 @@ impl Fepd {
         ended.code()
     }
 
+    /// Stops it in its tracks (SIGSTOP): alive, but it does nothing any more.
+    pub(crate) fn freeze(&self) {
+        signal(self.pid(), "-STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        signal(self.pid(), "-CONT");
+    }
+
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(mut self) {
         let Some(mut child) = self.child.take() else { return };
-        let pid = child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        signal(child.id(), "-TERM");
         let status = child.wait().expect("a child");
         assert!(status.success(), "{status}");
     }
@@ -126,6 +135,10 @@ impl Drop for Fepd {
             let _ = child.wait();
         }
     }
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().expect("kill").success());
 }
 
 pub(crate) fn command(run_dir: &Path, config: &Path) -> Command {

@@ -45,8 +45,11 @@ fn a_daemon_whose_deleted_run_directory_another_one_has_taken_says_so_and_ends()
     let place = dir.path().join("run");
     let first = Fepd::start_with(&place, &file, messages(&log));
     let _first = station.accept();
+    // The first one stands still meanwhile: it would make the directory anew before the second one is there.
+    first.freeze();
     std::fs::rename(&place, dir.path().join("gone")).expect("moved away");
     let second = Fepd::start(&place, &file);
+    first.thaw();
     let pid = second.get::<Status>("/status").pid;
     assert_eq!(pid, second.pid(), "the second one answers");
     assert_eq!(first.ends(), Some(1));
