@@ -45,7 +45,11 @@ pub(super) fn judge(last: u64, count: u64, modulus: u64, evidence: &Evidence) ->
         };
     }
     if evidence.interrupted {
-        return step.by_time(evidence.expected, u64::MAX);
+        return match step.by_time(evidence.expected, u64::MAX) {
+            // The count follows on. Whole turns may have gone by, but a source that paused is far likelier.
+            Continuity::Gap { .. } if step.distance == 1 => step.unresolved(),
+            verdict => verdict,
+        };
     }
     if step.least > evidence.unreadable {
         return step.plain();

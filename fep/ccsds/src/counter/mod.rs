@@ -33,8 +33,9 @@
 //! Lock was lost, the connection is new, the process started again: any number of frames may be missing, whole turns of
 //! the counter too. A jump is then a gap. The time without frames at the rate of the channel, as the unbroken stream
 //! showed it, gives the least and the most that can be missing; of the numbers that the counts allow (d − 1, and whole
-//! turns more) the one that fits is the loss. Where none fits, or several, the gap is `at_least` d − 1. A wide counter
-//! (2^16 and more) whose jump needs more frames than the time can hold was reset.
+//! turns more) the one that fits is the loss. Where none fits, or several, the gap is `at_least` d − 1. So it is where the
+//! count follows on (d = 1) and whole turns would fit: a source that paused, as between passes, looks the same. A wide
+//! counter (2^16 and more) whose jump needs more frames than the time can hold was reset.
 //!
 //! A frame that comes late (reordered by a network) jumps backwards and is a reset. The receiver of datagrams restores the
 //! order before the counters are looked at.
