@@ -198,6 +198,11 @@ fn refuse_overwriting(args: &DecodeArgs) -> Result<(), Failure> {
     let mut taken = vec![place(&args.input)];
     for (option, path) in [("--frames", &args.frames), ("--packets", &args.packets)] {
         let Some(path) = path else { continue };
+        if path == Path::new("-") {
+            return Err(Failure::usage(format!(
+                "{option} -: standard output carries the report; name a file"
+            )));
+        }
         let here = place(path);
         if taken.contains(&here) && path.is_file() || taken[1..].contains(&here) {
             return Err(Failure::usage(format!(

@@ -57,6 +57,11 @@ pub(crate) fn run(args: &UpArgs) -> Result<(), Failure> {
         ));
     }
 
+    if args.config.is_some() && args.stations.is_none() && !args.no_sim {
+        say!(
+            "fepctl: the built-in simulated stations run beside it: --no-sim leaves them out, --stations names others"
+        );
+    }
     let ending = Ending::watch()?;
     let stations = simulation.as_ref().map(Stations::start);
     let mut notices = Vec::new();

@@ -93,6 +93,17 @@ fn a_planted_link_is_replaced_and_what_it_names_is_not_written() {
 
 // REQ: FEP-CTL-105
 #[test]
+fn a_dash_is_no_file_of_that_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut command = fepctl();
+    command.args(["decode", "-m", "npp"]).arg(golden("cadu/npp_errors.dat")).args(["--frames", "-"]);
+    let output = command.current_dir(dir.path()).output().expect("starts");
+    refuses(&output, 2, &["--frames -: standard output carries the report"]);
+    assert!(names(dir.path()).is_empty());
+}
+
+// REQ: FEP-CTL-105
+#[test]
 fn a_pipe_is_written_as_it_comes() {
     let mut command = fepctl();
     command.args(["decode", "-m", "npp"]).arg(golden("cadu/npp_errors.dat"));
