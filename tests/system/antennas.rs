@@ -84,7 +84,7 @@ fn three_antennas_and_kills_of_fepd_give_every_frame_that_any_antenna_has_once_a
     let reports = stations.map(|station| station.join().0);
     let last = wait_until("nothing is held any more", || {
         let leo = leo()?;
-        let quiet = leo.antennas.iter().all(|antenna| antenna.counts.pending == 0 && !antenna.heard);
+        let quiet = leo.antennas.iter().all(|antenna| antenna.counts.pending == 0 && !antenna.waited_for);
         if quiet { Ok(leo) } else { Err(format!("{:?}", leo.antennas)) }
     });
     assert!(

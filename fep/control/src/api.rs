@@ -158,8 +158,10 @@ pub struct AntennaStatus {
     pub link: String,
     /// Number of the link in ring records.
     pub number: u16,
-    /// Whether it is connected and in lock: nobody waits for one that is not.
+    /// Whether it is connected and in lock.
     pub heard: bool,
+    /// Whether the merge waits for its frames: it is heard, or what its link published has not been read to the end.
+    pub waited_for: bool,
     /// What became of its frames.
     #[serde(flatten)]
     pub counts: AntennaCounts,

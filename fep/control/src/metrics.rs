@@ -18,6 +18,10 @@ const HELP: &[(&str, &str)] = &[
     ("antenna_pending", "Frames of an antenna that wait for those before them"),
     ("antenna_received", "Frames of an antenna that the merge received"),
     ("antenna_served", "Frames of an antenna that the merge served"),
+    (
+        "antenna_waited_for",
+        "Whether the merge waits for an antenna: it is heard, or its rings have not been read to the end",
+    ),
     ("bad_frames", "Frames published as bad, by reason"),
     ("chain_codewords", "Codewords of turbo and LDPC codes that were decoded by iteration"),
     ("chain_corrected", "Frames in which the channel code corrected symbols"),

@@ -230,7 +230,7 @@ fn spacecraft() -> Value {
         "thread": {"core": null, "realtime": false, "busy_percent": 0.0, "cpu_percent": 0.0},
         "rates": {"bits_per_s": 0.0, "frames_per_s": 0.0, "packets_per_s": 0.0},
         "antennas": [{
-            "link": "north", "number": 3, "heard": true, "received": 1031, "served": 1000, "duplicates": 20, "late": 5,
+            "link": "north", "number": 3, "heard": true, "waited_for": true, "received": 1031, "served": 1000, "duplicates": 20, "late": 5,
             "bad": 4, "pending": 2, "lost_on_bus": 6,
         }],
         "merge_counters": [], "ledger": Ledger::default(), "vcs": [], "latency": [], "clcws": [],

@@ -21,6 +21,8 @@ const STAGES: [&str; 2] = ["decoded", "published"];
 /// Counters of an antenna of a merge: those of [`fep_downlink::AntennaCounts`], and what the bus lost.
 const ANTENNA_NAMES: [&str; 7] =
     ["received", "served", "duplicates", "late", "bad", "pending", "lost_on_bus"];
+/// What an antenna of a merge is at the moment.
+const ANTENNA_GAUGES: [&str; 2] = ["heard", "waited_for"];
 /// Counters of a merge as a whole.
 const MERGE_NAMES: [&str; 5] = ["strangers", "waits_over", "overflowed", "placed_by_time", "unplaced"];
 /// Counters of the operational control fields.
@@ -41,12 +43,13 @@ mod tests {
     // REQ: FEP-ENG-350
     #[test]
     fn every_metric_of_a_page_has_a_help_text() {
-        let groups: [(&str, &[&str]); 8] = [
+        let groups: [(&str, &[&str]); 9] = [
             ("sync", page::SYNC_NAMES),
             ("sync", &["state"]),
             ("link", &["state", "up", "restarts"]),
             ("spacecraft", &["up", "restarts"]),
             ("antenna", &ANTENNA_NAMES),
+            ("antenna", &ANTENNA_GAUGES),
             ("merge", &MERGE_NAMES),
             ("ocf", &OCF_NAMES),
             ("thread", &ThreadFigures::NAMES),

@@ -10,7 +10,7 @@ use fep_mission::ChannelConfig;
 use fep_net::{LinkCounters, LinkState};
 use fep_record::BadReason;
 
-use super::{ANTENNA_NAMES, MERGE_NAMES, OCF_NAMES, STAGES, STATE_DISABLED, STATE_FAILED};
+use super::{ANTENNA_GAUGES, ANTENNA_NAMES, MERGE_NAMES, OCF_NAMES, STAGES, STATE_DISABLED, STATE_FAILED};
 use crate::ocf::OcfCounts;
 
 /// Names the counters of a synchroniser once: for the page, and to read their values in the same order.
@@ -96,7 +96,7 @@ enum Kind {
     },
     /// By antenna: whether it is heard, and its counts.
     Merge {
-        antennas: Vec<(MetricId, Vec<MetricId>)>,
+        antennas: Vec<([MetricId; ANTENNA_GAUGES.len()], Vec<MetricId>)>,
         merge: Vec<MetricId>,
     },
 }
@@ -147,7 +147,10 @@ impl RoleMetrics {
             MetricPlan::Merge(links) => {
                 let antenna = |link: &String| {
                     let prefix = format!("antenna.{link}");
-                    (set.gauge(format!("{prefix}.heard")), counters(set, &prefix, &ANTENNA_NAMES))
+                    (
+                        ANTENNA_GAUGES.map(|name| set.gauge(format!("{prefix}.{name}"))),
+                        counters(set, &prefix, &ANTENNA_NAMES),
+                    )
                 };
                 let antennas = links.iter().map(antenna).collect();
                 Kind::Merge { antennas, merge: counters(set, "merge", &MERGE_NAMES) }
@@ -229,12 +232,12 @@ impl RoleMetrics {
     pub(crate) fn update_merge(
         &mut self,
         ledger: &MergeLedger,
-        antennas: impl Iterator<Item = (bool, AntennaCounts, u64)>,
+        antennas: impl Iterator<Item = (bool, bool, AntennaCounts, u64)>,
     ) {
         let Kind::Merge { antennas: ids, merge } = &self.kind else { return };
-        for ((heard_id, ids), (heard, counts, lost)) in ids.iter().zip(antennas) {
+        for ((gauges, ids), (heard, live, counts, lost)) in ids.iter().zip(antennas) {
             let AntennaCounts { received, served, duplicates, late, bad, pending } = counts;
-            self.page.set(*heard_id, u64::from(heard));
+            copy(&mut self.page, gauges, &[u64::from(heard), u64::from(live)]);
             copy(&mut self.page, ids, &[received, served, duplicates, late, bad, pending, lost]);
         }
         let MergeLedger { strangers, waits_over, overflowed, placed_by_time, unplaced, .. } = *ledger;

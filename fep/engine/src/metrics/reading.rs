@@ -88,6 +88,7 @@ impl Reading {
             link: link.to_owned(),
             number,
             heard: count("heard") == 1,
+            waited_for: count("waited_for") == 1,
             counts: AntennaCounts {
                 received: count("received"),
                 served: count("served"),

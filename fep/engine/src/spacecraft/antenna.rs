@@ -94,7 +94,7 @@ impl Antenna {
         self.heard.get()
     }
 
-    /// Whether it is one that the merge waits for.
+    /// Whether it is one that the merge waits for: it is heard, or was and has not been read to the end.
     pub(crate) fn is_live(&self) -> bool {
         self.live
     }

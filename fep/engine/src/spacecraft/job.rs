@@ -444,18 +444,18 @@ impl Follower {
         let antennas = antennas.iter().map(|antenna| {
             let counts = ledger.antennas.iter().find(|(number, _)| *number == antenna.number);
             let counts = counts.map_or(AntennaCounts::default(), |(_, counts)| *counts);
-            (antenna.is_heard(), counts, antenna.lost())
+            (antenna.is_heard(), antenna.is_live(), counts, antenna.lost())
         });
         publisher.metrics.update_merge(ledger, antennas);
         publisher.metrics.update(figures, &publisher.ocf.counts, spacecraft.ledger(), spacecraft.vcs());
     }
 
-    /// Serves everything that is held when no antenna is heard any more. While one is, the frames that are waited for may still
-    /// come: what is held is left to the next life, as after a kill. After a failure what is kept is the rings, unless they are
-    /// the failure.
+    /// Serves everything that is held when no antenna is waited for any more. While one is heard, or its rings have not been
+    /// read to their end, what is missing may still come: what is held is left to the next life, as after a kill. After a
+    /// failure what is kept is the rings, unless they are the failure.
     fn end(mut self, failure: Option<String>) -> Ended<SpacecraftKept> {
         let holds = self.merge.ledger().antennas.iter().any(|(_, counts)| counts.pending > 0);
-        if !(holds && self.antennas.iter().any(Antenna::is_heard)) {
+        if !(holds && self.antennas.iter().any(Antenna::is_live)) {
             let Follower { merge, spacecraft, publisher, .. } = &mut self;
             let mut serving = Serving { spacecraft, publisher, begun: false };
             merge.flush(&mut |merged| serving.serve(&merged));

@@ -100,7 +100,7 @@ fn frames_that_either_antenna_has_are_published_once_and_in_order_and_the_ledger
     );
     let (_, text) = fepd.request("GET", "/metrics").expect("an answer");
     assert!(text.contains("fep_antenna_served_total{spacecraft=\"leo\",antenna=\"north\"}"), "{text}");
-    for gauge in ["antenna_pending", "antenna_heard", "sync_bits_held"] {
+    for gauge in ["antenna_pending", "antenna_heard", "antenna_waited_for", "sync_bits_held"] {
         assert!(text.contains(&format!("\n# TYPE fep_{gauge} gauge\n")), "{gauge} is no gauge in\n{text}");
     }
     assert!(!text.contains("reason=\"none\""), "a frame is bad for a reason");
@@ -183,5 +183,55 @@ fn what_is_overwritten_before_the_merge_reads_it_is_counted_and_reported() {
     });
     assert_eq!((lapped["antenna"].as_str(), lapped["spacecraft"].as_str()), (Some("north"), Some("leo")));
     assert_eq!(lapped["records"].as_u64(), Some(antenna.lost_on_bus));
+    fepd.stop();
+}
+
+// REQ: FEP-ENG-106
+#[test]
+fn a_merge_that_is_stopped_over_a_backlog_of_silent_antennas_gives_up_nothing_that_is_on_their_rings() {
+    let dir = run_dir();
+    let (north, south) = (Station::new(), Station::new());
+    let file = write_config(dir.path(), &two_antennas(&north, &south));
+    let fepd = Fepd::start(dir.path(), &file);
+    let request = |act: &str| {
+        let (status, body) = fepd.request("POST", &format!("/spacecraft/leo/{act}")).expect("an answer");
+        assert_eq!(status, 200, "{act}: {body}");
+    };
+    // In its first life it makes its cursors.
+    let (mut to_north, mut to_south) = (north.accept(), south.accept());
+    let begin = downlink(0..10).0;
+    to_north.write_all(&begin).expect("sent");
+    to_south.write_all(&begin).expect("sent");
+    wait_for("both antennas", || craft(&fepd).antennas.iter().all(|a| a.counts.received == 10).then_some(()));
+    request("disable");
+    // North misses two of three, so that its records reach far ahead of the same number of south's.
+    let north_has = |count: &u32| count.is_multiple_of(3);
+    to_north.write_all(&downlink((10..3000).filter(north_has)).0).expect("sent");
+    to_south.write_all(&downlink(10..3000).0).expect("sent");
+    let links = || (received(&fepd, "north"), received(&fepd, "south"));
+    let wanted = (10 + (10..3000).filter(north_has).count() as u64, 3000);
+    wait_for("the links", || (links() == wanted).then_some(()));
+    drop((to_north, to_south, north, south));
+    wait_for("silence", || {
+        let down = |link: &str| fepd.get::<LinkStatus>(&format!("/links/{link}")).state != "connected";
+        (down("north") && down("south")).then_some(())
+    });
+    for pause_us in (0..3000).step_by(100) {
+        request("enable");
+        std::thread::sleep(std::time::Duration::from_micros(pause_us));
+        request("disable");
+        wait_for("its end", || (craft(&fepd).state == "disabled").then_some(()));
+    }
+    request("enable");
+    let mut consumer = attach(dir.path(), "leo.frames");
+    assert_same(&counts(&read(&mut consumer, 3000)), &(0..3000).collect::<Vec<_>>());
+    let leo = wait_for("the end of the backlog", || {
+        Some(craft(&fepd)).filter(|leo| leo.antennas.iter().all(|antenna| !antenna.waited_for))
+    });
+    assert!(
+        leo.antennas.iter().all(|antenna| antenna.counts.late == 0 && antenna.counts.pending == 0),
+        "{leo:?}"
+    );
+    assert_eq!(leo.ledger.counts.lost, 0);
     fepd.stop();
 }

@@ -175,7 +175,7 @@ mod tests {
             link
         };
         let antenna = |name: &str, served: u64| {
-            json!({"link": name, "number": 1, "heard": true, "received": received, "served": served,
+            json!({"link": name, "number": 1, "heard": true, "waited_for": true, "received": received, "served": served,
                 "duplicates": received - served, "late": 0, "bad": 0, "pending": 0, "lost_on_bus": 0})
         };
         let leo: SpacecraftStatus = serde_json::from_value(json!({
