@@ -171,16 +171,22 @@ impl Antenna {
         Look::Empty
     }
 
-    /// Some times a second: remembers where reading stands, and stores as cursor where it stood `settled_ns` ago.
+    /// Some times a second: remembers where reading stands, and stores as cursor where it stood `settled_ns` ago, by the
+    /// time of the merge.
     ///
     /// # Errors
     /// The cursor cannot be written.
-    pub(crate) fn store_cursor(&mut self, now: Monotonic, settled_ns: i64) -> Result<(), BusError> {
+    pub(crate) fn store_cursor(
+        &mut self,
+        now: Monotonic,
+        merge_time: Monotonic,
+        settled_ns: i64,
+    ) -> Result<(), BusError> {
         for followed in &mut self.followed {
             let Some(consumer) = &mut followed.consumer else { continue };
-            followed.marks.push_back((now, consumer.position(), consumer.ledger()));
+            followed.marks.push_back((merge_time, consumer.position(), consumer.ledger()));
             while let Some((at, position, ledger)) = followed.marks.front().copied() {
-                if now.ns_since(at) < settled_ns {
+                if merge_time.ns_since(at) < settled_ns {
                     break;
                 }
                 consumer.set_durable(position, ledger);

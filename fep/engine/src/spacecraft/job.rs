@@ -50,6 +50,8 @@ const SHORT_NAP_NS: i64 = 50_000;
 const LONG_NAP_NS: i64 = 1_000_000;
 /// With `wait = "adaptive"` it spins so long after the last frame.
 const SPIN_NS: i64 = 50_000;
+/// Between the beginnings of two turns: where it is more, the thread stood still.
+const STANDSTILL_NS: i64 = 50_000_000;
 /// Beyond the wait of the merge, until nothing is held for sure: two turns of this thread.
 const SETTLE_MARGIN_NS: i64 = 5_000_000;
 /// A clock that is off by more than this from one look to the next has been set.
@@ -239,6 +241,10 @@ struct Follower {
     dir: std::path::PathBuf,
     started: Monotonic,
     active_at: Monotonic,
+    turned_at: Monotonic,
+    /// How long this thread stood still in all. The clock of the merge stands still with it: frames that lie on the rings
+    /// after a standstill have not been waited for.
+    stood_ns: i64,
     kept_house_at: Monotonic,
     stored_at: Monotonic,
     linked_at: Monotonic,
@@ -278,6 +284,8 @@ impl Follower {
             dir: setting.dir.clone(),
             started: now,
             active_at: now,
+            turned_at: now,
+            stood_ns: 0,
             kept_house_at: Monotonic::PAST,
             stored_at: now,
             linked_at: now,
@@ -291,7 +299,12 @@ impl Follower {
         line.report_ready();
         loop {
             let start = Monotonic::now();
-            let active = self.turn(start);
+            let turn_ns = start.ns_since(self.turned_at);
+            self.turned_at = start;
+            if turn_ns > STANDSTILL_NS {
+                self.stood_ns += turn_ns;
+            }
+            let active = self.turn(self.merge_time(start));
             self.figures.turns += 1;
             let now = Monotonic::now();
             if active {
@@ -311,7 +324,12 @@ impl Follower {
         }
     }
 
-    /// Reads what has come, and serves what is due. Returns whether anything came.
+    /// The time that the merge is given.
+    fn merge_time(&self, now: Monotonic) -> Monotonic {
+        now.plus_ns(-self.stood_ns)
+    }
+
+    /// Reads what has come by `now`, a time of the merge, and serves what is due. Returns whether anything came.
     fn turn(&mut self, now: Monotonic) -> bool {
         let patient = now.ns_since(self.started) < self.wait_ns;
         let Follower { antennas, merge, spacecraft, publisher, octets, .. } = self;
@@ -371,7 +389,7 @@ impl Follower {
         }
         let heard = self.antennas.iter().any(Antenna::is_heard);
         let longest = if heard { SHORT_NAP_NS } else { LONG_NAP_NS };
-        let due = self.merge.next_timeout().map_or(longest, |at| at.ns_since(now));
+        let due = self.merge.next_timeout().map_or(longest, |at| at.ns_since(self.merge_time(now)));
         let nap_ns = due.clamp(0, longest).unsigned_abs();
         if nap_ns > 0 {
             std::thread::sleep(Duration::from_nanos(nap_ns));
@@ -408,8 +426,9 @@ impl Follower {
             self.stored_at = now;
             self.figures.cpu_ns = realtime::thread_cpu_ns();
             let settled_ns = self.wait_ns + SETTLE_MARGIN_NS;
+            let merge_time = self.merge_time(now);
             for antenna in &mut self.antennas {
-                antenna.store_cursor(now, settled_ns).map_err(|error| error.to_string())?;
+                antenna.store_cursor(now, merge_time, settled_ns).map_err(|error| error.to_string())?;
             }
         }
         if now.ns_since(self.linked_at) >= LINKED_EVERY_NS {

@@ -235,3 +235,28 @@ fn a_merge_that_is_stopped_over_a_backlog_of_silent_antennas_gives_up_nothing_th
     assert_eq!(leo.ledger.counts.lost, 0);
     fepd.stop();
 }
+
+// REQ: FEP-ENG-106
+#[test]
+fn frames_that_lie_on_the_rings_after_a_standstill_have_not_been_waited_for_in_vain() {
+    let dir = run_dir();
+    let (north, south) = (Station::new(), Station::new());
+    let config = two_antennas(&north, &south).replace("wait_us = 5000000", "wait_us = 2000000");
+    let file = write_config(dir.path(), &config);
+    let fepd = Fepd::start(dir.path(), &file);
+    let (mut to_north, mut to_south) = (north.accept(), south.accept());
+    let begin = downlink(0..10).0;
+    to_north.write_all(&begin).expect("sent");
+    to_south.write_all(&begin).expect("sent");
+    wait_for("both antennas", || craft(&fepd).antennas.iter().all(|a| a.counts.received == 10).then_some(()));
+    // North has a gap, and its frames behind it wait for south's when everything stands still for longer than the wait.
+    to_north.write_all(&downlink((10..100).filter(|count| *count != 50)).0).expect("sent");
+    wait_for("frames that wait", || (craft(&fepd).antennas[0].counts.pending == 49).then_some(()));
+    fepd.freeze();
+    to_south.write_all(&downlink(10..100).0).expect("sent");
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    fepd.thaw();
+    let mut consumer = attach(dir.path(), "leo.frames");
+    assert_same(&counts(&read(&mut consumer, 100)), &(0..100).collect::<Vec<_>>());
+    fepd.stop();
+}
