@@ -38,8 +38,9 @@ fn main() -> ExitCode {
     };
     if arguments.check {
         println!(
-            "the configuration is good: {} links, {} missions",
+            "the configuration is good: {} links, {} merged spacecraft, {} missions",
             config.links.len(),
+            config.spacecraft.len(),
             config.missions.len()
         );
         return ExitCode::SUCCESS;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-/// Behind its schedule by more than this a sender does not catch up: a transmitter that was held up has lost its slot.
+/// Behind its schedule by more than this a sender does not catch up: a transmitter that was held up has lost its slot. One
+/// that waits for nobody always does: its schedule is that of the spacecraft.
 const CATCH_UP_LIMIT: Duration = Duration::from_secs(1);
 
 /// Longest single sleep, so that a stop is obeyed soon.
@@ -12,14 +13,15 @@ const SLEEP_MAX: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Pacer {
     rate_bps: Option<u64>,
+    waits_for_nobody: bool,
     started: Instant,
     bits: u128,
     stalls: u64,
 }
 
 impl Pacer {
-    pub(crate) fn new(rate_bps: Option<u64>, now: Instant) -> Pacer {
-        Pacer { rate_bps, started: now, bits: 0, stalls: 0 }
+    pub(crate) fn new(rate_bps: Option<u64>, waits_for_nobody: bool, now: Instant) -> Pacer {
+        Pacer { rate_bps, waits_for_nobody, started: now, bits: 0, stalls: 0 }
     }
 
     /// Begins the schedule anew, as after a pause.
@@ -38,7 +40,7 @@ impl Pacer {
         let rate_bps = self.rate_bps?;
         let due_ns = self.bits * 1_000_000_000 / u128::from(rate_bps);
         let due = self.started + Duration::from_nanos(u64::try_from(due_ns).unwrap_or(u64::MAX / 2));
-        if now > due + CATCH_UP_LIMIT {
+        if now > due + CATCH_UP_LIMIT && !self.waits_for_nobody {
             self.stalls += 1;
             self.restart(now);
         }
@@ -72,7 +74,7 @@ mod tests {
         ) {
             let start = Instant::now();
             let mut now = start;
-            let mut pacer = Pacer::new(Some(rate_bps), now);
+            let mut pacer = Pacer::new(Some(rate_bps), false, now);
             let mut octets = 0_u64;
             for (batch, oversleep_us) in batches {
                 octets += batch as u64;
@@ -92,7 +94,7 @@ mod tests {
     #[test]
     fn a_sender_held_up_for_long_begins_a_new_schedule() {
         let start = Instant::now();
-        let mut pacer = Pacer::new(Some(8_000), start);
+        let mut pacer = Pacer::new(Some(8_000), false, start);
         pacer.advance(1_000);
         assert!(pacer.wait(start).is_some());
         let late = start + Duration::from_secs(60);
@@ -100,5 +102,16 @@ mod tests {
         assert_eq!(pacer.stalls(), 1);
         pacer.advance(1_000);
         assert!(pacer.wait(late).is_some(), "the minute is not made up for in one burst");
+    }
+    #[test]
+    fn a_spacecraft_that_waits_for_nobody_keeps_its_schedule() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(Some(8_000), true, start);
+        let late = start + Duration::from_secs(60);
+        for _ in 0..60 {
+            assert_eq!(pacer.wait(late), None);
+            pacer.advance(1_000);
+        }
+        assert!(pacer.wait(late - Duration::from_millis(1)).is_some() && pacer.stalls() == 0);
     }
 }

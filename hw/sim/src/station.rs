@@ -342,7 +342,7 @@ impl Station {
             source,
             way,
             line,
-            pacer: Pacer::new(rate_bps, Instant::now()),
+            pacer: Pacer::new(rate_bps, unconnected == Unconnected::Lose, Instant::now()),
             unconnected,
         };
         let thread = std::thread::Builder::new()

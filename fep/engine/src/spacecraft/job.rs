@@ -500,9 +500,10 @@ struct Serving<'f> {
 
 impl Serving<'_> {
     fn serve(&mut self, merged: &Merged<'_>) {
-        self.publisher.received(merged.received);
         if !self.begun {
             self.begun = true;
+            // The first has waited longest, or nearly: the latency of the batch is that of this frame.
+            self.publisher.received(merged.received);
             self.publisher.batch_decoded(1);
         }
         self.spacecraft.merged(merged, self.publisher);
