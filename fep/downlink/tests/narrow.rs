@@ -203,7 +203,8 @@ fn an_outage_that_all_antennas_report_is_a_loss_of_that_length_or_of_at_least_so
             let counts = lab.judgement.ledger().counts;
             let is_true = counts.lost == outage || counts.lost < outage && counts.gaps_at_least > 0;
             assert!(is_true && counts.resets == 0, "{outage} frames, {how}: {counts:?}");
-            if !stamped_on_arrival {
+            // After 256 the count follows on: the channel may have paused.
+            if !stamped_on_arrival && outage != 256 {
                 assert_eq!((counts.lost, counts.gaps_at_least), (outage, 0), "{outage} frames, {how}");
             }
         }

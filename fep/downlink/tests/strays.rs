@@ -17,6 +17,11 @@ const MS: i64 = 1_000_000;
 const PERIOD: i64 = MS;
 const WAIT: i64 = 20 * MS;
 
+/// The count of a frame; [`u32::MAX`] of a stray.
+fn count_of(octets: &[u8]) -> u32 {
+    if octets[5] & 0x80 != 0 { u32::MAX } else { u32::from_be_bytes([0, octets[2], octets[3], octets[4]]) }
+}
+
 struct Pass {
     merge: Merge,
     now: i64,
@@ -36,13 +41,22 @@ impl Pass {
         Pass { merge: Merge::new(spec).expect("a merge"), now: 0, served: Vec::new() }
     }
 
-    /// One frame on each of these antennas, half a millisecond apart.
+    /// One frame on each of these antennas, a quarter of a millisecond apart.
     fn frame(&mut self, count: u32, antennas: &[u16]) {
+        self.frame_with(count, false, antennas);
+    }
+
+    /// A frame that is not of the sequence: it says that it is replayed.
+    fn stray(&mut self, count: u32, antenna: u16) {
+        self.frame_with(count, true, &[antenna]);
+    }
+
+    fn frame_with(&mut self, count: u32, replay: bool, antennas: &[u16]) {
         let header = AosHeader {
             scid: 9,
             vcid: 1,
             vc_count: count,
-            replay: false,
+            replay,
             vc_count_cycle_used: false,
             reserved: 0,
             vc_count_cycle: 0,
@@ -67,10 +81,7 @@ impl Pass {
                 quality: Quality::Unstated,
             };
             let served = &mut self.served;
-            let mut sink = |merged: fep_downlink::Merged<'_>| {
-                let octets = merged.octets;
-                served.push(u32::from_be_bytes([0, octets[2], octets[3], octets[4]]));
-            };
+            let mut sink = |merged: fep_downlink::Merged<'_>| served.push(count_of(merged.octets));
             self.merge.poll(Monotonic(at), &mut sink);
             self.merge.push(&input, Monotonic(at), &mut sink);
         }
@@ -85,10 +96,7 @@ impl Pass {
     fn pause(&mut self, ns: i64) {
         self.now += ns;
         let served = &mut self.served;
-        self.merge.poll(Monotonic(self.now), &mut |merged| {
-            let octets = merged.octets;
-            served.push(u32::from_be_bytes([0, octets[2], octets[3], octets[4]]));
-        });
+        self.merge.poll(Monotonic(self.now), &mut |merged| served.push(count_of(merged.octets)));
     }
 
     /// Everything that was served of these counts, once and in order.
@@ -117,6 +125,24 @@ fn stray_frames_of_one_antenna_do_not_move_the_sequence_of_the_others() {
     pass.expect(2500..3500);
     pass.frames(3500..4000, &[1, 2, 3]);
     pass.expect(3500..4000);
+}
+
+// REQ: FEP-MRG-101
+#[test]
+fn frames_of_the_future_of_one_antenna_cost_no_other_antenna_a_frame() {
+    for ahead in [3, 50, 200, 1000, 5000, 9000, 100_000] {
+        let mut pass = Pass::new();
+        pass.frames(1000..1100, &[1, 2, 3]);
+        for round in 0..40_u32 {
+            let begin = 1100 + 100 * round;
+            pass.stray(begin + ahead, 1);
+            pass.frames(begin..begin + 100, &[1, 2, 3]);
+        }
+        let end = 1100 + 4000;
+        pass.expect(1000..end);
+        pass.frames(end..end + 500, &[2, 3]);
+        pass.expect(end..end + 500);
+    }
 }
 
 // REQ: FEP-MRG-101

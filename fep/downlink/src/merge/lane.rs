@@ -337,7 +337,7 @@ impl Lane {
     ) {
         // Further off than anything remembered: a wrong count would take all others for late ones.
         let is_jump = position - self.next > self.rules.memory as u64;
-        let is_contradicted = is_jump && self.is_contradicted(moment);
+        let is_contradicted = self.is_astray() || is_jump && self.is_contradicted(moment);
         let is_single = is_jump && self.pending.len() == 1 && self.jumped_to != Some(position);
         if is_contradicted || is_single {
             self.jumped_to = Some(position + 1);
@@ -353,6 +353,17 @@ impl Lane {
         }
         self.history.given_up(self.next, position);
         self.next = position;
+    }
+
+    /// Whether those that brought the first of what is held have all gone on below it since: rings are in order, and so it was
+    /// of another sequence.
+    fn is_astray(&self) -> bool {
+        let Some(front) = self.pending.front() else { return false };
+        self.rules.in_order
+            && self.tracks.iter().enumerate().all(|(antenna, track)| {
+                front.seen >> antenna & 1 == 0
+                    || track.last.is_some_and(|last| last.position < front.position)
+            })
     }
 
     /// Whether an antenna that did not bring the first of what is held has followed the sequence since: the spacecraft
