@@ -227,6 +227,8 @@ pub struct Merge {
     arrivals: Arrivals,
     free: Vec<Vec<u8>>,
     started: Option<Monotonic>,
+    /// The antenna whose frames are recalled at the moment: nobody waits for another.
+    recalled: Option<usize>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -275,6 +277,7 @@ impl Merge {
             arrivals: Arrivals::new(wait_ns, window),
             free: Vec::new(),
             started: None,
+            recalled: None,
             spec,
         })
     }
@@ -301,6 +304,14 @@ impl Merge {
                 self.antennas[antenna].bad += 1;
             }
         }
+    }
+
+    /// Shows it a frame that was served in an earlier life, in the order of serving: copies of it are known from now on. Its
+    /// antenna is one of the specification that delivers nothing. Nothing is held for the sake of others meanwhile.
+    pub fn recall(&mut self, frame: &MergeInput<'_>, now: Monotonic) {
+        self.recalled = self.spec.antennas.iter().position(|antenna| *antenna == frame.antenna);
+        self.push(frame, now, &mut |_| {});
+        self.recalled = None;
     }
 
     /// Takes a frame whose header has been read, of the antenna with this index.
@@ -448,6 +459,9 @@ impl Merge {
     /// The antennas that are waited for.
     #[inline]
     fn live(&self, now: Monotonic) -> Antennas {
+        if let Some(antenna) = self.recalled {
+            return 1 << antenna;
+        }
         let silence_ns = SILENCE_NS.max(SILENCE_WAITS * self.rules.wait_ns);
         let mut live = 0;
         for (place, antenna) in self.antennas.iter().enumerate() {

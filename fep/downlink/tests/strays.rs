@@ -26,6 +26,8 @@ struct Pass {
     merge: Merge,
     now: i64,
     served: Vec<u32>,
+    /// Its frames were served in an earlier life.
+    recalls: Option<u16>,
 }
 
 impl Pass {
@@ -38,7 +40,7 @@ impl Pass {
             in_order: true,
             report_unserved: false,
         };
-        Pass { merge: Merge::new(spec).expect("a merge"), now: 0, served: Vec::new() }
+        Pass { merge: Merge::new(spec).expect("a merge"), now: 0, served: Vec::new(), recalls: None }
     }
 
     /// One frame on each of these antennas, a quarter of a millisecond apart.
@@ -80,6 +82,10 @@ impl Pass {
                 seq: 0,
                 quality: Quality::Unstated,
             };
+            if self.recalls == Some(*antenna) {
+                self.merge.recall(&input, Monotonic(at));
+                continue;
+            }
             let served = &mut self.served;
             let mut sink = |merged: fep_downlink::Merged<'_>| served.push(count_of(merged.octets));
             self.merge.poll(Monotonic(at), &mut sink);
@@ -143,6 +149,27 @@ fn frames_of_the_future_of_one_antenna_cost_no_other_antenna_a_frame() {
         pass.frames(end..end + 500, &[2, 3]);
         pass.expect(end..end + 500);
     }
+}
+
+// REQ: FEP-MRG-101
+#[test]
+fn what_was_served_before_is_recalled_without_anything_held_and_its_copies_are_known() {
+    let mut pass = Pass::new();
+    pass.recalls = Some(3);
+    // Most is missing: as it was served in a bad pass.
+    for count in (0..5000).step_by(3) {
+        pass.frame(count, &[3]);
+        let pending: u64 = pass.merge.ledger().antennas.iter().map(|(_, counts)| counts.pending).sum();
+        assert_eq!(pending, 0, "{count}");
+    }
+    pass.recalls = None;
+    pass.merge.antenna_gone(3, Monotonic(pass.now), &mut |_| panic!("nothing is held"));
+    for count in 4000..6000 {
+        pass.frame(count, &[1, 2]);
+    }
+    pass.pause(10 * WAIT);
+    // The places that had been passed when the last life ended are late; the others come, and nothing twice.
+    assert_eq!(pass.served, (4999..6000).collect::<Vec<_>>());
 }
 
 // REQ: FEP-MRG-101

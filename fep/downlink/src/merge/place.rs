@@ -11,6 +11,8 @@ const LATE_SHIFT: u32 = 6;
 
 /// Most turns of a counter that receive times say have passed: more is a clock that was set, and positions must not run out.
 const TURNS_MOST: u64 = 1 << 20;
+/// Turns of a counter that are searched for a copy: more than a full window has, unless what is held lies turns apart.
+const SEARCH_MOST: u32 = 1024;
 
 /// What is at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -262,7 +264,10 @@ impl Lane {
         let expected = self.expected(facts);
         let (mut found, mut alike): (Option<u64>, u32) = (None, u32::from(facts.is_idle));
         let mut position = newest - forward(facts.count, newest, self.modulus);
-        while position >= oldest {
+        for _ in 0..SEARCH_MOST {
+            if position < oldest {
+                break;
+            }
             if let Some(is_new) = self.has_copy(position, facts) {
                 alike += 1;
                 let nearer = |other: u64| position.abs_diff(expected) < other.abs_diff(expected);

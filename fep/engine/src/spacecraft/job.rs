@@ -152,7 +152,7 @@ impl SpacecraftJob {
                         seq: record.seq,
                         quality: Quality::Unstated,
                     };
-                    merge.push(&frame, now, &mut |_| {});
+                    merge.recall(&frame, now);
                 }
                 Poll::Gap(_) | Poll::Restarted { .. } => {}
                 Poll::Empty | Poll::Closed | Poll::Recreated => break,
