@@ -33,6 +33,8 @@ const LOG_LINES_SHOWN: usize = 20;
 const HEALTHY_WITHIN: Duration = Duration::from_secs(30);
 /// An orderly stop that takes longer is ended by force.
 const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+/// A daemon that broke off an answer and still runs after that is only slow.
+const DIES_WITHIN: Duration = Duration::from_millis(500);
 /// Time between two lines of figures when there is no view.
 const FIGURES_EVERY: Duration = Duration::from_secs(5);
 /// Time between two samples of the view.
@@ -272,12 +274,19 @@ fn print_figures(
         let over = until.is_some_and(|until| Instant::now() >= until);
         if over || Instant::now() >= next {
             next += FIGURES_EVERY;
-            let status: Status = match daemon.get("/status") {
-                Ok(status) => status,
-                Err(failure) => return Err(fepd.death_within(STOPPED_WITHIN).unwrap_or(failure)),
+            let links = match daemon.get::<Status>("/status") {
+                Ok(status) => status.links,
+                Err(failure) if failure.is_no_daemon() => {
+                    if let Some(death) = fepd.death_within(DIES_WITHIN) {
+                        return Err(death);
+                    }
+                    say!("fepctl: {failure}: it runs all the same, and is asked again");
+                    Vec::new()
+                }
+                Err(failure) => return Err(failure),
             };
             let mut out = terminal::text_out();
-            let written = status.links.iter().filter(|link| link.enabled).try_for_each(|link| {
+            let written = links.iter().filter(|link| link.enabled).try_for_each(|link| {
                 let counts = &link.ledger.counts;
                 writeln!(
                     out,

@@ -2,6 +2,7 @@
 
 mod support;
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -164,6 +165,25 @@ fn a_daemon_that_is_stopped_ends_the_set_in_order() {
     let said = stderr(&ended);
     assert_eq!(ended.status.code(), Some(0), "{said}");
     assert!(said.contains("the daemon was stopped") && !said.contains("last words"), "{said}");
+}
+
+// REQ: FEP-CTL-014
+#[test]
+fn a_daemon_that_does_not_answer_for_a_while_is_reported_and_the_set_runs_on() {
+    let workstation = Workstation::new();
+    let mut up = workstation.up(&["--no-archive"]).spawn().expect("the program starts");
+    let pid = workstation.status_when(&mut up, |_| true)["pid"].as_u64().expect("a number");
+    let mut said = BufReader::new(up.stderr.take().expect("piped"));
+    signal("-STOP", pid);
+    let mut line = String::new();
+    while !line.contains("it runs all the same, and is asked again") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).expect("text"), 0, "fepctl up ended");
+    }
+    signal("-CONT", pid);
+    workstation.status_when(&mut up, frames_flow);
+    assert_eq!(workstation.ask(&["stop"]).status.code(), Some(0));
+    assert_eq!(up.wait().expect("it ends").code(), Some(0));
 }
 
 // REQ: FEP-CTL-014
