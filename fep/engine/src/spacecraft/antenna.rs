@@ -9,7 +9,7 @@ use std::path::Path;
 
 use fep_bus::{BusError, Colour, Consumer, Ledger, Poll, Position, Record, Resume};
 use fep_mission::VcColour;
-use fep_time::Monotonic;
+use fep_time::{Monotonic, Tai};
 
 use crate::heard::Heard;
 use crate::rings::frames_ring;
@@ -169,6 +169,25 @@ impl Antenna {
             }
         }
         Look::Empty
+    }
+
+    /// When the oldest frame was received that its rings hold and it has not read; `None` when it has read all.
+    pub(crate) fn oldest_unread(&mut self) -> Option<Tai> {
+        let mut oldest = None;
+        for followed in &mut self.followed {
+            let Some(consumer) = &mut followed.consumer else { continue };
+            let received = loop {
+                match consumer.peek() {
+                    Poll::Record(record) => break Some(record.tag.received),
+                    Poll::Gap(gap) => self.lost_unreported += gap.records,
+                    Poll::Restarted { .. } => {}
+                    // Whether it was made anew is seen when it is read.
+                    Poll::Empty | Poll::Closed | Poll::Recreated => break None,
+                }
+            };
+            oldest = oldest.into_iter().chain(received).min();
+        }
+        oldest
     }
 
     /// Some times a second: remembers where reading stands, and stores as cursor where it stood `settled_ns` ago, by the

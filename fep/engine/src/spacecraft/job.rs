@@ -10,18 +10,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_bus::{BusError, Colour, Consumer, Poll, Resume};
+use fep_bus::{BusError, Colour};
 use fep_downlink::{
     AntennaCounts, ChainOptions, Framing, Merge, MergeInput, MergeSpec, Merged, Quality, ResumePoint, Sink,
     Spacecraft,
 };
-use fep_mission::VcColour;
-use fep_record::{BadReason, FrameRecord, KIND_FRAME};
+use fep_record::{FrameRecord, KIND_FRAME};
 use fep_time::Monotonic;
 use serde_json::json;
 
 use super::antenna::{Antenna, Look};
-use crate::event::{EventCode, EventQueue, LinkEvents, NO_LINK};
+use super::recall::{MEMORY, Recall};
+use crate::event::{EventCode, EventQueue, LinkEvents};
 use crate::heard::Heard;
 use crate::metrics::{MetricPlan, RoleMetrics, ThreadFigures};
 use crate::ocf::OcfOutlet;
@@ -29,7 +29,7 @@ use crate::plan::{Class, Seat};
 use crate::publisher::Publisher;
 use crate::realtime;
 use crate::resume::ResumePage;
-use crate::rings::{BusSetting, RingPlan, Rings, frames_ring};
+use crate::rings::{BusSetting, RingPlan, Rings};
 use crate::role::{Command, Ended, Job, Line};
 use crate::supervised::Work;
 use fep_control::config::{CorePolicy, SpacecraftConfig};
@@ -58,10 +58,6 @@ const SETTLE_MARGIN_NS: i64 = 5_000_000;
 const CLOCK_STEP_NS: u64 = 100_000_000;
 /// The two clocks are read within so long, or again later.
 const CLOCK_READING_NS: i64 = 1_000_000;
-/// The antenna as which the merge is shown what was served before. No link has this number.
-const MEMORY: u16 = NO_LINK;
-/// Name under which a ring of one's own is looked at once, at start.
-const READER: &str = "fepd-served";
 
 /// What a spacecraft's thread is to do.
 #[derive(Clone)]
@@ -99,76 +95,46 @@ impl SpacecraftJob {
         Ok(SpacecraftKept { publisher: Publisher::new(rings, page, metrics, events, ocf), resume_point })
     }
 
-    /// A merge that knows what was served before.
     fn merge(&self) -> Result<Merge, String> {
         let config = &self.config;
-        let antennas = config.links.iter().map(|link| link.id).chain([MEMORY]).collect();
-        let mut merge = Merge::new(MergeSpec {
-            antennas,
+        Merge::new(MergeSpec {
+            antennas: config.links.iter().map(|link| link.id).chain([MEMORY]).collect(),
             frame: config.channel.frame.clone(),
             wait_ns: 1000 * i64::from(config.wait_us),
             window_frames: config.window_frames,
             in_order: config.in_order,
             report_unserved: false,
         })
-        .map_err(|error| error.to_string())?;
-        for colour in [Colour::Black, Colour::Red].into_iter().take(1 + usize::from(config.channel.has_red()))
-        {
-            self.show_served(&mut merge, colour);
-        }
-        let now = Monotonic::now();
-        merge.antenna_gone(MEMORY, now, &mut |_| {});
-        merge.flush(&mut |_| {});
-        Ok(merge)
+        .map_err(|error| error.to_string())
     }
 
-    /// Shows the merge the newest frames of a ring of the spacecraft's own.
-    fn show_served(&self, merge: &mut Merge, colour: Colour) {
-        let dir = &self.setting.dir;
-        let ring = frames_ring(&self.config.name, colour);
-        let Ok(mut consumer) = Consumer::attach(dir, &ring, READER, Resume::Oldest) else { return };
-        let mut skip = consumer.lag_records().saturating_sub(self.config.window_frames as u64);
-        let (mut octets, now) = (Vec::new(), Monotonic::now());
-        loop {
-            if skip > 0 && matches!(consumer.peek(), Poll::Record(_)) {
-                consumer.skip();
-                skip -= 1;
-                continue;
-            }
-            match consumer.poll(&mut octets) {
-                Poll::Record(record) => {
-                    let Some(known) = FrameRecord::from_words(record.tag.flags, record.tag.words) else {
-                        continue;
-                    };
-                    if known.reason != BadReason::None {
-                        continue;
-                    }
-                    let frame = MergeInput {
-                        octets: &octets,
-                        record: known,
-                        received: record.tag.received,
-                        colour: colour_of(colour),
-                        antenna: MEMORY,
-                        seq: record.seq,
-                        quality: Quality::Unstated,
-                    };
-                    merge.recall(&frame, now);
-                }
-                Poll::Gap(_) | Poll::Restarted { .. } => {}
-                Poll::Empty | Poll::Closed | Poll::Recreated => break,
-            }
+    /// The antennas, on the rings that exist; the merge is shown what they may bring again.
+    fn antennas(&self, merge: &mut Merge) -> Result<Vec<Antenna>, String> {
+        let SpacecraftJob { config, heard, setting, .. } = self;
+        let red = config.channel.has_red();
+        let antenna = |(link, heard): (&fep_control::config::Antenna, &Heard)| {
+            Antenna::new(&link.name, link.id, heard.clone(), red)
+        };
+        let mut antennas: Vec<Antenna> = config.links.iter().zip(heard).map(antenna).collect();
+        for antenna in &mut antennas {
+            antenna
+                .attach(&setting.dir, &self.reader(), Monotonic::now())
+                .map_err(|error| error.to_string())?;
         }
-        drop(consumer);
-        // It is no consumer that anybody should see listed; a file left behind would do no harm.
-        let cursors = dir.join(colour.directory()).join(ring).join("cursors");
-        let _ = std::fs::remove_file(cursors.join(READER));
+        let recall = Recall {
+            dir: &setting.dir,
+            spacecraft: &config.name,
+            red,
+            wait_ns: 1000 * i64::from(config.wait_us),
+            window_frames: config.window_frames,
+        };
+        recall.show(&mut antennas, merge);
+        Ok(antennas)
     }
-}
 
-fn colour_of(colour: Colour) -> VcColour {
-    match colour {
-        Colour::Black => VcColour::Black,
-        Colour::Red => VcColour::Red,
+    /// The name under which it reads the rings of its links.
+    fn reader(&self) -> String {
+        format!("fepd.{}", self.config.name)
     }
 }
 
@@ -185,14 +151,15 @@ impl Job for SpacecraftJob {
             Ok(kept) => kept,
             Err(error) => return Ended { kept: None, failure: Some(error.to_string()) },
         };
-        let merge = match self.merge() {
-            Ok(merge) => merge,
+        let merged = self.merge().and_then(|mut merge| Ok((self.antennas(&mut merge)?, merge)));
+        let (antennas, merge) = match merged {
+            Ok(merged) => merged,
             Err(error) => return Ended { kept: Some(kept), failure: Some(error) },
         };
         // Short naps are only short without the slack that the kernel allows itself.
         realtime::set_timer_slack_ns(1_000);
         line.sit(&seat);
-        Follower::new(self, kept, merge, seat.wait).run(line)
+        Follower::new(self, kept, merge, antennas, seat.wait).run(line)
     }
 
     fn keep_alive(kept: &mut SpacecraftKept, now: Monotonic) {
@@ -253,8 +220,15 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(job: SpacecraftJob, kept: SpacecraftKept, merge: Merge, wait: WaitMode) -> Follower {
-        let SpacecraftJob { config, heard, setting, .. } = job;
+    fn new(
+        job: SpacecraftJob,
+        kept: SpacecraftKept,
+        merge: Merge,
+        antennas: Vec<Antenna>,
+        wait: WaitMode,
+    ) -> Follower {
+        let reader = job.reader();
+        let SpacecraftJob { config, setting, .. } = job;
         let options = ChainOptions {
             session: config.session,
             framing: Framing::Stream,
@@ -263,13 +237,6 @@ impl Follower {
         };
         let mut spacecraft = Spacecraft::behind_merge(&config.channel, &options);
         spacecraft.resume(&kept.resume_point);
-        let red = config.channel.has_red();
-        let antennas = config
-            .links
-            .iter()
-            .zip(heard)
-            .map(|(link, heard)| Antenna::new(&link.name, link.id, heard, red))
-            .collect();
         let now = Monotonic::now();
         Follower {
             antennas,
@@ -280,7 +247,7 @@ impl Follower {
             figures: ThreadFigures::default(),
             wait,
             wait_ns: 1000 * i64::from(config.wait_us),
-            reader: format!("fepd.{}", config.name),
+            reader,
             dir: setting.dir.clone(),
             started: now,
             active_at: now,
@@ -470,11 +437,10 @@ impl Follower {
     }
 
     /// Serves everything that is held when no antenna is waited for any more. While one is heard, or its rings have not been
-    /// read to their end, what is missing may still come: what is held is left to the next life, as after a kill. After a
-    /// failure what is kept is the rings, unless they are the failure.
+    /// read to their end, what is missing and copies of what was served may still come: what was read last is left to the next
+    /// life, as after a kill. After a failure what is kept is the rings, unless they are the failure.
     fn end(mut self, failure: Option<String>) -> Ended<SpacecraftKept> {
-        let holds = self.merge.ledger().antennas.iter().any(|(_, counts)| counts.pending > 0);
-        if !(holds && self.antennas.iter().any(Antenna::is_live)) {
+        if !self.antennas.iter().any(Antenna::is_live) {
             let Follower { merge, spacecraft, publisher, .. } = &mut self;
             let mut serving = Serving { spacecraft, publisher, begun: false };
             merge.flush(&mut |merged| serving.serve(&merged));

@@ -2,6 +2,7 @@
 
 mod antenna;
 mod job;
+mod recall;
 
 use fep_time::Monotonic;
 

@@ -260,3 +260,30 @@ fn frames_that_lie_on_the_rings_after_a_standstill_have_not_been_waited_for_in_v
     assert_same(&counts(&read(&mut consumer, 100)), &(0..100).collect::<Vec<_>>());
     fepd.stop();
 }
+
+// REQ: FEP-ENG-106
+#[test]
+fn a_pass_that_is_played_once_more_after_an_orderly_end_is_served_once_more() {
+    let dir = run_dir();
+    for round in 1..=2 {
+        let (north, south) = (Station::new(), Station::new());
+        let file = write_config(dir.path(), &two_antennas(&north, &south));
+        let fepd = Fepd::start(dir.path(), &file);
+        let (mut to_north, mut to_south) = (north.accept(), south.accept());
+        to_north.write_all(&downlink((0..500).filter(north_has)).0).expect("sent");
+        to_south.write_all(&downlink((0..500).filter(south_has)).0).expect("sent");
+        wait_for("everything", || {
+            let wanted =
+                ((0..500).filter(north_has).count() as u64, (0..500).filter(south_has).count() as u64);
+            ((received(&fepd, "north"), received(&fepd, "south")) == wanted).then_some(())
+        });
+        drop((to_north, to_south));
+        wait_for("the end of the pass", || {
+            craft(&fepd).antennas.iter().all(|antenna| !antenna.waited_for).then_some(())
+        });
+        let mut consumer = attach(dir.path(), "leo.frames");
+        let wanted: Vec<u32> = (0..round).flat_map(|_| expected(0..500)).collect();
+        assert_same(&counts(&read(&mut consumer, wanted.len())), &wanted);
+        fepd.stop();
+    }
+}
