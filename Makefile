@@ -4,6 +4,7 @@
 #   make run     build, start the whole system with simulated stations, show it live
 #   make sql     the archive service again, with SQL over what it holds
 #   make test    everything that must hold: format, lints, tests, models, licences
+#   make explore the properties of the tests with other random inputs than the gate's (PROPTEST_RNG_SEED says which)
 #   make bench   ours, the peer's and the ratio, case by case
 #   make fuzz    every fuzz target for FUZZ_SECONDS (default 600) each
 #   make book    the documentation as HTML, in docs/book
@@ -16,9 +17,11 @@ SHELL := /bin/bash
 CARGO ?= cargo
 NIGHTLY ?= nightly
 FUZZ_SECONDS ?= 600
+# The inputs of property tests: the same at each run of `make test`, so that it says the same of the same code.
+PROPTEST_RNG_SEED ?= 20261130
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help run build test fmt clippy unit models bench fuzz book deny cc tools sql
+.PHONY: help run build test explore fmt clippy unit models bench fuzz book deny cc tools sql
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -72,7 +75,7 @@ clippy: cc
 # that has tests beside them.
 unit: cc tools
 	$(CARGO) test --workspace --no-run
-	$(CARGO) test --workspace
+	PROPTEST_RNG_SEED=$(PROPTEST_RNG_SEED) $(CARGO) test --workspace
 
 # Memory-model checks of the ring: exhaustive interleavings (loom), and undefined behaviour (Miri, where nightly has it).
 models: cc
@@ -82,6 +85,11 @@ models: cc
 		echo "Miri over the ring"; \
 		MIRIFLAGS="-Zmiri-disable-isolation" $(CARGO) +$(NIGHTLY) miri test --target-dir target/miri -p fep-bus --lib; \
 	else echo "Miri is not installed (rustup +$(NIGHTLY) component add miri rust-src): skipped"; fi
+
+# The packages whose tests are properties; a failure is repeated with the seed that it prints.
+explore: cc
+	@seed=$$RANDOM$$RANDOM; echo "PROPTEST_RNG_SEED=$$seed"; \
+	PROPTEST_RNG_SEED=$$seed $(CARGO) test -p fep-time -p fep-coding -p fep-ccsds -p fep-bus -p fep-downlink -p fep-sim -p fep-net -p fep-segments
 
 test: fmt clippy unit models
 	@echo "all tests passed"
