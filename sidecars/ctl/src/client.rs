@@ -195,7 +195,7 @@ fn link_page(out: &mut impl Write, link: &LinkStatus, all: bool) -> io::Result<(
     if let Some(spacecraft) = &link.merged_by {
         writeln!(
             out,
-            "\nThe spacecraft {spacecraft} merges this link with others: its packets and CLCWs are there."
+            "\nThe spacecraft {spacecraft} merges this link with others: packets, and CLCWs for the way up, are the spacecraft's."
         )?;
     }
     latency_lines(out, &link.latency)

@@ -115,6 +115,10 @@ async fn a_replay_plays_what_the_query_selects_to_where_it_may_go() {
         .flat_map(|frame| frame.octets.clone())
         .collect();
     assert_eq!(received, expected);
+    // The receiver sees the end of the connection before the replay has written down that it is over.
+    while served.get("/v1/replays/pass-7").await.json()["phase"] != "ended" {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let order = served.post_local("/v1/replays/pass-7/orders", json!({"order": "pause"})).await;
     assert_eq!(order.status, StatusCode::CONFLICT, "it is over");
     let unnamed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -85,7 +85,7 @@ impl Action {
                 "Its links go on; their frames are not merged until it is enabled."
             }
             Action::Reset if is_merge => {
-                "Its counters and packets begin anew. Links and sequence numbers go on."
+                "Its frame counters and half packets are forgotten. Figures and sequence numbers go on."
             }
             Action::Enable => "The link connects and receives.",
             Action::Disable => "The link closes its connection and receives nothing until enabled.",
