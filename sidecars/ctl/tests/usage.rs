@@ -346,6 +346,12 @@ fn a_stations_file_is_checked_and_of_the_archive_it_is_reported_who_checks_it() 
         "{}",
         stdout(&output)
     );
+    let output = check("[daemon]\ncores = [0, 1023]\n", &[]);
+    assert!(
+        stdout(&output).contains("some.toml:2:1: daemon.cores: this machine has no core 1023"),
+        "{}",
+        stdout(&output)
+    );
     let text = "[links.a]\nchannel = \"npp/hrd\"\ntransport = { kind = \"udp\", bind = \"127.0.0.1:1\" }\n\
                 [links.b]\nchannel = \"npp/hrd\"\ntransport = { kind = \"udp\", bind = \"127.0.0.1:2\" }\n\
                 [spacecraft.s]\nlinks = [\"a\", \"b\"]\n";

@@ -152,6 +152,12 @@ fn read_rings(section: Section<'_>, found: &mut Diagnostics) -> Option<RingsConf
     };
     let black = access("mode", "group");
     let red = access("red_mode", "red_group");
+    if red.as_ref().is_some_and(|red| red.mode & 0o007 != 0)
+        && let Some(place) = section.place_of("red_mode")
+    {
+        let allowed = "\"0600\" to \"0770\", the last digit 0";
+        place.report(found, "red rings are for their owner and their group alone".to_owned(), allowed);
+    }
     let extent = power_of_two_mib(&section, "extent_mib", found);
     let mut size = |desc, data| {
         let desc_log2 = section.integer(desc, 4..=28u32, found);

@@ -568,3 +568,16 @@ fn an_address_of_this_host_is_written_bind_and_under_no_other_name() {
     let found = errors(&link("bind", "224.0.0.1:5001")).join("\n");
     assert!(found.contains("transport.bind: 224.0.0.1:5001 is not allowed"), "{found}");
 }
+
+// REQ: FEP-CFG-003
+#[test]
+fn red_rings_that_others_than_owner_and_group_could_open_are_refused() {
+    for mode in ["0604", "0666", "0661", "0777"] {
+        let found = errors(&format!("[rings]\nred_mode = {mode:?}\n"));
+        let wanted = "site.toml:2:12: rings.red_mode: red rings are for their owner and their group alone \
+                      (allowed: \"0600\" to \"0770\", the last digit 0)";
+        assert_eq!(found, [wanted], "{mode}");
+    }
+    let black = config::load_text("site.toml", "[rings]\nred_mode = \"0660\"\nmode = \"0666\"\n");
+    assert_eq!(black.expect("good").rings.red.mode, 0o660);
+}

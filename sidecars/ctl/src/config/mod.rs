@@ -121,15 +121,16 @@ fn check_cores(file: &Path, config: &config::Config, last: usize) -> Result<(), 
     let document = Document::read(file)?;
     let links = config.links.iter().map(|link| ("links", &link.name, link.core));
     let crafts = config.spacecraft.iter().map(|craft| ("spacecraft", &craft.name, craft.core));
+    let fixed = links.chain(crafts).filter_map(|(table, name, core)| match core {
+        CorePolicy::Fixed(core) => Some((format!("{table}.{name}.core"), core, "auto, none, ")),
+        _ => None,
+    });
+    let of_all = config.daemon.cores.iter().map(|core| ("daemon.cores".to_owned(), *core, ""));
     let mut checked = Ok(());
-    for (table, name, core) in links.chain(crafts) {
-        let CorePolicy::Fixed(core) = core else { continue };
-        if core > last {
-            let message = format!("this machine has no core {core}: the thread would run on any");
-            let allowed = format!("auto, none, 0 to {last}");
-            let mistake = document.mistake(&format!("{table}.{name}.core"), &message, &allowed);
-            checked = ConfigErrors::both(checked, Err(mistake)).map(|((), ())| ());
-        }
+    for (key, core, others) in fixed.chain(of_all).filter(|(_, core, _)| *core > last) {
+        let message = format!("this machine has no core {core}: a thread would run on any");
+        let mistake = document.mistake(&key, &message, &format!("{others}0 to {last}"));
+        checked = ConfigErrors::both(checked, Err(mistake)).map(|((), ())| ());
     }
     checked
 }
