@@ -2,7 +2,7 @@
 # than Debian 12 (or a like system) with rustup.
 #
 #   make run     build, start the whole system with simulated stations, show it live
-#   make sql     the archive service again, with SQL over what it holds
+#   make sql     the program that answers SQL over what the archive holds
 #   make test    everything that must hold: format, lints, tests, models, licences
 #   make explore the properties of the tests with other random inputs than the gate's (PROPTEST_RNG_SEED says which)
 #   make bench   ours, the peer's and the ratio, case by case
@@ -50,15 +50,15 @@ tools:
 		echo "installing Yamcs into $(TOOLS)/venv"; \
 		$(TOOLS)/venv/bin/pip install -q --disable-pip-version-check --no-deps fprime-yamcs-bundle==5.12.8.0; }
 
-# DataFusion, which only SQL over the archive needs, takes longer to compile than all the rest: `make sql` builds it in.
+# DataFusion, which only SQL over the archive needs, takes longer to compile than all the rest: `make sql` builds the program
+# that answers SQL. The archive starts it where it is built.
 build: cc
 	@echo "building fepd, fepctl and the archive's processes (release)"
-	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-feeds
-	$(CARGO) build --release -p fep-archive --no-default-features
+	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-feeds -p fep-archive
 
 sql: cc
-	@echo "building the archive service with SQL (release): DataFusion takes a while"
-	$(CARGO) build --release -p fep-archive
+	@echo "building the program that answers SQL (release): DataFusion takes a while"
+	$(CARGO) build --release -p fep-archive-sql
 
 run: build
 	@echo "fetching the captures of real satellites (fixtures of the ccsds package)"

@@ -22,6 +22,7 @@ mod numbers;
 mod params;
 mod parse;
 mod selection;
+pub mod sql;
 mod times;
 
 pub use numbers::Numbers;

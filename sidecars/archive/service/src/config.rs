@@ -71,24 +71,33 @@ impl Default for HttpConfig {
 }
 
 /// Section `[sql]`: limits of queries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SqlConfig {
     /// Rows of one answer.
     pub rows_max: u64,
     /// Seconds of one query.
     pub timeout_s: u64,
-    /// Memory of all queries together.
+    /// Memory that one query may compute with.
     pub memory_mib: usize,
     /// Queries at a time; more are refused.
     pub queries_max: usize,
     /// Threads of one query.
     pub threads: usize,
+    /// The program that answers queries; where none is named, `fep-archive-sql` beside this one.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for SqlConfig {
     fn default() -> SqlConfig {
-        SqlConfig { rows_max: 100_000, timeout_s: 30, memory_mib: 1024, queries_max: 4, threads: 2 }
+        SqlConfig {
+            rows_max: 100_000,
+            timeout_s: 30,
+            memory_mib: 512,
+            queries_max: 4,
+            threads: 2,
+            program: None,
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 //! | answers whole, in part, with manifest | [`answer`] |
 //! | scrubs and backups in the background | [`jobs`] |
 //! | replays made from queries | [`replays`] |
-//! | SQL over the indexes | `sql` |
+//! | SQL over the indexes, by a process of its own | [`sql`] |
 //! | the HTTP interface | [`api`], [`service`] |
 //! | what the process is told | [`config`] |
 
@@ -20,5 +20,4 @@ pub mod process;
 pub mod replays;
 pub mod retrieval;
 pub mod service;
-#[cfg(feature = "sql")]
 pub mod sql;

@@ -37,11 +37,9 @@ pub struct Service {
     /// Scrubs and backups.
     pub jobs: Jobs,
     /// SQL.
-    #[cfg(feature = "sql")]
     pub engine: crate::sql::Engine,
     retrievals: Arc<Semaphore>,
     tails: Arc<Semaphore>,
-    #[cfg(feature = "sql")]
     queries: Arc<Semaphore>,
     counters: Counters,
 }
@@ -55,7 +53,7 @@ impl Service {
     /// Of these parts.
     ///
     /// # Errors
-    /// When threads for SQL cannot be had, or a metric's name is taken (a mistake of the program).
+    /// When a metric's name is taken (a mistake of the program).
     pub fn new(
         config: Config,
         archive: Archive,
@@ -78,10 +76,12 @@ impl Service {
                 .map_err(text)?,
         };
         Ok(Service {
-            #[cfg(feature = "sql")]
-            engine: crate::sql::Engine::new(archive.clone(), &config.sql, config.http.serve_red)
-                .map_err(|error| error.to_string())?,
-            #[cfg(feature = "sql")]
+            engine: crate::sql::Engine::new(
+                archive.clone(),
+                config.store.clone(),
+                &config.sql,
+                config.http.serve_red,
+            ),
             queries: Arc::new(Semaphore::new(config.sql.queries_max)),
             retrievals: Arc::new(Semaphore::new(config.http.retrievals_max)),
             tails: Arc::new(Semaphore::new(config.http.tails_max)),
@@ -110,7 +110,6 @@ impl Service {
         permit(&self.tails, "live tails", "http.tails_max", self.config.http.tails_max)
     }
 
-    #[cfg(feature = "sql")]
     pub(crate) fn query_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
         permit(&self.queries, "queries", "sql.queries_max", self.config.sql.queries_max)
     }

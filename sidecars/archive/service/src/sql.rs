@@ -1,385 +1,254 @@
-//! SQL over the indexes: the tables `frames` and `packets`, read-only, with limits.
+//! SQL over the indexes, answered by a process of its own: `fep-archive-sql`.
 //!
-//! The columns are those of the index ([`fep_catalogue::FrameRow`], [`fep_catalogue::PacketRow`]) after `colour` and
-//! `ring`. A query sees the sealed segments that the catalogue has at that moment and the open tail, every row once.
-//! Queries run on threads of their own, share one budget of memory, write nothing to disk, and are cancelled at their
-//! time limit.
+//! A query sees the tables `frames` and `packets` as they are at that moment: the index files of the sealed segments that the
+//! catalogue has, and the open tail, every row once. Each query has a process for itself. A query that takes too long, or
+//! whose caller has gone, is ended by ending the process; one that eats its memory ends itself. The archive notices neither.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::stats::Precision;
-use datafusion::common::{ColumnStatistics, DataFusionError, ScalarValue, Statistics};
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::memory::MemorySourceConfig;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
-use datafusion::datasource::source::DataSourceExec;
-use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::GreedyMemoryPool;
-use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
-use datafusion::logical_expr::{Expr, TableType};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::union::UnionExec;
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use fep_catalogue::{Colour, FrameRow, PacketRow, Segment, SegmentFilter, SegmentState};
-use futures::StreamExt;
+use arrow::error::ArrowError;
+use arrow::ipc::writer::StreamWriter;
+use fep_archive_query::sql::{
+    SqlColumn, SqlFile, SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head,
+};
+use fep_catalogue::{
+    Colour, FrameRow, IndexFile, PacketRow, Segment, SegmentFilter, SegmentState, StoreConfig,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
 
 use crate::config::SqlConfig;
 use crate::retrieval::{Archive, object_path};
 
 /// A longer text is no query of a person.
 pub const SQL_TEXT_MAX: usize = 16 << 10;
+/// The program that answers.
+const PROGRAM: &str = "fep-archive-sql";
 
 /// Why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SqlError {
-    /// The text is no query, or names what is not there.
-    #[error("{0}")]
-    Query(String),
-    /// It wants to change something.
-    #[error("only queries are taken: {0}")]
-    NotReadOnly(String),
-    /// It took too long and was cancelled.
+    /// The process refused it.
+    #[error("{detail}")]
+    Refused {
+        /// The kind of the reason.
+        kind: SqlRefusal,
+        /// The reason.
+        detail: String,
+    },
+    /// It took too long and was ended.
     #[error("the query was cancelled after {} s, its time limit", .0.as_secs())]
     TimedOut(Duration),
-    /// It needs more memory than all queries may have together.
-    #[error("the query needs more memory than sql.memory_mib allows: {0}")]
-    Memory(String),
-    /// A fault of this program or the disk.
+    /// There is no such program.
+    #[error("{} does not exist", .0.display())]
+    NotInstalled(PathBuf),
+    /// A fault of the process or this one.
     #[error("{0}")]
     Fault(String),
+}
+
+fn fault(error: impl std::fmt::Display) -> SqlError {
+    SqlError::Fault(error.to_string())
 }
 
 /// An answer.
 #[derive(Debug, Clone)]
 pub struct SqlAnswer {
-    /// Its columns.
-    pub schema: SchemaRef,
-    /// Its rows.
-    pub batches: Vec<RecordBatch>,
+    /// Names and types of its columns.
+    pub columns: Vec<SqlColumn>,
+    /// Its rows, in the form that was asked for.
+    pub rows: Vec<u8>,
     /// Whether there were more rows than the limit.
     pub truncated: bool,
     /// How long it took.
-    pub took: Duration,
+    pub took_ms: u64,
 }
 
-/// Runs queries.
+/// Has queries answered.
 pub struct Engine {
     archive: Archive,
+    store: StoreConfig,
+    config: SqlConfig,
     colours: Vec<Colour>,
-    environment: Arc<RuntimeEnv>,
-    url: ObjectStoreUrl,
-    threads: usize,
-    runtime: Option<tokio::runtime::Runtime>,
+    program: PathBuf,
+    /// A process that waits for the next order, so that nobody waits for its start.
+    spare: Mutex<Option<Child>>,
 }
 
 impl Engine {
-    /// Makes the threads and the budget. `serve_red`: whether red rows can be asked for.
-    ///
-    /// # Errors
-    /// When threads cannot be had.
-    pub fn new(archive: Archive, config: &SqlConfig, serve_red: bool) -> Result<Engine, SqlError> {
-        let fault = |error: &dyn std::fmt::Display| SqlError::Fault(error.to_string());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads)
-            .thread_name("sql")
-            .enable_all()
-            .build()
-            .map_err(|error| fault(&error))?;
-        let environment = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(GreedyMemoryPool::new(config.memory_mib << 20)))
-            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
-            .build_arc()
-            .map_err(|error| fault(&error))?;
-        let url = ObjectStoreUrl::parse("archive://store").map_err(|error| fault(&error))?;
-        environment.register_object_store(url.as_ref(), archive.store.objects());
+    /// Of these parts; nothing is started yet. `serve_red`: whether red rows can be asked for.
+    #[must_use]
+    pub fn new(archive: Archive, store: StoreConfig, config: &SqlConfig, serve_red: bool) -> Engine {
         let colours = if serve_red { vec![Colour::Black, Colour::Red] } else { vec![Colour::Black] };
-        Ok(Engine { archive, colours, environment, url, threads: config.threads, runtime: Some(runtime) })
+        let program = config.program.clone().unwrap_or_else(|| {
+            let own = std::env::current_exe().unwrap_or_default();
+            own.with_file_name(PROGRAM)
+        });
+        Engine { archive, store, config: config.clone(), colours, program, spare: Mutex::default() }
+    }
+
+    /// Whether the program that answers exists.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        self.program.is_file()
     }
 
     /// Answers a query with at most `rows_max` rows within `timeout`.
     ///
     /// # Errors
     /// See [`SqlError`].
-    pub async fn run(&self, sql: &str, rows_max: u64, timeout: Duration) -> Result<SqlAnswer, SqlError> {
+    pub async fn run(
+        &self,
+        sql: &str,
+        rows_max: u64,
+        timeout: Duration,
+        form: SqlForm,
+    ) -> Result<SqlAnswer, SqlError> {
         if sql.len() > SQL_TEXT_MAX {
-            return Err(SqlError::Query(format!("the text is longer than {SQL_TEXT_MAX} octets")));
+            let detail = format!("the text is longer than {SQL_TEXT_MAX} octets");
+            return Err(SqlError::Refused { kind: SqlRefusal::Query, detail });
         }
-        let Some(runtime) = &self.runtime else { return Err(SqlError::Fault("stopping".to_owned())) };
-        let context = self.context().await?;
-        let sql = sql.to_owned();
-        let work = async move { tokio::time::timeout(timeout, answer(&context, &sql, rows_max)).await };
-        let handle = runtime.spawn(work);
-        // Whoever asked may go away: then the query goes too.
-        let _guard = AbortOnDrop(handle.abort_handle());
-        match handle.await {
-            Ok(Ok(result)) => result,
-            Ok(Err(_elapsed)) => Err(SqlError::TimedOut(timeout)),
-            Err(error) => Err(SqlError::Fault(format!("the query ended early: {error}"))),
+        if !self.is_installed() {
+            return Err(SqlError::NotInstalled(self.program.clone()));
         }
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A spare that has ended meanwhile is no use.
+        let spare = spare.and_then(|mut child| matches!(child.try_wait(), Ok(None)).then_some(child));
+        let child = spare.map_or_else(|| start(&self.program), Ok)?;
+        let work = async {
+            let order = self.order(sql, rows_max, form).await?;
+            exchange(child, order).await
+        };
+        // What is dropped here, or because the caller has gone, takes its process with it.
+        let answer = tokio::time::timeout(timeout, work).await.map_err(|_| SqlError::TimedOut(timeout))?;
+        if let Ok(next) = start(&self.program) {
+            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        }
+        answer
     }
 
-    async fn context(&self) -> Result<SessionContext, SqlError> {
-        let fault = |error: &dyn std::fmt::Display| SqlError::Fault(error.to_string());
+    /// The octets of an order: its head, and the tails of its tables.
+    async fn order(&self, sql: &str, rows_max: u64, form: SqlForm) -> Result<Vec<u8>, SqlError> {
         let mut tail = self.archive.tail.snapshot();
-        let segments = self
-            .archive
-            .catalogue
-            .segments(&SegmentFilter::default())
-            .await
-            .map_err(|error| fault(&error))?;
+        let segments = self.archive.catalogue.segments(&SegmentFilter::default()).await.map_err(fault)?;
         for segment in &segments {
             let facts = &segment.facts;
             tail.drop_before(facts.colour, &facts.ring, facts.series, facts.end_seq);
         }
-        let segments: Vec<Segment> = segments
-            .into_iter()
-            .filter(|segment| {
-                segment.state == SegmentState::Ok && self.colours.contains(&segment.facts.colour)
-            })
-            .collect();
-        let config = SessionConfig::new()
-            .with_target_partitions(self.threads)
-            .with_information_schema(true)
-            .set_bool("datafusion.execution.parquet.pushdown_filters", true)
-            .set_bool("datafusion.execution.collect_statistics", true);
-        let context = SessionContext::new_with_config_rt(config, Arc::clone(&self.environment));
-        let seen = |batches: Vec<(Colour, &str, &RecordBatch)>| {
-            batches
-                .into_iter()
-                .filter(|(colour, ..)| self.colours.contains(colour))
-                .map(|(colour, ring, batch)| with_origin(batch, colour, ring))
-                .collect::<Result<Vec<_>, _>>()
+        let is_seen = |segment: &&Segment| {
+            segment.state == SegmentState::Ok && self.colours.contains(&segment.facts.colour)
         };
-        let frames = seen(tail.frames().collect()).map_err(|error| fault(&error))?;
-        let packets = seen(tail.packets().collect()).map_err(|error| fault(&error))?;
-        let files = |index: fn(&Segment) -> &Option<fep_catalogue::IndexFile>| -> Vec<File> {
-            let of = |segment: &Segment| File::of(&self.archive, segment, index(segment).as_ref()?);
-            segments.iter().filter_map(of).collect()
+        let files = |index: fn(&Segment) -> &Option<IndexFile>| -> Vec<SqlFile> {
+            let of = |segment: &Segment| self.file(segment, index(segment).as_ref()?);
+            segments.iter().filter(is_seen).filter_map(of).collect()
         };
-        for (name, schema, files, tail) in [
-            ("frames", FrameRow::schema(), files(|segment| &segment.frames_index), frames),
-            ("packets", PacketRow::schema(), files(|segment| &segment.packets_index), packets),
-        ] {
-            let table = IndexTable {
-                url: self.url.clone(),
-                schema: TableSchema::builder(schema).with_table_partition_cols(origin_fields()).build(),
-                files,
-                tail,
-            };
-            context.register_table(name, Arc::new(table)).map_err(|error| fault(&error))?;
+        let frames = self.tail(&FrameRow::schema(), tail.frames()).map_err(fault)?;
+        let packets = self.tail(&PacketRow::schema(), tail.packets()).map_err(fault)?;
+        let table = |name: &str, files, tail: &[u8]| SqlTable {
+            name: name.to_owned(),
+            files,
+            tail_octets: tail.len() as u64,
+        };
+        let order = SqlOrder {
+            sql: sql.to_owned(),
+            rows_max,
+            form,
+            threads: self.config.threads,
+            memory_mib: self.config.memory_mib,
+            store: self.store.clone(),
+            tables: vec![
+                table("frames", files(|segment| &segment.frames_index), &frames),
+                table("packets", files(|segment| &segment.packets_index), &packets),
+            ],
+        };
+        let mut octets = Vec::new();
+        write_head(&mut octets, &order).map_err(fault)?;
+        octets.extend(frames);
+        octets.extend(packets);
+        Ok(octets)
+    }
+
+    /// The rows of a tail that may be seen, as an Arrow IPC stream.
+    fn tail<'t>(
+        &self,
+        schema: &Schema,
+        batches: impl Iterator<Item = (Colour, &'t str, &'t RecordBatch)>,
+    ) -> Result<Vec<u8>, ArrowError> {
+        let schema = Arc::new(with_origin(schema));
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
+        for (colour, ring, batch) in batches.filter(|(colour, ..)| self.colours.contains(colour)) {
+            writer.write(&rows_with_origin(batch, &schema, colour, ring)?)?;
         }
-        Ok(context)
+        writer.into_inner()
+    }
+
+    fn file(&self, segment: &Segment, index: &IndexFile) -> Option<SqlFile> {
+        Some(SqlFile {
+            path: object_path(&self.archive.store, &index.key).to_string(),
+            octets: index.octets,
+            rows: index.rows,
+            rx_tai_ns: (segment.first_rx_tai_ns?, segment.last_rx_tai_ns?),
+            colour: segment.facts.colour.name().to_owned(),
+            ring: segment.facts.ring.clone(),
+        })
     }
 }
 
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // A runtime must not wait for its threads inside another one.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+fn start(program: &Path) -> Result<Child, SqlError> {
+    let mut command = Command::new(program);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+    command.spawn().map_err(|error| SqlError::Fault(format!("cannot start {}: {error}", program.display())))
+}
+
+async fn exchange(mut child: Child, order: Vec<u8>) -> Result<SqlAnswer, SqlError> {
+    let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(SqlError::Fault("the process has no pipes".to_owned()));
+    };
+    // One that ends early says why by how it ends.
+    let _ = input.write_all(&order).await;
+    drop((input, order));
+    let mut reply = Vec::new();
+    output.read_to_end(&mut reply).await.map_err(fault)?;
+    let mut rest = reply.as_slice();
+    match read_head::<SqlReply>(&mut rest) {
+        Ok(Some(SqlReply::Answer { columns, truncated, took_ms })) => {
+            let head = reply.len() - rest.len();
+            Ok(SqlAnswer { columns, rows: reply.split_off(head), truncated, took_ms })
+        }
+        Ok(Some(SqlReply::Refusal { kind, detail })) => Err(SqlError::Refused { kind, detail }),
+        Ok(None) | Err(_) => {
+            let status = child.wait().await.map_err(fault)?;
+            // It ends itself where an allocation is refused, and is the first to be ended where the machine has no memory.
+            let detail = format!("the process of the query ended without an answer ({status})");
+            let kind = if status.code().is_some() { SqlRefusal::Fault } else { SqlRefusal::Memory };
+            Err(SqlError::Refused { kind, detail })
         }
     }
 }
 
-struct AbortOnDrop(tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
+/// The columns of a table: those of its files, and where a row comes from.
+fn with_origin(schema: &Schema) -> Schema {
+    let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+    for name in ["colour", "ring"] {
+        fields.push(Arc::new(Field::new(name, DataType::Utf8, false)));
     }
+    Schema::new(fields)
 }
 
-async fn answer(context: &SessionContext, sql: &str, rows_max: u64) -> Result<SqlAnswer, SqlError> {
-    let began = Instant::now();
-    let plan = context.state().create_logical_plan(sql).await.map_err(refusal)?;
-    let read_only =
-        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    read_only.verify_plan(&plan).map_err(|error| SqlError::NotReadOnly(first_line(&error)))?;
-    let frame = context.execute_logical_plan(plan).await.map_err(refusal)?;
-    let mut stream = frame.execute_stream().await.map_err(refusal)?;
-    let schema = stream.schema();
-    let (mut batches, mut rows) = (Vec::new(), 0);
-    let mut truncated = false;
-    while let Some(batch) = stream.next().await {
-        let batch = batch.map_err(refusal)?;
-        let left = rows_max - rows;
-        if batch.num_rows() as u64 > left {
-            truncated = true;
-            batches.push(batch.slice(0, left as usize));
-            break;
-        }
-        rows += batch.num_rows() as u64;
-        batches.push(batch);
-    }
-    Ok(SqlAnswer { schema, batches, truncated, took: began.elapsed() })
-}
-
-fn first_line(error: &DataFusionError) -> String {
-    let text = error.strip_backtrace();
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
-fn refusal(error: DataFusionError) -> SqlError {
-    match error.find_root() {
-        DataFusionError::ResourcesExhausted(_) => SqlError::Memory(first_line(&error)),
-        DataFusionError::SQL(..)
-        | DataFusionError::Plan(_)
-        | DataFusionError::SchemaError(..)
-        | DataFusionError::NotImplemented(_)
-        | DataFusionError::Execution(_)
-        | DataFusionError::ArrowError(..)
-        | DataFusionError::Diagnostic(..) => SqlError::Query(first_line(&error)),
-        _ => SqlError::Fault(first_line(&error)),
-    }
-}
-
-fn origin_fields() -> Vec<Arc<Field>> {
-    vec![
-        Arc::new(Field::new("colour", DataType::Utf8, false)),
-        Arc::new(Field::new("ring", DataType::Utf8, false)),
-    ]
-}
-
-/// A batch of the tail with the columns that files have from their place.
-fn with_origin(
+fn rows_with_origin(
     batch: &RecordBatch,
+    schema: &SchemaRef,
     colour: Colour,
     ring: &str,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let mut fields: Vec<Arc<Field>> = batch.schema().fields().iter().cloned().collect();
-    fields.extend(origin_fields());
+) -> Result<RecordBatch, ArrowError> {
     let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
     for text in [colour.name(), ring] {
         columns.push(Arc::new(StringArray::from(vec![text; batch.num_rows()])));
     }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-}
-
-/// An index file and what the catalogue knows of it.
-#[derive(Debug, Clone)]
-struct File {
-    path: String,
-    octets: u64,
-    rows: u64,
-    rx: (i64, i64),
-    colour: Colour,
-    ring: String,
-}
-
-impl File {
-    fn of(archive: &Archive, segment: &Segment, index: &fep_catalogue::IndexFile) -> Option<File> {
-        Some(File {
-            path: object_path(&archive.store, &index.key).to_string(),
-            octets: index.octets,
-            rows: index.rows,
-            rx: (segment.first_rx_tai_ns?, segment.last_rx_tai_ns?),
-            colour: segment.facts.colour,
-            ring: segment.facts.ring.clone(),
-        })
-    }
-
-    /// Rows are exact; the span is that of the whole segment and only bounds the file's own.
-    fn statistics(&self, schema: &Schema, rx_column: Option<usize>) -> Statistics {
-        let mut columns = vec![ColumnStatistics::new_unknown(); schema.fields().len()];
-        if let Some(rx) = rx_column.and_then(|column| columns.get_mut(column)) {
-            rx.min_value = Precision::Inexact(ScalarValue::Int64(Some(self.rx.0)));
-            rx.max_value = Precision::Inexact(ScalarValue::Int64(Some(self.rx.1)));
-        }
-        Statistics {
-            num_rows: Precision::Exact(self.rows as usize),
-            total_byte_size: Precision::Absent,
-            column_statistics: columns,
-        }
-    }
-}
-
-/// A table over index files and the open tail, as they were when the query began.
-#[derive(Debug)]
-struct IndexTable {
-    url: ObjectStoreUrl,
-    schema: TableSchema,
-    files: Vec<File>,
-    tail: Vec<RecordBatch>,
-}
-
-impl IndexTable {
-    fn sealed(
-        &self,
-        threads: usize,
-        projection: Option<&Vec<usize>>,
-    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let file_schema = self.schema.file_schema();
-        let rx = file_schema.index_of("rx_tai_ns").ok();
-        let mut groups: Vec<Vec<PartitionedFile>> =
-            vec![Vec::new(); threads.clamp(1, self.files.len().max(1))];
-        let count = groups.len();
-        for (number, file) in self.files.iter().enumerate() {
-            let part = PartitionedFile::new(file.path.clone(), file.octets)
-                .with_partition_values(vec![
-                    ScalarValue::from(file.colour.name()),
-                    ScalarValue::from(file.ring.as_str()),
-                ])
-                .with_statistics(Arc::new(file.statistics(file_schema, rx)));
-            groups[number % count].push(part);
-        }
-        let rows = self.files.iter().map(|file| file.rows as usize).sum();
-        let statistics = Statistics {
-            num_rows: Precision::Exact(rows),
-            total_byte_size: Precision::Absent,
-            column_statistics: vec![
-                ColumnStatistics::new_unknown();
-                self.schema.table_schema().fields().len()
-            ],
-        };
-        let source = Arc::new(ParquetSource::new(self.schema.clone()).with_pushdown_filters(true));
-        let config = FileScanConfigBuilder::new(self.url.clone(), source)
-            .with_file_groups(groups.into_iter().map(FileGroup::new).collect())
-            .with_statistics(statistics)
-            .with_projection_indices(projection.cloned())?
-            .build();
-        Ok(DataSourceExec::from_data_source(config))
-    }
-}
-
-#[async_trait::async_trait]
-impl TableProvider for IndexTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(self.schema.table_schema())
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>, DataFusionError> {
-        let threads = state.config().target_partitions();
-        let memory = || {
-            MemorySourceConfig::try_new_exec(
-                std::slice::from_ref(&self.tail),
-                self.schema(),
-                projection.cloned(),
-            )
-        };
-        if self.files.is_empty() {
-            return Ok(memory()?);
-        }
-        let sealed = self.sealed(threads, projection)?;
-        if self.tail.is_empty() {
-            return Ok(sealed);
-        }
-        let open: Arc<dyn ExecutionPlan> = memory()?;
-        UnionExec::try_new(vec![sealed, open])
-    }
+    RecordBatch::try_new(Arc::clone(schema), columns)
 }

@@ -5,6 +5,7 @@ mod served;
 mod support;
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -167,9 +168,36 @@ async fn the_description_of_the_interface_has_every_path_that_answers() {
     }
 }
 
-#[cfg(feature = "sql")]
 mod sql {
     use super::*;
+
+    /// The program that answers. Cargo builds for a test only the programs of its own package; this one must have been built
+    /// before, as `make test` does.
+    fn program() -> PathBuf {
+        let own = std::env::current_exe().expect("a test has a program");
+        let program = own.parent().and_then(Path::parent).expect("deps").join("fep-archive-sql");
+        assert!(program.is_file(), "{} is missing: `cargo build -p fep-archive-sql`", program.display());
+        program
+    }
+
+    /// An archive with one ring of so many frames.
+    async fn archive(frames_sent: u64, limits: &str) -> Served {
+        one_ring(&frames(frames_sent), &format!("[sql]\nprogram = {:?}\n{limits}", program())).await
+    }
+
+    /// Children of this process that answer queries.
+    fn processes() -> usize {
+        let own = std::process::id().to_string();
+        let is_ours = |entry: std::fs::DirEntry| -> Option<()> {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (name, rest) = stat.rsplit_once(')')?;
+            let mut rest = rest.split_whitespace();
+            let (state, parent) = (rest.next()?, rest.next()?);
+            (name.contains("(fep-archive-sql") && state != "Z" && parent == own).then_some(())
+        };
+        let all = std::fs::read_dir("/proc").expect("proc");
+        all.filter_map(|entry| is_ours(entry.ok()?)).count()
+    }
 
     async fn run(served: &Served, body: Value) -> Answer {
         served.ask(Method::POST, "/v1/sql", &[], &body.to_string()).await
@@ -178,7 +206,7 @@ mod sql {
     // REQ: FEP-ARCS-020
     #[tokio::test(flavor = "multi_thread")]
     async fn sql_sees_every_row_of_the_index_and_where_it_came_from() {
-        let served = one_ring(&frames(301), "").await;
+        let served = archive(301, "").await;
         let sql =
             "SELECT colour, ring, vcid, count(*) AS n FROM frames GROUP BY colour, ring, vcid ORDER BY vcid";
         let answer = run(&served, json!({"sql": sql})).await;
@@ -200,7 +228,7 @@ mod sql {
     // REQ: FEP-ARCS-021
     #[tokio::test(flavor = "multi_thread")]
     async fn sql_changes_nothing_and_keeps_to_its_limits() {
-        let served = one_ring(&frames(301), "[sql]\nrows_max = 100\ntimeout_s = 2\nmemory_mib = 64\n").await;
+        let served = archive(301, "rows_max = 100\ntimeout_s = 20\nmemory_mib = 64\n").await;
         let all = run(&served, json!({"sql": "SELECT * FROM frames"})).await.json();
         assert_eq!(
             (all["rows"].as_array().map(Vec::len), all["truncated"].as_bool()),
@@ -229,6 +257,23 @@ mod sql {
         let cancelled = run(&served, json!({"sql": endless, "timeout_s": 1})).await;
         assert_eq!(cancelled.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", cancelled.text());
         assert_eq!(cancelled.json()["type"], "/problems/query-timed-out");
+        // Its process is gone; the next order waits for nobody.
+        while processes() > 1 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        let large = "SELECT a.seq, b.seq, c.seq FROM frames a, frames b, frames c ORDER BY 3, 2, 1";
+        let large = run(&served, json!({"sql": large})).await;
+        assert_eq!(large.json()["type"], "/problems/query-too-large", "{}", large.text());
         assert_eq!(run(&served, json!({"sql": "SELECT 1 AS one"})).await.json()["rows"], json!([{"one": 1}]));
+    }
+
+    // REQ: FEP-ARCS-451
+    #[tokio::test(flavor = "multi_thread")]
+    async fn where_the_program_is_not_installed_the_answer_says_how_to_get_it() {
+        let served = one_ring(&frames(3), "[sql]\nprogram = \"/nonexistent/fep-archive-sql\"\n").await;
+        assert_eq!(served.get("/v1/status").await.json()["sql"], false);
+        let answer = run(&served, json!({"sql": "SELECT 1"})).await;
+        assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
+        assert!(answer.text().contains("make sql"), "{}", answer.text());
     }
 }

@@ -28,6 +28,7 @@ pub(crate) struct Status {
     totals: Totals,
     /// Rows that are not in a sealed segment yet.
     tail_rows: usize,
+    /// Whether SQL is answered.
     sql: bool,
 }
 
@@ -45,7 +46,7 @@ pub(crate) async fn status(
         now_tai_ns: now_tai_ns(),
         totals,
         tail_rows: service.archive.tail.rows(),
-        sql: cfg!(feature = "sql"),
+        sql: service.engine.is_installed(),
     }))
 }
 
