@@ -78,7 +78,10 @@ impl std::fmt::Display for Finding {
             }
             Finding::NotBound { number } => write!(f, "entry {number} is not bound to the one before it"),
             Finding::CutEnd { signed, last } => {
-                write!(f, "the trail ends with entry {last}, and entry {signed} was signed: its end was cut off")
+                write!(
+                    f,
+                    "the trail ends with entry {last}, and entry {signed} was signed: its end was cut off"
+                )
             }
             Finding::HeadDiffers { number } => {
                 write!(f, "entry {number} is not the one that was signed: the trail was written anew")
@@ -147,7 +150,11 @@ impl Verifier {
             let number = head.head.number;
             if !head.is_signed_with(key) {
                 verifier.find(Finding::HeadNotSigned { number });
-            } else if verifier.heads.insert(number, head.head.hash).is_some_and(|other| other != head.head.hash) {
+            } else if verifier
+                .heads
+                .insert(number, head.head.hash)
+                .is_some_and(|other| other != head.head.hash)
+            {
                 // Two signed heads of one number: at least one of them is of another trail.
                 verifier.find(Finding::HeadDiffers { number });
             }

@@ -74,7 +74,8 @@ pub struct Entry {
 impl Entry {
     pub(crate) fn new(number: u64, previous: [u8; 32], event: Event) -> Entry {
         let Event { at, person, account, action, subject, detail } = event;
-        let mut entry = Entry { number, at, person, account, action, subject, detail, previous, hash: [0; 32] };
+        let mut entry =
+            Entry { number, at, person, account, action, subject, detail, previous, hash: [0; 32] };
         entry.hash = entry.computed_hash();
         entry
     }
@@ -125,13 +126,18 @@ mod tests {
     fn the_hash_is_that_of_octets_that_another_program_puts_together() {
         // Python's struct and hashlib, from the order that `computed_hash` describes.
         let entry = Entry::new(1, [0; 32], event());
-        assert_eq!(hex::text(&entry.hash), "58427d1663851231f424c77748029a8d7b4ed3215e2f69c442c826fbde6d3a93");
+        assert_eq!(
+            hex::text(&entry.hash),
+            "58427d1663851231f424c77748029a8d7b4ed3215e2f69c442c826fbde6d3a93"
+        );
     }
 
     #[test]
     fn what_moves_from_one_text_into_the_next_changes_the_hash() {
-        let one = Entry::new(1, [0; 32], Event { person: "ab".to_owned(), account: "c".to_owned(), ..event() });
-        let two = Entry::new(1, [0; 32], Event { person: "a".to_owned(), account: "bc".to_owned(), ..event() });
+        let one =
+            Entry::new(1, [0; 32], Event { person: "ab".to_owned(), account: "c".to_owned(), ..event() });
+        let two =
+            Entry::new(1, [0; 32], Event { person: "a".to_owned(), account: "bc".to_owned(), ..event() });
         assert_ne!(one.hash, two.hash);
     }
 

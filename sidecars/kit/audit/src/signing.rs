@@ -79,7 +79,8 @@ impl SignedHead {
     pub fn is_signed_with(&self, key: &[u8; 32]) -> bool {
         // Strict: neither keys nor signatures that fit many messages.
         VerifyingKey::from_bytes(key).is_ok_and(|key| {
-            key.verify_strict(&octets(&self.head, self.signed_at), &Signature::from_bytes(&self.signature)).is_ok()
+            key.verify_strict(&octets(&self.head, self.signed_at), &Signature::from_bytes(&self.signature))
+                .is_ok()
         })
     }
 }

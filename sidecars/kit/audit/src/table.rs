@@ -7,10 +7,10 @@ use fep_time::Tai;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, AssertSqlSafe, Row};
 
+use crate::Error;
 use crate::chain::{Report, Verifier};
 use crate::entry::{Entry, Event};
 use crate::signing::{Head, SignedHead};
-use crate::Error;
 
 /// The trail's table: a module of the service's database.
 pub const SCHEMA: Schema = Schema::new(
@@ -202,8 +202,10 @@ fn entry_of(row: &AnyRow) -> Result<Entry, Error> {
 
 fn number_of(row: &AnyRow) -> Result<u64, Error> {
     let number: i64 = row.try_get("number").map_err(Error::sql("reading the audit trail"))?;
-    u64::try_from(number)
-        .map_err(|_| Error::NotAnEntry { place: format!("row {number}"), problem: "its number is negative".to_owned() })
+    u64::try_from(number).map_err(|_| Error::NotAnEntry {
+        place: format!("row {number}"),
+        problem: "its number is negative".to_owned(),
+    })
 }
 
 /// A text that is no hash can only have been put there: a hash of zeros, which binds to nothing, lets a verification find it.

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use sqlx::ConnectOptions;
 use sqlx::any::AnyConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::ConnectOptions;
 
 use crate::{Error, Options};
 
@@ -120,7 +120,10 @@ fn is_local(options: &PgConnectOptions) -> bool {
     options.get_socket().is_some()
         || host.starts_with('/')
         || host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 fn bad(problem: &str) -> Error {
@@ -157,7 +160,13 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_without_repeating_a_password() {
-        for url in ["mysql://a:s3cret@b/c", "", "postgres://fep:s3cret@:bad/x", "sqlite::memory:", "sqlite://a?mode=ro"] {
+        for url in [
+            "mysql://a:s3cret@b/c",
+            "",
+            "postgres://fep:s3cret@:bad/x",
+            "sqlite::memory:",
+            "sqlite://a?mode=ro",
+        ] {
             let text = of(url).err().expect("refused").to_string();
             assert!(text.starts_with("database: url: ") && !text.contains("s3cret"), "{text}");
         }

@@ -96,7 +96,10 @@ impl Database {
     /// may be left when the process is killed, and the next backup of that name replaces it.
     pub async fn backup(&self, directory: &Path) -> Result<Manifest, Error> {
         if std::fs::symlink_metadata(directory).is_ok() {
-            return Err(Error::backup(directory, "it exists already: every backup has a directory of its own"));
+            return Err(Error::backup(
+                directory,
+                "it exists already: every backup has a directory of its own",
+            ));
         }
         let building = Building::begin(directory)?;
         let manifest = match self.engine() {
@@ -149,7 +152,8 @@ pub async fn restore(directory: &Path, options: &Options, schemas: &[Schema]) ->
     let address = Address::of(options)?;
     let manifest = verify_backup(directory).await?;
     if manifest.engine != address.engine {
-        let problem = format!("it was made of {}, and {} is no such database", manifest.engine, address.shown);
+        let problem =
+            format!("it was made of {}, and {} is no such database", manifest.engine, address.shown);
         return Err(Error::backup(directory, problem));
     }
     for applied in &manifest.migrations {
@@ -173,10 +177,13 @@ pub async fn restore(directory: &Path, options: &Options, schemas: &[Schema]) ->
 fn read_manifest(directory: &Path) -> Result<Manifest, Error> {
     let path = directory.join(MANIFEST);
     let text = fep_file::read(&path, MANIFEST_LIMIT_OCTETS)?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|error| Error::backup(&path, format!("not a manifest: {error}")))?;
+    let manifest: Manifest = serde_json::from_slice(&text)
+        .map_err(|error| Error::backup(&path, format!("not a manifest: {error}")))?;
     if manifest.format != FORMAT {
-        return Err(Error::backup(&path, format!("it has form {}, this program knows {FORMAT}", manifest.format)));
+        return Err(Error::backup(
+            &path,
+            format!("it has form {}, this program knows {FORMAT}", manifest.format),
+        ));
     }
     Ok(manifest)
 }
@@ -203,7 +210,8 @@ impl Building {
     }
 
     fn finish(self) -> Result<(), Error> {
-        let failed = |error: std::io::Error| Error::backup(&self.name, format!("it cannot get its name: {error}"));
+        let failed =
+            |error: std::io::Error| Error::backup(&self.name, format!("it cannot get its name: {error}"));
         File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(failed)?;
         std::fs::rename(&self.path, &self.name).map_err(failed)?;
         let parent = self.name.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -23,7 +23,9 @@ pub enum Error {
     },
     /// The connection was lost during a commit: the change is either whole in the database or not at all, and which of the
     /// two is not known. Look before trying again.
-    #[error("database, while {doing}: the connection was lost during the commit, look whether it was done: {source}")]
+    #[error(
+        "database, while {doing}: the connection was lost during the commit, look whether it was done: {source}"
+    )]
     CommitUnknown {
         /// What was attempted.
         doing: &'static str,
@@ -60,7 +62,9 @@ pub enum Error {
         known: i64,
     },
     /// A migration that was applied is not the one of this number that the program has.
-    #[error("database: migration {version} of module \"{module}\" was applied with another text than this program has")]
+    #[error(
+        "database: migration {version} of module \"{module}\" was applied with another text than this program has"
+    )]
     Altered {
         /// Which module.
         module: String,
@@ -80,7 +84,9 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// A migration left rows that refer to nothing. The tables are as before it.
-    #[error("database: migration {version} of module \"{module}\" leaves rows of table \"{table}\" that refer to nothing")]
+    #[error(
+        "database: migration {version} of module \"{module}\" leaves rows of table \"{table}\" that refer to nothing"
+    )]
     Dangling {
         /// Which module.
         module: String,
@@ -161,8 +167,7 @@ fn may_pass(error: &sqlx::Error) -> bool {
             let code = error.code().unwrap_or_default();
             // SQLSTATE has five characters, SQLite's codes are decimal numbers below 10000.
             if code.len() == 5 {
-                const PASSING: [&str; 7] =
-                    ["40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300"];
+                const PASSING: [&str; 7] = ["40001", "40P01", "55P03", "57P01", "57P02", "57P03", "53300"];
                 return PASSING.contains(&code.as_ref()) || code.starts_with("08");
             }
             // The primary code is the low octet: SQLITE_BUSY, SQLITE_LOCKED.

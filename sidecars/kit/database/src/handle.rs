@@ -141,7 +141,9 @@ impl Database {
                 Err(error) => return Err(error.into()),
             }
         }
-        migrating::migrate(&address, schemas).await?;
+        // Whoever opens at the same moment may hold what a migration needs.
+        let patience = Duration::from_millis(options.patience_ms);
+        again("migrating", patience, || migrating::migrate(&address, schemas)).await?;
         let identity = match &address.file {
             Some(file) => Some(identity_of(file)?),
             None => None,
@@ -224,23 +226,15 @@ impl Database {
         E: Transient + From<Error> + std::fmt::Display,
         F: Future<Output = Result<T, E>>,
     {
-        let limit = Duration::from_millis(self.options.operation_timeout_ms);
-        let patience = Duration::from_millis(self.options.patience_ms);
-        let started = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let Ok(result) = tokio::time::timeout(limit, operation()).await else {
-                return Err(Error::TimedOut { doing, limit_ms: self.options.operation_timeout_ms }.into());
-            };
-            match result {
-                Err(error) if error.is_transient() && started.elapsed() + pause < patience => {
-                    tracing::debug!(%error, "database, while {doing}: again in {} ms", pause.as_millis());
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                result => return result,
+        let limit_ms = self.options.operation_timeout_ms;
+        let limit = Duration::from_millis(limit_ms);
+        again(doing, Duration::from_millis(self.options.patience_ms), || async {
+            match tokio::time::timeout(limit, operation()).await {
+                Ok(result) => result,
+                Err(_) => Err(Error::TimedOut { doing, limit_ms }.into()),
             }
-        }
+        })
+        .await
     }
 
     /// Asks whether the database does its work: it answers in time, its tables have the versions that this program opened,
@@ -292,10 +286,6 @@ impl Database {
 
     pub(crate) fn address(&self) -> &Address {
         &self.address
-    }
-
-    pub(crate) fn schemas(&self) -> &[Schema] {
-        &self.schemas
     }
 }
 
@@ -373,17 +363,43 @@ impl DerefMut for Reading {
     }
 }
 
+/// Runs an operation again with growing pauses while it fails with what may pass by itself.
+async fn again<T, E, F>(
+    doing: &'static str,
+    patience: Duration,
+    mut operation: impl FnMut() -> F,
+) -> Result<T, E>
+where
+    E: Transient + std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    let started = Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match operation().await {
+            Err(error) if error.is_transient() && started.elapsed() + pause < patience => {
+                tracing::debug!(%error, "database, while {doing}: again in {} ms", pause.as_millis());
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}
+
 async fn connect(address: &Address, options: &Options) -> Result<AnyPool, Error> {
     let settings = match address.engine {
         // The log makes readers and the writer independent; a commit is on disk when it returns.
         Engine::Sqlite => format!(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA busy_timeout = {};",
+            "PRAGMA busy_timeout = {}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;",
             options.statement_timeout_ms
         ),
         Engine::Postgres => format!(
-            "SET statement_timeout = {limit}; SET lock_timeout = {limit}; \
+            "SET statement_timeout = {limit}; SET lock_timeout = {lock}; \
              SET idle_in_transaction_session_timeout = {idle};",
             limit = options.statement_timeout_ms,
+            // Sooner: who waited in vain may try again, what took too long itself may not.
+            lock = (options.statement_timeout_ms * 9 / 10).max(1),
             idle = options.operation_timeout_ms.max(options.statement_timeout_ms),
         ),
     };
@@ -403,8 +419,10 @@ async fn connect(address: &Address, options: &Options) -> Result<AnyPool, Error>
 }
 
 fn identity_of(file: &std::path::Path) -> Result<(u64, u64), Error> {
-    let found = std::fs::metadata(file).map_err(|source| {
-        fep_file::FileError::Io { action: "look at", path: file.to_owned(), source }
+    let found = std::fs::metadata(file).map_err(|source| fep_file::FileError::Io {
+        action: "look at",
+        path: file.to_owned(),
+        source,
     })?;
     Ok((found.dev(), found.ino()))
 }

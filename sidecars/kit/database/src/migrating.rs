@@ -27,8 +27,8 @@ pub(crate) async fn migrate(address: &Address, schemas: &[Schema]) -> Result<(),
     let mut connection = AnyConnection::connect_with(&address.any).await.map_err(Error::sql("opening it"))?;
     if engine == Engine::Sqlite {
         // A migration may build a table again under its old name: references are checked at its end, not meanwhile.
-        let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = OFF; \
-                        PRAGMA busy_timeout = 30000;";
+        let settings = "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+                        PRAGMA foreign_keys = OFF;";
         connection.execute(settings).await.map_err(Error::sql("preparing a migration"))?;
     }
     prepare(&mut connection, engine, schemas).await?;
@@ -56,7 +56,8 @@ async fn prepare(connection: &mut AnyConnection, engine: Engine, schemas: &[Sche
 pub(crate) fn check(applied: &[Applied], engine: Engine, schemas: &[Schema]) -> Result<(), Error> {
     for schema in schemas {
         for one in applied.iter().filter(|one| one.module == schema.module()) {
-            let Some(migration) = schema.migrations().iter().find(|known| known.version() == one.version) else {
+            let Some(migration) = schema.migrations().iter().find(|known| known.version() == one.version)
+            else {
                 let (module, found) = (one.module.clone(), one.version);
                 return Err(Error::Newer { module, found, known: schema.version() });
             };
@@ -102,8 +103,10 @@ async fn step(connection: &mut AnyConnection, engine: Engine, schema: &Schema) -
     };
     sqlx::raw_sql(migration.text(engine)).execute(&mut *transaction).await.map_err(failed)?;
     if engine == Engine::Sqlite {
-        let dangling =
-            sqlx::query("PRAGMA foreign_key_check").fetch_optional(&mut *transaction).await.map_err(failed)?;
+        let dangling = sqlx::query("PRAGMA foreign_key_check")
+            .fetch_optional(&mut *transaction)
+            .await
+            .map_err(failed)?;
         if let Some(row) = dangling {
             let table = row.try_get(0).map_err(failed)?;
             return Err(Error::Dangling { module: schema.module().to_owned(), version: next, table });
@@ -127,7 +130,9 @@ async fn step(connection: &mut AnyConnection, engine: Engine, schema: &Schema) -
 async fn take_over(connection: &mut AnyConnection, engine: Engine, schema: &Schema) -> Result<(), Error> {
     const DOING: &str = "taking over the migrations of sqlx";
     let find = match engine {
-        Engine::Sqlite => "SELECT 1 AS found FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'",
+        Engine::Sqlite => {
+            "SELECT 1 AS found FROM sqlite_schema WHERE type = 'table' AND name = '_sqlx_migrations'"
+        }
         Engine::Postgres => "SELECT 1 AS found WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
     if sqlx::query(find).fetch_optional(&mut *connection).await.map_err(Error::sql(DOING))?.is_none() {
@@ -175,7 +180,10 @@ async fn begin(
         Engine::Sqlite => connection.begin_with("BEGIN IMMEDIATE").await.map_err(Error::sql(DOING)),
         Engine::Postgres => {
             let mut transaction = connection.begin().await.map_err(Error::sql(DOING))?;
-            let lock = AssertSqlSafe(format!("SELECT 1 AS locked FROM pg_advisory_xact_lock({})", handle::WRITER_LOCK));
+            let lock = AssertSqlSafe(format!(
+                "SELECT 1 AS locked FROM pg_advisory_xact_lock({})",
+                handle::WRITER_LOCK
+            ));
             sqlx::query(lock).execute(&mut *transaction).await.map_err(Error::sql(DOING))?;
             Ok(transaction)
         }

@@ -135,7 +135,10 @@ pub(crate) async fn copy_out(address: &Address, directory: &Path) -> Result<Mani
 pub(crate) fn verify(directory: &Path, manifest: &Manifest) -> Result<(), Error> {
     let named: std::collections::BTreeSet<&String> = manifest.order.iter().collect();
     if named.len() != manifest.order.len() || named.into_iter().ne(manifest.tables.keys()) {
-        return Err(Error::backup(directory, "the order of its tables names others than its manifest describes"));
+        return Err(Error::backup(
+            directory,
+            "the order of its tables names others than its manifest describes",
+        ));
     }
     for (name, table) in &manifest.tables {
         let file = file_name(name);
@@ -149,8 +152,7 @@ pub(crate) fn verify(directory: &Path, manifest: &Manifest) -> Result<(), Error>
         let mut line = Vec::new();
         loop {
             line.clear();
-            let read =
-                (&mut reader).take(LINE_LIMIT_OCTETS).read_until(b'\n', &mut line).map_err(failed)?;
+            let read = (&mut reader).take(LINE_LIMIT_OCTETS).read_until(b'\n', &mut line).map_err(failed)?;
             if read == 0 {
                 break;
             }
@@ -182,14 +184,14 @@ pub(crate) async fn copy_in(
             manifest.migrations.iter().any(|one| one.module == schema.module() && one.version == version)
         };
         for migration in schema.migrations().iter().filter(|migration| has(migration.version())) {
-            sqlx::raw_sql(migration.text(Engine::Postgres)).execute(&mut *transaction).await.map_err(|source| {
-                Error::Migration {
+            sqlx::raw_sql(migration.text(Engine::Postgres)).execute(&mut *transaction).await.map_err(
+                |source| Error::Migration {
                     module: schema.module().to_owned(),
                     version: migration.version(),
                     name: migration.name(),
                     source,
-                }
-            })?;
+                },
+            )?;
         }
     }
     let made = tables(&mut transaction).await?;
@@ -207,7 +209,10 @@ pub(crate) async fn copy_in(
         let mut expected = manifest.tables[name].columns.clone();
         expected.sort_unstable();
         if columns != expected {
-            return Err(Error::backup(directory, format!("its migrations make other columns of table \"{name}\"")));
+            return Err(Error::backup(
+                directory,
+                format!("its migrations make other columns of table \"{name}\""),
+            ));
         }
         let sql = AssertSqlSafe(format!("DELETE FROM {}", quoted(name)));
         transaction.execute(sql).await.map_err(Error::sql(DOING))?;

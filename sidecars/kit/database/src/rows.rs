@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use sqlx::any::{AnyRow, AnyTypeInfoKind};
-use sqlx::{AnyConnection, AssertSqlSafe, Row, TypeInfo, ValueRef};
+use sqlx::{AnyConnection, AssertSqlSafe, Row, ValueRef};
 
 use crate::{Database, Engine, Error, hex, postgres, sqlite};
 
@@ -53,7 +53,10 @@ pub fn difference(
         match found.get(table) {
             None => return Some(format!("table \"{table}\" is missing")),
             Some(other) if other.rows != rows.rows => {
-                return Some(format!("table \"{table}\" has {} rows, {} were expected", other.rows, rows.rows));
+                return Some(format!(
+                    "table \"{table}\" has {} rows, {} were expected",
+                    other.rows, rows.rows
+                ));
             }
             Some(other) if other != rows => {
                 return Some(format!("table \"{table}\" has {} rows as expected, but other ones", rows.rows));
@@ -84,7 +87,8 @@ async fn of_table(connection: &mut AnyConnection, engine: Engine, table: &Table)
     const DOING: &str = "reading all rows of a table";
     let mut names: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    let kind_of = |name: &str| table.columns.iter().find(|(other, _)| other == name).map_or("", |(_, kind)| kind);
+    let kind_of =
+        |name: &str| table.columns.iter().find(|(other, _)| other == name).map_or("", |(_, kind)| kind);
     let columns: Vec<String> = names.iter().map(|name| readable(engine, name, kind_of(name))).collect();
     let sql = format!("SELECT {} FROM {}", columns.join(", "), quoted(&table.name));
     let mut sum = Sum::default();
@@ -186,7 +190,10 @@ pub(crate) fn in_order(tables: Vec<Table>) -> Result<Vec<Table>, String> {
     while !left.is_empty() {
         let waits = |table: &Table, left: &[Table]| {
             // A table that refers to itself is filled by one statement, and checked at its end.
-            table.refers_to.iter().any(|other| *other != table.name && left.iter().any(|table| table.name == *other))
+            table
+                .refers_to
+                .iter()
+                .any(|other| *other != table.name && left.iter().any(|table| table.name == *other))
         };
         let Some(next) = left.iter().position(|table| !waits(table, &left)) else {
             let names: Vec<&str> = left.iter().map(|table| table.name.as_str()).collect();
@@ -209,7 +216,8 @@ mod tests {
     #[test]
     fn a_table_comes_after_those_it_refers_to_and_a_circle_is_refused() {
         let tables = vec![table("c", &["b", "a"]), table("b", &["a", "b"]), table("a", &[])];
-        let names: Vec<String> = in_order(tables).expect("no circle").into_iter().map(|table| table.name).collect();
+        let names: Vec<String> =
+            in_order(tables).expect("no circle").into_iter().map(|table| table.name).collect();
         assert_eq!(names, ["a", "b", "c"]);
         let problem = in_order(vec![table("a", &["b"]), table("b", &["a"])]).expect_err("a circle");
         assert!(problem.contains("a, b"), "{problem}");

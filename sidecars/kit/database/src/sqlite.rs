@@ -98,7 +98,9 @@ pub(crate) async fn copy_in(directory: &Path, manifest: &Manifest, file: &Path) 
     backup::copy_file(&directory.join(COPY), expected, file).await
 }
 
-async fn look_into(path: &Path) -> Result<(BTreeMap<String, TableCopy>, Vec<backup::AppliedMigration>), Error> {
+async fn look_into(
+    path: &Path,
+) -> Result<(BTreeMap<String, TableCopy>, Vec<backup::AppliedMigration>), Error> {
     const DOING: &str = "reading the copy of a database";
     sqlx::any::install_default_drivers();
     let bad = |problem: String| Error::backup(path, problem);
@@ -107,8 +109,11 @@ async fn look_into(path: &Path) -> Result<(BTreeMap<String, TableCopy>, Vec<back
     options.database_url.set_path(path.to_str().ok_or_else(|| bad("its path is no text".to_owned()))?);
     // Read only: no log is made beside it, and nothing is changed.
     options.database_url.set_query(Some("mode=ro&immutable=true"));
-    let mut connection =
-        options.disable_statement_logging().connect().await.map_err(Error::sql("opening the copy of a database"))?;
+    let mut connection = options
+        .disable_statement_logging()
+        .connect()
+        .await
+        .map_err(Error::sql("opening the copy of a database"))?;
     let verdict: String = sqlx::query("PRAGMA integrity_check(1)")
         .fetch_one(&mut connection)
         .await

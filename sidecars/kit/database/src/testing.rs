@@ -146,8 +146,11 @@ pub async fn interfere<F: Future>(
 /// Opens a place with every older version of a module, lets `fill` put rows there (it gets the version), opens it with the
 /// latest, and holds the result against a place that was made with the latest: the same tables and columns, and, where a table
 /// was not touched by a later version, the same rows.
-pub async fn migrates_from_every_older_version<F>(place: &Place, schema: Schema, mut fill: impl FnMut(Database, i64) -> F)
-where
+pub async fn migrates_from_every_older_version<F>(
+    place: &Place,
+    schema: Schema,
+    mut fill: impl FnMut(Database, i64) -> F,
+) where
     F: Future<Output = Result<(), Error>>,
 {
     let fresh = place.another();

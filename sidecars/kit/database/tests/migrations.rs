@@ -12,7 +12,8 @@ const ONE: Migration = Migration::new(
      CREATE TABLE things (id BIGINT PRIMARY KEY, box BIGINT NOT NULL REFERENCES boxes (id), weight BIGINT);
      CREATE TABLE untouched (id BIGINT PRIMARY KEY, text TEXT);",
 );
-const TWO: Migration = Migration::new(2, "colours", "ALTER TABLE things ADD COLUMN colour TEXT NOT NULL DEFAULT 'black'");
+const TWO: Migration =
+    Migration::new(2, "colours", "ALTER TABLE things ADD COLUMN colour TEXT NOT NULL DEFAULT 'black'");
 /// SQLite changes a column only by a new table under the old name, while other rows refer to it.
 const THREE: Migration = Migration::of_engines(
     3,
@@ -26,12 +27,15 @@ const SCHEMA: Schema = Schema::new("store", &[ONE, TWO, THREE]);
 async fn fill(database: Database, version: i64) -> Result<(), Error> {
     let mut writing = database.begin("filling").await?;
     for id in 0..20_i64 {
-        let boxed = sqlx::query("INSERT INTO boxes (id, name) VALUES ($1, $2)").bind(id).bind(format!("box {id}"));
+        let boxed =
+            sqlx::query("INSERT INTO boxes (id, name) VALUES ($1, $2)").bind(id).bind(format!("box {id}"));
         boxed.execute(&mut *writing).await.map_err(Error::sql("filling"))?;
         let thing = sqlx::query("INSERT INTO things (id, box, weight) VALUES ($1, $2, $3)");
         let thing = thing.bind(id).bind(id).bind((id % 3 > 0).then_some(id * 7));
         thing.execute(&mut *writing).await.map_err(Error::sql("filling"))?;
-        let other = sqlx::query("INSERT INTO untouched (id, text) VALUES ($1, $2)").bind(id).bind(version.to_string());
+        let other = sqlx::query("INSERT INTO untouched (id, text) VALUES ($1, $2)")
+            .bind(id)
+            .bind(version.to_string());
         other.execute(&mut *writing).await.map_err(Error::sql("filling"))?;
     }
     writing.commit().await
@@ -83,8 +87,11 @@ async fn tables_of_a_later_program_and_migrations_of_another_text_are_refused_an
 // REQ: FEP-KIT-216
 #[tokio::test]
 async fn a_migration_that_fails_in_its_middle_changes_nothing_and_those_before_it_stay() {
-    const FAILS: Migration =
-        Migration::new(2, "fails", "CREATE TABLE half (id BIGINT); INSERT INTO untouched (id) VALUES (7); SELECT no_such();");
+    const FAILS: Migration = Migration::new(
+        2,
+        "fails",
+        "CREATE TABLE half (id BIGINT); INSERT INTO untouched (id) VALUES (7); SELECT no_such();",
+    );
     const DANGLES: Migration = Migration::of_engines(
         2,
         "dangles",
@@ -118,7 +125,9 @@ async fn several_processes_that_open_at_once_apply_every_migration_once() {
         let mut tasks = tokio::task::JoinSet::new();
         for _ in 0..6 {
             let options = place.options();
-            tasks.spawn(async move { Database::open(&options, &[SCHEMA, OTHER]).await.map(|database| database.engine()) });
+            tasks.spawn(async move {
+                Database::open(&options, &[SCHEMA, OTHER]).await.map(|database| database.engine())
+            });
         }
         while let Some(opened) = tasks.join_next().await {
             opened.unwrap().expect("it opens");

@@ -102,9 +102,8 @@ impl Replacement {
         let temporary = format!(".{name}.{:016x}{SUFFIX}", random_word());
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // Until it is whole, nobody else has any right on it.
-        let handle =
-            rustix::fs::openat(&directory, &temporary, flags, Mode::from_raw_mode(0o600))
-                .map_err(FileError::io("create a file beside", path))?;
+        let handle = rustix::fs::openat(&directory, &temporary, flags, Mode::from_raw_mode(0o600))
+            .map_err(FileError::io("create a file beside", path))?;
         let replacement = Replacement {
             file: File::from(handle),
             directory,
@@ -143,8 +142,7 @@ impl Replacement {
             }
         }
         self.temporary = None;
-        rustix::fs::fsync(&self.directory)
-            .map_err(FileError::io("make durable the directory of", &self.path))
+        rustix::fs::fsync(&self.directory).map_err(FileError::io("make durable the directory of", &self.path))
     }
 }
 

@@ -5,7 +5,9 @@ use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use fep_file::{FileError, Replacement, create_directory, create_new, read, read_if_exists, read_text, replace};
+use fep_file::{
+    FileError, Replacement, create_directory, create_new, read, read_if_exists, read_text, replace,
+};
 
 fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(directory)
@@ -42,7 +44,8 @@ fn the_mode_is_the_one_asked_for_whatever_the_umask_and_nobody_else_opens_an_unf
     for mode in [0o600, 0o640, 0o644, 0o400, 0o666] {
         let path = directory.path().join(format!("{mode:o}"));
         let file = Replacement::begin(&path, mode).expect("begun");
-        let hidden = names(directory.path()).into_iter().find(|name| name.starts_with('.')).expect("it is there");
+        let hidden =
+            names(directory.path()).into_iter().find(|name| name.starts_with('.')).expect("it is there");
         let unfinished = fs::metadata(directory.path().join(hidden)).expect("there");
         assert_eq!(unfinished.mode() & 0o777, 0o600);
         file.finish().expect("finished");
@@ -126,7 +129,8 @@ fn what_a_dead_writer_left_is_removed_and_a_living_writer_is_not_disturbed() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state");
     let living = Replacement::begin(&path, 0o600).expect("begun");
-    for leftover in [".state.00112233445566ff.new", ".other.00112233445566ff.new", ".state.zz.new", ".state"] {
+    for leftover in [".state.00112233445566ff.new", ".other.00112233445566ff.new", ".state.zz.new", ".state"]
+    {
         fs::write(directory.path().join(leftover), "left").expect("written");
     }
     replace(&path, 0o600, b"second").expect("written");

@@ -42,7 +42,10 @@ fn a_writer_killed_at_any_moment_leaves_the_old_file_or_the_new_one() {
         writer.kill().expect("it is ours");
         killed += usize::from(!writer.wait().expect("it ended").success());
         let found = fep_file::read(&path, OCTETS as u64).expect("readable");
-        assert!(found.len() == OCTETS && found.iter().all(|octet| *octet == found[0]), "round {round}: a part");
+        assert!(
+            found.len() == OCTETS && found.iter().all(|octet| *octet == found[0]),
+            "round {round}: a part"
+        );
         unfinished += usize::from(std::fs::read_dir(directory.path()).expect("a directory").count() > 1);
     }
     assert!(killed > 30, "only {killed} of 60 writers were killed before they ended");

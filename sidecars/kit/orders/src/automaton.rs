@@ -63,7 +63,10 @@ impl Step {
 
     pub(crate) fn note(&self) -> &str {
         match self {
-            Step::Refuse { note } | Step::Withdraw { note } | Step::Succeed { note } | Step::Fail { note } => note,
+            Step::Refuse { note }
+            | Step::Withdraw { note }
+            | Step::Succeed { note }
+            | Step::Fail { note } => note,
             Step::Approve { .. } | Step::Expire | Step::Begin { .. } => "",
         }
     }
@@ -164,8 +167,7 @@ impl Order {
     /// # Errors
     /// [`Refusal`].
     pub fn step(&self, step: &Step, actor: &Actor, now: Tai) -> Result<Order, Refusal> {
-        check_note("note", step.note())
-            .map_err(|error| Refusal::Note { problem: error.to_string() })?;
+        check_note("note", step.note()).map_err(|error| Refusal::Note { problem: error.to_string() })?;
         let mut next = self.clone();
         match step {
             Step::Approve { content_sha256 } => {
@@ -239,10 +241,9 @@ impl Order {
 
     fn may_execute(&self, actor: &Actor) -> Result<(), Refusal> {
         match &self.rule.execute {
-            Some(role) if !actor.roles.contains(role) => Err(Refusal::Role {
-                person: actor.person.clone(),
-                needed: BTreeSet::from([role.clone()]),
-            }),
+            Some(role) if !actor.roles.contains(role) => {
+                Err(Refusal::Role { person: actor.person.clone(), needed: BTreeSet::from([role.clone()]) })
+            }
             _ => Ok(()),
         }
     }
@@ -262,7 +263,8 @@ impl Order {
         if self.approvals.iter().any(|approval| approval.person == person) {
             return Err(Refusal::ApprovedAlready { person });
         }
-        let approval = Approval { roles: self.seats_of(actor)?, account: actor.account.clone(), at: now, person };
+        let approval =
+            Approval { roles: self.seats_of(actor)?, account: actor.account.clone(), at: now, person };
         let mut persons = roles(&self.approvals);
         let before = seats::filled(&self.rule.seats, &persons);
         persons.push(&approval.roles);

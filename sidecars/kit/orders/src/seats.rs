@@ -6,10 +6,12 @@ use std::collections::BTreeSet;
 /// (Kuhn). Not the order of approvals decides who fills which seat: who has two roles moves where it helps.
 pub(crate) fn filled(seats: &[String], persons: &[&BTreeSet<String>]) -> usize {
     let mut person_of_seat = vec![None; seats.len()];
-    (0..persons.len()).filter(|person| {
-        let mut tried = vec![false; seats.len()];
-        place(*person, seats, persons, &mut person_of_seat, &mut tried)
-    }).count()
+    (0..persons.len())
+        .filter(|person| {
+            let mut tried = vec![false; seats.len()];
+            place(*person, seats, persons, &mut person_of_seat, &mut tried)
+        })
+        .count()
 }
 
 fn place(

@@ -77,7 +77,13 @@ pub struct Filter {
 ///
 /// # Errors
 /// [`Error::Field`], [`Error::MayNotAsk`], [`Error::Taken`]; the database.
-pub async fn ask(writing: &mut Writing, new: NewOrder, rule: Rule, asker: &Actor, now: Tai) -> Result<Order, Error> {
+pub async fn ask(
+    writing: &mut Writing,
+    new: NewOrder,
+    rule: Rule,
+    asker: &Actor,
+    now: Tai,
+) -> Result<Order, Error> {
     let order = Order::ask(new, rule, asker, now)?;
     if let Some(known) = find(writing, &order.id).await? {
         let same = known.asker == order.asker
@@ -112,9 +118,16 @@ pub async fn ask(writing: &mut Writing, new: NewOrder, rule: Rule, asker: &Actor
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::Refused`]; the database. Give up the transaction then: nothing was changed.
-pub async fn act(writing: &mut Writing, id: &str, step: &Step, actor: &Actor, now: Tai) -> Result<Order, Error> {
+pub async fn act(
+    writing: &mut Writing,
+    id: &str,
+    step: &Step,
+    actor: &Actor,
+    now: Tai,
+) -> Result<Order, Error> {
     let order = get(writing, id).await?;
-    let next = order.step(step, actor, now).map_err(|refusal| Error::Refused { id: id.to_owned(), refusal })?;
+    let next =
+        order.step(step, actor, now).map_err(|refusal| Error::Refused { id: id.to_owned(), refusal })?;
     if let Some(approval) = next.approvals.get(order.approvals.len()) {
         sqlx::query(
             "INSERT INTO kit_order_approvals (order_id, asker, person, account, roles, at, place) \
@@ -158,7 +171,13 @@ pub async fn act(writing: &mut Writing, id: &str, step: &Step, actor: &Actor, no
 ///
 /// # Errors
 /// As [`act`].
-pub async fn perform(database: &Database, id: &str, step: &Step, actor: &Actor, now: Tai) -> Result<Order, Error> {
+pub async fn perform(
+    database: &Database,
+    id: &str,
+    step: &Step,
+    actor: &Actor,
+    now: Tai,
+) -> Result<Order, Error> {
     const DOING: &str = "changing an order";
     let result = database
         .retry(DOING, || async {
@@ -267,11 +286,13 @@ async fn with_approvals(connection: &mut AnyConnection, row: &AnyRow) -> Result<
         .ok_or_else(|| bad(format!("the state \"{state}\"")))?;
     let hash = text("content_sha256")?;
     let content_sha256 = hex::octets(&hash).ok_or_else(|| bad(format!("\"{hash}\", which is no SHA-256")))?;
-    let found = sqlx::query("SELECT person, account, roles, at FROM kit_order_approvals WHERE order_id = $1 ORDER BY place")
-        .bind(&id)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(Error::sql(DOING))?;
+    let found = sqlx::query(
+        "SELECT person, account, roles, at FROM kit_order_approvals WHERE order_id = $1 ORDER BY place",
+    )
+    .bind(&id)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(Error::sql(DOING))?;
     let approval = |row: &AnyRow| {
         let text = |column: &str| row.try_get::<String, _>(column).map_err(Error::sql(DOING));
         Ok(Approval {

@@ -64,7 +64,10 @@ fn an_order_goes_from_asked_by_approval_and_execution_to_done_or_failed() {
     let begun = after(&approved, &Step::Begin { content_sha256: CONTENT }, 6);
     assert_eq!(begun.state, OrderState::Executing);
     let done = after(&begun, &Step::Succeed { note: "3 deleted".to_owned() }, 6);
-    assert_eq!((done.state, done.ending.map(|ending| ending.note)), (OrderState::Done, Some("3 deleted".to_owned())));
+    assert_eq!(
+        (done.state, done.ending.map(|ending| ending.note)),
+        (OrderState::Done, Some("3 deleted".to_owned()))
+    );
     // However long the execution takes.
     let late = START.saturating_add_ns(1000 * NS_PER_SECOND);
     let failed = begun.step(&Step::Fail { note: "disk".to_owned() }, &actors()[6], late).expect("allowed");
@@ -108,10 +111,12 @@ fn who_has_two_roles_leaves_the_seat_that_another_needs_and_an_approval_that_fil
 #[test]
 fn an_order_is_bound_to_what_is_approved_at_every_step_that_counts() {
     let order = asked(&["approver"]);
-    let other = order.step(&Step::Approve { content_sha256: [6; 32] }, &actors()[2], START).expect_err("another");
+    let other =
+        order.step(&Step::Approve { content_sha256: [6; 32] }, &actors()[2], START).expect_err("another");
     assert_eq!(other, Refusal::OtherContent { bound: CONTENT, given: [6; 32] });
     let approved = after(&order, &approve(), 2);
-    let other = approved.step(&Step::Begin { content_sha256: [6; 32] }, &actors()[6], START).expect_err("another");
+    let other =
+        approved.step(&Step::Begin { content_sha256: [6; 32] }, &actors()[6], START).expect_err("another");
     assert!(matches!(other, Refusal::OtherContent { .. }), "{other}");
     let not_its_role = approved.step(&Step::Begin { content_sha256: CONTENT }, &actors()[2], START);
     assert!(matches!(not_its_role, Err(Refusal::Role { .. })), "{not_its_role:?}");
@@ -145,10 +150,14 @@ fn an_order_whose_time_is_over_is_neither_approved_nor_begun() {
     let approved = after(&asked, &approve(), 2);
     let (before, over) = (Tai(asked.expires_at.0 - 1), asked.expires_at);
     approved.step(&Step::Begin { content_sha256: CONTENT }, &actors()[6], before).expect("in time");
-    for (order, step, by) in [(&asked, approve(), 2), (&approved, Step::Begin { content_sha256: CONTENT }, 6)] {
+    for (order, step, by) in [(&asked, approve(), 2), (&approved, Step::Begin { content_sha256: CONTENT }, 6)]
+    {
         let refused = order.step(&step, &actors()[by], over).expect_err("over");
         assert!(matches!(refused, Refusal::Expired { .. }), "{refused}");
-        assert!(matches!(order.step(&Step::Expire, &actors()[6], before), Err(Refusal::NotYetExpired { .. })));
+        assert!(matches!(
+            order.step(&Step::Expire, &actors()[6], before),
+            Err(Refusal::NotYetExpired { .. })
+        ));
         assert_eq!(order.step(&Step::Expire, &actors()[6], over).expect("over").state, OrderState::Expired);
         assert_eq!(order.state_at(over), OrderState::Expired);
     }
@@ -172,7 +181,12 @@ fn rules_and_names_that_cannot_be_are_refused_with_their_field() {
     for name in ["", "  ", "a\nb", &"a".repeat(257)] {
         assert!(PersonId::new(name).is_err(), "{name:?}");
     }
-    let new = NewOrder { id: "O".to_owned(), subject: "x".to_owned(), reason: String::new(), content_sha256: CONTENT };
+    let new = NewOrder {
+        id: "O".to_owned(),
+        subject: "x".to_owned(),
+        reason: String::new(),
+        content_sha256: CONTENT,
+    };
     let refused = Order::ask(new, good, &actors()[2], START).expect_err("not an operator");
     assert!(matches!(refused, Error::MayNotAsk { .. }), "{refused}");
 }
