@@ -58,6 +58,9 @@ const ORDER: &[(&str, &[&str])] = &[
     // Its tests stand on its own feature `testing`.
     ("fep-database", &["fep-file", "fep-time"]),
     ("fep-audit", &["fep-database", "fep-time"]),
+    ("fep-events", &["fep-record"]),
+    ("fep-process", &["fep-kit"]),
+    ("fep-jobs", &["fep-database", "fep-time"]),
     ("fep-orders", &["fep-audit", "fep-database", "fep-time"]),
     ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),

@@ -301,7 +301,7 @@ fn any_change_to_an_export_whose_head_is_signed_is_found() {
         (text.lines().map(str::to_owned).collect::<Vec<_>>(), exported.sign(Tai(1), &key()).unwrap())
     });
     let public = key().public_key();
-    let mut config = ProptestConfig::with_cases(400);
+    let mut config = ProptestConfig::with_cases(120);
     config.failure_persistence = None;
     proptest!(config, |(attack in attack(12))| {
         let mut changed = lines.clone();

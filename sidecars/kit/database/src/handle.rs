@@ -228,11 +228,9 @@ impl Database {
     {
         let limit_ms = self.options.operation_timeout_ms;
         let limit = Duration::from_millis(limit_ms);
-        again(doing, Duration::from_millis(self.options.patience_ms), || async {
-            match tokio::time::timeout(limit, operation()).await {
-                Ok(result) => result,
-                Err(_) => Err(Error::TimedOut { doing, limit_ms }.into()),
-            }
+        again(doing, Duration::from_millis(self.options.patience_ms), || {
+            let attempt = tokio::time::timeout(limit, operation());
+            async move { attempt.await.unwrap_or_else(|_| Err(Error::TimedOut { doing, limit_ms }.into())) }
         })
         .await
     }

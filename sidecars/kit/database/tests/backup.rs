@@ -93,7 +93,7 @@ fn some_zones(count: usize) -> Vec<Zone> {
         name: Some(format!("zone\n{number}")),
         size: Some(number as f64 / 3.0),
         image: Some(vec![number as u8; 300]),
-        note: (number % 3 > 0).then(|| "ä\\".to_owned()),
+        note: (!number.is_multiple_of(3)).then(|| "ä\\".to_owned()),
     };
     (0..count).map(zone).collect()
 }
