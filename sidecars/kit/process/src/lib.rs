@@ -123,7 +123,7 @@ fn start<S: Service>(matches: &ArgMatches) -> Result<(), String> {
         CommandLine::<S::Arguments>::from_arg_matches(matches).map_err(|error| error.to_string())?;
     let document = match &arguments.config {
         Some(path) => Document::read(path),
-        None => Document::from_text(&format!("<{}>", S::NAME), S::DEFAULTS),
+        None => Document::from_text(format!("<{}>", S::NAME), S::DEFAULTS),
     };
     let refused = |problem: String| format!("the configuration is refused:\n{problem}");
     let document = document.map_err(|errors| refused(errors.to_string()))?;
