@@ -253,11 +253,9 @@ pub async fn list(connection: &mut AnyConnection, filter: &Filter) -> Result<Vec
         query = query.bind(text);
     }
     let rows = query.fetch_all(&mut *connection).await.map_err(Error::sql("listing orders"))?;
-    let mut orders = Vec::with_capacity(rows.len());
-    for row in &rows {
-        orders.push(with_approvals(connection, row).await?);
-    }
-    Ok(orders)
+    let ids = rows.iter().map(|row| row.try_get("id")).collect::<Result<Vec<String>, _>>();
+    let mut approvals = approvals_of(connection, &ids.map_err(Error::sql("listing orders"))?).await?;
+    rows.iter().map(|row| order_of(row, &mut approvals)).collect()
 }
 
 async fn find(connection: &mut AnyConnection, id: &str) -> Result<Option<Order>, Error> {
@@ -266,13 +264,46 @@ async fn find(connection: &mut AnyConnection, id: &str) -> Result<Option<Order>,
         .fetch_optional(&mut *connection)
         .await
         .map_err(Error::sql("looking for an order"))?;
-    match row {
-        None => Ok(None),
-        Some(row) => with_approvals(connection, &row).await.map(Some),
-    }
+    let Some(row) = row else { return Ok(None) };
+    let mut approvals = approvals_of(connection, &[id.to_owned()]).await?;
+    order_of(&row, &mut approvals).map(Some)
 }
 
-async fn with_approvals(connection: &mut AnyConnection, row: &AnyRow) -> Result<Order, Error> {
+/// The approvals of some orders, at most [`PAGE_MAX`], each list in its order.
+async fn approvals_of(
+    connection: &mut AnyConnection,
+    orders: &[String],
+) -> Result<BTreeMap<String, Vec<Approval>>, Error> {
+    const DOING: &str = "reading approvals";
+    let mut approvals: BTreeMap<String, Vec<Approval>> = BTreeMap::new();
+    if orders.is_empty() {
+        return Ok(approvals);
+    }
+    let places: Vec<String> = (1..=orders.len()).map(|place| format!("${place}")).collect();
+    let sql = format!(
+        "SELECT order_id, person, account, roles, at FROM kit_order_approvals WHERE order_id IN ({}) \
+         ORDER BY order_id, place",
+        places.join(", ")
+    );
+    let mut query = sqlx::query(AssertSqlSafe(sql));
+    for order in orders {
+        query = query.bind(order);
+    }
+    for row in query.fetch_all(connection).await.map_err(Error::sql(DOING))? {
+        let text = |column: &str| row.try_get::<String, _>(column).map_err(Error::sql(DOING));
+        let order = text("order_id")?;
+        let approval = Approval {
+            person: PersonId::new(&text("person")?)?,
+            account: text("account")?,
+            roles: from_json(&order, &text("roles")?)?,
+            at: Tai(row.try_get("at").map_err(Error::sql(DOING))?),
+        };
+        approvals.entry(order).or_default().push(approval);
+    }
+    Ok(approvals)
+}
+
+fn order_of(row: &AnyRow, approvals: &mut BTreeMap<String, Vec<Approval>>) -> Result<Order, Error> {
     const DOING: &str = "reading an order";
     let text = |column: &str| row.try_get::<String, _>(column).map_err(Error::sql(DOING));
     let optional = |column: &str| row.try_get::<Option<String>, _>(column).map_err(Error::sql(DOING));
@@ -286,22 +317,6 @@ async fn with_approvals(connection: &mut AnyConnection, row: &AnyRow) -> Result<
         .ok_or_else(|| bad(format!("the state \"{state}\"")))?;
     let hash = text("content_sha256")?;
     let content_sha256 = hex::octets(&hash).ok_or_else(|| bad(format!("\"{hash}\", which is no SHA-256")))?;
-    let found = sqlx::query(
-        "SELECT person, account, roles, at FROM kit_order_approvals WHERE order_id = $1 ORDER BY place",
-    )
-    .bind(&id)
-    .fetch_all(&mut *connection)
-    .await
-    .map_err(Error::sql(DOING))?;
-    let approval = |row: &AnyRow| {
-        let text = |column: &str| row.try_get::<String, _>(column).map_err(Error::sql(DOING));
-        Ok(Approval {
-            person: PersonId::new(&text("person")?)?,
-            account: text("account")?,
-            roles: from_json(&id, &text("roles")?)?,
-            at: Tai(row.try_get("at").map_err(Error::sql(DOING))?),
-        })
-    };
     let execution: Option<Execution> =
         optional("execution")?.map(|text| from_json(&id, &text)).transpose()?;
     let ending: Option<Ending> = optional("ending")?.map(|text| from_json(&id, &text)).transpose()?;
@@ -315,7 +330,7 @@ async fn with_approvals(connection: &mut AnyConnection, row: &AnyRow) -> Result<
         asked_at: time("asked_at")?,
         expires_at: time("expires_at")?,
         state,
-        approvals: found.iter().map(approval).collect::<Result<_, Error>>()?,
+        approvals: approvals.remove(&id).unwrap_or_default(),
         execution,
         ending,
         id,
