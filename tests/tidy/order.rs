@@ -53,6 +53,15 @@ const ORDER: &[(&str, &[&str])] = &[
     ),
     // Sidecars: never the engine, never one another's insides.
     ("fep-kit", &["fep-config", "fep-time"]),
+    // The parts of the kit that keep something; each is there for whoever needs it alone.
+    ("fep-file", &[]),
+    // Its tests stand on its own feature `testing`.
+    ("fep-database", &["fep-file", "fep-time"]),
+    ("fep-audit", &["fep-database", "fep-time"]),
+    ("fep-events", &["fep-record"]),
+    ("fep-process", &["fep-kit"]),
+    ("fep-jobs", &["fep-database", "fep-time"]),
+    ("fep-orders", &["fep-audit", "fep-database", "fep-time"]),
     ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
