@@ -53,6 +53,8 @@ const ORDER: &[(&str, &[&str])] = &[
     ),
     // Sidecars: never the engine, never one another's insides.
     ("fep-kit", &["fep-config", "fep-time"]),
+    ("fep-identity", &["fep-bus", "fep-record", "fep-time"]),
+    ("fep-route", &["fep-bus", "fep-identity", "fep-kit", "fep-record", "fep-time"]),
     ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
