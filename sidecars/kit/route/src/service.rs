@@ -187,7 +187,7 @@ impl Service {
         Ok(router
             .fallback(no_such_path)
             .method_not_allowed_fallback(no_such_method)
-            .layer(middleware::from_fn(move |request, next| around(Arc::clone(&shared), request, next))))
+            .layer(middleware::from_fn(move |request: Request, next: Next| around(Arc::clone(&shared), request, next))))
     }
 
     fn method_router(&self, route: Declared) -> MethodRouter<(), Infallible> {
