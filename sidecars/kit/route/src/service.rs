@@ -184,10 +184,11 @@ impl Service {
             router = router.route(path, self.method_router(route.clone()));
         }
         let shared = Arc::clone(&self.shared);
-        Ok(router
-            .fallback(no_such_path)
-            .method_not_allowed_fallback(no_such_method)
-            .layer(middleware::from_fn(move |request: Request, next: Next| around(Arc::clone(&shared), request, next))))
+        Ok(router.fallback(no_such_path).method_not_allowed_fallback(no_such_method).layer(
+            middleware::from_fn(move |request: Request, next: Next| {
+                around(Arc::clone(&shared), request, next)
+            }),
+        ))
     }
 
     fn method_router(&self, route: Declared) -> MethodRouter<(), Infallible> {
