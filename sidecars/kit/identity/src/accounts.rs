@@ -306,9 +306,9 @@ impl Accounts {
             }
             Ok(())
         });
-        match unlocked {
-            Err(AccountError::State(error)) => return Err(error),
-            Ok(()) | Err(_) => {}
+        // An account that was removed meanwhile is not found, which is answered below.
+        if let Err(AccountError::State(error)) = unlocked {
+            return Err(error);
         }
         let Some(profile) = found else { return Ok(Err(LoginRefused::WrongPassword)) };
         Ok(admit(name, profile, now))

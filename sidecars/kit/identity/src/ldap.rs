@@ -107,7 +107,8 @@ impl LdapConfig {
         let loopback = ["127.0.0.1", "[::1]", "localhost"].iter().any(|name| {
             host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
         });
-        if !tls && !(self.url.starts_with("ldap://") && loopback) {
+        let on_this_machine = self.url.starts_with("ldap://") && loopback;
+        if !tls && !on_this_machine {
             let message = format!("{:?} would carry passwords in the clear", self.url);
             let allowed =
                 "ldaps://HOST, ldap://HOST with start_tls = true, or ldap:// on the loopback address";

@@ -100,20 +100,23 @@ impl Limits {
     }
 }
 
+/// How many requests of each person are answered now.
+type Persons = Arc<Mutex<HashMap<PersonId, usize>>>;
+
 /// Admits requests within the limits.
 #[derive(Debug)]
 pub(crate) struct Admission {
     requests: Arc<Semaphore>,
     streams: Arc<Semaphore>,
     of_one: usize,
-    persons: Arc<Mutex<HashMap<PersonId, usize>>>,
+    persons: Persons,
 }
 
 /// The right to be answered; it ends with the last octet of the answer.
 #[derive(Debug)]
 pub(crate) struct Admitted {
     _permit: OwnedSemaphorePermit,
-    person: Option<(PersonId, Arc<Mutex<HashMap<PersonId, usize>>>)>,
+    person: Option<(PersonId, Persons)>,
 }
 
 impl Admission {
