@@ -23,7 +23,7 @@ struct Verified {
 #[derive(Debug, Default)]
 struct Known {
     version: Option<Version>,
-    keys: TicketKeys,
+    keys: Arc<TicketKeys>,
     /// By SHA-256 of the ticket: a look-up must not compare the tickets of others octet by octet.
     remembered: HashMap<[u8; 32], Verified>,
 }
@@ -63,7 +63,7 @@ impl Verifier {
         };
         let keys = TicketKeys::new(published).map_err(|why| damaged(&why))?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        *known = Known { version: now, keys, remembered: HashMap::new() };
+        *known = Known { version: now, keys: Arc::new(keys), remembered: HashMap::new() };
         Ok(())
     }
 
@@ -96,7 +96,7 @@ impl Verifier {
                 check_times(&verified.claims, now)?;
                 return Ok(take(verified));
             }
-            (known.keys.clone(), known.version)
+            (Arc::clone(&known.keys), known.version)
         };
         // The signature is verified without the lock; what it was verified with may have been replaced meanwhile.
         let claims = keys.verify(ticket, now)?;
