@@ -62,6 +62,8 @@ const ORDER: &[(&str, &[&str])] = &[
     ("fep-process", &["fep-kit"]),
     ("fep-jobs", &["fep-database", "fep-time"]),
     ("fep-orders", &["fep-audit", "fep-database", "fep-time"]),
+    ("fep-identity", &["fep-bus", "fep-record", "fep-time"]),
+    ("fep-route", &["fep-bus", "fep-identity", "fep-kit", "fep-record", "fep-time"]),
     ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
@@ -100,6 +102,8 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-time",
         ],
     ),
+    // One query a process; what it is asked comes as an order.
+    ("fep-archive-sql", &["fep-archive-query", "fep-catalogue"]),
     // A client of everything, and of the daemon's threads nothing.
     (
         "fepctl",

@@ -19,6 +19,9 @@ pub struct Problem {
     pub status: u16,
     /// What happened this time.
     pub detail: String,
+    /// Which request this was, as a relative reference: `/requests/ID`. Empty where requests have no identifiers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub instance: String,
     /// Where in the request: the name of a parameter, a header, a field.
     #[serde(default, rename = "where", skip_serializing_if = "String::is_empty")]
     pub place: String,
@@ -43,6 +46,7 @@ impl Problem {
             title,
             status: status.as_u16(),
             detail: detail.into(),
+            instance: String::new(),
             place: String::new(),
             allowed: String::new(),
             hint: String::new(),

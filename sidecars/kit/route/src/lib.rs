@@ -1,0 +1,40 @@
+//! Routes of services: declared once, served within limits, described, and tested from the declaration.
+//!
+//! | what | where |
+//! |---|---|
+//! | a route: method, path, roles, scope, parameters, bodies | [`Route`], [`Reach`], [`Form`] |
+//! | bodies of requests and answers | [`Body`], [`Answer`], [`Json`], [`List`], [`Octets`] |
+//! | all routes of a process: router, OpenAPI 3.1 document | [`Service`] |
+//! | sizes, times and numbers | [`Limits`] |
+//! | doors: loopback, Unix sockets, TLS 1.3; Host and Origin | [`Door`], [`DoorConfig`], [`serve`], [`Certificates`] |
+//! | live data as events that resume | [`Feed`], [`Events`] |
+//! | log in, log out, tokens, accounts | [`login`] |
+//! | the generated test of who may call what | [`Matrix`] |
+//!
+//! Whoever is not named by a declaration is refused: see [`Route`]'s module for what does not compile.
+
+mod body;
+mod events;
+mod guard;
+mod limits;
+pub mod login;
+mod matrix;
+mod openapi;
+mod param;
+pub mod route;
+mod serve;
+mod service;
+mod timed;
+mod tls;
+mod watched;
+
+pub use body::{Answer, Body, Json, List, Octets, Schemas};
+pub use events::{EventError, Events, Feed, GAP, MAX_EVENT_BYTES};
+pub use guard::Names;
+pub use limits::Limits;
+pub use matrix::Matrix;
+pub use param::{Form, Parameter, Place, Reach, Source, Values};
+pub use route::{Access, Call, Declaration, Declared, Method, Route};
+pub use serve::{Door, DoorConfig, DoorError, serve};
+pub use service::{Arrival, Mistake, NOT_AUTHENTICATED, OUT_OF_SCOPE, ROLE_MISSING, Refusal, Service};
+pub use tls::{Certificates, TlsError};

@@ -1,0 +1,499 @@
+//! Routes of identity: log in, log out, tokens, accounts. The one process of an installation that has the state directory
+//! mounts them; all others verify tickets off-line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use fep_identity::accounts::AccountError;
+use fep_identity::tokens::{NewToken, PREFIX, TokenError};
+use fep_identity::{
+    Authenticator, Caller, Identity, IdentityError, Issued, LoginRefused, Means, NumericDate, PersonId,
+    Profile, Role, RoleSet, Scope,
+};
+use fep_kit::{Problem, Stop};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::body::{Json, List};
+use crate::param::Form;
+use crate::route::{Call, Declared, Route};
+use crate::service::{NOT_AUTHENTICATED, bearer};
+
+/// No body of these routes is larger.
+const MAX_BODY_BYTES: usize = 16 << 10;
+/// How often the keys are looked after.
+const STEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Name and password of a login.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    account: String,
+    password: String,
+}
+
+/// A ticket, for the header `Authorization: Bearer TICKET`.
+#[derive(Serialize, ToSchema)]
+struct Ticket {
+    ticket: String,
+    /// Seconds since 1970-01-01T00:00:00 UTC.
+    expires: i64,
+    account: String,
+    person: String,
+    roles: Vec<String>,
+    #[schema(value_type = Vec<Object>)]
+    scopes: Vec<Scope>,
+}
+
+/// Who asks, as this service sees it.
+#[derive(Serialize, ToSchema)]
+struct Me {
+    account: String,
+    person: String,
+    roles: Vec<String>,
+    #[schema(value_type = Vec<Object>)]
+    scopes: Vec<Scope>,
+    /// Seconds since 1970-01-01T00:00:00 UTC.
+    until: Option<i64>,
+}
+
+/// A token that is asked for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TokenOrder {
+    name: String,
+    #[schema(value_type = Vec<String>)]
+    roles: RoleSet,
+    #[schema(value_type = Vec<Object>)]
+    scopes: Vec<Scope>,
+    /// How long it shall be valid.
+    lifetime_s: u32,
+}
+
+/// A new token. It is shown this once.
+#[derive(Serialize, ToSchema)]
+struct TokenMade {
+    id: String,
+    token: String,
+}
+
+/// A token as it is listed.
+#[derive(Serialize, ToSchema)]
+struct TokenView {
+    id: String,
+    name: String,
+    account: String,
+    person: String,
+    roles: Vec<String>,
+    #[schema(value_type = Vec<Object>)]
+    scopes: Vec<Scope>,
+    made: i64,
+    expires: i64,
+    revoked: Option<i64>,
+}
+
+/// A local account that is made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewAccount {
+    name: String,
+    password: String,
+    /// The person it belongs to; a person of its own where it is missing.
+    person: Option<String>,
+    /// Roles and configured sets of roles.
+    roles: Vec<String>,
+    #[schema(value_type = Vec<Object>)]
+    scopes: Vec<Scope>,
+    /// Seconds since 1970-01-01T00:00:00 UTC.
+    expires: Option<i64>,
+}
+
+/// A local account as it is listed.
+#[derive(Serialize, ToSchema)]
+struct AccountView {
+    name: String,
+    person: String,
+    roles: Vec<String>,
+    #[schema(value_type = Vec<Object>)]
+    scopes: Vec<Scope>,
+    expires: Option<i64>,
+    disabled: bool,
+    locked_until: Option<i64>,
+}
+
+/// A new password.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPassword {
+    password: String,
+    /// Seconds since 1970-01-01T00:00:00 UTC.
+    expires: Option<i64>,
+}
+
+/// What the routes work on.
+struct Mounted {
+    identity: Arc<Identity>,
+    authenticator: Arc<Authenticator>,
+}
+
+type State = Arc<Mounted>;
+
+/// The routes of identity. `authenticator` is that of this very process: what is revoked here holds here at once.
+#[must_use]
+pub fn routes(identity: &Arc<Identity>, authenticator: &Arc<Authenticator>) -> Vec<Declared> {
+    let state =
+        Arc::new(Mounted { identity: Arc::clone(identity), authenticator: Arc::clone(authenticator) });
+    let name = |route: Route<_>| route.path_parameter("name", Form::Text(64), "Name of the account.");
+    vec![
+        Route::post("/v1/login", "Logs a person in and answers with a ticket.")
+            .open_to_everybody("who logs in has no ticket yet")
+            .max_body_bytes(MAX_BODY_BYTES)
+            .to(&state, log_in),
+        Route::post("/v1/ticket", "A ticket for the API token that the request comes with.")
+            .roles(&Role::ALL)
+            .touches_no_data()
+            .to(&state, ticket_for_token),
+        Route::post("/v1/logout", "Ends the ticket or token that the request comes with.")
+            .roles(&Role::ALL)
+            .touches_no_data()
+            .to(&state, log_out),
+        Route::get("/v1/me", "Who asks, and what they may do.")
+            .roles(&Role::ALL)
+            .touches_no_data()
+            .to(&state, me),
+        Route::get("/v1/tokens", "One's own API tokens; an administrator sees all.")
+            .roles(&Role::ALL)
+            .touches_no_data()
+            .to(&state, tokens),
+        Route::post("/v1/tokens", "Makes an API token with no more than one has oneself.")
+            .roles(&Role::ALL)
+            .touches_no_data()
+            .max_body_bytes(MAX_BODY_BYTES)
+            .to(&state, make_token),
+        Route::delete("/v1/tokens/{id}", "Revokes an API token: one's own, or as administrator any.")
+            .roles(&Role::ALL)
+            .touches_no_data()
+            .path_parameter("id", Form::Text(64), "Identifier of the token.")
+            .to(&state, revoke_token),
+        Route::get("/v1/accounts", "The local accounts.")
+            .role(Role::Administrator)
+            .touches_no_data()
+            .to(&state, accounts),
+        Route::post("/v1/accounts", "Makes a local account.")
+            .role(Role::Administrator)
+            .touches_no_data()
+            .max_body_bytes(MAX_BODY_BYTES)
+            .to(&state, make_account),
+        name(
+            Route::post("/v1/accounts/{name}/disable", "Disables an account; ends its tickets and tokens.")
+                .role(Role::Administrator)
+                .touches_no_data(),
+        )
+        .to(&state, disable),
+        name(
+            Route::post("/v1/accounts/{name}/unlock", "Ends a lock before its time.")
+                .role(Role::Administrator)
+                .touches_no_data(),
+        )
+        .to(&state, unlock),
+        name(
+            Route::put("/v1/accounts/{name}/password", "Sets a new password.")
+                .role(Role::Administrator)
+                .touches_no_data(),
+        )
+        .max_body_bytes(MAX_BODY_BYTES)
+        .to(&state, set_password),
+    ]
+}
+
+/// Rotates the keys of tickets when it is time, until `stop`; a task of the process that mounts the routes.
+pub async fn keep_keys(identity: Arc<Identity>, stop: Stop) {
+    let mut every = tokio::time::interval(STEP_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.wait() => return,
+            _ = every.tick() => {}
+        }
+        let identity = Arc::clone(&identity);
+        match tokio::task::spawn_blocking(move || identity.keys().step(NumericDate::now())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!("the keys of tickets cannot be kept: {error}"),
+            Err(error) => tracing::error!("the keys of tickets cannot be kept: {error}"),
+        }
+    }
+}
+
+fn names(roles: RoleSet) -> Vec<String> {
+    roles.iter().map(|role| role.name().to_owned()).collect()
+}
+
+impl From<Issued> for Json<Ticket> {
+    fn from(issued: Issued) -> Json<Ticket> {
+        Json(Ticket {
+            ticket: issued.ticket,
+            expires: issued.expires.0,
+            account: issued.person.account,
+            person: issued.person.id.0,
+            roles: names(issued.roles),
+            scopes: issued.scopes,
+        })
+    }
+}
+
+async fn log_in(state: State, call: Call<Json<Login>>) -> Result<Json<Ticket>, Problem> {
+    let Json(Login { account, password }) = call.body;
+    let now = NumericDate::now();
+    let name = account.clone();
+    let identity = Arc::clone(&state.identity);
+    let local = tokio::task::spawn_blocking(move || {
+        // A local account comes first: it must open when the directory is away.
+        let exists = identity.accounts().exists(&account)?;
+        if !exists && identity.has_directory() {
+            return Ok((None, password));
+        }
+        Ok::<_, IdentityError>((Some(identity.login_local(&account, &password, now)?), password))
+    });
+    let (local, password) =
+        local.await.map_err(|error| Problem::fault("logging in", &error))?.map_err(fault("logging in"))?;
+    let answer = match local {
+        Some(answer) => answer,
+        None => directory(&state.identity, &name, &password, now).await?,
+    };
+    let shown: String = name.chars().take(64).collect();
+    match answer {
+        Ok(issued) => {
+            tracing::info!(request = %call.request_id, account = %shown, "logged in");
+            Ok(issued.into())
+        }
+        Err(LoginRefused::Busy) => {
+            let detail = "too many logins run at the same time";
+            Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+                .hint("log in again in a second"))
+        }
+        Err(refused) => {
+            tracing::warn!(request = %call.request_id, account = ?shown, "login refused: {refused}");
+            let detail = "the account does not exist, is locked or has ended, or its password is another one";
+            Err(Problem::new(StatusCode::UNAUTHORIZED, NOT_AUTHENTICATED, detail)
+                .hint("an administrator sees the reason in the log and unlocks accounts"))
+        }
+    }
+}
+
+#[cfg(feature = "ldap")]
+async fn directory(
+    identity: &Identity,
+    name: &str,
+    password: &str,
+    now: NumericDate,
+) -> Result<Result<Issued, LoginRefused>, Problem> {
+    identity.login_ldap(name, password, now).await.map_err(|error| {
+        tracing::error!("{error}");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "directory-away",
+            "the directory of persons does not answer",
+        )
+        .hint("local accounts can log in meanwhile")
+    })
+}
+
+#[cfg(not(feature = "ldap"))]
+async fn directory(
+    _: &Identity,
+    _: &str,
+    _: &str,
+    _: NumericDate,
+) -> Result<Result<Issued, LoginRefused>, Problem> {
+    Ok(Err(LoginRefused::Unknown))
+}
+
+async fn ticket_for_token(state: State, call: Call<()>) -> Result<Json<Ticket>, Problem> {
+    let token = bearer(&call.headers).ok().flatten().filter(|bearer| bearer.starts_with(PREFIX));
+    let Some(token) = token.map(str::to_owned) else {
+        let detail = "the request comes with no API token";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "no-token", detail).at("Authorization"));
+    };
+    let issued =
+        blocking(state, move |state| state.identity.ticket_for_token(&token, NumericDate::now())).await?;
+    let refused = |_| {
+        Problem::new(StatusCode::UNAUTHORIZED, NOT_AUTHENTICATED, "this token is not accepted")
+            .at("Authorization")
+    };
+    Ok(issued.map_err(refused)?.into())
+}
+
+async fn log_out(state: State, call: Call<()>) -> Result<(), Problem> {
+    let caller = Arc::clone(call.caller()?);
+    let ticket = bearer(&call.headers).ok().flatten().filter(|bearer| !bearer.starts_with(PREFIX));
+    let now = NumericDate::now();
+    let jti = ticket.and_then(|ticket| state.authenticator.verifier().claims(ticket, now).ok());
+    blocking(state, move |state| {
+        state.identity.log_out(&caller, jti.as_ref().map(|claims| claims.jti.as_str()), now)?;
+        state.authenticator.look_now();
+        Ok(())
+    })
+    .await
+}
+
+async fn me(_: State, call: Call<()>) -> Result<Json<Me>, Problem> {
+    let caller = call.caller()?;
+    Ok(Json(Me {
+        account: caller.person.account.clone(),
+        person: caller.person.id.0.clone(),
+        roles: names(caller.roles),
+        scopes: caller.scopes.clone(),
+        until: caller.until.map(|until| until.0),
+    }))
+}
+
+fn sees(caller: &Caller, person: &PersonId) -> bool {
+    caller.is_same_person(person) || caller.roles.has(Role::Administrator)
+}
+
+async fn tokens(state: State, call: Call<()>) -> Result<List<TokenView>, Problem> {
+    let caller = call.caller()?;
+    let listed = state.identity.tokens().list().into_iter();
+    let own = listed.filter(|(_, token)| sees(caller, &token.person.id));
+    Ok(List(
+        own.map(|(id, token)| TokenView {
+            id,
+            name: token.name,
+            account: token.person.account,
+            person: token.person.id.0,
+            roles: names(token.roles),
+            scopes: token.scopes,
+            made: token.made.0,
+            expires: token.expires.0,
+            revoked: token.revoked.map(|revoked| revoked.0),
+        })
+        .collect(),
+    ))
+}
+
+async fn make_token(state: State, call: Call<Json<TokenOrder>>) -> Result<Json<TokenMade>, Problem> {
+    let caller = Arc::clone(call.caller()?);
+    if caller.means != Means::Ticket {
+        // A stolen token must not make itself another one that outlives it.
+        let detail = "a token is made by a person who has logged in, not by a token";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "login-needed", detail).hint("POST /v1/login"));
+    }
+    let order = call.body.0;
+    let made = blocking(state, move |state| {
+        let now = NumericDate::now();
+        let new = NewToken {
+            name: order.name,
+            person: caller.person.clone(),
+            roles: order.roles,
+            scopes: order.scopes,
+            expires: now.plus_s(i64::from(order.lifetime_s)),
+        };
+        state.identity.make_token(&caller, new, now)
+    })
+    .await?;
+    let made =
+        made.map_err(|excess| Problem::new(StatusCode::FORBIDDEN, "more-than-own", excess.to_string()))?;
+    Ok(Json(TokenMade { id: made.id, token: made.text }))
+}
+
+async fn revoke_token(state: State, call: Call<()>) -> Result<(), Problem> {
+    let caller = call.caller()?;
+    let id = call.values.get("id").unwrap_or("").to_owned();
+    let found = state.identity.tokens().list().into_iter().find(|(other, _)| *other == id);
+    // Somebody else's token is answered like one that does not exist.
+    if found.is_none_or(|(_, token)| !sees(caller, &token.person.id)) {
+        return Err(Problem::not_found(format!("you have no token with the identifier {id:?}")));
+    }
+    blocking(state, move |state| {
+        state.identity.revoke_token(&id, NumericDate::now())?;
+        state.authenticator.look_now();
+        Ok(())
+    })
+    .await
+}
+
+async fn accounts(state: State, _call: Call<()>) -> Result<List<AccountView>, Problem> {
+    let listed = blocking(state, |state| Ok(state.identity.accounts().list()?)).await?;
+    let view = |account: fep_identity::accounts::AccountView| AccountView {
+        name: account.name,
+        person: account.profile.person.0,
+        roles: account.profile.roles,
+        scopes: account.profile.scopes,
+        expires: account.profile.expires.map(|at| at.0),
+        disabled: account.profile.disabled,
+        locked_until: account.locked_until.map(|at| at.0),
+    };
+    Ok(List(listed.into_iter().map(view).collect()))
+}
+
+async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), Problem> {
+    let new = call.body.0;
+    blocking(state, move |state| {
+        let person = PersonId(new.person.unwrap_or_else(|| format!("local:{}", new.name)));
+        let profile = Profile {
+            person,
+            roles: new.roles,
+            scopes: new.scopes,
+            expires: new.expires.map(NumericDate),
+            password_expires: None,
+            disabled: false,
+        };
+        state.identity.add_account(&new.name, &new.password, profile)
+    })
+    .await
+}
+
+async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
+    let name = call.values.get("name").unwrap_or("").to_owned();
+    blocking(state, move |state| {
+        state.identity.disable(&name, NumericDate::now())?;
+        state.authenticator.look_now();
+        Ok(())
+    })
+    .await
+}
+
+async fn unlock(state: State, call: Call<()>) -> Result<(), Problem> {
+    let name = call.values.get("name").unwrap_or("").to_owned();
+    blocking(state, move |state| Ok(state.identity.accounts().unlock(&name)?)).await
+}
+
+async fn set_password(state: State, call: Call<Json<NewPassword>>) -> Result<(), Problem> {
+    let name = call.values.get("name").unwrap_or("").to_owned();
+    let new = call.body.0;
+    blocking(state, move |state| {
+        let expires = new.expires.map(NumericDate);
+        Ok(state.identity.accounts().set_password(&name, &new.password, expires)?)
+    })
+    .await
+}
+
+/// Runs what reads and writes files beside the tasks of the runtime.
+async fn blocking<T: Send + 'static>(
+    state: State,
+    work: impl FnOnce(&Mounted) -> Result<T, IdentityError> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(move || work(&state)).await;
+    done.map_err(|error| Problem::fault("working on the state of identity", &error))?
+        .map_err(fault("working on the state of identity"))
+}
+
+/// What the caller did wrong, as such; all else is a fault of the service.
+fn fault(what: &'static str) -> impl Fn(IdentityError) -> Problem {
+    move |error| {
+        let refused = |status, kind| Problem::new(status, kind, error.to_string());
+        match &error {
+            IdentityError::Account(AccountError::Unknown(_))
+            | IdentityError::Token(TokenError::Unknown(_)) => refused(StatusCode::NOT_FOUND, "not-found"),
+            IdentityError::Account(AccountError::Exists(_)) => refused(StatusCode::CONFLICT, "exists"),
+            IdentityError::Role(_)
+            | IdentityError::Account(
+                AccountError::Name(_) | AccountError::TooMany | AccountError::Password(_),
+            )
+            | IdentityError::Token(
+                TokenError::Name | TokenError::Empty | TokenError::Expiry { .. } | TokenError::TooMany,
+            ) => refused(StatusCode::BAD_REQUEST, "bad-body"),
+            _ => Problem::fault(what, &error),
+        }
+    }
+}
