@@ -127,15 +127,11 @@ async fn refuse_unless_free(path: &Path) -> io::Result<()> {
     match tokio::net::UnixStream::connect(path).await {
         Ok(_) => refusal(io::ErrorKind::AddrInUse, "is served by another process".to_owned()),
         // Nobody listens there, or it went away at this moment.
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) =>
-        {
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
             Ok(())
         }
         // A full queue of connections, or a socket that is not for us: somebody may serve it.
-        Err(error) => {
-            refusal(io::ErrorKind::AddrInUse, format!("may be served by another process: {error}"))
-        }
+        Err(error) => refusal(io::ErrorKind::AddrInUse, format!("may be served by another process: {error}")),
     }
 }
 

@@ -26,7 +26,7 @@ use datafusion::logical_expr::{Expr, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::union::UnionExec;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use fep_catalogue::{Colour, FrameRow, PacketRow, Segment, SegmentFilter, SegmentState};
+use fep_catalogue::{Colour, FrameRow, PacketRow, Segment, SegmentFilter, SegmentState, TailPiece};
 use futures::StreamExt;
 
 use crate::config::SqlConfig;
@@ -149,15 +149,18 @@ impl Engine {
             .set_bool("datafusion.execution.parquet.pushdown_filters", true)
             .set_bool("datafusion.execution.collect_statistics", true);
         let context = SessionContext::new_with_config_rt(config, Arc::clone(&self.environment));
-        let seen = |batches: Vec<(Colour, &str, &RecordBatch)>| {
-            batches
-                .into_iter()
-                .filter(|(colour, ..)| self.colours.contains(colour))
-                .map(|(colour, ring, batch)| with_origin(batch, colour, ring))
-                .collect::<Result<Vec<_>, _>>()
+        let seen = |pieces: Vec<(Colour, &str, TailPiece)>| {
+            let mut batches = Vec::with_capacity(pieces.len());
+            for (colour, ring, piece) in pieces {
+                if self.colours.contains(&colour) {
+                    let batch = piece.batch().map_err(|error| fault(&error))?;
+                    batches.push(with_origin(&batch, colour, ring).map_err(|error| fault(&error))?);
+                }
+            }
+            Ok::<_, SqlError>(batches)
         };
-        let frames = seen(tail.frames().collect()).map_err(|error| fault(&error))?;
-        let packets = seen(tail.packets().collect()).map_err(|error| fault(&error))?;
+        let frames = seen(tail.frames().collect())?;
+        let packets = seen(tail.packets().collect())?;
         let files = |index: fn(&Segment) -> &Option<fep_catalogue::IndexFile>| -> Vec<File> {
             let of = |segment: &Segment| File::of(&self.archive, segment, index(segment).as_ref()?);
             segments.iter().filter_map(of).collect()
