@@ -2,9 +2,9 @@
 
 use sqlx::any::AnyRow;
 
-use super::Catalogue;
 use super::conditions::{Bound, Conditions};
 use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
+use super::{Backend, Catalogue};
 use crate::model::{Channel, Colour, Contact, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::{CONTACT_SILENCE_NS, Error, hex};
 
@@ -98,10 +98,7 @@ impl Catalogue {
         after: Option<&SegmentId>,
         limit: u32,
     ) -> Result<Vec<SegmentId>, Error> {
-        let mut conditions = self.segment_conditions(filter);
-        if let Some(after) = after {
-            conditions.and("id > {}", [Bound::Text(after.0.clone())]);
-        }
+        let mut conditions = self.page_conditions(filter, after);
         let limit = conditions.limit(Some(limit));
         let sql = format!("SELECT id FROM segments s WHERE {} ORDER BY id {limit}", conditions.sql());
         let found = conditions
@@ -122,10 +119,7 @@ impl Catalogue {
         after: Option<&SegmentId>,
         limit: u32,
     ) -> Result<Vec<Segment>, Error> {
-        let mut conditions = self.segment_conditions(filter);
-        if let Some(after) = after {
-            conditions.and("id > {}", [Bound::Text(after.0.clone())]);
-        }
+        let mut conditions = self.page_conditions(filter, after);
         let limit = conditions.limit(Some(limit));
         let sql = format!(
             "SELECT {SEGMENT_COLUMNS} FROM segments s WHERE {} ORDER BY id {limit}",
@@ -171,6 +165,26 @@ impl Catalogue {
         number(&row, "found")
     }
 
+    /// The conditions of a page in the order of names. SQLite finds the segments of a stream by their names, which begin with it
+    /// and are in the order of their octets; by its columns it would sort all of them for each page.
+    fn page_conditions(&self, filter: &SegmentFilter, after: Option<&SegmentId>) -> Conditions {
+        let mut conditions = match (&filter.ring, filter.colour) {
+            (Some(ring), Some(colour)) if self.backend == Backend::Sqlite => {
+                let others = SegmentFilter { ring: None, colour: None, ..filter.clone() };
+                let mut conditions = self.segment_conditions(&others);
+                // The octet after '/' is '0'.
+                let bounds = [format!("{colour}/{ring}/"), format!("{colour}/{ring}0")];
+                conditions.and("id > {} AND id < {}", bounds.map(Bound::Text));
+                conditions
+            }
+            _ => self.segment_conditions(filter),
+        };
+        if let Some(after) = after {
+            conditions.and("id > {}", [Bound::Text(after.0.clone())]);
+        }
+        conditions
+    }
+
     fn segment_conditions(&self, filter: &SegmentFilter) -> Conditions {
         let mut conditions = Conditions::default();
         conditions.within("s", filter.from_tai_ns, filter.to_tai_ns);
@@ -182,7 +196,8 @@ impl Catalogue {
             conditions.and("colour = {}", text(colour.name()));
         }
         if self.black_only {
-            conditions.and("colour = 'black'", []);
+            // No column alone: an index that begins with the colour would lead through everything.
+            conditions.and("colour || '' = 'black'", []);
         }
         if let Some(state) = filter.state {
             conditions.and("state = {}", text(state.name()));
