@@ -123,6 +123,7 @@ async fn taken_in(root: &Path) -> Result<(Catalogue, Segment), Fault> {
         archive: Archive::segments(root),
         bus: None,
         tail: false,
+        tail_limits: Default::default(),
         packets: Default::default(),
     };
     let mut ingest = Ingest::open(config, catalogue.clone(), store).await?;

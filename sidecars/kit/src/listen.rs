@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -36,14 +36,18 @@ impl Address {
     }
 
     /// Begins to listen. A Unix socket appears under its name only with its permissions (`unix_mode`); one that a dead
-    /// process left is replaced, one that a live process serves is not.
+    /// process left is replaced, one that a live process serves is not, and neither is anything that is no socket.
     ///
     /// # Errors
-    /// The system's, and `AddrInUse` for a Unix socket that somebody serves.
+    /// The system's; `AddrInUse` for a Unix socket that somebody serves; `AlreadyExists` for a path that holds something
+    /// else than a socket.
     pub async fn bind(&self, unix_mode: u32) -> io::Result<Listener> {
         match self {
             Address::Tcp(address) => Ok(Listener::Tcp(TcpListener::bind(address).await?)),
-            Address::Unix(path) => Ok(Listener::Unix(bind_unix(path, unix_mode).await?, path.clone())),
+            Address::Unix(path) => {
+                let (listener, file) = bind_unix(path, unix_mode).await?;
+                Ok(Listener::Unix(listener, file))
+            }
         }
     }
 }
@@ -73,25 +77,82 @@ impl FromStr for Address {
     }
 }
 
-async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if tokio::net::UnixStream::connect(path).await.is_ok() {
-        let message = format!("{} is served by another process", path.display());
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, message));
-    }
+async fn bind_unix(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
+    refuse_unless_free(path).await?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let temporary = PathBuf::from(temporary);
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
+    refuse_unless_free(&temporary).await?;
     match std::fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(&temporary)?;
+    // The file that bind makes takes its permissions from the unbound socket: at no moment are they wider than `mode`.
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::UNIX,
+        rustix::net::SocketType::STREAM,
+        rustix::net::SocketFlags::CLOEXEC | rustix::net::SocketFlags::NONBLOCK,
+        None,
+    )?;
+    rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode))?;
+    rustix::net::bind(&socket, &rustix::net::SocketAddrUnix::new(&temporary)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    // The umask may have taken away what was asked for.
     std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(mode))?;
+    let listener = UnixListener::from_std(socket.into())?;
+    let metadata = std::fs::symlink_metadata(&temporary)?;
     std::fs::rename(&temporary, path)?;
-    Ok(listener)
+    Ok((listener, SocketFile { path: path.to_owned(), device: metadata.dev(), inode: metadata.ino() }))
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Refuses a path that is taken: by a socket that a process serves, or by anything that is no socket. Only a socket that
+/// nobody serves any more may be replaced.
+async fn refuse_unless_free(path: &Path) -> io::Result<()> {
+    let refusal = |kind, problem: String| Err(io::Error::new(kind, format!("{} {problem}", path.display())));
+    let metadata = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !metadata.file_type().is_socket() {
+        let problem = "exists and is not a socket: it is not replaced; name another path, or remove it";
+        return refusal(io::ErrorKind::AlreadyExists, problem.to_owned());
+    }
+    match tokio::net::UnixStream::connect(path).await {
+        Ok(_) => refusal(io::ErrorKind::AddrInUse, "is served by another process".to_owned()),
+        // Nobody listens there, or it went away at this moment.
+        Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound) => {
+            Ok(())
+        }
+        // A full queue of connections, or a socket that is not for us: somebody may serve it.
+        Err(error) => refusal(io::ErrorKind::AddrInUse, format!("may be served by another process: {error}")),
+    }
+}
+
+/// The file of a Unix socket: its name, and which file that is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    /// Removes it, unless another file has its name by now.
+    fn remove(&self) {
+        let is_ours = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
+        if is_ours {
+            // A file that cannot be removed is replaced at the next start.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// An open door.
@@ -99,8 +160,8 @@ async fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
 pub enum Listener {
     /// TCP.
     Tcp(TcpListener),
-    /// Unix stream socket, and its name.
-    Unix(UnixListener, PathBuf),
+    /// Unix stream socket, and its file.
+    Unix(UnixListener, SocketFile),
 }
 
 impl Listener {
@@ -111,7 +172,7 @@ impl Listener {
     pub fn address(&self) -> io::Result<Address> {
         Ok(match self {
             Listener::Tcp(listener) => Address::Tcp(listener.local_addr()?),
-            Listener::Unix(_, path) => Address::Unix(path.clone()),
+            Listener::Unix(_, file) => Address::Unix(file.path.clone()),
         })
     }
 }
@@ -123,7 +184,7 @@ pub enum Peer {
     Tcp(SocketAddr),
     /// Over a Unix socket.
     Unix {
-        /// The user, as the kernel vouches.
+        /// The user, as the kernel says.
         uid: Option<u32>,
         /// Whether that is root or the user whom this process runs as.
         trusted: bool,
@@ -162,8 +223,8 @@ pub async fn serve(listeners: Vec<Listener>, router: Router, stop: Stop, grace: 
                 doors
                     .spawn(async move { axum::serve(listener, service).with_graceful_shutdown(until).await });
             }
-            Listener::Unix(listener, path) => {
-                sockets.push(path);
+            Listener::Unix(listener, file) => {
+                sockets.push(file);
                 doors
                     .spawn(async move { axum::serve(listener, service).with_graceful_shutdown(until).await });
             }
@@ -186,8 +247,70 @@ pub async fn serve(listeners: Vec<Listener>, router: Router, stop: Stop, grace: 
             () = &mut over => break,
         }
     }
-    for socket in sockets {
-        let _ = std::fs::remove_file(socket);
-    }
+    sockets.iter().for_each(SocketFile::remove);
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(path: &Path) -> io::Error {
+        Address::Unix(path.to_owned()).bind(0o660).await.expect_err("refused")
+    }
+
+    // REQ: FEP-KIT-400
+    #[tokio::test]
+    async fn only_a_socket_that_nobody_serves_is_replaced() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("x.sock");
+        std::fs::write(&path, "a file of somebody").expect("written");
+        let refused = refusal(&path).await;
+        assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists, "{refused}");
+        assert!(refused.to_string().contains("x.sock exists and is not a socket"), "{refused}");
+        assert_eq!(std::fs::read(&path).expect("still there"), b"a file of somebody");
+
+        let (folder, link) = (directory.path().join("folder"), directory.path().join("link"));
+        std::fs::create_dir(&folder).expect("made");
+        std::os::unix::fs::symlink(&path, &link).expect("made");
+        for taken in [&folder, &link] {
+            assert_eq!(refusal(taken).await.kind(), io::ErrorKind::AlreadyExists);
+            assert!(std::fs::symlink_metadata(taken).is_ok(), "{} is still there", taken.display());
+        }
+
+        // The name under which a socket is made ready is no exception.
+        let other = directory.path().join("y.sock");
+        std::fs::write(directory.path().join("y.sock.new"), "kept").expect("written");
+        assert_eq!(refusal(&other).await.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(directory.path().join("y.sock.new")).expect("still there"), b"kept");
+
+        let socket = directory.path().join("z.sock");
+        let served = Address::Unix(socket.clone()).bind(0o600).await.expect("free");
+        assert_eq!(refusal(&socket).await.kind(), io::ErrorKind::AddrInUse);
+        drop(served);
+        Address::Unix(socket).bind(0o600).await.expect("a socket that nobody serves is replaced");
+    }
+
+    // REQ: FEP-KIT-401
+    #[tokio::test]
+    async fn a_socket_has_the_permissions_asked_for_and_at_the_end_only_ones_own_is_removed() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("x.sock");
+        for mode in [0o600, 0o660, 0o666] {
+            let listener = Address::Unix(path.clone()).bind(mode).await.expect("free");
+            let found = std::fs::metadata(&path).expect("there").permissions().mode() & 0o777;
+            assert_eq!(found, mode, "{found:o}");
+            let stop = Stop::default();
+            stop.now();
+            serve(vec![listener], Router::new(), stop, Duration::ZERO).await.expect("an orderly end");
+            assert!(!path.exists());
+        }
+        let first = Address::Unix(path.clone()).bind(0o600).await.expect("free");
+        std::fs::remove_file(&path).expect("somebody removes it");
+        let _second = Address::Unix(path.clone()).bind(0o600).await.expect("free");
+        let stop = Stop::default();
+        stop.now();
+        serve(vec![first], Router::new(), stop, Duration::ZERO).await.expect("an orderly end");
+        assert!(path.exists(), "the socket of the second is not the first's to remove");
+    }
 }

@@ -134,6 +134,15 @@ impl Error {
         }
     }
 
+    /// Whether the next thing will fail of it as well: the database or the store is away, or the program is in trouble.
+    pub(crate) fn concerns_all(&self) -> bool {
+        match self {
+            Error::Sql { .. } | Error::Migration(_) | Error::Task(_) => true,
+            Error::Store { source, .. } => !matches!(source, object_store::Error::NotFound { .. }),
+            _ => false,
+        }
+    }
+
     pub(crate) fn parquet(key: &str) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
         let key = key.to_owned();
         move |source| Error::Parquet { key, source }

@@ -14,6 +14,7 @@
 
 mod continuity;
 mod coverage;
+mod durable;
 mod error;
 mod hex;
 mod index;
@@ -31,12 +32,12 @@ pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
 pub use index::{
     Arrival, Arrivals, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary,
-    Tail, TailSnapshot, UtcUs,
+    Tail, TailLimits, TailPiece, TailSnapshot, UtcUs,
 };
 pub use ingest::{Ingest, IngestConfig, IngestStep, SegmentIndex, build_index};
 pub use keep::{
-    BackupReport, DiskLevel, DiskState, Due, Keeper, RestoreReport, RetentionRule, ScrubFinding, ScrubReport,
-    Watermarks,
+    BackupReport, DiskLevel, DiskState, Due, Keeper, Problem, RestoreReport, RetentionRule, Round,
+    ScrubFinding, ScrubReport, Watermarks,
 };
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,

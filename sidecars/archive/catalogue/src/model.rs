@@ -137,6 +137,8 @@ named! {
         Done = "done",
         /// A second person said no, or the first took it back.
         Refused = "refused",
+        /// Taken back, perhaps after it was approved: what is not gone by then stays.
+        Withdrawn = "withdrawn",
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, Re
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::durable::{Building, Readers};
 use crate::model::StoredObject;
 use crate::{Error, hex};
 
@@ -169,7 +170,7 @@ impl Store {
     /// # Errors
     /// The store, after all tries; [`Error::ObjectDiffers`] when it gives back something else.
     pub async fn put(&self, key: &str, octets: Bytes) -> Result<StoredObject, Error> {
-        if octets.len() > PART_LEN {
+        if octets.len() > PART_LEN || self.directory.is_some() {
             return self.again(|| self.upload(key, Parts::Octets(&octets))).await;
         }
         let sha256: [u8; 32] = Sha256::digest(&octets).into();
@@ -178,7 +179,6 @@ impl Store {
             let location = self.location(key)?;
             let put = self.inner.put(&location, octets.clone().into()).await;
             put.map_err(Error::store("storing", key))?;
-            self.make_durable(key)?;
             self.expect(&sent).await
         })
         .await?;
@@ -210,6 +210,9 @@ impl Store {
     /// Uploads parts until there is none more, and says what they were together. What should be an object of another store and
     /// is not is given up before it is there.
     async fn upload(&self, key: &str, parts: Parts<'_>) -> Result<StoredObject, Error> {
+        if let Some(path) = self.file(key) {
+            return self.write(key, &path, parts).await;
+        }
         let location = self.location(key)?;
         let upload = self.inner.put_multipart(&location).await.map_err(Error::store("storing", key))?;
         let mut upload = WriteMultipart::new_with_chunk_size(upload, PART_LEN);
@@ -222,8 +225,29 @@ impl Store {
             }
         };
         upload.finish().await.map_err(Error::store("storing", key))?;
-        self.make_durable(key)?;
         self.expect(&sent).await?;
+        Ok(sent)
+    }
+
+    /// As [`Store::upload`], into a file of a directory, whose permissions are ours to set.
+    async fn write(&self, key: &str, path: &FilePath, parts: Parts<'_>) -> Result<StoredObject, Error> {
+        let readers = Readers::of_key(key).no_wider_than(parts.file().as_deref());
+        let of = path.to_owned();
+        let mut file = tokio::task::spawn_blocking(move || Building::begin(&of, readers)).await??;
+        let mut octets = 0;
+        loop {
+            let part = parts.part(octets).await?;
+            if part.is_empty() {
+                break;
+            }
+            octets += part.len() as u64;
+            file = tokio::task::spawn_blocking(move || file.write(&part)).await??;
+        }
+        let sent = StoredObject { key: key.to_owned(), octets, sha256: file.sha256() };
+        if parts.expected().is_none_or(|sha256| sha256 == sent.sha256) {
+            tokio::task::spawn_blocking(move || file.finish()).await??;
+            self.expect(&sent).await?;
+        }
         Ok(sent)
     }
 
@@ -282,14 +306,16 @@ impl Store {
         if found == object.sha256 { Ok(octets) } else { Err(differs(object, &found)) }
     }
 
-    /// Reads a whole object into a file, part by part. The file has its name only when it is whole and as expected.
+    /// Reads a whole object into a file, part by part. The file has its name only when it is whole and as expected, and is
+    /// for the owner alone when it is red.
     ///
     /// # Errors
     /// The store, after all tries; [`Error::ObjectDiffers`]; the file.
     pub async fn get_file(&self, object: &StoredObject, path: &FilePath) -> Result<(), Error> {
         self.has_length(object).await?;
+        let readers = Readers::of_key(&object.key).no_wider_than(self.file(&object.key).as_deref());
         let of = path.to_owned();
-        let mut file = tokio::task::spawn_blocking(move || Building::begin(&of)).await??;
+        let mut file = tokio::task::spawn_blocking(move || Building::begin(&of, readers)).await??;
         let mut octets = 0;
         while octets < object.octets {
             let part = self.part(object, octets).await?;
@@ -397,16 +423,6 @@ impl Store {
         if found == *sent { Ok(()) } else { Err(differs(sent, &found.sha256)) }
     }
 
-    /// A directory's files are in the page cache only, until they are synchronised; S3 answers when it has the octets.
-    fn make_durable(&self, key: &str) -> Result<(), Error> {
-        let Some(path) = self.file(key) else { return Ok(()) };
-        let sync = |path: &FilePath| {
-            File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("make durable", path))
-        };
-        sync(&path)?;
-        path.parent().map_or(Ok(()), sync)
-    }
-
     /// Tries until it succeeds, fails for good, or patience ends.
     async fn again<T, F>(&self, mut attempt: impl FnMut() -> F) -> Result<T, Error>
     where
@@ -444,6 +460,15 @@ enum Parts<'a> {
 }
 
 impl Parts<'_> {
+    /// The file that they are read from, where it is one.
+    fn file(self) -> Option<PathBuf> {
+        match self {
+            Parts::Octets(_) => None,
+            Parts::File(path) => Some(path.to_owned()),
+            Parts::Object(store, object) => store.file(&object.key),
+        }
+    }
+
     /// SHA-256 of all of them, where it is known.
     fn expected(self) -> Option<[u8; 32]> {
         match self {
@@ -490,54 +515,4 @@ fn read_part(path: &FilePath, from: u64) -> Result<Bytes, Error> {
     let mut part = Vec::with_capacity(PART_LEN);
     file.take(PART_LEN as u64).read_to_end(&mut part).map_err(Error::io("read", path))?;
     Ok(part.into())
-}
-
-/// A file in the making: it has its name only once it is whole, and goes when it does not come to that.
-struct Building {
-    file: File,
-    path: PathBuf,
-    building: PathBuf,
-    hasher: Sha256,
-}
-
-impl Building {
-    fn begin(path: &FilePath) -> Result<Building, Error> {
-        if let Some(directory) = path.parent() {
-            std::fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
-        }
-        let mut building = path.as_os_str().to_owned();
-        building.push(".building");
-        let building = PathBuf::from(building);
-        let file = File::create(&building).map_err(Error::io("write", &building))?;
-        Ok(Building { file, path: path.to_owned(), building, hasher: Sha256::new() })
-    }
-
-    fn write(mut self, octets: &[u8]) -> Result<Building, Error> {
-        self.file.write_all(octets).map_err(Error::io("write", &self.building))?;
-        self.hasher.update(octets);
-        Ok(self)
-    }
-
-    /// SHA-256 of what was written so far.
-    fn sha256(&self) -> [u8; 32] {
-        self.hasher.clone().finalize().into()
-    }
-
-    fn finish(self) -> Result<(), Error> {
-        self.file.sync_all().map_err(Error::io("make durable", &self.building))?;
-        std::fs::rename(&self.building, &self.path).map_err(Error::io("rename", &self.building))?;
-        match self.path.parent() {
-            Some(directory) => File::open(directory)
-                .and_then(|file| file.sync_all())
-                .map_err(Error::io("make durable", directory)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        // When it is finished, there is none of this name any more.
-        let _ = std::fs::remove_file(&self.building);
-    }
 }

@@ -30,6 +30,9 @@ pub enum FromClient {
         protocol: u32,
         /// Its name: 1 to 31 of `a-z 0-9 - _ .`, no dot first. The cursor belongs to the name.
         client: String,
+        /// Its token, where the feeds know their clients.
+        #[serde(default)]
+        token: Option<String>,
         /// Where to start if the name has no cursor; the feed's own setting if left out.
         #[serde(default)]
         start: Option<Start>,

@@ -4,8 +4,10 @@
 //! sent. The bound is written *before* anything beyond the old one is sent, so that after a `kill -9` no record comes a
 //! second time without being marked as repeated.
 
-use std::collections::BTreeMap;
-use std::io;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fep_bus::Position;
@@ -70,7 +72,7 @@ impl CursorFile {
     /// The system's.
     pub(crate) fn open(dir: &Path, feed: &str, client: &str) -> io::Result<(CursorFile, Option<String>)> {
         let dir = dir.join(feed);
-        std::fs::create_dir_all(&dir)?;
+        make_directory(&dir)?;
         let path = dir.join(format!("{client}.json"));
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
@@ -108,12 +110,46 @@ impl CursorFile {
             return Ok(());
         }
         let form = Form { format: FORMAT, sources };
+        // On disk before it has its name, and its name on disk before anything goes on: after a power cut it is the old cursor
+        // or the new one, and no record that was beyond the bound was sent.
         let temporary = self.path.with_extension("new");
-        std::fs::write(&temporary, serde_json::to_vec(&form)?)?;
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let mut file = options.open(&temporary)?;
+        file.write_all(&serde_json::to_vec(&form)?)?;
+        file.sync_all()?;
         std::fs::rename(&temporary, &self.path)?;
+        if let Some(directory) = self.path.parent() {
+            File::open(directory)?.sync_all()?;
+        }
         self.stored = form.sources;
         Ok(())
     }
+
+    /// Names of the clients of `feed` that have a cursor, readable or not.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn names(dir: &Path, feed: &str) -> io::Result<BTreeSet<String>> {
+        let entries = match std::fs::read_dir(dir.join(feed)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            entries => entries?,
+        };
+        let mut names = BTreeSet::new();
+        for entry in entries {
+            let path = entry?.path();
+            let is_cursor = path.extension().is_some_and(|end| end == "json" || end == "unreadable");
+            if let (true, Some(name)) = (is_cursor, path.file_stem()) {
+                names.insert(name.to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+}
+
+/// Makes a directory of cursors, and those above it, for the owner alone. One that exists stays as it is.
+pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use fep_kit::Stop;
 use fep_record::Session;
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::clients::{Clients, Refusal};
 use crate::control::{FromClient, FromFeed, PROTOCOL, Start, to_json};
 use crate::cursor::CursorFile;
 use crate::datagrams::{self, Target};
@@ -31,6 +32,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(10);
 const UNANSWERED_AFTER: Duration = Duration::from_secs(30);
 /// Longest name that a ring takes for a consumer.
 const CONSUMER_NAME_MAX: usize = 31;
+/// Connections beyond `clients_max` that may be greeted at a time, to be told why they are refused.
+const GREETED_MAX: usize = 16;
 /// Pauses between tries to connect.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
@@ -41,6 +44,8 @@ pub(crate) struct Places {
     pub(crate) segments: PathBuf,
     pub(crate) cursors: PathBuf,
     pub(crate) patience: Duration,
+    /// Most names that clients of one feed may have.
+    pub(crate) names_max: usize,
 }
 
 /// One feed: its configuration, its state, and all that its threads need.
@@ -49,6 +54,7 @@ pub(crate) struct Feed {
     pub(crate) spec: FeedSpec,
     pub(crate) state: FeedState,
     pub(crate) places: Places,
+    pub(crate) clients: Arc<Clients>,
     pub(crate) stop: Stop,
 }
 
@@ -69,7 +75,7 @@ impl Feed {
                 continue;
             }
             let ended = match &self.spec.transport {
-                Transport::TcpServer { bind, clients_max } => self.listen(*bind, *clients_max),
+                Transport::TcpServer { bind, clients_max, .. } => self.listen(*bind, *clients_max),
                 Transport::TcpClient { address, acknowledge } => self.connect(*address, *acknowledge),
                 Transport::Udp { to, bind, pace_bps, .. } => self.send(*to, *bind, *pace_bps),
             };
@@ -102,6 +108,10 @@ impl Feed {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     threads.retain(|thread| !thread.is_finished());
+                    if threads.len() >= clients_max + GREETED_MAX {
+                        // So many are being greeted or refused already: this one is closed without a word.
+                        continue;
+                    }
                     let full = threads.len() >= clients_max;
                     let feed = Arc::clone(self);
                     let name = format!("{}<{peer}", self.state.name);
@@ -135,6 +145,7 @@ impl Feed {
     /// A client has connected.
     fn greet(&self, mut stream: TcpStream, peer: SocketAddr, full: Option<usize>) {
         let greeted = self.prepare(&stream).map_err(|error| (error.to_string(), String::new()));
+        let greeted = greeted.and_then(|()| self.clients.may_connect(&self.spec, peer));
         let who = greeted.and_then(|()| match full {
             Some(clients_max) => {
                 Err((format!("{clients_max} clients are connected"), "as many (clients_max)".to_owned()))
@@ -173,11 +184,11 @@ impl Feed {
     }
 
     /// Asks a client of a framed feed who it is; the client of a raw feed is the feed's one.
-    fn who(&self, stream: &mut TcpStream) -> Result<Who, (String, String)> {
+    fn who(&self, stream: &mut TcpStream) -> Result<Who, Refusal> {
         if self.spec.form == Form::Raw {
             return Ok(self.the_one(false));
         }
-        let FromClient::Hello { protocol, client, start, acknowledge, filter } =
+        let FromClient::Hello { protocol, client, token, start, acknowledge, filter } =
             stream::hello(stream, HELLO_WITHIN)?;
         if protocol != PROTOCOL {
             return Err((format!("protocol {protocol}"), format!("protocol {PROTOCOL}")));
@@ -185,7 +196,27 @@ impl Feed {
         if let Err(allowed) = check_name(&client) {
             return Err((format!("{client:?} is no name of a client"), allowed.to_owned()));
         }
+        self.clients.may_take(&self.state.name, self.spec.is_red(), &client, token.as_deref())?;
+        self.has_room_for(&client)?;
         Ok(Who { name: client, start: start.unwrap_or(self.spec.start), acknowledge, filter })
+    }
+
+    /// Refuses a name that was never here once as many as may be have been: each has a cursor and a state.
+    fn has_room_for(&self, client: &str) -> Result<(), Refusal> {
+        let names_max = self.places.names_max;
+        let cannot = |error: io::Error| (format!("the cursors cannot be read: {error}"), String::new());
+        let known = CursorFile::names(&self.places.cursors, &self.state.name).map_err(cannot)?;
+        if known.contains(client)
+            || self.state.knows(client)
+            || known.len().max(self.state.names()) < names_max
+        {
+            return Ok(());
+        }
+        let allowed = "the name of one of them; an operator removes cursors that nobody needs any more";
+        Err((
+            format!("{names_max} names have been here, which is as many as may be (feeding.names_max)"),
+            allowed.to_owned(),
+        ))
     }
 
     /// The one client of a feed whose clients have no names.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::Filtered;
 
-/// Why a record that was wanted was not sent.
+/// Why a record that was wanted was not sent. In this order they are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lost {
@@ -15,6 +15,8 @@ pub enum Lost {
     Source,
     /// In the archive, but damaged there.
     Damaged,
+    /// In the archive's object store alone: it can be retrieved there, but not by a feed.
+    Stored,
     /// Its length is not that of the feed's frames, or more than a datagram holds.
     Length,
     /// The system did not take the datagram.
@@ -23,7 +25,7 @@ pub enum Lost {
 
 impl Lost {
     /// Every reason, in order.
-    pub const ALL: [Lost; 4] = [Lost::Source, Lost::Damaged, Lost::Length, Lost::Refused];
+    pub const ALL: [Lost; 5] = [Lost::Source, Lost::Damaged, Lost::Stored, Lost::Length, Lost::Refused];
 
     /// Name in reports.
     #[must_use]
@@ -31,6 +33,7 @@ impl Lost {
         match self {
             Lost::Source => "source",
             Lost::Damaged => "damaged",
+            Lost::Stored => "stored",
             Lost::Length => "length",
             Lost::Refused => "refused",
         }

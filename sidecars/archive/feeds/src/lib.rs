@@ -4,6 +4,7 @@
 //! which. A slow client harms nobody: it has a thread, a buffer and a cursor of its own. `docs/feeds.md` is the normative
 //! description of what goes over the wire; [`wire`] and [`control`] are both ends of it.
 
+mod clients;
 pub mod control;
 pub mod filter;
 pub mod ledger;
@@ -23,6 +24,7 @@ mod sources;
 mod stream;
 mod window;
 
+pub use clients::ClientSpec;
 pub use filter::Filter;
 pub use process::run;
 pub use spec::{FeedSpec, FeedsConfig};

@@ -11,8 +11,10 @@ use crate::delivery::Delivery;
 use crate::sources::{Event, Sources};
 use crate::status::ClientState;
 
-/// How often a cursor is stored while records go out.
-const STORE_EVERY: Duration = Duration::from_millis(200);
+/// How often a cursor is stored while records go out: each time the disk has to confirm it.
+const STORE_EVERY: Duration = Duration::from_secs(1);
+/// How often it is shown where a client is.
+const SHOW_EVERY: Duration = Duration::from_millis(200);
 
 /// Why a client's delivery cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -30,11 +32,13 @@ pub(crate) struct Pipe {
     cursor: CursorFile,
     rings: Vec<String>,
     stored_at: Instant,
+    shown_at: Instant,
 }
 
 impl Pipe {
     pub(crate) fn new(sources: Sources, delivery: Delivery, cursor: CursorFile, rings: Vec<String>) -> Pipe {
-        Pipe { sources, delivery, cursor, rings, stored_at: Instant::now() }
+        let now = Instant::now();
+        Pipe { sources, delivery, cursor, rings, stored_at: now, shown_at: now }
     }
 
     /// Names of the sources, in order.
@@ -68,12 +72,15 @@ impl Pipe {
 
     /// To be called at least some times a second: stores the cursor and shows where the client is.
     pub(crate) fn attend(&mut self, client: &ClientState) -> Result<(), PipeError> {
-        if self.stored_at.elapsed() < STORE_EVERY {
+        if self.shown_at.elapsed() < SHOW_EVERY {
             return Ok(());
         }
-        self.stored_at = Instant::now();
-        self.store()?;
+        self.shown_at = Instant::now();
         self.show(client);
+        if self.stored_at.elapsed() >= STORE_EVERY {
+            self.stored_at = self.shown_at;
+            self.store()?;
+        }
         Ok(())
     }
 

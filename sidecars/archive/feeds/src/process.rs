@@ -9,6 +9,7 @@ use fep_kit::listen::{Address, serve};
 use fep_kit::{Document, Stop};
 use fep_record::Session;
 
+use crate::clients::Clients;
 use crate::feed::{Feed, Places};
 use crate::http;
 use crate::spec::{FeedSpec, FeedsConfig, Transport};
@@ -37,13 +38,15 @@ pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
         mistake("feeding.listen_mode", "no permissions", "three octal digits, e.g. \"0660\"")
     })?;
     let access = Access::from_document(document, listen.as_slice()).map_err(|errors| errors.to_string())?;
-    std::fs::create_dir_all(&feeding.cursors)
+    crate::cursor::make_directory(&feeding.cursors)
         .map_err(|error| format!("{}: {error}", feeding.cursors.display()))?;
+    let clients = Arc::new(Clients::new(feeding));
     let places = Places {
         rings: config.archive.rings.clone(),
         segments: config.archive.segments.clone(),
         cursors: feeding.cursors.clone(),
         patience: Duration::from_millis(feeding.patience_ms),
+        names_max: feeding.names_max,
     };
     let feeds: BTreeMap<String, Arc<Feed>> = config
         .feeds
@@ -51,7 +54,8 @@ pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
         .map(|(name, spec)| {
             let session = Session::from(spec.session).name();
             let state = FeedState::new(&name, session, in_words(&spec), spec.enabled);
-            (name, Arc::new(Feed { spec, state, places: places.clone(), stop: stop.clone() }))
+            let (places, clients, stop) = (places.clone(), Arc::clone(&clients), stop.clone());
+            (name, Arc::new(Feed { spec, state, places, clients, stop }))
         })
         .collect();
     let mut threads = Vec::new();

@@ -1,8 +1,12 @@
 //! The sources of one client as one stream: fair turns, records borrowed, a change of state told before what it
 //! concerns.
 
+use std::path::PathBuf;
+
 use fep_bus::{Colour, Position, Record};
-use fep_segments::{Follow, FollowSpec, Item, Loss, LossCause, Place, SegmentError, Source, Stream};
+use fep_segments::{
+    Follow, FollowSpec, Item, Loss, LossCause, Place, SegmentError, SegmentName, Source, Stream,
+};
 
 use crate::control::Start;
 use crate::cursor::{CursorFile, Stand};
@@ -27,6 +31,7 @@ pub(crate) enum Event<'a> {
 
 struct OneSource {
     follow: Follow,
+    segments: PathBuf,
     /// What the client was told last.
     told: Option<(bool, u64)>,
     /// Read and not handed out yet: a change of state goes first, or the numbering waits until all is settled.
@@ -74,7 +79,8 @@ impl Sources {
             };
             let follow = Follow::open(spec, start)?;
             stands.push(stand.unwrap_or_else(|| Stand::new(follow.place(), 0)));
-            sources.push(OneSource { follow, told: None, held: None, payload: Vec::new() });
+            let segments = places.segments.clone();
+            sources.push(OneSource { follow, segments, told: None, held: None, payload: Vec::new() });
         }
         Ok((Sources { sources, turn: 0, burst: 0 }, stands))
     }
@@ -129,6 +135,20 @@ impl OneSource {
         Ok(settled || !matches!(self.held, Some(Held::Series(_))))
     }
 
+    /// Whether the archive says that it holds what was removed from the disk: beside what is left of such a segment lies a
+    /// file of its name that ends in `.stored`.
+    fn is_stored(&self, loss: &Loss, series: u64) -> bool {
+        let stream = self.follow.stream();
+        let directory = stream.directory(&self.segments);
+        let marked = |name: SegmentName| directory.join(format!("{name}.stored")).exists();
+        // Most losses begin where their segment does; else it is the last one before.
+        marked(SegmentName { series, base_pos: loss.from.pos })
+            || fep_segments::list(&self.segments, stream).is_ok_and(|list| {
+                let holds = |name: SegmentName| name.series == series && name.base_pos <= loss.from.pos;
+                list.iter().rfind(|entry| holds(entry.name)).is_some_and(|entry| marked(entry.name))
+            })
+    }
+
     /// Hands out what is held. A change of state comes first, and what is held stays held.
     fn hand_out(&mut self, source: u16) -> Event<'_> {
         let after = self.follow.place();
@@ -140,8 +160,11 @@ impl OneSource {
                 Event::State { source, live, place }
             }
             Some(Held::Gap(loss)) => {
-                let damaged = matches!(loss.cause, LossCause::DamagedBlock | LossCause::MissingSegment);
-                let reason = if damaged { Lost::Damaged } else { Lost::Source };
+                let reason = match loss.cause {
+                    LossCause::DamagedBlock | LossCause::MissingSegment => Lost::Damaged,
+                    LossCause::Removed if self.is_stored(&loss, after.series) => Lost::Stored,
+                    _ => Lost::Source,
+                };
                 Event::Lost { source, from_seq: loss.from.seq, after, reason }
             }
             Some(Held::Record(record)) if self.told != Some((live, after.series)) => {

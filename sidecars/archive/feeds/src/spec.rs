@@ -1,7 +1,7 @@
 //! Feeds as configured: `[feeds.NAME]` of `config/archive.toml`, which explains every key.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use fep_kit::{ConfigErrors, Document};
 use fep_record::{REPLAY_RING_PREFIX, Session};
 use serde::Deserialize;
 
+use crate::clients::{self, ClientSpec};
 use crate::control::Start;
 use crate::filter::Filter;
 
@@ -46,6 +47,12 @@ pub struct Feeding {
     pub listen_mode: String,
     /// How long records that a ring has overwritten may take to turn up in the segments while no recorder lives.
     pub patience_ms: u64,
+    /// Clients of framed feeds that listen, by the name that they say. As soon as there is one, every hello needs a token.
+    pub clients: BTreeMap<String, ClientSpec>,
+    /// Most names that clients of one feed may have, ever: each has a cursor file.
+    pub names_max: usize,
+    /// Machines that red data may go to, this one included only if it is named.
+    pub red_receivers: Vec<IpAddr>,
 }
 
 impl Default for Feeding {
@@ -55,6 +62,9 @@ impl Default for Feeding {
             listen: "unix:/dev/shm/fep/feeds.sock".to_owned(),
             listen_mode: "0660".to_owned(),
             patience_ms: 10_000,
+            clients: BTreeMap::new(),
+            names_max: 1024,
+            red_receivers: Vec::new(),
         }
     }
 }
@@ -102,6 +112,9 @@ pub enum Transport {
         /// Most clients at a time (framed feeds; a raw feed has one).
         #[serde(default = "clients_max")]
         clients_max: usize,
+        /// Machines that may connect; empty: every one.
+        #[serde(default)]
+        peers: Vec<IpAddr>,
     },
     /// We connect to the client.
     TcpClient {
@@ -190,6 +203,32 @@ impl FeedSpec {
     #[must_use]
     pub fn alive_every(&self) -> Duration {
         Duration::from_millis(self.alive_every_ms)
+    }
+
+    /// Whether its sources are red.
+    #[must_use]
+    pub fn is_red(&self) -> bool {
+        self.sources.iter().any(|source| source.starts_with("red/"))
+    }
+
+    /// As [`FeedSpec::problem`], of the colours of its sources.
+    pub(crate) fn colour_problem(&self) -> Option<(&'static str, String, &'static str)> {
+        for source in &self.sources {
+            let name = source.strip_prefix("red/").or(source.strip_prefix("black/")).unwrap_or(source);
+            if check_name(name).is_err() {
+                let allowed = "RING or red/RING; a ring's name: 1 to 31 of a-z 0-9 - _ . and no dot first";
+                return Some(("sources", format!("\"{source}\" is no name of a ring"), allowed));
+            }
+        }
+        let black = self.sources.iter().find(|source| !source.starts_with("red/"));
+        match black {
+            Some(black) if self.is_red() => Some((
+                "sources",
+                format!("\"{black}\" is black and others are red: one feed has one colour"),
+                "only red sources, or only black ones",
+            )),
+            _ => None,
+        }
     }
 
     /// What does not go together: the key, what is wrong with it, what is allowed.
@@ -293,6 +332,10 @@ impl FeedsConfig {
             if let Some((key, message, allowed)) = feed.problem() {
                 refuse(&format!("feeds.{name}.{key}"), &message, allowed);
             }
+        }
+        clients::check(&feeding, &feeds, &mut refuse);
+        if feeding.names_max == 0 {
+            refuse("feeding.names_max", "0: no client could have a cursor", "1 or more");
         }
         sensible?;
         Ok(FeedsConfig { archive, feeding, feeds })

@@ -145,6 +145,16 @@ impl FeedState {
         lock(&self.clients).entry(name.to_owned()).or_default().clone()
     }
 
+    /// Whether a client of this name has been here since the start.
+    pub(crate) fn knows(&self, name: &str) -> bool {
+        lock(&self.clients).contains_key(name)
+    }
+
+    /// Names that have been here since the start.
+    pub(crate) fn names(&self) -> usize {
+        lock(&self.clients).len()
+    }
+
     pub(crate) fn listens_at(&self, address: Option<String>) {
         *lock(&self.address) = address;
     }

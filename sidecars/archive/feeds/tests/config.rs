@@ -101,3 +101,102 @@ fn the_configuration_that_comes_with_the_project_is_valid() {
     let config = FeedsConfig::read(&document).expect("it is valid");
     assert!(config.feeds.contains_key("yamcs-cso-1"), "docs/yamcs.md uses it");
 }
+
+/// What is wrong with a whole configuration.
+fn mistakes(text: &str) -> String {
+    let document = Document::from_text("archive.toml", text).expect("TOML");
+    FeedsConfig::read(&document).map_or_else(|errors| errors.to_string(), |_| "nothing wrong".to_owned())
+}
+
+fn feed(sources: &str, form: &str, transport: &str) -> String {
+    format!(
+        "[feeds.f]\nsources = {sources}\nsession = \"OPS\"\nform = \"{form}\"\ntransport = {{ {transport} }}\n"
+    )
+}
+
+const CLIENT: &str = "[feeding.clients.c]
+token_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"
+";
+
+// REQ: FEP-FEED-403
+#[test]
+fn red_data_goes_only_where_the_configuration_says_so_and_never_beside_black() {
+    let red = "[\"red/a.red.frames\"]";
+    let udp = |to: &str| format!("kind = \"udp\", to = \"{to}\"");
+    let server = "kind = \"tcp_server\", bind = \"127.0.0.1:0\"";
+    let named = format!("{CLIENT}red = true\nfeeds = [\"f\"]\n");
+    let allowed = "[feeding]\nred_receivers = [\"10.0.0.7\"]\n";
+    for (text, expected) in [
+        (
+            feed(red, "framed", &udp("10.0.0.7:9")),
+            "10.0.0.7 may not receive red data (allowed: the addresses of feeding.red_receivers)",
+        ),
+        (feed(red, "framed", &udp("127.0.0.1:9")), "127.0.0.1 may not receive red data"),
+        (
+            format!("{allowed}{}", feed(red, "framed", &udp("10.0.0.8:9"))),
+            "10.0.0.8 may not receive red data",
+        ),
+        (
+            feed(red, "framed", "kind = \"tcp_client\", address = \"10.0.0.7:9\""),
+            "10.0.0.7 may not receive red data",
+        ),
+        (format!("{allowed}{}", feed(red, "framed", server)), "red data and no client is configured"),
+        (
+            feed("[\"a.frames\", \"red/a.frames\"]", "framed", server),
+            "\"a.frames\" is black and others are red: one feed has one colour",
+        ),
+        (
+            format!("{CLIENT}red = true\n{}", feed("[\"a.frames\"]", "framed", server)),
+            "red data goes only to clients whose feeds are named",
+        ),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.contains(expected), "{told}\nexpected\n{expected}");
+    }
+    for right in [
+        format!("{allowed}{}", feed(red, "framed", &udp("10.0.0.7:9"))),
+        format!("{allowed}{named}{}", feed(red, "framed", server)),
+    ] {
+        assert_eq!(mistakes(&right), "nothing wrong");
+    }
+}
+
+// REQ: FEP-FEED-400
+#[test]
+fn a_feed_that_others_can_reach_needs_clients_or_peers() {
+    let open = "kind = \"tcp_server\", bind = \"0.0.0.0:4101\"";
+    let black = "[\"a.frames\"]";
+    for (text, expected) in [
+        (feed(black, "framed", open), "0.0.0.0:4101 can be reached by others and no client is configured"),
+        (
+            format!("{}frame_len = 100\n", feed(black, "raw", open)),
+            "0.0.0.0:4101 can be reached by others, and a raw feed asks nobody who it is",
+        ),
+        (
+            format!("{}{CLIENT}feeds = [\"g\"]\n", feed(black, "framed", open)),
+            "there is no feed \"g\" (allowed: f)",
+        ),
+        (
+            format!("{}{CLIENT}{}", feed(black, "framed", open), CLIENT.replace("clients.c", "clients.d")),
+            "c has the same token: these would be one client",
+        ),
+        (
+            "[feeding.clients.c]\ntoken_sha256 = \"zz\"\n".to_owned(),
+            "feeding.clients.c.token_sha256: no SHA-256",
+        ),
+        ("[feeding.clients.\"../c\"]\ntoken_sha256 = \"zz\"\n".to_owned(), "no name of a client"),
+        ("[feeding]\nnames_max = 0\n".to_owned(), "feeding.names_max: 0: no client could have a cursor"),
+        (feed("[\"../../etc/passwd\"]", "framed", open), "\"../../etc/passwd\" is no name of a ring"),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.contains(expected), "{told}\nexpected\n{expected}");
+    }
+    let peers = format!("{open}, peers = [\"10.0.0.7\"]");
+    for right in [
+        format!("{}{CLIENT}", feed(black, "framed", open)),
+        format!("{}frame_len = 100\n", feed(black, "raw", &peers)),
+        feed(black, "framed", "kind = \"tcp_server\", bind = \"127.0.0.1:4101\""),
+    ] {
+        assert_eq!(mistakes(&right), "nothing wrong");
+    }
+}

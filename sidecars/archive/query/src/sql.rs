@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 /// A longer head is no order of ours: a million files have about a hundred million octets.
 pub const HEAD_MAX: u32 = 1 << 29;
 
-/// A query and what it is asked of. `S` says where the store is; each table's open tail follows the head as an Arrow IPC
-/// stream, in the order of the tables.
+/// What follows the last tail: an order without it broke off.
+pub const ORDER_END: [u8; 4] = *b"done";
+
+/// A query and what it is asked of. `S` says where the store is. Each table's open tail follows the head as an Arrow IPC stream
+/// with the columns of the table, also where it has no row; then [`ORDER_END`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SqlOrder<S> {
     /// The query.
@@ -38,8 +41,8 @@ pub struct SqlTable {
     pub name: String,
     /// Its files.
     pub files: Vec<SqlFile>,
-    /// Octets of its tail, an Arrow IPC stream with the columns of the table, also where it has no row.
-    pub tail_octets: u64,
+    /// Rows of its tail.
+    pub tail_rows: u64,
 }
 
 /// An index file and what the catalogue knows of it.

@@ -24,6 +24,10 @@ pub struct ArchiveConfig {
     pub rings: PathBuf,
     /// Database of the catalogue: `sqlite://PATH` or `postgres://…`.
     pub database: String,
+    /// Memory for rows of records that are in no sealed segment yet.
+    pub tail_memory_mib: usize,
+    /// Disk for those that have no room in memory.
+    pub tail_disk_mib: u64,
     /// Least severity of log lines.
     pub log: String,
 }
@@ -34,6 +38,8 @@ impl Default for ArchiveConfig {
             segments: PathBuf::from("/var/lib/fep/archive/segments"),
             rings: PathBuf::from("/dev/shm/fep/bus"),
             database: "sqlite:///var/lib/fep/archive/catalogue.sqlite3".to_owned(),
+            tail_memory_mib: 256,
+            tail_disk_mib: 4096,
             log: "info".to_owned(),
         }
     }
@@ -202,7 +208,9 @@ impl Config {
             .filter(|mode| *mode <= 0o777)
             .ok_or_else(|| document.mistake("http.socket_mode", "no permissions", "octal, as \"0660\""))?;
         let sql: SqlConfig = document.section("sql")?;
-        let positive: [(&str, usize); 7] = [
+        let archive: ArchiveConfig = document.section("archive")?;
+        let positive: [(&str, usize); 8] = [
+            ("archive.tail_memory_mib", archive.tail_memory_mib),
             ("http.retrievals_max", http.retrievals_max),
             ("http.tails_max", http.tails_max),
             ("sql.rows_max", sql.rows_max as usize),
@@ -221,7 +229,6 @@ impl Config {
             .map_err(|error| document.mistake("missions", &error.to_string(), ""))?;
         let StoreSection(store) = document.section("store")?;
         let replay = document.section("replay")?;
-        let archive = document.section("archive")?;
         let retention: RetentionConfig = document.section("retention")?;
         let marks = 0.0..=100.0;
         if !marks.contains(&retention.low_percent) || !marks.contains(&retention.critical_percent) {
@@ -262,7 +269,7 @@ mod tests {
     #[test]
     fn the_documented_file_names_every_key_of_the_service() {
         for (section, keys) in [
-            ("archive", &["segments", "rings", "database", "log"][..]),
+            ("archive", &["segments", "rings", "database", "tail_memory_mib", "tail_disk_mib", "log"][..]),
             ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
             ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
             ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),

@@ -1,11 +1,13 @@
 //! The process: opens everything, takes in what is recorded, serves until it is told to stop.
 
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use fep_catalogue::{
-    Catalogue, DeletionState, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Store,
-    StoreConfig, Tail, Watermarks,
+    Catalogue, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Round, Store, StoreConfig,
+    Tail, TailLimits, Watermarks,
 };
 use fep_feeds::FeedsConfig;
 use fep_kit::access::Access;
@@ -34,10 +36,12 @@ const FAILED_PAUSE: Duration = Duration::from_secs(2);
 pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(), String> {
     let access = Access::from_document(document, &config.addresses).map_err(|errors| errors.to_string())?;
     if let Some(directory) = config.store.url.strip_prefix("file://") {
-        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
+        make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
     let text = |error: fep_catalogue::Error| error.to_string();
     let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
+    // What does not serve red data does not index, list or delete it either.
+    let catalogue = if config.http.serve_red { catalogue } else { catalogue.black_only() };
     let store = Store::open(&config.store).map_err(text)?;
     let health = Health::new(concat!("fep-archive ", env!("CARGO_PKG_VERSION")));
     let metrics = Metrics::new("fep_archive");
@@ -45,6 +49,11 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
         archive: config.archive.segments.clone(),
         bus: Some(config.archive.rings.clone()),
         tail: true,
+        tail_limits: TailLimits {
+            memory_octets: config.archive.tail_memory_mib << 20,
+            disk_octets: config.archive.tail_disk_mib << 20,
+            directory: Some(tail_directory(&config)),
+        },
         packets: config.packets.clone(),
     };
     let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
@@ -73,6 +82,18 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
     served.map_err(|error| format!("serving ended: {error}"))
 }
 
+/// Where what has no room in memory waits: beside the index, or, where that is on a server, where programs put what is gone
+/// with them.
+fn tail_directory(config: &Config) -> PathBuf {
+    config.store.url.strip_prefix("file://").map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
+/// Makes a directory for what the archive keeps, and those above it: for owner and group, whatever the umask is. One that
+/// exists stays as it is.
+pub(crate) fn make_directory(directory: &str) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o750).create(directory)
+}
+
 /// Puts an archive together again from a backup: into the directory, store and database of the configuration, all empty.
 ///
 /// # Errors
@@ -88,7 +109,7 @@ pub async fn restore(
     for directory in
         [config.store.url.strip_prefix("file://"), config.archive.segments.to_str()].into_iter().flatten()
     {
-        std::fs::create_dir_all(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
+        make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
     let store = Store::open(&config.store).map_err(text)?;
     let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
@@ -104,10 +125,16 @@ async fn keep(service: Arc<Service>, stop: Stop) {
         Watermarks { low_percent: retention.low_percent, critical_percent: retention.critical_percent };
     let every = Duration::from_secs(retention.round_s);
     while !stop.is_stopping() {
-        if let Err(error) = keep_once(&service, &marks).await {
-            service.health.warning("keeping", error.to_string());
-        } else {
-            service.health.well("keeping");
+        match keep_once(&service, &marks).await {
+            Err(error) => service.health.warning("keeping", error.to_string()),
+            Ok(round) => match round.problems.first() {
+                None => service.health.well("keeping"),
+                Some(first) => {
+                    let more = round.problem_count - 1;
+                    let others = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+                    service.health.warning("keeping", format!("{}: {}{others}", first.what, first.why));
+                }
+            },
         }
         tokio::select! {
             () = stop.wait() => {}
@@ -116,7 +143,7 @@ async fn keep(service: Arc<Service>, stop: Stop) {
     }
 }
 
-async fn keep_once(service: &Service, marks: &Watermarks) -> Result<(), fep_catalogue::Error> {
+async fn keep_once(service: &Service, marks: &Watermarks) -> Result<Round, fep_catalogue::Error> {
     let keeper = &service.keeper;
     if let Ok(disk) = keeper.disk(marks) {
         let free = format!("{} of {} octets are free", disk.free_octets, disk.octets);
@@ -126,17 +153,14 @@ async fn keep_once(service: &Service, marks: &Watermarks) -> Result<(), fep_cata
             DiskLevel::Ok => service.health.well("disk"),
         }
     }
-    for deletion in service.archive.catalogue.deletions().await? {
-        if deletion.state == DeletionState::Approved {
-            let gone = keeper.carry_out(&deletion.id, now_tai_ns()).await?;
-            tracing::info!("deletion {}: {gone} segments are gone", deletion.id);
-        }
+    let round = keeper.round(&service.config.retention.rules, now_tai_ns()).await?;
+    for (deletion, gone) in &round.deleted {
+        tracing::info!("deletion {deletion}: {gone} segments are gone");
     }
-    let moved = keeper.move_to_store(&service.config.retention.rules, now_tai_ns()).await?;
-    if !moved.is_empty() {
-        tracing::info!("{} segments were moved to the object store", moved.len());
+    if !round.moved.is_empty() {
+        tracing::info!("{} segments were moved to the object store", round.moved.len());
     }
-    Ok(())
+    Ok(round)
 }
 
 /// Where replays may go: nowhere that live data goes, as far as this file tells.
@@ -159,13 +183,16 @@ struct Intake {
     tail: Tail,
     taken: IntCounterVec,
     tail_rows: IntGaugeVec,
+    tail_octets: IntGaugeVec,
 }
 
 impl Intake {
     fn new(health: Health, metrics: &Metrics, tail: Tail) -> Result<Intake, prometheus::Error> {
         let taken = metrics.counters("segments", "Segments taken in, by what became of them.", &["what"])?;
         let tail_rows = metrics.gauges("tail_rows", "Rows that are in no sealed segment yet.", &[])?;
-        Ok(Intake { health, tail, taken, tail_rows })
+        let tail_octets =
+            metrics.gauges("tail_memory_octets", "Octets of memory that these rows take.", &[])?;
+        Ok(Intake { health, tail, taken, tail_rows, tail_octets })
     }
 
     async fn run(self, mut ingest: Ingest, stop: Stop) {
@@ -173,6 +200,7 @@ impl Intake {
             let pause = match ingest.step().await {
                 Ok(step) => {
                     self.note(&step);
+                    self.note_open_ends(&ingest);
                     if step.is_idle() { ROUND_PAUSE } else { Duration::ZERO }
                 }
                 Err(error) => {
@@ -193,10 +221,30 @@ impl Intake {
         count("repaired", step.repaired.len());
         count("refused", step.refused.len());
         self.tail_rows.with_label_values::<&str>(&[]).set(self.tail.rows() as i64);
-        match step.refused.first() {
-            // Stays until somebody has looked: the next start tries again.
-            Some((id, why)) => self.health.warning("refused segments", format!("{id}: {why}")),
+        self.tail_octets.with_label_values::<&str>(&[]).set(self.tail.memory_octets() as i64);
+        // Stays until somebody has looked: the next start tries again.
+        if let Some((id, why)) = step.refused.first() {
+            self.health.warning("refused segments", format!("{id}: {why}"));
+        }
+        match step.put_off.first() {
+            Some((id, why)) => self.health.warning("intake", format!("{id}: {why}; it is tried again")),
             None => self.health.well("intake"),
+        }
+    }
+
+    /// What of the open ends cannot be asked for.
+    fn note_open_ends(&self, ingest: &Ingest) {
+        let left_out = self.tail.left_out_rows();
+        if let Some((stream, why)) = ingest.unfollowed().next() {
+            self.health.warning("open tail", format!("{stream} is not followed: {why}; it is tried again"));
+        } else if left_out > 0 {
+            let detail = format!(
+                "{left_out} rows have no room (archive.tail_memory_mib, archive.tail_disk_mib): queries do not see \
+                 them before their segments are sealed; is the recorder sealing?"
+            );
+            self.health.warning("open tail", detail);
+        } else {
+            self.health.well("open tail");
         }
     }
 }

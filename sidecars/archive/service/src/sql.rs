@@ -4,6 +4,8 @@
 //! catalogue has, and the open tail, every row once. Each query has a process for itself. A query that takes too long, or
 //! whose caller has gone, is ended by ending the process; one that eats its memory ends itself. The archive notices neither.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,15 +13,14 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use arrow::ipc::writer::StreamWriter;
 use fep_archive_query::sql::{
-    SqlColumn, SqlFile, SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head,
+    ORDER_END, SqlColumn, SqlFile, SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head,
 };
 use fep_catalogue::{
     Colour, FrameRow, IndexFile, PacketRow, Segment, SegmentFilter, SegmentState, StoreConfig,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use crate::config::SqlConfig;
@@ -132,8 +133,7 @@ impl Engine {
         answer
     }
 
-    /// The octets of an order: its head, and the tails of its tables.
-    async fn order(&self, sql: &str, rows_max: u64, form: SqlForm) -> Result<Vec<u8>, SqlError> {
+    async fn order(&self, sql: &str, rows_max: u64, form: SqlForm) -> Result<Order, SqlError> {
         let mut tail = self.archive.tail.snapshot();
         let segments = self.archive.catalogue.segments(&SegmentFilter::default()).await.map_err(fault)?;
         for segment in &segments {
@@ -147,14 +147,16 @@ impl Engine {
             let of = |segment: &Segment| self.file(segment, index(segment).as_ref()?);
             segments.iter().filter(is_seen).filter_map(of).collect()
         };
-        let frames = self.tail(&FrameRow::schema(), tail.frames()).map_err(fault)?;
-        let packets = self.tail(&PacketRow::schema(), tail.packets()).map_err(fault)?;
-        let table = |name: &str, files, tail: &[u8]| SqlTable {
+        let tails = [
+            Tail::new(&FrameRow::schema(), tail.frames(), &self.colours),
+            Tail::new(&PacketRow::schema(), tail.packets(), &self.colours),
+        ];
+        let table = |name: &str, files, tail: &Tail| SqlTable {
             name: name.to_owned(),
             files,
-            tail_octets: tail.len() as u64,
+            tail_rows: tail.pieces.iter().map(|(.., piece)| piece.rows() as u64).sum(),
         };
-        let order = SqlOrder {
+        let head = SqlOrder {
             sql: sql.to_owned(),
             rows_max,
             form,
@@ -162,29 +164,11 @@ impl Engine {
             memory_mib: self.config.memory_mib,
             store: self.store.clone(),
             tables: vec![
-                table("frames", files(|segment| &segment.frames_index), &frames),
-                table("packets", files(|segment| &segment.packets_index), &packets),
+                table("frames", files(|segment| &segment.frames_index), &tails[0]),
+                table("packets", files(|segment| &segment.packets_index), &tails[1]),
             ],
         };
-        let mut octets = Vec::new();
-        write_head(&mut octets, &order).map_err(fault)?;
-        octets.extend(frames);
-        octets.extend(packets);
-        Ok(octets)
-    }
-
-    /// The rows of a tail that may be seen, as an Arrow IPC stream.
-    fn tail<'t>(
-        &self,
-        schema: &Schema,
-        batches: impl Iterator<Item = (Colour, &'t str, &'t RecordBatch)>,
-    ) -> Result<Vec<u8>, ArrowError> {
-        let schema = Arc::new(with_origin(schema));
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema)?;
-        for (colour, ring, batch) in batches.filter(|(colour, ..)| self.colours.contains(colour)) {
-            writer.write(&rows_with_origin(batch, &schema, colour, ring)?)?;
-        }
-        writer.into_inner()
+        Ok(Order { head, tails })
     }
 
     fn file(&self, segment: &Segment, index: &IndexFile) -> Option<SqlFile> {
@@ -205,13 +189,68 @@ fn start(program: &Path) -> Result<Child, SqlError> {
     command.spawn().map_err(|error| SqlError::Fault(format!("cannot start {}: {error}", program.display())))
 }
 
-async fn exchange(mut child: Child, order: Vec<u8>) -> Result<SqlAnswer, SqlError> {
-    let (Some(mut input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
+/// What a process is given.
+struct Order {
+    head: SqlOrder<StoreConfig>,
+    tails: [Tail; 2],
+}
+
+/// The rows of an open tail that may be seen: shared with the archive, made into columns piece by piece as they are written.
+struct Tail {
+    schema: SchemaRef,
+    pieces: Vec<(Colour, String, TailPiece)>,
+}
+
+impl Tail {
+    /// `schema` is that of the table's files.
+    fn new<'t>(
+        schema: &Schema,
+        pieces: impl Iterator<Item = (Colour, &'t str, TailPiece)>,
+        colours: &[Colour],
+    ) -> Tail {
+        // Behind the columns of the files: where a row comes from.
+        let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
+        for name in ["colour", "ring"] {
+            fields.push(Arc::new(Field::new(name, DataType::Utf8, false)));
+        }
+        let pieces = pieces
+            .filter(|(colour, ..)| colours.contains(colour))
+            .map(|(colour, ring, piece)| (colour, ring.to_owned(), piece))
+            .collect();
+        Tail { schema: Arc::new(Schema::new(fields)), pieces }
+    }
+
+    fn write(&self, stream: &mut impl Write) -> Result<(), SqlError> {
+        let mut writer = StreamWriter::try_new(stream, &self.schema).map_err(fault)?;
+        for (colour, ring, piece) in &self.pieces {
+            let batch = piece.batch().map_err(fault)?;
+            let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
+            for text in [colour.name(), ring] {
+                columns.push(Arc::new(StringArray::from(vec![text; batch.num_rows()])));
+            }
+            let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(fault)?;
+            writer.write(&rows).map_err(fault)?;
+        }
+        writer.finish().map_err(fault)
+    }
+}
+
+impl Order {
+    fn write(&self, stream: &mut impl Write) -> Result<(), SqlError> {
+        write_head(stream, &self.head).map_err(fault)?;
+        self.tails.iter().try_for_each(|tail| tail.write(stream))?;
+        stream.write_all(&ORDER_END).and_then(|()| stream.flush()).map_err(fault)
+    }
+}
+
+async fn exchange(mut child: Child, order: Order) -> Result<SqlAnswer, SqlError> {
+    let (Some(input), Some(mut output)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(SqlError::Fault("the process has no pipes".to_owned()));
     };
-    // One that ends early says why by how it ends.
-    let _ = input.write_all(&order).await;
-    drop((input, order));
+    let input = input.into_owned_fd().map_err(fault)?;
+    rustix::io::ioctl_fionbio(&input, false).map_err(fault)?;
+    // Of the tail, what was spilled is read from disk. A process that is ended takes the pipe with it, and this thread ends.
+    let writing = tokio::task::spawn_blocking(move || order.write(&mut BufWriter::new(File::from(input))));
     let mut reply = Vec::new();
     output.read_to_end(&mut reply).await.map_err(fault)?;
     let mut rest = reply.as_slice();
@@ -224,31 +263,12 @@ async fn exchange(mut child: Child, order: Vec<u8>) -> Result<SqlAnswer, SqlErro
         Ok(None) | Err(_) => {
             let status = child.wait().await.map_err(fault)?;
             // It ends itself where an allocation is refused, and is the first to be ended where the machine has no memory.
-            let detail = format!("the process of the query ended without an answer ({status})");
-            let kind = if status.code().is_some() { SqlRefusal::Fault } else { SqlRefusal::Memory };
-            Err(SqlError::Refused { kind, detail })
+            if status.code().is_none() {
+                let detail = format!("the process of the query ended without an answer ({status})");
+                return Err(SqlError::Refused { kind: SqlRefusal::Memory, detail });
+            }
+            writing.await.map_err(fault)??;
+            Err(SqlError::Fault(format!("the process of the query ended without an answer ({status})")))
         }
     }
-}
-
-/// The columns of a table: those of its files, and where a row comes from.
-fn with_origin(schema: &Schema) -> Schema {
-    let mut fields: Vec<Arc<Field>> = schema.fields().iter().cloned().collect();
-    for name in ["colour", "ring"] {
-        fields.push(Arc::new(Field::new(name, DataType::Utf8, false)));
-    }
-    Schema::new(fields)
-}
-
-fn rows_with_origin(
-    batch: &RecordBatch,
-    schema: &SchemaRef,
-    colour: Colour,
-    ring: &str,
-) -> Result<RecordBatch, ArrowError> {
-    let mut columns: Vec<ArrayRef> = batch.columns().to_vec();
-    for text in [colour.name(), ring] {
-        columns.push(Arc::new(StringArray::from(vec![text; batch.num_rows()])));
-    }
-    RecordBatch::try_new(Arc::clone(schema), columns)
 }

@@ -60,6 +60,14 @@ async fn a_deletion_needs_two_different_persons_with_their_roles() {
     let asked = json!({"segments": [id], "reason": "test data"});
     let refused = as_user(&served, "beta", Method::POST, "/v1/deletions", &asked).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not operate");
+    // One that is taken back can be approved no more.
+    let first = as_user(&served, "alpha", Method::POST, "/v1/deletions", &asked).await.json();
+    let path = |act: &str| format!("/v1/deletions/{}/{act}", first["id"].as_str().unwrap());
+    let note = json!({"note": "still needed"});
+    let withdrawn = as_user(&served, "beta", Method::POST, &path("withdraw"), &note).await;
+    assert_eq!(withdrawn.json()["state"], "withdrawn", "{}", withdrawn.text());
+    let late = as_user(&served, "beta", Method::POST, &path("approve"), &Value::Null).await;
+    assert_eq!(late.status, StatusCode::CONFLICT);
     let deletion = as_user(&served, "alpha", Method::POST, "/v1/deletions", &asked).await;
     assert_eq!(deletion.status, StatusCode::OK, "{}", deletion.text());
     let approve = format!("/v1/deletions/{}/approve", deletion.json()["id"].as_str().unwrap());

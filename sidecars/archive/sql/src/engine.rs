@@ -1,6 +1,6 @@
 //! A query: planned, checked to change nothing, computed within its memory.
 
-use std::io::Cursor;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -49,7 +49,7 @@ pub(crate) struct Answer {
 }
 
 /// Answers an order; `tails` are those of its tables.
-pub(crate) fn answer(order: &SqlOrder<StoreConfig>, tails: Vec<Vec<u8>>) -> Result<Answer, SqlError> {
+pub(crate) fn answer(order: &SqlOrder<StoreConfig>, tails: Vec<Tail>) -> Result<Answer, SqlError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(order.threads.max(1))
         .thread_name("sql")
@@ -69,7 +69,7 @@ fn fault(error: impl std::fmt::Display) -> SqlError {
     SqlError::Fault(error.to_string())
 }
 
-fn context(order: &SqlOrder<StoreConfig>, tails: Vec<Vec<u8>>) -> Result<SessionContext, SqlError> {
+fn context(order: &SqlOrder<StoreConfig>, tails: Vec<Tail>) -> Result<SessionContext, SqlError> {
     let environment = RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(GreedyMemoryPool::new(order.memory_mib << 20)))
         .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
@@ -85,7 +85,7 @@ fn context(order: &SqlOrder<StoreConfig>, tails: Vec<Vec<u8>>) -> Result<Session
         .set_bool("datafusion.execution.collect_statistics", true);
     let context = SessionContext::new_with_config_rt(config, environment);
     for (table, tail) in order.tables.iter().zip(tails) {
-        let (schema, tail) = read_tail(tail).map_err(fault)?;
+        let Tail { schema, batches } = tail;
         let own = schema.fields().len().saturating_sub(ORIGIN_COLUMNS);
         let (own, origin) = schema.fields().split_at(own);
         let index = IndexTable {
@@ -94,17 +94,26 @@ fn context(order: &SqlOrder<StoreConfig>, tails: Vec<Vec<u8>>) -> Result<Session
                 .with_table_partition_cols(origin.to_vec())
                 .build(),
             files: table.files.clone(),
-            tail,
+            tail: batches,
         };
         context.register_table(table.name.as_str(), Arc::new(index)).map_err(fault)?;
     }
     Ok(context)
 }
 
-fn read_tail(octets: Vec<u8>) -> Result<(SchemaRef, Vec<RecordBatch>), arrow::error::ArrowError> {
-    let reader = StreamReader::try_new(Cursor::new(octets), None)?;
-    let schema = reader.schema();
-    Ok((schema, reader.collect::<Result<_, _>>()?))
+/// The open tail of a table.
+pub(crate) struct Tail {
+    schema: SchemaRef,
+    batches: Vec<RecordBatch>,
+}
+
+impl Tail {
+    /// Reads an Arrow IPC stream to its end, and nothing behind it.
+    pub(crate) fn read(input: &mut impl Read) -> Result<Tail, arrow::error::ArrowError> {
+        let reader = StreamReader::try_new(input, None)?;
+        let schema = reader.schema();
+        Ok(Tail { schema, batches: reader.collect::<Result<_, _>>()? })
+    }
 }
 
 struct Rows {

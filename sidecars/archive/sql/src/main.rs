@@ -11,14 +11,16 @@ use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use fep_archive_query::sql::{SqlOrder, SqlRefusal, SqlReply, read_head, write_head};
+use fep_archive_query::sql::{ORDER_END, SqlOrder, SqlRefusal, SqlReply, read_head, write_head};
 use fep_catalogue::StoreConfig;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 
-use engine::Answer;
+use engine::{Answer, Tail};
 
 /// What the program needs beside what queries compute with: code, threads, buffers of files.
 const OWN_MIB: u64 = 768;
+/// Octets of a row of a tail in memory, at most.
+const ROW_MOST: u64 = 1024;
 
 /// Answers one query over the archive's indexes. fep-archive starts it: an order comes in on standard input.
 #[derive(Parser)]
@@ -41,17 +43,17 @@ fn serve(input: &mut impl Read, output: &mut impl Write) -> io::Result<()> {
     // Where memory runs out this is the first process to go.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let Some(order) = read_head::<SqlOrder<StoreConfig>>(input)? else { return Ok(()) };
+    let rows: u64 = order.tables.iter().map(|table| table.tail_rows).sum();
+    limit_memory(order.memory_mib as u64 + OWN_MIB + (rows.saturating_mul(ROW_MOST) >> 20))?;
     let mut tails = Vec::new();
-    for table in &order.tables {
-        let mut tail = Vec::new();
-        input.take(table.tail_octets).read_to_end(&mut tail)?;
-        if (tail.len() as u64) < table.tail_octets {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the order breaks off"));
-        }
-        tails.push(tail);
+    for _ in &order.tables {
+        tails.push(Tail::read(input).map_err(io::Error::other)?);
     }
-    let held: usize = tails.iter().map(Vec::len).sum();
-    limit_memory(order.memory_mib as u64 + OWN_MIB + 3 * (held as u64 >> 20))?;
+    let mut end = ORDER_END;
+    input.read_exact(&mut end)?;
+    if end != ORDER_END {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the order does not end where it should"));
+    }
     let (reply, rows) = match engine::answer(&order, tails) {
         Ok(Answer { columns, rows, truncated, took_ms }) => {
             (SqlReply::Answer { columns, truncated, took_ms }, rows)

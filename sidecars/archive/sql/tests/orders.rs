@@ -7,7 +7,9 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::writer::StreamWriter;
-use fep_archive_query::sql::{SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head};
+use fep_archive_query::sql::{
+    ORDER_END, SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head,
+};
 use fep_catalogue::StoreConfig;
 use serde_json::json;
 
@@ -44,6 +46,7 @@ fn order(directory: &std::path::Path, sql: &str, rows: i64) -> Vec<u8> {
     let mut octets = Vec::new();
     write_head(&mut octets, &order).expect("memory");
     octets.extend(tail);
+    octets.extend(ORDER_END);
     octets
 }
 
@@ -101,8 +104,10 @@ fn what_is_no_query_changes_something_or_needs_too_much_is_refused_by_its_kind()
 fn half_an_order_is_no_order_and_none_is_no_fault() {
     let store = tempfile::tempdir().expect("a directory");
     let whole = order(store.path(), "SELECT 1", 3);
-    let half = run(&whole[..whole.len() / 2]);
-    assert_eq!((half.status.success(), half.stdout.len()), (false, 0));
+    for cut in [1, 4, 100, whole.len() / 2, whole.len() - 20, whole.len() - 4, whole.len() - 1] {
+        let half = run(&whole[..cut]);
+        assert_eq!((half.status.success(), half.stdout.len()), (false, 0), "{cut} of {}", whole.len());
+    }
     assert!(run(&[]).status.success());
     let nonsense = run(b"\0\0\0\x05hello");
     assert!(!nonsense.status.success());

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use fep_ccsds::{FrameKind, SpacePacketHeader};
+use fep_ccsds::FrameKind;
 use fep_record::{BadReason, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord};
-use fep_time::{LeapSeconds, Tai};
-use twox_hash::XxHash3_64;
+use fep_time::LeapSeconds;
 
-use super::columns::{FrameColumns, FrameRow, PacketColumns, PacketRow, UtcUs};
+use super::columns::{FrameColumns, PacketColumns};
 use super::parquet_file::{ParquetBytes, ParquetWriter, ROWS_PER_GROUP};
+use super::row::{PacketOwn, Placed, UtcClock, digest, frame_counter, frame_row, packet_row};
 use super::summary::{Seen, Summariser, Summary};
 use crate::Error;
 use crate::model::Channel;
-use crate::packet_layout::{PacketLayouts, Secondary, read_secondary};
+use crate::packet_layout::PacketLayouts;
 use crate::quality::Quality;
 
 /// A record of a segment or ring.
@@ -50,8 +50,7 @@ pub(super) struct RowMaker {
     segment: i64,
     layouts: Arc<PacketLayouts>,
     leap_seconds: LeapSeconds,
-    /// The hour of the last reception and its leap seconds: the list is asked once an hour.
-    hour: Option<(i64, i64)>,
+    utc: UtcClock,
     summariser: Summariser,
     pub(super) frames: FrameColumns,
     pub(super) packets: PacketColumns,
@@ -65,7 +64,7 @@ impl RowMaker {
             segment: base_pos as i64,
             layouts,
             leap_seconds: LeapSeconds::builtin(),
-            hour: None,
+            utc: UtcClock::default(),
             summariser: Summariser::default(),
             frames: FrameColumns::default(),
             packets: PacketColumns::default(),
@@ -90,34 +89,11 @@ impl RowMaker {
     }
 
     fn push_frame(&mut self, record: &Record<'_>, frame: &FrameRecord) {
-        let quality = Quality::of(frame.flags, frame.reason);
-        let idle = frame.flags.contains(FrameFlags::IDLE);
         let count = frame_counter(frame, record.payload);
-        let rx_utc = self.utc(record.rx_tai_ns);
-        self.frames.push(&FrameRow {
-            seq: record.seq as i64,
-            rx_tai_ns: record.rx_tai_ns,
-            rx_utc,
-            link: i32::from(frame.link_id),
-            session: frame.session as i32,
-            tfvn: i32::from(frame.gvcid.tfvn),
-            scid: i32::from(frame.gvcid.scid),
-            vcid: i32::from(frame.gvcid.vcid),
-            expedited: count.expedited,
-            frame_count: i64::from(frame.frame_count),
-            flags: i32::from(frame.flags.0),
-            quality: quality as i32,
-            reason: frame.reason as i32,
-            idle,
-            marker_bit_errors: i32::from(frame.marker_bit_errors),
-            symbols_corrected: i32::from(frame.symbols_corrected),
-            codewords_failed: i32::from(frame.codewords_failed),
-            series: self.series,
-            segment: self.segment,
-            offset: record.offset as i64,
-            len: record.payload.len() as i32,
-            digest: digest(record.payload),
-        });
+        let placed = self.placed(record);
+        let row = frame_row(&placed, frame, count.expedited);
+        self.frames.push(&row);
+        let quality = Quality::of(frame.flags, frame.reason);
         let channel = Channel {
             link: frame.link_id,
             session: frame.session as u8,
@@ -130,7 +106,7 @@ impl RowMaker {
         // Idle frames of AOS and USLP have no count that means anything; those of TM count like any other.
         let counts = quality != Quality::Bad
             && count.modulus > 1
-            && !(idle && frame.gvcid.tfvn != FrameKind::Tm.tfvn());
+            && !(row.idle && frame.gvcid.tfvn != FrameKind::Tm.tfvn());
         self.summariser.push(&Seen {
             seq: record.seq,
             rx_tai_ns: record.rx_tai_ns,
@@ -138,7 +114,7 @@ impl RowMaker {
             session: frame.session,
             scid: frame.gvcid.scid,
             quality,
-            idle,
+            idle: row.idle,
             len: record.payload.len(),
             by_packet: false,
             counted: counts.then_some((channel, u64::from(frame.frame_count), count.modulus)),
@@ -147,46 +123,9 @@ impl RowMaker {
     }
 
     fn push_packet(&mut self, record: &Record<'_>, packet: &PacketRecord) {
-        let space = (packet.pvn == 0).then(|| SpacePacketHeader::parse(record.payload).ok()).flatten();
-        let idle = packet.flags.contains(FrameFlags::IDLE) || space.is_some_and(|header| header.is_idle());
-        let secondary = match space {
-            Some(header) if header.secondary_header && !idle => {
-                let layout = self.layouts.of(packet.gvcid.scid, packet.apid);
-                let data_field = record.payload.get(fep_ccsds::packet::SPACE_PACKET_HEADER_LEN..);
-                read_secondary(layout, data_field.unwrap_or_default(), &self.leap_seconds)
-            }
-            _ => Secondary::default(),
-        };
-        let quality = Quality::of(packet.flags, BadReason::None);
-        let count = packet.sequence & 0x3FFF;
-        let rx_utc = self.utc(record.rx_tai_ns);
-        self.packets.push(&PacketRow {
-            seq: record.seq as i64,
-            rx_tai_ns: record.rx_tai_ns,
-            rx_utc,
-            link: i32::from(packet.link_id),
-            session: packet.session as i32,
-            tfvn: i32::from(packet.gvcid.tfvn),
-            scid: i32::from(packet.gvcid.scid),
-            vcid: i32::from(packet.gvcid.vcid),
-            pvn: i32::from(packet.pvn),
-            apid: i32::from(packet.apid),
-            telecommand: space.is_some_and(|header| header.packet_type == fep_ccsds::PacketType::Telecommand),
-            sequence_flags: i32::from(packet.sequence >> 14),
-            sequence_count: i32::from(count),
-            service: secondary.service.map(i32::from),
-            subtype: secondary.subtype.map(i32::from),
-            onboard_tai_ns: secondary.onboard_tai_ns,
-            frame_seq: i64::from(packet.frame_seq),
-            flags: i32::from(packet.flags.0),
-            quality: quality as i32,
-            idle,
-            series: self.series,
-            segment: self.segment,
-            offset: record.offset as i64,
-            len: record.payload.len() as i32,
-            digest: digest(record.payload),
-        });
+        let own = PacketOwn::read(packet, record.payload, &self.layouts, &self.leap_seconds);
+        let placed = self.placed(record);
+        self.packets.push(&packet_row(&placed, packet, &own));
         let channel = Channel {
             link: packet.link_id,
             session: packet.session as u8,
@@ -196,45 +135,34 @@ impl RowMaker {
             expedited: false,
             apid: Some(packet.apid),
         };
+        let count = u64::from(packet.sequence & 0x3FFF);
         self.summariser.push(&Seen {
             seq: record.seq,
             rx_tai_ns: record.rx_tai_ns,
             link: packet.link_id,
             session: packet.session,
             scid: packet.gvcid.scid,
-            quality,
-            idle,
+            quality: Quality::of(packet.flags, BadReason::None),
+            idle: own.idle,
             len: record.payload.len(),
             by_packet: true,
-            counted: (packet.pvn == 0 && !idle).then_some((channel, u64::from(count), 1 << 14)),
+            counted: (packet.pvn == 0 && !own.idle).then_some((channel, count, 1 << 14)),
             // The flags are those of the frame: they say nothing of the packet's own counter.
             flags: FrameFlags::empty(),
         });
     }
 
-    fn utc(&mut self, tai_ns: i64) -> UtcUs {
-        const HOUR_NS: i64 = 3_600_000_000_000;
-        const SECOND_NS: i64 = 1_000_000_000;
-        let hour = tai_ns.div_euclid(HOUR_NS);
-        let offset_s = match self.hour {
-            Some((of, offset_s)) if of == hour => offset_s,
-            _ => {
-                let at = |tai_ns| i64::from(self.leap_seconds.tai_minus_utc(Tai(tai_ns)));
-                let (first, last) = (
-                    at(hour.saturating_mul(HOUR_NS)),
-                    at(hour.saturating_mul(HOUR_NS).saturating_add(HOUR_NS - 1)),
-                );
-                if first == last {
-                    self.hour = Some((hour, first));
-                    first
-                } else {
-                    // A leap second is put in within this hour.
-                    at(tai_ns)
-                }
-            }
-        };
-        let unix_ns = tai_ns.saturating_sub(Tai::UNIX_EPOCH.0).saturating_sub(offset_s * SECOND_NS);
-        UtcUs(unix_ns.div_euclid(1000))
+    fn placed(&mut self, record: &Record<'_>) -> Placed {
+        Placed {
+            seq: record.seq,
+            rx_tai_ns: record.rx_tai_ns,
+            rx_utc: self.utc.of(record.rx_tai_ns),
+            series: self.series,
+            segment: self.segment,
+            offset: record.offset as i64,
+            len: record.payload.len() as i32,
+            digest: digest(record.payload),
+        }
     }
 
     pub(super) fn finish(self) -> (Summary, u64) {
@@ -316,34 +244,4 @@ fn write_group(
         writer.write(&batch)
     };
     write().map_err(Error::parquet(segment))
-}
-
-/// XXH3 of a payload, as index rows hold it.
-pub(crate) fn digest(payload: &[u8]) -> i64 {
-    XxHash3_64::oneshot(payload) as i64
-}
-
-struct FrameCounter {
-    modulus: u64,
-    expedited: bool,
-}
-
-/// Width of the frame's counter. TM has 8 bits (132.0-B-3 4.1.2.6), AOS 24 or with its cycle 28 (732.0-B-4 4.1.2.4, 4.1.2.5),
-/// USLP says it in its header (732.1-B-2 4.1.2.9 ff); of more than 32 bits the record keeps the low 32.
-fn frame_counter(frame: &FrameRecord, octets: &[u8]) -> FrameCounter {
-    const AOS: u8 = FrameKind::Aos.tfvn();
-    const USLP: u8 = FrameKind::Uslp.tfvn();
-    match frame.gvcid.tfvn {
-        AOS => {
-            let cycle_used = octets.get(5).is_some_and(|octet| octet & 0x40 != 0);
-            FrameCounter { modulus: if cycle_used { 1 << 28 } else { 1 << 24 }, expedited: false }
-        }
-        USLP => {
-            let truncated = octets.get(3).is_some_and(|octet| octet & 1 != 0);
-            let field = if truncated { 0 } else { octets.get(6).copied().unwrap_or(0) };
-            let bits = 8 * u32::from(field & 7);
-            FrameCounter { modulus: 1 << bits.min(32), expedited: field & 0x80 != 0 }
-        }
-        _ => FrameCounter { modulus: 1 << 8, expedited: false },
-    }
 }

@@ -8,20 +8,26 @@
 //! The partition names are read by DuckDB (`hive_partitioning`), Spark and Trino as columns `colour`, `ring` and `date`,
 //! the UTC day of the segment's first reception. [`FrameRow`] and [`PacketRow`] say what the columns mean.
 
+mod arrivals;
 mod builder;
+mod chunk;
 mod columns;
+mod packed;
 mod parquet_file;
+mod row;
+mod spill;
 mod summary;
 mod tail;
 
+pub use arrivals::{Arrival, Arrivals};
 pub use builder::Record;
 pub use columns::{FrameRow, PacketRow, UtcUs};
 pub use parquet_file::ParquetBytes;
 pub use summary::Summary;
-pub use tail::{Arrival, Arrivals, NOT_IN_A_SEGMENT, Tail, TailSnapshot};
+pub use tail::{NOT_IN_A_SEGMENT, Tail, TailLimits, TailPiece, TailSnapshot};
 
 pub(crate) use builder::{BuiltIndex, IndexBuilder};
-pub(crate) use tail::TailRows;
+pub(crate) use packed::PackedRows;
 
 /// Version of the columns; part of the path, so that two versions can lie side by side.
 pub const INDEX_VERSION: u32 = 1;

@@ -1,39 +1,66 @@
 //! Rows of records that are in no sealed segment yet: recent data can be asked for before their segment is sealed.
 //!
-//! The rows live in memory only. They are made from the same records by the same code as the index files, and go when the
-//! segment that holds them is in the catalogue. A reader takes a [`TailSnapshot`] first, asks the catalogue then, and drops
-//! from the snapshot what the catalogue has: so it sees every row once. Who wants to see them come takes [`Arrivals`]: every
-//! row passes by there, however soon its segment is sealed.
+//! They are made from the same records by the same code as the index files, and go when the segment that holds them is in the
+//! catalogue. A reader takes a [`TailSnapshot`] first, asks the catalogue then, and drops from the snapshot what the catalogue
+//! has: so it sees every row once. Who wants to see them come takes [`Arrivals`]: every row passes by there, however soon its
+//! segment is sealed.
+//!
+//! They take at most so much memory ([`TailLimits`]); what has no room there waits on the disk, and what has none there either
+//! is left out, counted and reported until its segment is sealed.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::{Array, Int64Array, RecordBatch};
-use tokio::sync::mpsc;
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
 
-use super::builder::{Record, RowMaker};
+use super::arrivals::{Arrival, Arrivals, Watcher};
+use super::chunk::{CHUNK_OCTETS, Chunk};
+use super::packed::{PackedRows, Table};
+use super::spill::Spill;
 use crate::Error;
 use crate::model::Colour;
-use crate::packet_layout::PacketLayouts;
 
 /// `segment` and `offset` of a row whose record was read from the ring: it has no place in a file yet.
 pub const NOT_IN_A_SEGMENT: u64 = u64::MAX;
 
+/// How much the open tails of all streams may take together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TailLimits {
+    /// Octets of memory.
+    pub memory_octets: usize,
+    /// Octets on the disk for what has no room in memory.
+    pub disk_octets: u64,
+    /// Where on the disk: in a file without a name. `None`: nothing is spilled.
+    pub directory: Option<PathBuf>,
+}
+
+impl Default for TailLimits {
+    fn default() -> TailLimits {
+        TailLimits { memory_octets: 256 << 20, disk_octets: 0, directory: None }
+    }
+}
+
 type StreamKey = (Colour, String);
 
-#[derive(Debug, Clone)]
-struct Piece {
-    series: u64,
-    batch: RecordBatch,
+/// Rows that had no room anywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LeftOut {
+    rows: u64,
+    /// All of them are before this sequence number of this series.
+    before: (u64, u64),
+    earliest_rx: i64,
 }
 
 #[derive(Debug, Clone, Default)]
 struct StreamTail {
-    frames: Vec<Piece>,
-    packets: Vec<Piece>,
+    frames: VecDeque<Chunk>,
+    packets: VecDeque<Chunk>,
     /// Series, and the sequence number before which the catalogue has everything.
     catalogued: (u64, u64),
+    left_out: Option<LeftOut>,
 }
 
 /// The open tails of all streams; clones share them.
@@ -44,87 +71,71 @@ pub struct Tail {
 
 #[derive(Debug, Default)]
 struct Inner {
+    limits: TailLimits,
+    spill: Option<Arc<Spill>>,
     streams: BTreeMap<StreamKey, StreamTail>,
     watchers: Vec<Watcher>,
+    reach: Option<i64>,
 }
 
-/// Rows that wait for a reader of [`Arrivals`]; what comes while so many wait passes it by, and is counted.
-const WAITING_ROWS_MAX: usize = 1 << 18;
-
-/// Rows that came, of one stream.
-#[derive(Debug, Clone)]
-pub struct Arrival {
-    /// Red or black.
-    pub colour: Colour,
-    /// Ring.
-    pub ring: String,
-    /// Rows with the schema of [`crate::FrameRow`].
-    pub frames: Option<RecordBatch>,
-    /// Rows with the schema of [`crate::PacketRow`].
-    pub packets: Option<RecordBatch>,
-}
-
-impl Arrival {
-    fn rows(&self) -> usize {
-        [&self.frames, &self.packets].into_iter().flatten().map(RecordBatch::num_rows).sum()
-    }
-}
-
-/// Rows as they come, from when it was asked for, every one once and those of a stream in order.
-#[derive(Debug)]
-pub struct Arrivals {
-    receiver: mpsc::UnboundedReceiver<Arrival>,
-    backlog: Arc<Backlog>,
-}
-
-#[derive(Debug, Default)]
-struct Backlog {
-    waiting_rows: AtomicUsize,
-    missed_rows: AtomicU64,
-}
-
-/// The other end of [`Arrivals`].
-#[derive(Debug)]
-struct Watcher {
-    sender: mpsc::UnboundedSender<Arrival>,
-    backlog: Arc<Backlog>,
-}
-
-impl Arrivals {
-    /// The next rows; `None` when none will come any more.
-    pub async fn next(&mut self) -> Option<Arrival> {
-        let arrival = self.receiver.recv().await?;
-        self.backlog.waiting_rows.fetch_sub(arrival.rows(), Ordering::Relaxed);
-        Some(arrival)
-    }
-
-    /// Rows that this reader was too slow for since it last asked.
-    #[must_use]
-    pub fn take_missed(&self) -> u64 {
-        self.backlog.missed_rows.swap(0, Ordering::Relaxed)
-    }
-}
-
-impl Watcher {
-    /// Hands it on; `false` when nobody reads any more.
-    fn hand(&self, arrival: &Arrival) -> bool {
-        let rows = arrival.rows();
-        if self.backlog.waiting_rows.load(Ordering::Relaxed) + rows > WAITING_ROWS_MAX {
-            self.backlog.missed_rows.fetch_add(rows as u64, Ordering::Relaxed);
-            return !self.sender.is_closed();
-        }
-        self.backlog.waiting_rows.fetch_add(rows, Ordering::Relaxed);
-        self.sender.send(arrival.clone()).is_ok()
-    }
-}
-
-/// The open tails at one moment. Batches have the schemas of [`crate::FrameRow`] and [`crate::PacketRow`].
+/// The open tails at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct TailSnapshot {
     streams: BTreeMap<StreamKey, StreamTail>,
 }
 
+/// A stretch of rows of one stream, in order. They are rows of the index once [`TailPiece::batch`] makes them.
+#[derive(Debug, Clone)]
+pub struct TailPiece {
+    chunk: Chunk,
+}
+
+impl TailPiece {
+    /// Rows in it; never none.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.chunk.len()
+    }
+
+    /// Numbering of the ring that they belong to.
+    #[must_use]
+    pub fn series(&self) -> u64 {
+        self.chunk.series()
+    }
+
+    /// Sequence number of the last row.
+    ///
+    /// # Errors
+    /// The disk, where they were spilled.
+    pub fn last_seq(&self) -> Result<u64, Error> {
+        self.chunk.last_seq()
+    }
+
+    /// Those before a sequence number; `None` when there are none.
+    ///
+    /// # Errors
+    /// The disk, where they were spilled.
+    pub fn before(mut self, seq: u64) -> Result<Option<TailPiece>, Error> {
+        self.chunk.drop_from(seq)?;
+        Ok((self.chunk.len() > 0).then_some(self))
+    }
+
+    /// The rows, with the schema of [`crate::FrameRow`] or [`crate::PacketRow`].
+    ///
+    /// # Errors
+    /// The disk, where they were spilled.
+    pub fn batch(&self) -> Result<RecordBatch, Error> {
+        self.chunk.batch()
+    }
+}
+
 impl Tail {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: TailLimits) -> Tail {
+        Tail { inner: Arc::new(Mutex::new(Inner { limits, ..Inner::default() })) }
+    }
+
     /// What is there now. Cheap: the rows are shared, not copied.
     #[must_use]
     pub fn snapshot(&self) -> TailSnapshot {
@@ -134,36 +145,67 @@ impl Tail {
     /// Rows as they come from now on.
     #[must_use]
     pub fn arrivals(&self) -> Arrivals {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let backlog = Arc::<Backlog>::default();
-        self.lock().watchers.push(Watcher { sender, backlog: Arc::clone(&backlog) });
-        Arrivals { receiver, backlog }
+        let (watcher, arrivals) = Watcher::new();
+        self.lock().watchers.push(watcher);
+        arrivals
     }
 
     /// Rows that are held, frames and packets together.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.lock().streams.values().flat_map(StreamTail::pieces).map(|piece| piece.batch.num_rows()).sum()
+        self.lock().streams.values().flat_map(StreamTail::chunks).map(Chunk::len).sum()
     }
 
-    /// When the first of the rows that are held was received, if there is one: the catalogue knows everything before it.
+    /// Octets of memory that the rows take, room for more included.
+    #[must_use]
+    pub fn memory_octets(&self) -> usize {
+        self.lock().streams.values().map(StreamTail::memory).sum()
+    }
+
+    /// Rows that had no room in memory or on the disk: queries do not see them before their segment is in the catalogue.
+    #[must_use]
+    pub fn left_out_rows(&self) -> u64 {
+        self.lock().streams.values().filter_map(|stream| stream.left_out).map(|left_out| left_out.rows).sum()
+    }
+
+    /// When the first of the rows that are in no sealed segment was received, if there is one: the catalogue knows everything
+    /// before it.
     #[must_use]
     pub fn earliest_rx_tai_ns(&self) -> Option<i64> {
         let inner = self.lock();
-        let pieces = inner.streams.values().flat_map(StreamTail::pieces);
-        pieces.filter_map(|piece| column(&piece.batch, "rx_tai_ns")?.values().iter().min().copied()).min()
+        let held = inner.streams.values().flat_map(StreamTail::chunks).map(Chunk::earliest_rx);
+        let left_out = inner.streams.values().filter_map(|stream| stream.left_out);
+        held.chain(left_out.map(|left_out| left_out.earliest_rx)).min()
     }
 
-    pub(crate) fn add(&self, colour: Colour, ring: &str, series: u64, rows: Finished) {
-        let arrival = Arrival { colour, ring: ring.to_owned(), frames: rows.frames, packets: rows.packets };
+    /// Up to before when everything that was received is in the catalogue, in sealed segments: what came later may be in the
+    /// tail, or was not read yet. `None`: nothing is known before the first round of taking in is over.
+    #[must_use]
+    pub fn indexed_to_tai_ns(&self) -> Option<i64> {
+        let reach = self.lock().reach?;
+        Some(self.earliest_rx_tai_ns().map_or(reach, |earliest| earliest.min(reach)))
+    }
+
+    pub(crate) fn set_reach(&self, reach: i64) {
+        self.lock().reach = Some(reach);
+    }
+
+    pub(crate) fn add(&self, colour: Colour, ring: &str, series: u64, rows: &PackedRows) {
+        if !self.lock().watchers.is_empty() {
+            match Arrival::of(colour, ring, series, rows) {
+                Ok(arrival) => self.lock().watchers.retain(|watcher| watcher.hand(&arrival)),
+                Err(error) => tracing::error!(%error, "rows of {colour}/{ring} cannot be shown as they come"),
+            }
+        }
         let mut inner = self.lock();
-        inner.watchers.retain(|watcher| watcher.hand(&arrival));
-        let stream = inner.streams.entry((colour, arrival.ring)).or_default();
-        stream.frames.extend(arrival.frames.map(|batch| Piece { series, batch }));
-        stream.packets.extend(arrival.packets.map(|batch| Piece { series, batch }));
+        let stream = inner.streams.entry((colour, ring.to_owned())).or_default();
+        for table in Table::BOTH {
+            push(stream.table(table), table, series, rows.of(table));
+        }
         // A segment may be in the catalogue before its last records have come by here.
         let (series, end_seq) = stream.catalogued;
         stream.drop_before(series, end_seq);
+        inner.make_room();
     }
 
     pub(crate) fn forget(&self, colour: Colour, ring: &str, series: u64, end_seq: u64) {
@@ -173,27 +215,135 @@ impl Tail {
         stream.drop_before(series, end_seq);
     }
 
-    // A thread that panicked while it held the lock left whole batches behind: they can be used.
+    // A thread that panicked while it held the lock left whole chunks behind: they can be used.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn push(chunks: &mut VecDeque<Chunk>, table: Table, series: u64, mut octets: &[u8]) {
+    while !octets.is_empty() {
+        if !chunks.back().is_some_and(|last| last.has_room(series)) {
+            if let Some(last) = chunks.back_mut() {
+                last.close();
+            }
+            chunks.push_back(Chunk::new(table, series));
+        }
+        let Some(last) = chunks.back_mut() else { return };
+        octets = last.take(octets);
+    }
+}
+
+impl Inner {
+    /// Spills, or leaves out, the oldest rows of the largest streams until the rest has room.
+    fn make_room(&mut self) {
+        loop {
+            let memory = |stream: &StreamTail| stream.memory();
+            let held: usize = self.streams.values().map(memory).sum();
+            if held <= self.limits.memory_octets {
+                return;
+            }
+            let Some(largest) = self.streams.values().map(memory).max() else { return };
+            let spill = self.spill_file();
+            let Some((key, stream)) = self.streams.iter_mut().find(|(_, stream)| stream.memory() == largest)
+            else {
+                return;
+            };
+            if let Err(error) = stream.spill_oldest(spill.as_ref()) {
+                tracing::error!(%error, "the open end of {}/{} cannot be spilled: its oldest rows are left out", key.0, key.1);
+            }
+        }
+    }
+
+    /// The file to spill into, made when it is needed first.
+    fn spill_file(&mut self) -> Option<Arc<Spill>> {
+        let directory = self.limits.directory.as_ref()?;
+        if self.spill.is_none() {
+            match Spill::create(directory, CHUNK_OCTETS, self.limits.disk_octets) {
+                Ok(spill) => self.spill = Some(Arc::new(spill)),
+                Err(error) => {
+                    tracing::error!(%error, "the open tail has no place on the disk");
+                    self.limits.directory = None;
+                }
+            }
+        }
+        self.spill.clone()
+    }
+}
+
 impl StreamTail {
-    fn pieces(&self) -> impl Iterator<Item = &Piece> {
+    fn chunks(&self) -> impl Iterator<Item = &Chunk> {
         self.frames.iter().chain(&self.packets)
     }
 
+    fn table(&mut self, table: Table) -> &mut VecDeque<Chunk> {
+        match table {
+            Table::Frames => &mut self.frames,
+            Table::Packets => &mut self.packets,
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.chunks().map(Chunk::memory).sum()
+    }
+
+    /// Moves the oldest chunk that is in memory to the disk. Where that is full, the oldest rows of all are left out for it.
+    ///
+    /// # Errors
+    /// The disk's; the chunk is left out then.
+    fn spill_oldest(&mut self, spill: Option<&Arc<Spill>>) -> Result<(), Error> {
+        let memory = |chunks: &VecDeque<Chunk>| chunks.iter().map(Chunk::memory).sum::<usize>();
+        let table =
+            if memory(&self.frames) >= memory(&self.packets) { Table::Frames } else { Table::Packets };
+        let Some(mut at) = self.table(table).iter().position(|chunk| chunk.memory() > 0) else {
+            return Ok(());
+        };
+        let mut spilled = match spill {
+            Some(spill) => self.table(table)[at].spill(spill),
+            None => Ok(false),
+        };
+        if let (Ok(false), Some(spill)) = (&spilled, spill)
+            && at > 0
+        {
+            self.leave_out(table, 0);
+            at -= 1;
+            spilled = self.table(table)[at].spill(spill);
+        }
+        if !matches!(spilled, Ok(true)) {
+            self.leave_out(table, at);
+        }
+        spilled.map(drop)
+    }
+
+    fn leave_out(&mut self, table: Table, at: usize) {
+        let Some(chunk) = self.table(table).remove(at) else { return };
+        let before = (chunk.series(), chunk.last_seq().map_or(u64::MAX, |seq| seq.saturating_add(1)));
+        let known = self.left_out.unwrap_or(LeftOut { rows: 0, before, earliest_rx: i64::MAX });
+        self.left_out = Some(LeftOut {
+            rows: known.rows + chunk.len() as u64,
+            before: known.before.max(before),
+            earliest_rx: known.earliest_rx.min(chunk.earliest_rx()),
+        });
+    }
+
     fn drop_before(&mut self, series: u64, end_seq: u64) {
-        for pieces in [&mut self.frames, &mut self.packets] {
-            pieces.retain_mut(|piece| {
-                if piece.series != series {
-                    return piece.series > series;
+        if self.left_out.is_some_and(|left_out| left_out.before <= (series, end_seq)) {
+            self.left_out = None;
+        }
+        for chunks in [&mut self.frames, &mut self.packets] {
+            while let Some(first) = chunks.front_mut().filter(|first| first.series() <= series) {
+                if first.series() == series {
+                    match first.drop_before(end_seq) {
+                        Ok(()) if first.len() > 0 => break,
+                        Ok(()) => {}
+                        // Better too few rows than some twice.
+                        Err(error) => {
+                            tracing::error!(%error, "{} rows of the open tail are lost", first.len())
+                        }
+                    }
                 }
-                let keep_from = first_row_from(&piece.batch, end_seq);
-                piece.batch = piece.batch.slice(keep_from, piece.batch.num_rows() - keep_from);
-                piece.batch.num_rows() > 0
-            });
+                chunks.pop_front();
+            }
         }
     }
 }
@@ -206,75 +356,205 @@ impl TailSnapshot {
         }
     }
 
-    /// Rows of frames: colour, ring and batch.
-    pub fn frames(&self) -> impl Iterator<Item = (Colour, &str, &RecordBatch)> {
-        self.streams.iter().flat_map(|((colour, ring), stream)| {
-            stream.frames.iter().map(move |piece| (*colour, ring.as_str(), &piece.batch))
+    /// Rows of frames in order: colour, ring, and a stretch of rows.
+    pub fn frames(&self) -> impl Iterator<Item = (Colour, &str, TailPiece)> {
+        self.pieces(|stream| &stream.frames)
+    }
+
+    /// Rows of packets in order: colour, ring, and a stretch of rows.
+    pub fn packets(&self) -> impl Iterator<Item = (Colour, &str, TailPiece)> {
+        self.pieces(|stream| &stream.packets)
+    }
+
+    fn pieces(
+        &self,
+        of: fn(&StreamTail) -> &VecDeque<Chunk>,
+    ) -> impl Iterator<Item = (Colour, &str, TailPiece)> {
+        self.streams.iter().flat_map(move |((colour, ring), stream)| {
+            of(stream).iter().map(move |chunk| (*colour, ring.as_str(), TailPiece { chunk: chunk.clone() }))
         })
     }
-
-    /// Rows of packets: colour, ring and batch.
-    pub fn packets(&self) -> impl Iterator<Item = (Colour, &str, &RecordBatch)> {
-        self.streams.iter().flat_map(|((colour, ring), stream)| {
-            stream.packets.iter().map(move |piece| (*colour, ring.as_str(), &piece.batch))
-        })
-    }
 }
 
-/// First row whose sequence number is at least `seq`; rows are in order of sequence.
-fn first_row_from(batch: &RecordBatch, seq: u64) -> usize {
-    column(batch, "seq").map_or(0, |column| column.values().partition_point(|value| (*value as u64) < seq))
-}
+#[cfg(test)]
+mod tests {
+    use super::super::builder::Record;
+    use super::*;
+    use crate::PacketLayouts;
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+    use fep_record::{FrameRecord, KIND_FRAME};
+    use fep_time::LeapSeconds;
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
-    batch.column_by_name(name)?.as_any().downcast_ref::<Int64Array>()
-}
+    const SERIES: u64 = 7;
 
-/// Batches on their way into the tail.
-pub(crate) struct Finished {
-    frames: Option<RecordBatch>,
-    packets: Option<RecordBatch>,
-}
-
-/// Collects the rows of one stream for the tail.
-pub(crate) struct TailRows {
-    series: u64,
-    layouts: Arc<PacketLayouts>,
-    rows: RowMaker,
-}
-
-impl TailRows {
-    pub(crate) fn new(series: u64, layouts: Arc<PacketLayouts>) -> TailRows {
-        let rows = RowMaker::new(series, NOT_IN_A_SEGMENT, Arc::clone(&layouts));
-        TailRows { series, layouts, rows }
+    /// Rows of frames with these sequence numbers, received one a nanosecond.
+    fn rows(seqs: impl IntoIterator<Item = u64>) -> PackedRows {
+        let (flags, words) = FrameRecord::default().to_words();
+        let mut rows = PackedRows::default();
+        for seq in seqs {
+            let rx_tai_ns = seq as i64;
+            let record =
+                Record { seq, offset: 0, kind: KIND_FRAME, flags, rx_tai_ns, words, payload: &[1, 2, 3] };
+            rows.push(&record, &PacketLayouts::default(), &LeapSeconds::builtin());
+        }
+        rows
     }
 
-    pub(crate) fn series(&self) -> u64 {
-        self.series
-    }
-
-    pub(crate) fn push(&mut self, record: &Record<'_>) {
-        self.rows.push(record);
-    }
-
-    /// Rows collected and not yet taken.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.frames.len() + self.rows.packets.len()
-    }
-
-    /// Takes what was collected.
-    pub(crate) fn take(&mut self) -> Result<Finished, Error> {
-        // A new maker each time: the summary of unsealed records is not needed and would grow.
-        let fresh = RowMaker::new(self.series, NOT_IN_A_SEGMENT, Arc::clone(&self.layouts));
-        let RowMaker { frames, packets, .. } = std::mem::replace(&mut self.rows, fresh);
-        let batch = |name: &'static str, batch: Result<RecordBatch, arrow::error::ArrowError>| {
-            batch.map_err(|error| Error::parquet(name)(error.into()))
+    fn seqs(snapshot: &TailSnapshot) -> Vec<u64> {
+        let of = |piece: TailPiece| {
+            let batch = piece.batch().expect("it can be read");
+            assert_eq!(batch.num_rows(), piece.rows());
+            let column = batch.column_by_name("seq").expect("a column").as_primitive::<Int64Type>().clone();
+            column.values().iter().map(|seq| *seq as u64).collect::<Vec<_>>()
         };
-        Ok(Finished {
-            frames: (frames.len() > 0).then(|| batch("tail of frames", frames.into_batch())).transpose()?,
-            packets: (packets.len() > 0)
-                .then(|| batch("tail of packets", packets.into_batch()))
-                .transpose()?,
-        })
+        snapshot.frames().flat_map(|(_, _, piece)| of(piece)).collect()
+    }
+
+    fn limited(memory_octets: usize, disk_octets: u64, directory: &std::path::Path) -> Tail {
+        let directory = Some(directory.to_owned());
+        Tail::new(TailLimits { memory_octets, disk_octets, directory })
+    }
+
+    // REQ: FEP-ARC-406
+    #[test]
+    fn a_row_of_the_tail_takes_no_more_than_64_octets_however_the_rows_come() {
+        for batch in [1, 7, 100, 5000] {
+            let tail = Tail::default();
+            let mut seq = 1;
+            while seq < 20_000 {
+                tail.add(Colour::Black, "a.frames", SERIES, &rows(seq..seq + batch));
+                seq += batch;
+            }
+            let octets = tail.memory_octets() as f64 / tail.rows() as f64;
+            assert!((48.0..=64.0).contains(&octets), "{octets} octets a row in batches of {batch}");
+            tail.forget(Colour::Black, "a.frames", SERIES, seq);
+            assert_eq!((tail.rows(), tail.memory_octets()), (0, 0), "all of it is given back");
+        }
+    }
+
+    // REQ: FEP-ARC-407
+    #[test]
+    fn what_has_no_room_in_memory_waits_on_the_disk_and_is_seen_like_the_rest() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let limit = 1 << 20;
+        let tail = limited(limit, 1 << 30, directory.path());
+        // With holes in some places, as of a ring that was lapped.
+        let numbers: Vec<u64> = (1..100_000).filter(|seq| seq % 1000 != 500).collect();
+        for batch in numbers.chunks(700) {
+            tail.add(Colour::Black, "a.frames", SERIES, &rows(batch.iter().copied()));
+            assert!(tail.memory_octets() <= limit, "{}", tail.memory_octets());
+        }
+        assert_eq!(std::fs::read_dir(directory.path()).expect("there").count(), 0, "the file has no name");
+        assert_eq!((tail.rows(), tail.left_out_rows()), (numbers.len(), 0));
+        assert_eq!(seqs(&tail.snapshot()), numbers);
+        assert_eq!(tail.earliest_rx_tai_ns(), Some(1));
+        for end_seq in [1, 2, 499, 501, 40_321, 99_999, 100_000] {
+            let left: Vec<u64> = numbers.iter().copied().filter(|seq| *seq >= end_seq).collect();
+            let mut snapshot = tail.snapshot();
+            snapshot.drop_before(Colour::Black, "a.frames", SERIES, end_seq);
+            assert_eq!(seqs(&snapshot), left, "from {end_seq} on");
+            let before: Vec<u64> = tail
+                .snapshot()
+                .frames()
+                .filter_map(|(_, _, piece)| piece.before(end_seq).expect("it can be read"))
+                .flat_map(|piece| {
+                    let last = piece.last_seq().expect("it can be read");
+                    let batch = piece.batch().expect("it can be read");
+                    let column =
+                        batch.column_by_name("seq").expect("a column").as_primitive::<Int64Type>().clone();
+                    assert_eq!(column.values().last().map(|seq| *seq as u64), Some(last));
+                    column.values().iter().map(|seq| *seq as u64).collect::<Vec<_>>()
+                })
+                .collect();
+            assert_eq!(before, numbers[..numbers.len() - left.len()], "before {end_seq}");
+        }
+        // A reader that took a snapshot keeps its rows when they go.
+        let kept = tail.snapshot();
+        tail.forget(Colour::Black, "a.frames", SERIES, 50_000);
+        assert_eq!(seqs(&tail.snapshot()).first(), Some(&50_000));
+        assert_eq!(seqs(&kept).len(), numbers.len());
+    }
+
+    // REQ: FEP-ARC-407
+    #[test]
+    fn what_has_no_room_anywhere_is_left_out_counted_and_known_until_it_is_catalogued() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for disk_octets in [0, 4 * CHUNK_OCTETS as u64] {
+            let limit = 1 << 20;
+            let tail = limited(limit, disk_octets, directory.path());
+            for from in (1..200_000).step_by(1000) {
+                tail.add(Colour::Black, "a.frames", SERIES, &rows(from..from + 1000));
+                assert!(tail.memory_octets() <= limit);
+            }
+            let held = seqs(&tail.snapshot());
+            assert_eq!(held.last(), Some(&200_000), "the newest are there");
+            assert_eq!(held.len() as u64 + tail.left_out_rows(), 200_000, "nothing is left out unseen");
+            assert!(tail.left_out_rows() > 0);
+            assert_eq!(tail.earliest_rx_tai_ns(), Some(1), "what is left out is in no sealed segment either");
+            tail.forget(Colour::Black, "a.frames", SERIES, 150_000);
+            let still = tail.left_out_rows();
+            assert_eq!(still > 0, held[0] > 150_000, "{still}");
+            tail.forget(Colour::Black, "a.frames", SERIES, 200_001);
+            assert_eq!((tail.rows(), tail.left_out_rows(), tail.earliest_rx_tai_ns()), (0, 0, None));
+        }
+        // A place that does not exist is no reason to grow.
+        let tail = limited(1 << 20, 1 << 30, std::path::Path::new("/nowhere/at/all"));
+        tail.add(Colour::Black, "a.frames", SERIES, &rows(1..100_000));
+        assert!(tail.memory_octets() <= 1 << 20 && tail.left_out_rows() > 0);
+    }
+
+    // REQ: FEP-ARC-407
+    #[test]
+    fn of_several_streams_the_largest_makes_room() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let tail = limited(1 << 20, 1 << 30, directory.path());
+        tail.add(Colour::Black, "small.frames", SERIES, &rows(1..100));
+        for from in (1..50_000).step_by(1000) {
+            tail.add(Colour::Black, "large.frames", SERIES, &rows(from..from + 1000));
+        }
+        assert!(tail.memory_octets() <= 1 << 20);
+        assert_eq!((tail.rows(), tail.left_out_rows()), (50_099, 0));
+        let inner = tail.lock();
+        let small = &inner.streams[&(Colour::Black, "small.frames".to_owned())];
+        assert!(small.frames.iter().all(Chunk::is_in_memory));
+    }
+
+    /// Octets of memory that this process has.
+    fn resident() -> usize {
+        let statm = std::fs::read_to_string("/proc/self/statm").expect("the kernel says");
+        let pages: usize =
+            statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+        pages * 4096
+    }
+
+    /// What ten minutes of a busy archive cost: 4 million frames in small batches, sealed a half at a time.
+    #[test]
+    #[ignore = "a measurement: cargo test --release -p fep-catalogue --lib measured -- --ignored --nocapture"]
+    fn measured_memory_and_time_of_the_tail() {
+        let before = resident();
+        let tail = Tail::new(TailLimits { memory_octets: 1 << 30, ..TailLimits::default() });
+        let mut largest = 0;
+        let started = std::time::Instant::now();
+        for seal in 0..8_u64 {
+            let from = seal * 500_000 + 1;
+            for batch in (from..from + 500_000).step_by(200) {
+                tail.add(Colour::Black, "a.frames", SERIES, &rows(batch..batch + 200));
+            }
+            largest = largest.max(resident());
+            let octets = tail.memory_octets() as f64 / tail.rows() as f64;
+            println!("{} rows: {octets:.1} octets a row, {} MiB resident", tail.rows(), resident() >> 20);
+            tail.forget(Colour::Black, "a.frames", SERIES, from + 250_000);
+        }
+        let took = started.elapsed();
+        tail.forget(Colour::Black, "a.frames", SERIES, u64::MAX);
+        println!(
+            "4000000 rows in {} ms ({} ns each); resident: {} MiB before, {} MiB at most, {} MiB after",
+            took.as_millis(),
+            took.as_nanos() / 4_000_000,
+            before >> 20,
+            largest >> 20,
+            resident() >> 20
+        );
     }
 }

@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Keeper;
+use super::{Keeper, PAGE};
 use crate::Error;
 use crate::ingest::segment_key;
-use crate::model::{SegmentState, StoredObject, Tier};
+use crate::model::{Segment, SegmentState, StoredObject, Tier};
 use crate::sql::{Catalogue, SegmentFilter};
 use crate::store::Store;
 
@@ -65,7 +65,7 @@ pub struct RestoreReport {
 }
 
 impl Keeper {
-    /// Copies catalogue, segments and index to `target`. `progress` is told after each object.
+    /// Copies catalogue, segments and index to `target`. `progress` is called after each segment.
     ///
     /// # Errors
     /// The database, either store, the disk. The backup that was there before is then still whole.
@@ -85,40 +85,25 @@ impl Keeper {
         let mut copy = Copy { target, before, objects: Vec::new(), report: BackupReport::default() };
         // The dump first: every segment that it names is there afterwards, and newer ones do not matter.
         let dump = self.catalogue.dump().await?.join("\n");
-        let segments = self.catalogue.segments(&SegmentFilter::default()).await?;
-        for segment in segments.iter().filter(|segment| segment.state != SegmentState::Deleted) {
-            let id = segment.facts.id();
-            let key = segment_key(&id);
-            let problem = if segment.tier == Tier::Warm {
-                Some("its file was given up for a copy".to_owned())
-            } else if copy.has(&key, segment.facts.file_octets).await? {
-                copy.keep(&key);
-                None
-            } else {
-                let problem = self.verified_file(segment).await?;
-                if problem.is_none() {
-                    copy.file(&key, &self.file(&id)).await?;
+        let mut after = None;
+        loop {
+            let ids = self.catalogue.segment_ids(&SegmentFilter::default(), after.as_ref(), PAGE).await?;
+            let Some(last) = ids.last().cloned() else { break };
+            for id in ids {
+                let turn = self.turns.of(&id).await;
+                // As it is now: it may have moved since it was listed.
+                let Some(segment) = self.catalogue.segment(&id).await? else { continue };
+                if segment.state == SegmentState::Deleted {
+                    continue;
                 }
-                problem
-            };
-            match (problem, &segment.object) {
-                (None, _) => {}
-                (Some(problem), None) => copy.leave_out(&id.0, &format!("{problem}; there is no copy of it")),
-                (Some(problem), Some(object)) => match copy.object(&self.store, object).await {
-                    Err(error @ Error::ObjectDiffers { .. }) => {
-                        copy.leave_out(&id.0, &format!("{problem}; {error}"));
-                    }
-                    done => done?,
-                },
+                self.back_up(&segment, &mut copy).await?;
+                drop(turn);
+                progress(&copy.report);
             }
-            for file in [&segment.frames_index, &segment.packets_index].into_iter().flatten() {
-                let object = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
-                copy.object(&self.store, &object).await?;
-            }
-            progress(&copy.report);
+            after = Some(last);
         }
-        let archive = self.archive.clone();
-        for path in tokio::task::spawn_blocking(move || rest(&archive)).await?? {
+        let (archive, red) = (self.archive.clone(), self.catalogue.sees_red());
+        for path in tokio::task::spawn_blocking(move || rest(&archive, red)).await?? {
             let key = format!("{REST}/{}", path.strip_prefix(&self.archive).unwrap_or(&path).display());
             copy.file(&key, &path).await?;
         }
@@ -137,6 +122,39 @@ impl Keeper {
         let detail = format!("{} objects, {} copied now", copy.report.objects, copy.report.copied);
         self.catalogue.note(now_tai_ns, "catalogue", "backup", target.url(), &detail).await?;
         Ok(copy.report)
+    }
+
+    /// Copies one segment, from its file or from its copy, and its index files.
+    async fn back_up(&self, segment: &Segment, copy: &mut Copy<'_>) -> Result<(), Error> {
+        let id = segment.facts.id();
+        let key = segment_key(&id);
+        let problem = if segment.tier == Tier::Warm {
+            Some("its file was given up for a copy".to_owned())
+        } else if copy.has(&key, segment.facts.file_octets).await? {
+            copy.keep(&key);
+            None
+        } else {
+            let problem = self.verified_file(segment).await?;
+            if problem.is_none() {
+                copy.file(&key, &self.file(&id)).await?;
+            }
+            problem
+        };
+        match (problem, &segment.object) {
+            (None, _) => {}
+            (Some(problem), None) => copy.leave_out(&id.0, &format!("{problem}; there is no copy of it")),
+            (Some(problem), Some(object)) => match copy.object(&self.store, object).await {
+                Err(error @ Error::ObjectDiffers { .. }) => {
+                    copy.leave_out(&id.0, &format!("{problem}; {error}"));
+                }
+                done => done?,
+            },
+        }
+        for file in [&segment.frames_index, &segment.packets_index].into_iter().flatten() {
+            let object = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
+            copy.object(&self.store, &object).await?;
+        }
+        Ok(())
     }
 
     /// Puts a backup into an archive that is empty: the directory, the object store and the catalogue.
@@ -245,10 +263,11 @@ fn below(archive: &Path, path: &str) -> Result<PathBuf, Error> {
     Err(Error::Invalid { what: "backup manifest", problem: format!("\"{path}\" leads out of the archive") })
 }
 
-/// Signed roots, and the footers that are left of deleted segments.
-fn rest(archive: &Path) -> Result<Vec<PathBuf>, Error> {
+/// Signed roots, and the footers that are left of deleted segments, of red ones only if `red`.
+fn rest(archive: &Path, red: bool) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
-    for (folder, end) in [("roots", "json"), ("black", "gone"), ("red", "gone")] {
+    let folders = [("roots", "json"), ("black", "gone"), ("red", "gone")];
+    for (folder, end) in folders.into_iter().filter(|(folder, _)| red || *folder != "red") {
         let mut folders = vec![archive.join(folder)];
         while let Some(folder) = folders.pop() {
             let entries = match std::fs::read_dir(&folder) {

@@ -4,37 +4,50 @@
 mod backup;
 mod disk;
 mod retention;
+mod round;
 mod scrub;
+mod turns;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use backup::{BackupReport, RestoreReport};
 pub use disk::{DiskLevel, DiskState, Watermarks};
 pub use retention::{Due, RetentionRule};
+pub use round::{Problem, Round};
 pub use scrub::{ScrubFinding, ScrubReport};
 
+use crate::durable::{Building, Readers};
 use crate::ingest::segment_key;
-use crate::model::{DeletionState, Segment, SegmentId, SegmentState, StoredObject, Tier};
+use crate::model::{Deletion, DeletionState, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::Catalogue;
 use crate::store::Store;
 use crate::{Error, hex};
 
-/// Keeps one archive.
+use turns::Turns;
+
+/// Segments that are listed at a time where all are gone through.
+const PAGE: u32 = 1000;
+
+/// Keeps one archive. Clones share their turns: of one segment, only one of them at a time moves, repairs, copies or deletes
+/// anything.
 #[derive(Debug, Clone)]
 pub struct Keeper {
     archive: PathBuf,
     catalogue: Catalogue,
     store: Store,
     layouts: Arc<PacketLayouts>,
+    turns: Turns,
 }
 
 impl Keeper {
     /// Of the segments below `archive`. `layouts` must be those of the ingest: index files are made again with them.
     #[must_use]
     pub fn new(archive: &Path, catalogue: Catalogue, store: Store, layouts: PacketLayouts) -> Keeper {
-        Keeper { archive: archive.to_owned(), catalogue, store, layouts: Arc::new(layouts) }
+        let turns = Turns::default();
+        Keeper { archive: archive.to_owned(), catalogue, store, layouts: Arc::new(layouts), turns }
     }
 
     /// The recorder's file of a segment, whether or not it is there.
@@ -48,6 +61,11 @@ impl Keeper {
     /// # Errors
     /// No such segment, one that cannot be used, a file that is not what the catalogue says; the store.
     pub async fn store_segment(&self, id: &SegmentId) -> Result<StoredObject, Error> {
+        let _turn = self.turns.of(id).await;
+        self.store_in_turn(id).await
+    }
+
+    async fn store_in_turn(&self, id: &SegmentId) -> Result<StoredObject, Error> {
         let segment = self.usable(id).await?;
         if let Some(object) = segment.object {
             return Ok(object);
@@ -67,6 +85,11 @@ impl Keeper {
     /// # Errors
     /// No such segment, no copy, or a copy that is not what was stored; the file.
     pub async fn release_file(&self, id: &SegmentId) -> Result<(), Error> {
+        let _turn = self.turns.of(id).await;
+        self.release_in_turn(id).await
+    }
+
+    async fn release_in_turn(&self, id: &SegmentId) -> Result<(), Error> {
         let segment = self.usable(id).await?;
         let Some(object) = segment.object else {
             return Err(Error::refused(
@@ -84,6 +107,7 @@ impl Keeper {
         }
         // First the catalogue: a reader that asks now goes to the object store, and one that has the file open keeps it.
         self.catalogue.set_segment_place(id, Tier::Warm, Some(&object)).await?;
+        self.mark_stored(id, true).await?;
         self.remove_file(id).await
     }
 
@@ -92,6 +116,7 @@ impl Keeper {
     /// # Errors
     /// No such segment, no copy; the store; the file.
     pub async fn recall_file(&self, id: &SegmentId) -> Result<PathBuf, Error> {
+        let _turn = self.turns.of(id).await;
         let segment = self.usable(id).await?;
         let Some(object) = segment.object else {
             return Err(Error::refused(format!("recalling {id}"), "it has no copy in the object store"));
@@ -99,6 +124,7 @@ impl Keeper {
         let path = self.file(id);
         self.store.get_file(&object, &path).await?;
         self.catalogue.set_segment_place(id, Tier::Both, Some(&object)).await?;
+        self.mark_stored(id, false).await?;
         Ok(path)
     }
 
@@ -120,21 +146,53 @@ impl Keeper {
         }
         let mut deleted = 0;
         for id in &decided.segments {
+            let _turn = self.turns.of(id).await;
             let segment =
                 self.catalogue.segment(id).await?.ok_or_else(|| Error::not_found("segment", &id.0))?;
             if segment.state != SegmentState::Deleted {
                 self.catalogue.mark_deleted(deletion, id, now_tai_ns).await?;
                 deleted += 1;
             }
-            self.remove_file(id).await?;
-            let index = [&segment.frames_index, &segment.packets_index].into_iter().flatten();
-            let keys = index.map(|file| &file.key).chain(segment.object.iter().map(|object| &object.key));
-            for key in keys {
-                self.store.delete(key).await?;
-            }
+            self.remove_octets(&segment).await?;
         }
         self.catalogue.finish_deletion(deletion).await?;
         Ok(deleted)
+    }
+
+    /// Takes back a deletion that waits or was approved. What is marked as deleted by then goes wholly, everything else stays.
+    ///
+    /// # Errors
+    /// None of that name; decided otherwise, or carried out; the database, the store, the disk.
+    pub async fn withdraw(
+        &self,
+        deletion: &str,
+        person: &str,
+        note: &str,
+        now_tai_ns: i64,
+    ) -> Result<Deletion, Error> {
+        let withdrawn = self.catalogue.withdraw_deletion(deletion, person, note, now_tai_ns).await?;
+        for id in &withdrawn.segments {
+            let _turn = self.turns.of(id).await;
+            match self.catalogue.segment(id).await? {
+                Some(segment) if segment.state == SegmentState::Deleted => {
+                    self.remove_octets(&segment).await?
+                }
+                _ => {}
+            }
+        }
+        Ok(withdrawn)
+    }
+
+    /// Removes what is left of a deleted segment: its file, its index files, its copy.
+    async fn remove_octets(&self, segment: &Segment) -> Result<(), Error> {
+        self.mark_stored(&segment.facts.id(), false).await?;
+        self.remove_file(&segment.facts.id()).await?;
+        let index = [&segment.frames_index, &segment.packets_index].into_iter().flatten();
+        let keys = index.map(|file| &file.key).chain(segment.object.iter().map(|object| &object.key));
+        for key in keys {
+            self.store.delete(key).await?;
+        }
+        Ok(())
     }
 
     /// A segment that is there and not deleted.
@@ -157,24 +215,49 @@ impl Keeper {
         .await?
     }
 
+    /// Says beside what is left of a segment that its octets are in the object store, or that they are not any more: for programs
+    /// that follow segments without knowing the catalogue.
+    async fn mark_stored(&self, id: &SegmentId, is_stored: bool) -> Result<(), Error> {
+        let (path, key) = (self.archive.join(format!("{id}.stored")), segment_key(id));
+        tokio::task::spawn_blocking(move || {
+            if is_stored {
+                let text = format!("{key}\n");
+                return Building::begin(&path, Readers::of_key(&key))?.write(text.as_bytes())?.finish();
+            }
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+                _ => Ok(()),
+            }
+        })
+        .await?
+    }
+
     /// What is wrong with the recorder's file of a segment; `None` when nothing is.
     async fn verified_file(&self, segment: &Segment) -> Result<Option<String>, Error> {
         let path = self.file(&segment.facts.id());
-        let expected = segment.facts.content_sha256;
+        let facts = segment.facts.clone();
         tokio::task::spawn_blocking(move || {
-            if !path.exists() {
-                return Ok(Some("its file is missing".to_owned()));
-            }
+            let octets = match std::fs::metadata(&path) {
+                Ok(metadata) => metadata.len(),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Ok(Some("its file is missing".to_owned()));
+                }
+                Err(error) => return Ok(Some(Error::io("look at", &path)(error).to_string())),
+            };
             let report = match fep_segments::verify(&path) {
                 Ok(report) => report,
                 Err(error) => return Ok(Some(error.to_string())),
             };
             let mut problems: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+            if octets != facts.file_octets {
+                problems.push(format!("its file has {octets} octets, {} were recorded", facts.file_octets));
+            }
             match report.footer {
-                Some(footer) if footer.content_sha256 != expected => {
-                    problems.push("its footer is not the one that the catalogue knows".to_owned());
+                Some(footer) if footer.content_sha256 == facts.content_sha256 => {}
+                Some(_) => problems.push("its footer is not the one that the catalogue knows".to_owned()),
+                None => {
+                    problems.push("it has no footer that can be read: it was cut short or damaged".to_owned())
                 }
-                _ => {}
             }
             Ok((!problems.is_empty()).then(|| problems.join("; ")))
         })

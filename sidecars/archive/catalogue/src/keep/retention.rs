@@ -73,27 +73,19 @@ impl Keeper {
         Ok(due)
     }
 
-    /// Moves the segments whose class says so to the object store: copies, reads back, then gives up the file. Gives the
-    /// segments that moved.
-    ///
-    /// # Errors
-    /// The first segment that cannot be moved; those before it have.
-    pub async fn move_to_store(
+    /// Segments whose class gives up their files for the copy in the object store.
+    pub(super) async fn to_be_moved(
         &self,
         rules: &[RetentionRule],
         now_tai_ns: i64,
     ) -> Result<Vec<SegmentId>, Error> {
-        let mut moved = Vec::new();
-        for (segment, ..) in self.aged(rules, now_tai_ns, |rule| rule.hot_days).await? {
-            if segment.tier == Tier::Warm || segment.state != SegmentState::Ok {
-                continue;
-            }
-            let id = segment.facts.id();
-            self.store_segment(&id).await?;
-            self.release_file(&id).await?;
-            moved.push(id);
-        }
-        Ok(moved)
+        let aged = self.aged(rules, now_tai_ns, |rule| rule.hot_days).await?;
+        let movable = |segment: &Segment| segment.tier != Tier::Warm && segment.state == SegmentState::Ok;
+        Ok(aged
+            .into_iter()
+            .filter(|(segment, ..)| movable(segment))
+            .map(|(segment, ..)| segment.facts.id())
+            .collect())
     }
 
     async fn aged<'r>(
@@ -102,12 +94,18 @@ impl Keeper {
         now_tai_ns: i64,
         days: impl Fn(&RetentionRule) -> Option<u32>,
     ) -> Result<Vec<(Segment, &'r RetentionRule, i64)>, Error> {
+        let age_ns = |rule: &RetentionRule| days(rule).map(|days| i64::from(days).saturating_mul(DAY_NS));
+        // Nothing younger than the shortest time of any rule can be due: the catalogue is asked for nothing else.
+        let Some(least_ns) = rules.iter().filter_map(&age_ns).min() else { return Ok(Vec::new()) };
+        let before = SegmentFilter {
+            to_tai_ns: Some(now_tai_ns.saturating_sub(least_ns)),
+            ..SegmentFilter::default()
+        };
         let mut aged = Vec::new();
-        for segment in self.catalogue.segments(&SegmentFilter::default()).await? {
+        for segment in self.catalogue.segments(&before).await? {
             let Some(rule) = rules.iter().find(|rule| rule.fits(&segment)) else { continue };
-            let (Some(days), Some(last_rx)) = (days(rule), segment.last_rx_tai_ns) else { continue };
-            let age_ns = now_tai_ns.saturating_sub(last_rx);
-            if segment.state != SegmentState::Deleted && age_ns > i64::from(days) * DAY_NS {
+            let (Some(age_ns), Some(last_rx)) = (age_ns(rule), segment.last_rx_tai_ns) else { continue };
+            if segment.state != SegmentState::Deleted && now_tai_ns.saturating_sub(last_rx) > age_ns {
                 aged.push((segment, rule, last_rx));
             }
         }

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Keeper;
+use super::{Keeper, PAGE};
 use crate::Error;
+use crate::durable::{Readers, make_directories_for};
 use crate::ingest::index_again;
 use crate::model::{IndexFile, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::sql::SegmentFilter;
@@ -38,7 +39,8 @@ pub struct ScrubReport {
 
 impl Keeper {
     /// Reads segments (those of `filter`), their copies and their index files again, compares every hash, repairs from good
-    /// copies, and puts what cannot be repaired into quarantine. `progress` is told after each segment.
+    /// copies, and puts what cannot be repaired into quarantine. `progress` is called after each segment. Segments may move or
+    /// be deleted meanwhile.
     ///
     /// # Errors
     /// The database; the store when it does not answer at all. What is damaged is no error.
@@ -49,13 +51,23 @@ impl Keeper {
         mut progress: impl FnMut(&ScrubReport),
     ) -> Result<ScrubReport, Error> {
         let mut report = ScrubReport::default();
-        for segment in self.catalogue.segments(filter).await? {
-            if segment.state == SegmentState::Deleted {
-                continue;
+        let mut after = None;
+        loop {
+            let ids = self.catalogue.segment_ids(filter, after.as_ref(), PAGE).await?;
+            let Some(last) = ids.last().cloned() else { break };
+            for id in ids {
+                let turn = self.turns.of(&id).await;
+                // As it is now, and stays while it is our turn: since it was listed it may have moved or been deleted.
+                let Some(segment) = self.catalogue.segment(&id).await? else { continue };
+                if segment.state == SegmentState::Deleted {
+                    continue;
+                }
+                self.scrub_segment(&segment, &mut report).await?;
+                drop(turn);
+                report.segments += 1;
+                progress(&report);
             }
-            self.scrub_segment(&segment, &mut report).await?;
-            report.segments += 1;
-            progress(&report);
+            after = Some(last);
         }
         let detail = format!(
             "{} segments, {} octets, {} findings, {} put into quarantine",
@@ -114,6 +126,12 @@ impl Keeper {
                 repaired,
             });
         }
+        if segment.tier == Tier::Warm && good_object {
+            // A move that was killed after the catalogue had it, or a recall before, left its file behind; one by an older
+            // version left no word of it.
+            self.mark_stored(&id, true).await?;
+            self.remove_file(&id).await?;
+        }
         let usable = good_file || good_object;
         match (usable, segment.state) {
             (false, SegmentState::Ok) => {
@@ -169,13 +187,15 @@ impl Keeper {
 
     /// Keeps a damaged file beside the archive's tree, for whoever wants to look into it.
     async fn set_aside(&self, id: &SegmentId) -> Result<(), Error> {
-        let (from, to) = (self.file(id), self.archive.join("quarantine").join(format!("{id}.seg")));
+        let key = format!("quarantine/{id}.seg");
+        let (from, to) = (self.file(id), self.archive.join(&key));
         tokio::task::spawn_blocking(move || {
             if !from.exists() {
                 return Ok(());
             }
-            let directory = to.parent().unwrap_or(&to);
-            std::fs::create_dir_all(directory).map_err(Error::io("make", directory))?;
+            let readers = Readers::of_key(&key);
+            readers.narrow(&from)?;
+            make_directories_for(&to, readers)?;
             std::fs::rename(&from, &to).map_err(Error::io("set aside", &from))
         })
         .await?

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::conditions::{Bound, Conditions};
 use super::{Catalogue, rows};
 use crate::coverage::{Count, count_merged};
 use crate::model::{Channel, Completeness, Contact, Run, Silence};
@@ -38,20 +39,29 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn completeness(&self, query: &CompletenessQuery) -> Result<Vec<Completeness>, Error> {
-        let found = sqlx::query(
-            "SELECT * FROM runs WHERE scid = $1 AND session = $2 AND last_rx >= $3 AND first_rx < $4 AND \
-             ($5 = -1 OR link = $5) AND (($6 = 0 AND apid = -1) OR ($6 = 1 AND apid <> -1)) \
-             ORDER BY series, first_seq",
-        )
-        .bind(i64::from(query.scid))
-        .bind(i64::from(query.session))
-        .bind(query.from_tai_ns)
-        .bind(query.to_tai_ns)
-        .bind(query.link.map_or(-1, i64::from))
-        .bind(i64::from(query.packets))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(Error::sql("counting what came"))?;
+        // The segments of the span first, then their runs: a spacecraft has runs of years.
+        let mut conditions = Conditions::default();
+        conditions.within("s", Some(query.from_tai_ns), Some(query.to_tai_ns));
+        conditions.and(
+            "r.last_rx >= {} AND r.first_rx < {}",
+            [query.from_tai_ns, query.to_tai_ns].map(Bound::Number),
+        );
+        conditions.equal("r.scid", Some(i64::from(query.scid)));
+        conditions.equal("r.session", Some(i64::from(query.session)));
+        conditions.equal("r.link", query.link.map(i64::from));
+        conditions.and(if query.packets { "r.apid <> -1" } else { "r.apid = -1" }, []);
+        if !self.sees_red() {
+            conditions.and("s.colour = 'black'", []);
+        }
+        let sql = format!(
+            "SELECT r.* FROM segments s CROSS JOIN runs r WHERE r.segment_id = s.id AND {} ORDER BY r.series, r.first_seq",
+            conditions.sql()
+        );
+        let found = conditions
+            .bound_to(&sql)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(Error::sql("counting what came"))?;
         let mut by_link: BTreeMap<Channel, Vec<Run>> = BTreeMap::new();
         let mut merged: BTreeMap<Merged, Vec<Run>> = BTreeMap::new();
         for row in &found {

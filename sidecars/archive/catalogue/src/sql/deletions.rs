@@ -41,6 +41,9 @@ impl Catalogue {
         .await
         .map_err(Error::sql("asking for a deletion"))?;
         for segment in segments {
+            if self.hides(&segment.0) {
+                return Err(Error::not_found("segment", &segment.0));
+            }
             let found = sqlx::query("SELECT state FROM segments WHERE id = $1")
                 .bind(&segment.0)
                 .fetch_optional(&mut *transaction)
@@ -77,6 +80,8 @@ impl Catalogue {
         approver: &str,
         now_tai_ns: i64,
     ) -> Result<Deletion, Error> {
+        // A deletion that names what does not exist for this handle does not exist either.
+        self.deletion(id).await?;
         let mut transaction = self.begin().await?;
         let asked = waiting(&mut transaction, id).await?;
         if approver.trim().is_empty() || same_person(&asked, approver) {
@@ -103,11 +108,46 @@ impl Catalogue {
         note: &str,
         now_tai_ns: i64,
     ) -> Result<Deletion, Error> {
+        self.deletion(id).await?;
         let mut transaction = self.begin().await?;
         waiting(&mut transaction, id).await?;
         decide(&mut transaction, id, DeletionState::Refused, person, now_tai_ns).await?;
         audit::append(&mut transaction, now_tai_ns, person, "deletion refused", id, note).await?;
         transaction.commit().await.map_err(Error::sql("committing a refusal"))?;
+        self.deletion(id).await
+    }
+
+    /// Takes back a deletion that was asked for or approved. What of it is deleted by now stays deleted; nothing more goes.
+    /// `Keeper::withdraw` also removes what such segments may have left on the disk.
+    ///
+    /// # Errors
+    /// None of that name; decided otherwise, or carried out; the database.
+    pub async fn withdraw_deletion(
+        &self,
+        id: &str,
+        person: &str,
+        note: &str,
+        now_tai_ns: i64,
+    ) -> Result<Deletion, Error> {
+        self.deletion(id).await?;
+        let mut transaction = self.begin().await?;
+        let changed = sqlx::query(
+            "UPDATE deletions SET state = 'withdrawn' WHERE id = $1 AND state IN ('requested', 'approved')",
+        )
+        .bind(id)
+        .execute(&mut *transaction)
+        .await
+        .map_err(Error::sql("withdrawing a deletion"))?;
+        if changed.rows_affected() == 0 {
+            drop(transaction);
+            let state = self.deletion(id).await?.state;
+            return Err(Error::refused(
+                id,
+                format!("it is {state}: only what waits or is approved can be withdrawn"),
+            ));
+        }
+        audit::append(&mut transaction, now_tai_ns, person, "deletion withdrawn", id, note).await?;
+        transaction.commit().await.map_err(Error::sql("committing a withdrawal"))?;
         self.deletion(id).await
     }
 
@@ -122,7 +162,7 @@ impl Catalogue {
             .await
             .map_err(Error::sql("looking for a deletion"))?;
         let row = found.ok_or_else(|| Error::not_found("deletion", id))?;
-        self.with_segments(&row).await
+        self.with_segments(&row).await?.ok_or_else(|| Error::not_found("deletion", id))
     }
 
     /// Every deletion, oldest first.
@@ -130,18 +170,29 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn deletions(&self) -> Result<Vec<Deletion>, Error> {
-        let found = sqlx::query("SELECT * FROM deletions ORDER BY requested_at, id")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(Error::sql("listing deletions"))?;
+        self.deletions_in(None).await
+    }
+
+    /// Deletions that are in this state (`None`: in any), oldest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn deletions_in(&self, state: Option<DeletionState>) -> Result<Vec<Deletion>, Error> {
+        let found =
+            sqlx::query("SELECT * FROM deletions WHERE $1 = '' OR state = $1 ORDER BY requested_at, id")
+                .bind(state.map_or("", DeletionState::name))
+                .fetch_all(&self.pool)
+                .await
+                .map_err(Error::sql("listing deletions"))?;
         let mut deletions = Vec::with_capacity(found.len());
         for row in &found {
-            deletions.push(self.with_segments(row).await?);
+            deletions.extend(self.with_segments(row).await?);
         }
         Ok(deletions)
     }
 
-    async fn with_segments(&self, row: &AnyRow) -> Result<Deletion, Error> {
+    /// `None` when it names a segment that does not exist for this handle.
+    async fn with_segments(&self, row: &AnyRow) -> Result<Option<Deletion>, Error> {
         let id = text(row, "id")?;
         let found = sqlx::query(
             "SELECT segment_id FROM deletion_segments WHERE deletion_id = $1 ORDER BY segment_id",
@@ -150,19 +201,24 @@ impl Catalogue {
         .fetch_all(&self.pool)
         .await
         .map_err(Error::sql("listing the segments of a deletion"))?;
+        let segments: Vec<SegmentId> =
+            found.iter().map(|row| segment_id(row, "segment_id")).collect::<Result<_, _>>()?;
+        if segments.iter().any(|segment| self.hides(&segment.0)) {
+            return Ok(None);
+        }
         let decided = match (opt_int(row, "decided_at")?, opt_text(row, "decider")?) {
             (Some(at), Some(person)) => Some((at, person)),
             _ => None,
         };
-        Ok(Deletion {
+        Ok(Some(Deletion {
             id,
-            segments: found.iter().map(|row| segment_id(row, "segment_id")).collect::<Result<_, _>>()?,
+            segments,
             reason: text(row, "reason")?,
             requester: text(row, "requester")?,
             requested_tai_ns: int(row, "requested_at")?,
             decided,
             state: rows::name(row, "state")?,
-        })
+        }))
     }
 
     /// Marks one segment of an approved deletion as deleted: before its octets go, so that nothing is served from a file

@@ -62,12 +62,24 @@ impl Catalogue {
                 .fetch_all(&mut *transaction)
                 .await
                 .map_err(Error::sql("dumping a table"))?;
-            let mut rows = found.iter().map(|row| line(&table, row)).collect::<Result<Vec<_>, _>>()?;
+            let mut rows = Vec::with_capacity(found.len());
+            for row in &found {
+                let object = object(&table, row)?;
+                if !self.hides_row(&object) {
+                    rows.push(Value::Object(object).to_string());
+                }
+            }
             rows.sort_unstable();
             lines.append(&mut rows);
         }
         transaction.rollback().await.map_err(Error::sql("ending a dump"))?;
         Ok(lines)
+    }
+
+    /// Whether a row is of a segment or gap that does not exist for this handle.
+    fn hides_row(&self, row: &Map<String, Value>) -> bool {
+        let names = ["id", "segment_id", "gap_id"].into_iter().filter_map(|column| row.get(column)?.as_str());
+        names.into_iter().any(|name| self.hides(name))
     }
 
     /// Loads a dump into a catalogue that is empty.
@@ -128,7 +140,7 @@ impl Catalogue {
     }
 }
 
-fn line(table: &Table, row: &AnyRow) -> Result<String, Error> {
+fn object(table: &Table, row: &AnyRow) -> Result<Map<String, Value>, Error> {
     let mut object = Map::new();
     object.insert("table".to_owned(), table.name.into());
     for (column, kind) in &table.columns {
@@ -138,7 +150,7 @@ fn line(table: &Table, row: &AnyRow) -> Result<String, Error> {
         };
         object.insert((*column).to_owned(), value);
     }
-    Ok(Value::Object(object).to_string())
+    Ok(object)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ impl Catalogue {
         let found = sqlx::query(
             "SELECT * FROM gaps WHERE stop_rx >= $1 AND start_rx < $2 AND ($3 = -1 OR link = $3) AND \
              ($4 = -1 OR session = $4) AND ($5 = -1 OR scid = $5) AND ($6 = -1 OR vcid = $6) AND \
-             ($7 = -2 OR apid = $7) AND ($8 = '' OR state = $8) ORDER BY start_rx, id LIMIT $9",
+             ($7 = -2 OR apid = $7) AND ($8 = '' OR state = $8) AND ($10 = 0 OR colour = 'black') ORDER BY start_rx, id LIMIT $9",
         )
         .bind(filter.from_tai_ns.unwrap_or(i64::MIN))
         .bind(filter.to_tai_ns.unwrap_or(i64::MAX))
@@ -56,10 +56,15 @@ impl Catalogue {
         .bind(filter.apid.map_or(-2, |apid| apid.map_or(-1, i64::from)))
         .bind(filter.state.map_or("", GapState::name))
         .bind(filter.limit.map_or(i64::MAX, i64::from))
+        .bind(i64::from(self.black_only))
         .fetch_all(&self.pool)
         .await
         .map_err(Error::sql("listing gaps"))?;
         found.iter().map(rows::gap).collect()
+    }
+
+    fn refuse_if_hidden(&self, gap: &str) -> Result<(), Error> {
+        if self.hides(gap) { Err(Error::not_found("gap", gap)) } else { Ok(()) }
     }
 
     /// One gap.
@@ -67,6 +72,7 @@ impl Catalogue {
     /// # Errors
     /// None of that name; the database.
     pub async fn gap(&self, id: &str) -> Result<Gap, Error> {
+        self.refuse_if_hidden(id)?;
         let found = sqlx::query("SELECT * FROM gaps WHERE id = $1")
             .bind(id)
             .fetch_optional(&self.pool)
@@ -80,6 +86,7 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn gap_steps(&self, id: &str) -> Result<Vec<GapStep>, Error> {
+        self.refuse_if_hidden(id)?;
         let found = sqlx::query("SELECT * FROM gap_steps WHERE gap_id = $1 ORDER BY step")
             .bind(id)
             .fetch_all(&self.pool)
@@ -109,6 +116,7 @@ impl Catalogue {
         note: &str,
         now_tai_ns: i64,
     ) -> Result<Gap, Error> {
+        self.refuse_if_hidden(id)?;
         let mut transaction = self.begin().await?;
         let found = sqlx::query("SELECT * FROM gaps WHERE id = $1")
             .bind(id)

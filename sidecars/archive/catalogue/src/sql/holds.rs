@@ -97,6 +97,9 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn holds_on(&self, segment: &SegmentId) -> Result<Vec<String>, Error> {
+        if self.hides(&segment.0) {
+            return Ok(Vec::new());
+        }
         let sql = format!(
             "SELECT h.id FROM holds h, segments s WHERE s.id = $1 AND h.released_at IS NULL AND {SEGMENT_IN_HOLD} \
              ORDER BY h.id"

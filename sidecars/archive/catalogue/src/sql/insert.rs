@@ -34,8 +34,14 @@ impl Catalogue {
         summary: &Summary,
         now_tai_ns: i64,
     ) -> Result<Inserted, Error> {
-        let mut transaction = self.begin().await?;
         let id = segment.facts.id().0;
+        if self.hides(&id) {
+            return Err(Error::refused(
+                format!("segment {id}"),
+                "this service has nothing to do with red data",
+            ));
+        }
+        let mut transaction = self.begin().await?;
         if let Some(known) = content_of(&mut transaction, &id).await? {
             if known == segment.facts.content_sha256 {
                 return Ok(Inserted::Known);

@@ -4,6 +4,7 @@
 
 mod audit;
 mod completeness;
+mod conditions;
 mod deletions;
 mod dump;
 mod gaps;
@@ -12,10 +13,14 @@ mod insert;
 mod query;
 mod rows;
 
+use std::fs::{OpenOptions, Permissions};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
 use std::str::FromStr;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Any, AnyPool, ConnectOptions, Executor, SqlSafeStr, Transaction};
 
 use crate::Error;
@@ -27,12 +32,15 @@ pub use query::{ContactFilter, SegmentFilter, Totals};
 
 /// The tables.
 const SCHEMA: &str = include_str!("../../migrations/0001_catalogue.sql");
+/// An index.
+const SPANS: &str = include_str!("../../migrations/0002_spans.sql");
 
 /// The catalogue. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
     pool: AnyPool,
     backend: Backend,
+    black_only: bool,
 }
 
 /// Which database it is.
@@ -61,6 +69,9 @@ impl Catalogue {
             }
             _ => url.to_owned(),
         };
+        if backend == Backend::Sqlite {
+            make_private(&url)?;
+        }
         let options = AnyConnectOptions::from_str(&url)
             .map_err(Error::sql("reading its URL"))?
             .disable_statement_logging();
@@ -84,7 +95,25 @@ impl Catalogue {
             .await
             .map_err(Error::sql("opening it"))?;
         migrations().run(&pool).await?;
-        Ok(Catalogue { pool, backend })
+        Ok(Catalogue { pool, backend, black_only: false })
+    }
+
+    /// The same catalogue for a service that has nothing to do with red data: through this handle red segments are neither
+    /// taken in nor listed, counted, dumped or deleted, as if there were none.
+    #[must_use]
+    pub fn black_only(&self) -> Catalogue {
+        Catalogue { black_only: true, ..self.clone() }
+    }
+
+    /// Whether red segments exist for this handle.
+    #[must_use]
+    pub fn sees_red(&self) -> bool {
+        !self.black_only
+    }
+
+    /// Whether a segment, or a gap, of this name does not exist for this handle: both names begin with the colour.
+    pub(crate) fn hides(&self, id: &str) -> bool {
+        self.black_only && id.starts_with("red/")
     }
 
     /// Which database it is.
@@ -117,6 +146,40 @@ impl Catalogue {
     }
 }
 
+/// Makes the file of an SQLite catalogue for its owner alone, and takes from others what an older version let them read: the
+/// catalogue describes red data and who did what. SQLite gives its log the permissions of the file.
+fn make_private(url: &str) -> Result<(), Error> {
+    let options = SqliteConnectOptions::from_str(url).map_err(Error::sql("reading its URL"))?;
+    let path = options.get_filename();
+    if url.contains(":memory:") || !url.contains("mode=rwc") {
+        return Ok(());
+    }
+    let mut create = OpenOptions::new();
+    create.write(true).create(true).truncate(false).mode(PRIVATE);
+    let file = create.open(path).map_err(Error::io("open", path))?;
+    let mode = file.metadata().map_err(Error::io("look at", path))?.mode() & 0o777;
+    if mode & !PRIVATE != 0 {
+        tracing::warn!(
+            "{} could be read by others (mode {mode:o}): it is for its owner alone now",
+            path.display()
+        );
+        for end in ["", "-wal", "-shm"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(end);
+            match std::fs::set_permissions(&name, Permissions::from_mode(mode & PRIVATE)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("set the permissions of", Path::new(&name))(error));
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Permissions of a catalogue's file.
+const PRIVATE: u32 = 0o600;
+
 impl Backend {
     fn of(url: &str) -> Result<Backend, Error> {
         match url.split_once(':') {
@@ -131,11 +194,8 @@ impl Backend {
 }
 
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        "catalogue".into(),
-        MigrationType::Simple,
-        SCHEMA.into_sql_str(),
-        false,
-    )])
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![migration(1, "catalogue", SCHEMA), migration(2, "spans", SPANS)])
 }

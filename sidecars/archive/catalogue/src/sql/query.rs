@@ -2,8 +2,9 @@
 
 use sqlx::any::AnyRow;
 
-use super::Catalogue;
+use super::conditions::{Bound, Conditions};
 use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
+use super::{Backend, Catalogue};
 use crate::model::{Channel, Colour, Contact, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::{CONTACT_SILENCE_NS, Error, hex};
 
@@ -74,34 +75,144 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn segments(&self, filter: &SegmentFilter) -> Result<Vec<Segment>, Error> {
+        let mut conditions = self.segment_conditions(filter);
+        let limit = conditions.limit(filter.limit);
+        // The first term is no column, so that the order is made of what was found and no index is read through for it.
         let sql = format!(
-            "SELECT {SEGMENT_COLUMNS} FROM segments s WHERE \
-             ($1 = {min} OR last_rx >= $1) AND ($2 = {max} OR first_rx < $2) AND \
-             ($3 = '' OR ring = $3) AND ($4 = '' OR colour = $4) AND ($5 = '' OR state = $5) AND \
-             (($6 = -1 AND $7 = -1) OR EXISTS (SELECT 1 FROM presences p WHERE p.segment_id = s.id AND \
-              ($6 = -1 OR p.scid = $6) AND ($7 = -1 OR p.link = $7))) AND \
-             (($8 = -1 AND $9 = -1) OR EXISTS (SELECT 1 FROM runs r WHERE r.segment_id = s.id AND \
-              ($6 = -1 OR r.scid = $6) AND ($7 = -1 OR r.link = $7) AND ($8 = -1 OR r.vcid = $8) AND \
-              ($9 = -1 OR r.apid = $9))) \
-             ORDER BY colour, ring, series, first_seq LIMIT $10",
-            min = TIME_MIN,
-            max = TIME_MAX,
+            "SELECT {SEGMENT_COLUMNS} FROM segments s WHERE {} ORDER BY colour || '', ring, series, first_seq {limit}",
+            conditions.sql()
         );
-        let found = sqlx::query(sqlx::AssertSqlSafe(sql))
-            .bind(filter.from_tai_ns.unwrap_or(TIME_MIN))
-            .bind(filter.to_tai_ns.unwrap_or(TIME_MAX))
-            .bind(filter.ring.as_deref().unwrap_or("").to_owned())
-            .bind(filter.colour.map_or("", Colour::name))
-            .bind(filter.state.map_or("", SegmentState::name))
-            .bind(filter.scid.map_or(-1, i64::from))
-            .bind(filter.link.map_or(-1, i64::from))
-            .bind(filter.vcid.map_or(-1, i64::from))
-            .bind(filter.apid.map_or(-1, i64::from))
-            .bind(filter.limit.map_or(i64::MAX, i64::from))
+        let found =
+            conditions.bound_to(&sql).fetch_all(&self.pool).await.map_err(Error::sql("listing segments"))?;
+        found.iter().map(rows::segment).collect()
+    }
+
+    /// Names of segments in their order as texts, those after `after`, at most `limit`: for going through all of them without
+    /// holding them all.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn segment_ids(
+        &self,
+        filter: &SegmentFilter,
+        after: Option<&SegmentId>,
+        limit: u32,
+    ) -> Result<Vec<SegmentId>, Error> {
+        let mut conditions = self.page_conditions(filter, after);
+        let limit = conditions.limit(Some(limit));
+        let sql = format!("SELECT id FROM segments s WHERE {} ORDER BY id {limit}", conditions.sql());
+        let found = conditions
+            .bound_to(&sql)
             .fetch_all(&self.pool)
             .await
-            .map_err(Error::sql("listing segments"))?;
+            .map_err(Error::sql("going through the segments"))?;
+        found.iter().map(|row| rows::segment_id(row, "id")).collect()
+    }
+
+    /// As [`Catalogue::segment_ids`], whole.
+    ///
+    /// # Errors
+    /// The database.
+    pub(crate) async fn segments_by_id(
+        &self,
+        filter: &SegmentFilter,
+        after: Option<&SegmentId>,
+        limit: u32,
+    ) -> Result<Vec<Segment>, Error> {
+        let mut conditions = self.page_conditions(filter, after);
+        let limit = conditions.limit(Some(limit));
+        let sql = format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segments s WHERE {} ORDER BY id {limit}",
+            conditions.sql()
+        );
+        let found = conditions
+            .bound_to(&sql)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(Error::sql("going through the segments"))?;
         found.iter().map(rows::segment).collect()
+    }
+
+    /// The last reception in the segments before this one.
+    ///
+    /// # Errors
+    /// The database.
+    pub(crate) async fn last_rx_before(
+        &self,
+        filter: &SegmentFilter,
+        id: &SegmentId,
+    ) -> Result<Option<i64>, Error> {
+        let mut conditions = self.segment_conditions(filter);
+        conditions.and("id < {}", [Bound::Text(id.0.clone())]);
+        let sql = format!("SELECT MAX(last_rx) AS reached FROM segments s WHERE {}", conditions.sql());
+        let row = conditions
+            .bound_to(&sql)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(Error::sql("looking for the last reception before a segment"))?;
+        rows::opt_int(&row, "reached")
+    }
+
+    /// How many segments there are of a kind.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn count_segments(&self, filter: &SegmentFilter) -> Result<u64, Error> {
+        let conditions = self.segment_conditions(filter);
+        let sql = format!("SELECT COUNT(*) AS found FROM segments s WHERE {}", conditions.sql());
+        let row =
+            conditions.bound_to(&sql).fetch_one(&self.pool).await.map_err(Error::sql("counting segments"))?;
+        number(&row, "found")
+    }
+
+    /// The conditions of a page in the order of names. SQLite finds the segments of a stream by their names, which begin with it
+    /// and are in the order of their octets; by its columns it would sort all of them for each page.
+    fn page_conditions(&self, filter: &SegmentFilter, after: Option<&SegmentId>) -> Conditions {
+        let mut conditions = match (&filter.ring, filter.colour) {
+            (Some(ring), Some(colour)) if self.backend == Backend::Sqlite => {
+                let others = SegmentFilter { ring: None, colour: None, ..filter.clone() };
+                let mut conditions = self.segment_conditions(&others);
+                // The octet after '/' is '0'.
+                let bounds = [format!("{colour}/{ring}/"), format!("{colour}/{ring}0")];
+                conditions.and("id > {} AND id < {}", bounds.map(Bound::Text));
+                conditions
+            }
+            _ => self.segment_conditions(filter),
+        };
+        if let Some(after) = after {
+            conditions.and("id > {}", [Bound::Text(after.0.clone())]);
+        }
+        conditions
+    }
+
+    fn segment_conditions(&self, filter: &SegmentFilter) -> Conditions {
+        let mut conditions = Conditions::default();
+        conditions.within("s", filter.from_tai_ns, filter.to_tai_ns);
+        let text = |value: &str| [Bound::Text(value.to_owned())];
+        if let Some(ring) = &filter.ring {
+            conditions.and("ring = {}", text(ring));
+        }
+        if let Some(colour) = filter.colour {
+            conditions.and("colour = {}", text(colour.name()));
+        }
+        if self.black_only {
+            // No column alone: an index that begins with the colour would lead through everything.
+            conditions.and("colour || '' = 'black'", []);
+        }
+        if let Some(state) = filter.state {
+            conditions.and("state = {}", text(state.name()));
+        }
+        let (scid, link) = (filter.scid.map(i64::from), filter.link.map(i64::from));
+        if scid.is_some() || link.is_some() {
+            let narrower = [("p.scid", scid), ("p.link", link)];
+            conditions.exists("presences p WHERE p.segment_id = s.id", &narrower);
+        }
+        let (vcid, apid) = (filter.vcid.map(i64::from), filter.apid.map(i64::from));
+        if vcid.is_some() || apid.is_some() {
+            let narrower = [("r.scid", scid), ("r.link", link), ("r.vcid", vcid), ("r.apid", apid)];
+            conditions.exists("runs r WHERE r.segment_id = s.id", &narrower);
+        }
+        conditions
     }
 
     /// One segment; `None` when the catalogue has none of that name.
@@ -109,6 +220,9 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn segment(&self, id: &SegmentId) -> Result<Option<Segment>, Error> {
+        if self.hides(&id.0) {
+            return Ok(None);
+        }
         let sql = format!("SELECT {SEGMENT_COLUMNS} FROM segments WHERE id = $1");
         let found = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(&id.0)
@@ -206,21 +320,25 @@ impl Catalogue {
     }
 
     async fn presences(&self, filter: &ContactFilter, from: i64, to: i64) -> Result<Vec<AnyRow>, Error> {
-        sqlx::query(
-            "SELECT s.ring, s.colour, p.* FROM presences p JOIN segments s ON s.id = p.segment_id WHERE \
-             p.last_rx >= $1 AND p.first_rx <= $2 AND ($3 = -1 OR p.session = $3) AND ($4 = -1 OR p.scid = $4) AND \
-             ($5 = -1 OR p.link = $5) AND p.by_packets = $6 \
-             ORDER BY s.colour, s.ring, p.link, p.session, p.scid, p.first_rx, p.segment_id, p.part",
-        )
-        .bind(from)
-        .bind(to)
-        .bind(filter.session.map_or(-1, i64::from))
-        .bind(filter.scid.map_or(-1, i64::from))
-        .bind(filter.link.map_or(-1, i64::from))
-        .bind(i64::from(filter.by_packets))
-        .fetch_all(&self.pool)
-        .await
-        .map_err(Error::sql("listing contacts"))
+        let mut conditions = Conditions::default();
+        conditions.within("p", Some(from), Some(to.saturating_add(1)));
+        for (column, value) in [
+            ("p.session", filter.session.map(i64::from)),
+            ("p.scid", filter.scid.map(i64::from)),
+            ("p.link", filter.link.map(i64::from)),
+            ("p.by_packets", Some(i64::from(filter.by_packets))),
+        ] {
+            conditions.equal(column, value);
+        }
+        if self.black_only {
+            conditions.and("s.colour = 'black'", []);
+        }
+        let sql = format!(
+            "SELECT s.ring, s.colour, p.* FROM presences p JOIN segments s ON s.id = p.segment_id WHERE {} \
+             ORDER BY s.colour || '', s.ring, p.link, p.session, p.scid, p.first_rx, p.segment_id, p.part",
+            conditions.sql()
+        );
+        conditions.bound_to(&sql).fetch_all(&self.pool).await.map_err(Error::sql("listing contacts"))
     }
 
     /// Every channel that was ever received.
@@ -229,9 +347,10 @@ impl Catalogue {
     /// The database.
     pub async fn channels(&self) -> Result<Vec<Channel>, Error> {
         let found = sqlx::query(
-            "SELECT DISTINCT link, session, tfvn, scid, vcid, expedited, apid FROM runs \
-             ORDER BY link, session, scid, vcid, apid, tfvn, expedited",
+            "SELECT DISTINCT link, session, tfvn, scid, vcid, expedited, apid FROM runs WHERE \
+             ($1 = 0 OR colour = 'black') ORDER BY link, session, scid, vcid, apid, tfvn, expedited",
         )
+        .bind(i64::from(self.black_only))
         .fetch_all(&self.pool)
         .await
         .map_err(Error::sql("listing channels"))?;
@@ -248,8 +367,10 @@ impl Catalogue {
              AS BIGINT) AS quarantined, CAST(COALESCE(SUM(file_octets), 0) AS BIGINT) AS octets, \
              CAST(COALESCE(SUM(frames), 0) AS BIGINT) AS frames, CAST(COALESCE(SUM(packets), 0) AS BIGINT) AS \
              packets, CAST(COALESCE(SUM(lost_records), 0) AS BIGINT) AS lost_records, \
-             (SELECT COUNT(*) FROM gaps WHERE state = 'open') AS open_gaps FROM segments WHERE state <> 'deleted'",
+             (SELECT COUNT(*) FROM gaps WHERE state = 'open' AND ($1 = 0 OR colour = 'black')) AS open_gaps \
+             FROM segments WHERE state <> 'deleted' AND ($1 = 0 OR colour = 'black')",
         )
+        .bind(i64::from(self.black_only))
         .fetch_one(&self.pool)
         .await
         .map_err(Error::sql("counting the archive"))?;
@@ -316,5 +437,6 @@ fn join(presences: Vec<Contact>) -> Vec<Contact> {
     contacts
 }
 
-const TIME_MIN: i64 = i64::MIN + 1;
+/// Far from the ends of the numbers, so that the database can subtract from it.
+const TIME_MIN: i64 = -4_000_000_000_000_000_000;
 const TIME_MAX: i64 = i64::MAX;

@@ -9,10 +9,10 @@ use fep_catalogue::{
     SegmentState, Store, StoreConfig, Tier, Watermarks,
 };
 
-const DAY: i64 = 86_400_000 * MS;
+pub(crate) const DAY: i64 = 86_400_000 * MS;
 
 /// An archive with three segments of one ring, and its keeper.
-async fn filled() -> (Archive, Keeper, Vec<SegmentId>) {
+pub(crate) async fn filled() -> (Archive, Keeper, Vec<SegmentId>) {
     let mut archive = archive().await;
     let mut recorder = Recorder::new(archive.root(), "one.frames");
     for part in 0..3 {
@@ -29,7 +29,7 @@ async fn filled() -> (Archive, Keeper, Vec<SegmentId>) {
     (archive, keeper, ids)
 }
 
-fn flip(path: &Path) {
+pub(crate) fn flip(path: &Path) {
     let mut octets = std::fs::read(path).unwrap();
     let at = octets.len() / 2;
     octets[at] ^= 0x40;
@@ -121,12 +121,14 @@ async fn old_segments_move_to_the_object_store_and_can_be_recalled_and_indexed_f
         hot_days: Some(hot_days),
     };
     let rules = [rule("other*", 0), rule("one*", 7)];
-    assert_eq!(keeper.move_to_store(&rules, START + 6 * DAY).await.unwrap(), []);
-    assert_eq!(keeper.move_to_store(&rules, START + 8 * DAY).await.unwrap(), ids);
+    assert_eq!(keeper.round(&rules, START + 6 * DAY).await.unwrap().moved, []);
+    assert_eq!(keeper.round(&rules, START + 8 * DAY).await.unwrap().moved, ids);
     for id in &ids {
         let segment = archive.catalogue.segment(id).await.unwrap().unwrap();
         assert_eq!(segment.tier, Tier::Warm);
         assert!(!keeper.file(id).exists());
+        let mark = std::fs::read_to_string(keeper.file(id).with_extension("stored")).unwrap();
+        assert_eq!(mark.trim(), segment.object.unwrap().key, "feeds learn from it that nothing is lost");
     }
     assert!(scrub(&archive, &keeper).await.findings.is_empty());
     // Database and index lost: everything is made again from the object store alone.
@@ -136,12 +138,13 @@ async fn old_segments_move_to_the_object_store_and_can_be_recalled_and_indexed_f
     let catalogue = catalogue_at(elsewhere.path()).await;
     let mut again =
         Ingest::open(ingest_config(archive.root()), catalogue.clone(), archive.store.clone()).await.unwrap();
-    again.step().await.unwrap();
-    assert_eq!(again.step_objects().await.unwrap().segments, ids);
+    assert_eq!(again.step().await.unwrap().segments, ids, "nobody has to ask for them");
+    assert!(again.step_objects().await.unwrap().is_idle());
     assert_eq!(catalogue.segments(&SegmentFilter::default()).await.unwrap(), before);
 
     let path = keeper.recall_file(&ids[0]).await.unwrap();
     assert_eq!(std::fs::read(path).unwrap(), good);
+    assert!(!keeper.file(&ids[0]).with_extension("stored").exists());
 }
 
 // REQ: FEP-ARC-053

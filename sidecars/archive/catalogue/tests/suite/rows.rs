@@ -56,7 +56,13 @@ async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them
             "157": {"all": {"kind": "time", "time": {"code": "cds", "sub_millisecond_octets": 2}}}}"#,
     )
     .unwrap();
-    let config = IngestConfig { archive: directory.path().to_owned(), bus: None, tail: false, packets };
+    let config = IngestConfig {
+        archive: directory.path().to_owned(),
+        bus: None,
+        tail: false,
+        tail_limits: Default::default(),
+        packets,
+    };
     let catalogue = catalogue_at(directory.path()).await;
     let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
     let mut ingest = Ingest::open(config, catalogue.clone(), store).await.unwrap();
@@ -123,7 +129,7 @@ packets.apids.7 = { kind = "pus_c" }"#,
 }
 
 fn tail_counts(snapshot: &TailSnapshot) -> Vec<i64> {
-    snapshot.frames().flat_map(|(_, _, batch)| i64s(batch, "seq")).flatten().collect()
+    snapshot.frames().flat_map(|(_, _, piece)| i64s(&piece.batch().unwrap(), "seq")).flatten().collect()
 }
 
 // REQ: FEP-ARC-060
@@ -150,6 +156,7 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
         archive: directory.path().to_owned(),
         bus: Some(bus.path().to_owned()),
         tail: true,
+        tail_limits: Default::default(),
         packets: layouts(),
     };
     let catalogue = catalogue_at(directory.path()).await;
@@ -160,16 +167,17 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
     assert_eq!(step.tail_records, 100);
     let snapshot = tail.snapshot();
     assert_eq!(tail_counts(&snapshot), (1..=100).collect::<Vec<_>>());
-    for (colour, ring, batch) in snapshot.frames() {
+    for (colour, ring, piece) in snapshot.frames() {
+        let batch = piece.batch().unwrap();
         assert_eq!((colour, ring), (Colour::Black, "one.frames"));
         assert_eq!(batch.schema(), FrameRow::schema());
         // They have no place in a file yet.
-        assert!(i64s(batch, "offset").iter().all(|offset| *offset == Some(-1)));
+        assert!(i64s(&batch, "offset").iter().all(|offset| *offset == Some(-1)));
     }
     // A reader that took the snapshot first and finds a segment in the catalogue drops what that one has.
     let mut snapshot = snapshot;
-    let series = snapshot.frames().flat_map(|(_, _, batch)| i64s(batch, "series")).flatten().next().unwrap();
-    snapshot.drop_before(Colour::Black, "one.frames", series as u64, 61);
+    let series = snapshot.frames().next().unwrap().2.series();
+    snapshot.drop_before(Colour::Black, "one.frames", series, 61);
     assert_eq!(tail_counts(&snapshot), (61..=100).collect::<Vec<_>>());
     assert_eq!(tail.rows(), 100);
 }

@@ -54,7 +54,7 @@ pub(crate) fn tm_frame(link: u16, vcid: u8, count: u64, rx_tai_ns: i64) -> TestF
     }
 }
 
-/// A frame that nothing vouches for.
+/// A frame that no code verifies.
 pub(crate) fn bad_frame(link: u16, rx_tai_ns: i64) -> TestFrame {
     TestFrame {
         record: FrameRecord {
@@ -80,9 +80,13 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     pub(crate) fn new(archive: &Path, ring: &str) -> Recorder {
+        Recorder::of(archive, fep_bus::Colour::Black, ring)
+    }
+
+    pub(crate) fn of(archive: &Path, colour: fep_bus::Colour, ring: &str) -> Recorder {
         Recorder {
             archive: archive.to_owned(),
-            stream: Stream::new(fep_bus::Colour::Black, ring),
+            stream: Stream::new(colour, ring),
             next: Position { seq: 1, pos: 0, payload: 0 },
             chain: Chain::default(),
             previous: None,
@@ -182,7 +186,13 @@ pub(crate) async fn catalogue_at(directory: &Path) -> Catalogue {
 }
 
 pub(crate) fn ingest_config(archive: &Path) -> IngestConfig {
-    IngestConfig { archive: archive.to_owned(), bus: None, tail: false, packets: layouts() }
+    IngestConfig {
+        archive: archive.to_owned(),
+        bus: None,
+        tail: false,
+        tail_limits: Default::default(),
+        packets: layouts(),
+    }
 }
 
 pub(crate) async fn archive() -> Archive {

@@ -28,6 +28,10 @@ pub(crate) struct Status {
     totals: Totals,
     /// Rows that are not in a sealed segment yet.
     tail_rows: usize,
+    /// Rows of these that have no room and are not seen by queries.
+    tail_rows_left_out: u64,
+    /// Everything received before this time is in the totals; null until the first round of taking in is over.
+    indexed_to_tai_ns: Option<i64>,
     /// Whether SQL is answered.
     sql: bool,
 }
@@ -46,6 +50,8 @@ pub(crate) async fn status(
         now_tai_ns: now_tai_ns(),
         totals,
         tail_rows: service.archive.tail.rows(),
+        tail_rows_left_out: service.archive.tail.left_out_rows(),
+        indexed_to_tai_ns: service.archive.tail.indexed_to_tai_ns(),
         sql: service.engine.is_installed(),
     }))
 }
@@ -199,7 +205,8 @@ pub(crate) struct Share {
 pub(crate) struct Shares {
     channels: Vec<Share>,
     silences: Vec<Silence>,
-    /// Where counting ends: `to`, or the first reception that is in no sealed segment yet.
+    /// Where counting ends: `to`, or where the index ends (the first reception that is in no sealed segment yet, or that may not
+    /// have been taken in).
     counted_to_tai_ns: i64,
 }
 
@@ -231,9 +238,8 @@ pub(crate) async fn completeness(
         )? == Some(true),
     };
     // Before the catalogue is asked: what is sealed meanwhile is not counted, and nothing is missed.
-    if let Some(open_from) = service.archive.tail.earliest_rx_tai_ns() {
-        query.to_tai_ns = query.to_tai_ns.min(open_from);
-    }
+    let indexed_to = service.archive.tail.indexed_to_tai_ns().unwrap_or(query.from_tai_ns);
+    query.to_tai_ns = query.to_tai_ns.min(indexed_to);
     let counted_to_tai_ns = query.to_tai_ns;
     if counted_to_tai_ns <= query.from_tai_ns {
         return Ok(Json(Shares { channels: Vec::new(), silences: Vec::new(), counted_to_tai_ns }));

@@ -85,7 +85,7 @@ pub(crate) async fn backup(
             .hint("retention.backups in the configuration lists the places")
     })?;
     if let Some(directory) = place.strip_prefix("file://") {
-        std::fs::create_dir_all(directory)
+        crate::process::make_directory(directory)
             .map_err(|error| Problem::conflict(format!("{place} cannot be made: {error}")).at("place"))?;
     }
     let config = StoreConfig { url: place.clone(), ..service.config.store.clone() };
@@ -107,6 +107,5 @@ pub(crate) async fn retention(State(service): State<Arc<Service>>) -> Result<Jso
 }
 
 async fn count(service: &Service, filter: &SegmentFilter) -> Result<u64, Problem> {
-    let found = service.archive.catalogue.segments(filter).await;
-    found.map(|segments| segments.len() as u64).map_err(catalogue_problem("counting segments"))
+    service.archive.catalogue.count_segments(filter).await.map_err(catalogue_problem("counting segments"))
 }

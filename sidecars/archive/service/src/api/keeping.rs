@@ -133,6 +133,23 @@ pub(crate) async fn refuse_deletion(
     refused.map(Json).map_err(catalogue_problem("refusing a deletion"))
 }
 
+/// Withdraws a deletion, also one that was approved: what is not gone by then stays. Who asked may do so with the role operate,
+/// anybody else needs the role approve.
+#[utoipa::path(post, path = "/v1/deletions/{id}/withdraw", tag = "keeping", params(("id" = String, Path)),
+    responses((status = 200, description = "withdrawn"), (status = 409, description = "refused or carried out already")))]
+pub(crate) async fn withdraw_deletion(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    caller: Caller,
+    Body(note): Body<Note>,
+) -> Result<Json<Deletion>, Problem> {
+    let catalogue = &service.archive.catalogue;
+    let asked = catalogue.deletion(&id).await.map_err(catalogue_problem("looking for a deletion"))?;
+    let role = if caller.name() == asked.requester { Role::Operate } else { Role::Approve };
+    let withdrawn = service.keeper.withdraw(&id, caller.person(role)?, &note.note, now_tai_ns()).await;
+    withdrawn.map(Json).map_err(catalogue_problem("withdrawing a deletion"))
+}
+
 /// Who did what, in order; each entry holds the hash of the one before it.
 #[utoipa::path(get, path = "/v1/audit", tag = "keeping",
     params(("after" = Option<u16>, Query, description = "entries after this number"), ("limit" = Option<u32>, Query)),

@@ -52,6 +52,7 @@ use crate::service::Service;
         keeping::request_deletion,
         keeping::approve_deletion,
         keeping::refuse_deletion,
+        keeping::withdraw_deletion,
         keeping::audit,
         jobs::jobs,
         jobs::job,
@@ -88,6 +89,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/deletions", get(keeping::deletions).post(keeping::request_deletion))
         .route("/v1/deletions/{id}/approve", post(keeping::approve_deletion))
         .route("/v1/deletions/{id}/refuse", post(keeping::refuse_deletion))
+        .route("/v1/deletions/{id}/withdraw", post(keeping::withdraw_deletion))
         .route("/v1/audit", get(keeping::audit))
         .route("/v1/jobs", get(jobs::jobs))
         .route("/v1/jobs/{id}", get(jobs::job))

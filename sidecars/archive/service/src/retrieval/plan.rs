@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::datatypes::Int64Type;
 use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
-use fep_catalogue::{Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail};
+use fep_catalogue::{
+    Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
+};
 use fep_record::Session;
 use fep_segments::{SegmentReader, Stream};
 use sha2::{Digest, Sha256};
@@ -107,13 +107,13 @@ impl Plan {
             }
             rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(index.clone());
         }
-        let batches: Vec<(Colour, &str, &RecordBatch)> = match retrieval.unit {
+        let pieces: Vec<(Colour, &str, TailPiece)> = match retrieval.unit {
             Unit::Frames => tail.frames().collect(),
             Unit::Packets => tail.packets().collect(),
         };
-        for (of, ring, batch) in batches {
+        for (of, ring, piece) in pieces {
             if of == colour && wanted_ring(ring) {
-                rings.entry(ring.to_owned()).or_insert_with(|| source(ring)).tail.push(batch.clone());
+                rings.entry(ring.to_owned()).or_insert_with(|| source(ring)).tail.push(piece);
             }
         }
         let mut sources: Vec<SourceSpec> = rings.into_values().collect();
@@ -124,7 +124,7 @@ impl Plan {
                 .await
                 .map_err(fep_catalogue::Error::from)??;
         }
-        let tag = tag(&retrieval, &sources);
+        let tag = tag(&retrieval, &sources)?;
         let columns = Columns::of(retrieval.unit);
         Ok(Plan { archive: archive.clone(), retrieval, columns, sources, missing, segments, tag })
     }
@@ -172,15 +172,11 @@ impl Plan {
 /// Leaves of each open tail what the recorder has written already: octets can be had of nothing else.
 fn on_disk(archive: &Path, mut sources: Vec<SourceSpec>) -> Result<Vec<SourceSpec>, Error> {
     for source in &mut sources {
-        let number = |batch: &RecordBatch, name: &str, row: usize| {
-            let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
-            column.values().get(row).copied()
-        };
-        let mut ends: BTreeMap<i64, u64> = BTreeMap::new();
+        let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
         let stream = Stream::new(bus_colour(source.colour), source.ring.clone());
         for entry in fep_segments::list(archive, &stream)?.into_iter().rev() {
-            let series = entry.name.series as i64;
-            if source.tail.iter().all(|batch| number(batch, "series", 0) != Some(series)) {
+            let series = entry.name.series;
+            if source.tail.iter().all(|piece| piece.series() != series) {
                 continue;
             }
             // The last segment of a series that can be opened ends it.
@@ -190,21 +186,18 @@ fn on_disk(archive: &Path, mut sources: Vec<SourceSpec>) -> Result<Vec<SourceSpe
                 end.insert(reader.end().seq);
             }
         }
-        source.tail = std::mem::take(&mut source.tail)
-            .into_iter()
-            .filter_map(|batch| {
-                let end = *ends.get(&number(&batch, "series", 0)?)?;
-                let rows = (0..batch.num_rows())
-                    .take_while(|row| number(&batch, "seq", *row).is_some_and(|seq| (seq as u64) < end))
-                    .count();
-                (rows > 0).then(|| batch.slice(0, rows))
-            })
-            .collect();
+        let mut written = Vec::new();
+        for piece in std::mem::take(&mut source.tail) {
+            if let Some(end) = ends.get(&piece.series()) {
+                written.extend(piece.before(*end)?);
+            }
+        }
+        source.tail = written;
     }
     Ok(sources)
 }
 
-fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> String {
+fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> Result<String, Error> {
     let mut digest = Sha256::new();
     digest.update(format!("{FORMS_VERSION} {} {retrieval}\n", retrieval.unit));
     for source in sources {
@@ -213,14 +206,10 @@ fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> String {
             digest.update(file.key.as_bytes());
             digest.update(file.sha256);
         }
-        for batch in &source.tail {
-            let end = |name: &str| {
-                let column = batch.column_by_name(name)?.as_primitive_opt::<Int64Type>()?;
-                column.values().last().copied()
-            };
-            digest.update(format!("{:?} {:?} {}\n", end("series"), end("seq"), batch.num_rows()));
+        for piece in &source.tail {
+            digest.update(format!("{} {} {}\n", piece.series(), piece.last_seq()?, piece.rows()));
         }
     }
     let digest = digest.finalize();
-    digest.iter().take(16).map(|octet| format!("{octet:02x}")).collect()
+    Ok(digest.iter().take(16).map(|octet| format!("{octet:02x}")).collect())
 }

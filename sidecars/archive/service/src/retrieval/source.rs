@@ -5,7 +5,7 @@ use std::fs::File;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use fep_catalogue::{Colour, IndexFile, Store};
+use fep_catalogue::{Colour, IndexFile, Store, TailPiece};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
@@ -35,8 +35,8 @@ pub struct SourceSpec {
     pub ring: String,
     /// Index files in the order of the ring.
     pub files: Vec<IndexFile>,
-    /// Batches of the open tail, after the files.
-    pub tail: Vec<RecordBatch>,
+    /// Rows of the open tail, after the files.
+    pub tail: Vec<TailPiece>,
 }
 
 /// Rows of one ring that a selection takes. Blocking: for a thread outside of the runtime.
@@ -46,7 +46,7 @@ pub struct Source {
     columns: Columns,
     filter: RowFilter,
     files: VecDeque<IndexFile>,
-    tail: VecDeque<RecordBatch>,
+    tail: VecDeque<TailPiece>,
     reader: Option<Reader>,
 }
 
@@ -99,7 +99,8 @@ impl Source {
             } else if let Some(file) = self.files.pop_front() {
                 self.reader = self.open(&file)?;
                 continue;
-            } else if let Some(batch) = self.tail.pop_front() {
+            } else if let Some(piece) = self.tail.pop_front() {
+                let batch = piece.batch()?;
                 self.columns.rows(&filter_record_batch(&batch, &self.filter.mask(&batch)?)?)?
             } else {
                 return Ok(None);

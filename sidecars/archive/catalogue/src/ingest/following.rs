@@ -1,0 +1,244 @@
+//! The open end of each stream, followed into the tail. A stream that cannot be followed is reported and tried again; the
+//! others go on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fep_segments::{
+    Follow, FollowSpec, Item, Place, SegmentError, SegmentReader, SegmentState as FileState, Start, Stream,
+};
+use fep_time::LeapSeconds;
+
+use super::{IngestConfig, colour_of};
+use crate::index::{NOT_IN_A_SEGMENT, PackedRows, Record};
+use crate::packet_layout::PacketLayouts;
+use crate::{Error, Tail};
+
+/// Records of one stream in one step, so that segments and streams take turns.
+const RECORDS_PER_STEP: usize = 50_000;
+/// How long the tail waits for records that the ring has lost to turn up in a segment.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// When a stream that could not be followed is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often a segment is looked at that grows without a ring: nobody reports that.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// All streams that are followed.
+pub(super) struct Following {
+    tail: Tail,
+    layouts: Arc<PacketLayouts>,
+    leap_seconds: LeapSeconds,
+    /// Name of the cursors in the rings.
+    consumer: &'static str,
+    streams: BTreeMap<Stream, Followed>,
+    rows: PackedRows,
+    payload: Vec<u8>,
+}
+
+struct Followed {
+    follow: Option<Follow>,
+    /// Where it goes on, when it has to be begun again.
+    place: Option<Place>,
+    /// Whether something may be there to read: without a ring, only new files bring anything, or the last one while it grows.
+    stirred: bool,
+    growing: bool,
+    look_again: Instant,
+    try_again: Instant,
+    problem: Option<String>,
+    /// Whether everything that could be read was, and the reception of the last record read.
+    caught_up: bool,
+    reached_rx: Option<i64>,
+}
+
+impl Following {
+    pub(super) fn new(tail: Tail, layouts: Arc<PacketLayouts>, consumer: &'static str) -> Following {
+        Following {
+            tail,
+            layouts,
+            leap_seconds: LeapSeconds::builtin(),
+            consumer,
+            streams: BTreeMap::new(),
+            rows: PackedRows::default(),
+            payload: Vec::new(),
+        }
+    }
+
+    /// A file of this stream came, or its directory; `growing`: the last one is not sealed.
+    pub(super) fn stir(&mut self, stream: &Stream, growing: bool) {
+        let followed = self.of(stream);
+        followed.stirred = true;
+        followed.growing = growing;
+        // What could not be followed may go on with what came.
+        followed.try_again = Instant::now();
+    }
+
+    /// Why a stream cannot be followed, where one cannot.
+    pub(super) fn problems(&self) -> impl Iterator<Item = (&Stream, &str)> {
+        self.streams.iter().filter_map(|(stream, followed)| Some((stream, followed.problem.as_deref()?)))
+    }
+
+    /// Streams of which not everything was read that is there, and the last reception that was, if any.
+    pub(super) fn behind(&self) -> impl Iterator<Item = (&Stream, Option<i64>)> {
+        let behind = self.streams.iter().filter(|(_, followed)| !followed.caught_up);
+        behind.map(|(stream, followed)| (stream, followed.reached_rx))
+    }
+
+    /// Reads on in a stream; returns the records that went into the tail.
+    pub(super) fn read_on(&mut self, config: &IngestConfig, stream: &Stream) -> u64 {
+        let followed = self.of(stream);
+        let has_ring = config
+            .bus
+            .as_ref()
+            .is_some_and(|bus| bus.join(stream.colour.directory()).join(&stream.ring).is_dir());
+        let now = Instant::now();
+        let grows = followed.growing && now >= followed.look_again;
+        if !(has_ring || followed.stirred || grows) || now < followed.try_again {
+            return 0;
+        }
+        match self.take(config, stream) {
+            Ok(taken) => {
+                let followed = self.of(stream);
+                followed.problem = None;
+                followed.stirred = taken > 0;
+                // What grows without a ring is only looked at now and then.
+                followed.caught_up = taken < RECORDS_PER_STEP as u64 && (has_ring || !followed.growing);
+                followed.look_again = now + LOOK_AGAIN;
+                taken
+            }
+            Err(error) => {
+                let followed = self.of(stream);
+                // It begins again behind what it could not read, once there is something behind it.
+                followed.place = followed.follow.take().map(|follow| follow.place()).or(followed.place);
+                followed.try_again = now + TRY_AGAIN;
+                followed.stirred = true;
+                followed.caught_up = false;
+                let problem = error.to_string();
+                if followed.problem.as_ref() != Some(&problem) {
+                    tracing::error!("the open end of {stream} cannot be followed: {problem}");
+                    followed.problem = Some(problem);
+                }
+                0
+            }
+        }
+    }
+
+    fn of(&mut self, stream: &Stream) -> &mut Followed {
+        self.streams.entry(stream.clone()).or_insert_with(|| Followed {
+            follow: None,
+            place: None,
+            stirred: true,
+            growing: false,
+            look_again: Instant::now(),
+            try_again: Instant::now(),
+            problem: None,
+            caught_up: false,
+            reached_rx: None,
+        })
+    }
+
+    fn take(&mut self, config: &IngestConfig, stream: &Stream) -> Result<u64, Error> {
+        let (consumer, colour) = (self.consumer, colour_of(stream));
+        let Following { streams, rows, payload, layouts, leap_seconds, tail, .. } = self;
+        let Some(followed) = streams.get_mut(stream) else { return Ok(0) };
+        let follow = match &mut followed.follow {
+            Some(follow) => follow,
+            none => {
+                let start = match (followed.place, &followed.problem) {
+                    (None, None) => unsealed_start(&config.archive, stream)?,
+                    (Some(place), None) => Start::At(place),
+                    (place, Some(_)) => readable_start(&config.archive, stream, place)?,
+                };
+                let spec = FollowSpec {
+                    archive: Some(config.archive.clone()),
+                    bus: config.bus.clone(),
+                    stream: stream.clone(),
+                    consumer: consumer.to_owned(),
+                    patience: PATIENCE,
+                };
+                none.insert(Follow::open(spec, start)?)
+            }
+        };
+        rows.clear();
+        let mut series = follow.place().series;
+        let mut taken = 0;
+        let ended = loop {
+            if taken >= RECORDS_PER_STEP {
+                break Ok(());
+            }
+            match follow.next(payload) {
+                Ok(Item::Record(record)) => {
+                    if follow.place().series != series {
+                        if rows.len() > 0 {
+                            tail.add(colour, &stream.ring, series, rows);
+                            rows.clear();
+                        }
+                        series = follow.place().series;
+                    }
+                    let record = Record {
+                        seq: record.seq,
+                        offset: NOT_IN_A_SEGMENT,
+                        kind: record.tag.kind,
+                        flags: record.tag.flags,
+                        rx_tai_ns: record.tag.received.0,
+                        words: record.tag.words,
+                        payload,
+                    };
+                    rows.push(&record, layouts, leap_seconds);
+                    followed.reached_rx = Some(record.rx_tai_ns);
+                    taken += 1;
+                }
+                // What is missing shows in the catalogue when the segment is sealed.
+                Ok(Item::Gap(_) | Item::Series(_)) => {}
+                Ok(Item::Empty) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        // What was read before something went wrong was read.
+        if rows.len() > 0 {
+            tail.add(colour, &stream.ring, series, rows);
+        }
+        ended?;
+        Ok(taken as u64)
+    }
+}
+
+/// The first record that is in no sealed segment. A segment that cannot be read is passed over: what it holds cannot be
+/// shown, and must not keep what comes after it from being shown.
+fn unsealed_start(archive: &Path, stream: &Stream) -> Result<Start, Error> {
+    let list = fep_segments::list(archive, stream)?;
+    for entry in list.iter().rev().filter(|entry| entry.state == FileState::Sealed) {
+        match SegmentReader::open(&entry.path) {
+            Ok(reader) => {
+                let position = reader.footer().map_or(reader.end(), |footer| footer.end);
+                return Ok(Start::At(Place { series: entry.name.series, position }));
+            }
+            Err(SegmentError::Format { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Start::Oldest)
+}
+
+/// The next place after `place` at which a segment begins that can be read; without one, the next record of the ring.
+fn readable_start(archive: &Path, stream: &Stream, place: Option<Place>) -> Result<Start, Error> {
+    let list = fep_segments::list(archive, stream)?;
+    let behind = list.iter().filter(|entry| {
+        let begins = (entry.name.series, entry.name.base_pos);
+        entry.state != FileState::Removed
+            && place.is_none_or(|place| begins > (place.series, place.position.pos))
+    });
+    for entry in behind {
+        match SegmentReader::open_growing(&entry.path) {
+            Ok(reader) => {
+                let position = reader.header().base;
+                return Ok(Start::At(Place { series: entry.name.series, position }));
+            }
+            Err(SegmentError::Format { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Start::Latest)
+}

@@ -1,0 +1,171 @@
+//! Who may take a feed, what is bounded, and what of the archive a feed cannot read.
+
+mod support;
+
+use std::io::Read;
+use std::net::TcpStream;
+
+use fep_bus::Tag;
+use fep_feeds::control::FromFeed;
+use fep_record::{KIND_FRAME, Session};
+use fep_time::Tai;
+use support::*;
+
+/// SHA-256 of "alpha" and "beta" as coreutils compute them.
+const CLIENTS: &str = "[feeding.clients.c]
+token_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"
+[feeding.clients.d]
+token_sha256 = \"f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753\"
+feeds = [\"other\"]
+";
+
+fn hello(name: &str, more: &str) -> String {
+    format!("{{\"say\":\"hello\",\"protocol\":1,\"client\":\"{name}\"{more}}}")
+}
+
+// REQ: FEP-FEED-400
+#[test]
+fn a_client_is_who_its_token_says_and_nobody_else_takes_its_name_or_moves_its_cursor() {
+    let mut house = House::new(&["a.frames"]);
+    house.frames("a.frames", 0..20, Session::Ops);
+    let other = FRAMED.replace("feeds.f", "feeds.other");
+    house.start(&format!("{FRAMED}{other}{CLIENTS}"));
+    let address = house.address("f");
+    let mut client =
+        Client::connect(address, &hello("c", ",\"token\":\"alpha\",\"acknowledge\":true")).expect("known");
+    assert_eq!(client.numbers(10), (0..10).collect::<Vec<_>>());
+    let mut told = Vec::new();
+    for (name, more) in [
+        ("c", ""),
+        ("c", ",\"token\":\"beta\""),
+        ("c", ",\"token\":\"\""),
+        ("stranger", ",\"token\":\"alpha\""),
+    ] {
+        let refused = Client::connect(address, &hello(name, &format!("{more},\"acknowledge\":true")));
+        told.push(refused.err().expect("refused").replace(name, "NAME"));
+    }
+    told.dedup();
+    assert_eq!(
+        told,
+        ["nobody of the name \"NAME\" has this token"],
+        "a refusal does not tell which names exist"
+    );
+    let refused =
+        Client::connect(address, &hello("d", ",\"token\":\"beta\"")).err().expect("another feed's client");
+    assert_eq!(refused, "client \"d\" may not take the feed \"f\"");
+    Client::connect(house.address("other"), &hello("d", ",\"token\":\"beta\"")).expect("its own feed");
+    // The first one was not disturbed, and nobody acknowledged anything for it.
+    assert_eq!(client.numbers(10), (10..20).collect::<Vec<_>>());
+    let status = house.client("f", "c");
+    assert_eq!((status.connections, status.sources[0].confirmed_seq), (1, 1));
+    assert!(
+        house.status("f").clients.iter().all(|client| client.name == "c"),
+        "who was refused left nothing behind"
+    );
+}
+
+// REQ: FEP-FEED-401
+#[test]
+fn names_and_their_cursors_are_bounded_and_those_that_were_here_stay_welcome() {
+    let mut house = House::new(&["a.frames"]);
+    house.feeding = "names_max = 2";
+    house.start(FRAMED);
+    for name in ["a", "b"] {
+        Client::named(house.address("f"), name, "");
+    }
+    let refused = Client::connect(house.address("f"), &hello("x", "")).err().expect("one too many");
+    assert_eq!(refused, "2 names have been here, which is as many as may be (feeding.names_max)");
+    house.stop();
+    house.start(FRAMED);
+    Client::named(house.address("f"), "a", "");
+    assert!(
+        Client::connect(house.address("f"), &hello("x", "")).is_err(),
+        "cursors count, not only this life's clients"
+    );
+    let cursors = std::fs::read_dir(house.dir.path().join("cursors/f")).expect("there").count();
+    assert!(cursors <= 2, "{cursors}");
+}
+
+// REQ: FEP-FEED-401
+#[test]
+fn a_flood_of_connections_takes_no_more_threads_than_are_allowed_and_disturbs_nobody() {
+    let mut house = House::new(&["a.frames"]);
+    house.start(&FRAMED.replace("bind = \"127.0.0.1:0\"", "bind = \"127.0.0.1:0\", clients_max = 2"));
+    let address = house.address("f");
+    let mut client = Client::named(address, "c", "");
+    let silent: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address).expect("it listens")).collect();
+    let closed = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(LONG)).expect("a timeout");
+        matches!((&mut { stream }).read(&mut [0; 1]), Ok(0))
+    };
+    // Beyond those that are greeted, a connection is closed at once, before any hello is due.
+    assert!(silent.last().is_some_and(closed));
+    house.frames("a.frames", 0..5, Session::Ops);
+    assert_eq!(client.numbers(5), [0, 1, 2, 3, 4]);
+}
+
+// REQ: FEP-FEED-402
+#[test]
+fn what_the_archive_moved_to_its_object_store_is_not_reported_as_lost_by_everybody() {
+    use fep_bus::{Colour, Position};
+    use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
+    let mut house = House::new(&[]);
+    let archive = house.dir.path().join("segments");
+    let mut next = Position { seq: 1, pos: 0, payload: 0 };
+    let (mut chain, mut previous) = (Chain::default(), None);
+    let mut paths = Vec::new();
+    for segment in 0..4_u64 {
+        let header = SegmentHeader {
+            stream: Stream::new(Colour::Black, "a.frames"),
+            schema: "ccsds.frame.v1".to_owned(),
+            id: segment + 1,
+            instance: 7,
+            series: 9,
+            base: next,
+            created_unix_ns: 1,
+            previous,
+        };
+        let mut writer = SegmentWriter::create(&archive, header).expect("it can be written");
+        for number in segment * 10..segment * 10 + 10 {
+            let (flags, words) = frame(number, Session::Ops).to_words();
+            let tag = Tag { kind: KIND_FRAME, flags, received: Tai(1), published: Tai(2), words };
+            writer.record(tag, &payload(number)).expect("it fits");
+        }
+        next = writer.position();
+        let (path, footer) = writer.seal(chain).expect("it can be sealed");
+        (chain, previous) = (Chain(footer.chain), Some(footer.name()));
+        paths.push(path);
+    }
+    house.start(FRAMED);
+    let mut client = Client::named(house.address("f"), "c", ",\"acknowledge\":true");
+    assert_eq!(client.numbers(10), (0..10).collect::<Vec<_>>());
+    client.acknowledge(10);
+    house.until("it is taken", "f", |status| {
+        status.clients[0].sources.first().is_some_and(|source| source.confirmed_seq == 11)
+    });
+    house.stop();
+    // The second is in the object store, the third was deleted.
+    for (path, stored) in [(&paths[1], true), (&paths[2], false)] {
+        fep_segments::remove_sealed(path).expect("it can be removed");
+        if stored {
+            std::fs::write(path.with_extension("stored"), "key").expect("written");
+        }
+    }
+    house.start(FRAMED);
+    let mut again = Client::named(house.address("f"), "c", ",\"acknowledge\":true");
+    assert_eq!(again.numbers(10), (30..40).collect::<Vec<_>>());
+    let lost: Vec<(u64, u64, String)> = again
+        .controls
+        .iter()
+        .filter_map(|said| match said {
+            FromFeed::Lost { from_seq, to_seq, reason, .. } => {
+                Some((*from_seq, *to_seq, reason.name().to_owned()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(lost, [(11, 21, "stored".to_owned()), (21, 31, "source".to_owned())]);
+    let status = house.client("f", "c");
+    assert_eq!((status.counts.lost["stored"], status.counts.lost["source"]), (10, 10));
+    assert!(is_balanced(&status));
+}
