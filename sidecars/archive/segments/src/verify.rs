@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use fep_bus::Position;
@@ -12,6 +11,7 @@ use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::header::SegmentHeader;
 use crate::name::{SegmentName, Stream};
+use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
 use crate::roots::{self, RootVerdict};
 use crate::seal::{footer_of, hash_content};
@@ -124,7 +124,7 @@ impl SegmentReport {
 
 /// Verifies one segment: header, every block, every record header, totals, hash and chain hash.
 pub fn verify(path: &Path) -> Result<SegmentReport, SegmentError> {
-    let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
+    let file = plain::open(path).map_err(SegmentError::io(path, "open"))?;
     verify_source(file, path)
 }
 
