@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fep_bus::Record;
-use fep_segments::{BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentHeader};
+use fep_bus::{Position, Record};
+use fep_segments::{
+    BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentError, SegmentHeader, SegmentName,
+    is_name_taken,
+};
 use fep_time::clock::unix_now_ns;
 use fep_time::tai_now;
 use serde_json::json;
@@ -19,6 +22,8 @@ use crate::stream::StreamRecorder;
 
 /// Number of the completion that is a commit; blocks count from 1.
 const COMMIT: u32 = 0;
+/// Blocks of one segment. Their headers stay in memory until it is sealed: 4.5 MB.
+pub(crate) const BLOCKS_MAX: usize = 1 << 15;
 
 impl StreamRecorder {
     /// Takes a completion.
@@ -81,6 +86,7 @@ impl StreamRecorder {
             self.events.push(Event::new(EventCode::DiskRecovered, detail));
         }
         self.durable = committed.end;
+        self.ledger = committed.ledger;
         self.consumer.set_durable(committed.end, committed.ledger);
         if let Err(error) = self.consumer.store_cursor() {
             self.fail(LossCause::DiskError, error.to_string());
@@ -96,8 +102,8 @@ impl StreamRecorder {
                 Ready::Loss(..) => PAGE_LEN,
             };
             if let Some(segment) = &self.segment {
-                let full =
-                    segment.offset + len as u64 > self.options.segment_len && !segment.blocks.is_empty();
+                let full = segment.blocks.len() >= BLOCKS_MAX
+                    || (segment.offset + len as u64 > self.options.segment_len && !segment.blocks.is_empty());
                 self.finishing |= full || now.duration_since(segment.begun) >= self.options.seal_after;
             }
             self.finish_segment(now);
@@ -129,6 +135,7 @@ impl StreamRecorder {
                     Err(_) => {
                         let loss = Loss { from: begin, to: end, cause: LossCause::CorruptRing };
                         self.unrecorded.add(Lost::from(&loss));
+                        self.held.lose(begin.seq);
                         (builder.loss(buffer.as_mut_slice(), &loss), buffer, ledger)
                     }
                 }
@@ -188,19 +195,30 @@ impl StreamRecorder {
             Some(Ready::Loss(loss, _)) => loss.from,
             None => return false,
         };
+        let name_base = match self.unused_base(base) {
+            Ok(Some(unused)) => unused,
+            Ok(None) => {
+                self.fail(LossCause::DiskError, "no name is left for a segment of this ring".to_owned());
+                return false;
+            }
+            Err(error) => {
+                self.fail(LossCause::DiskError, error.to_string());
+                return false;
+            }
+        };
         let header = SegmentHeader {
             stream: self.stream.clone(),
             schema: self.schema.clone(),
             id: random_id(),
             instance: self.consumer.instance(),
             series: self.series,
-            base,
+            base: name_base,
             created_unix_ns: unix_now_ns(),
             previous: self.previous,
         };
         let name = header.name();
-        let directory = self.stream.directory(&self.options.archive);
-        match OpenSegment::create(&directory, header, self.options.segment_len, self.options.direct) {
+        let path = self.stream.directory(&self.options.archive).join(name.open_file());
+        match OpenSegment::create(path, header, self.options.segment_len, self.options.direct) {
             Ok((segment, kind)) => {
                 if self.figures.segments == 0 {
                     tracing::info!(
@@ -216,6 +234,11 @@ impl StreamRecorder {
                     }
                 }
                 self.segment = Some(segment);
+                self.name_lost = false;
+                if name_base != base {
+                    let step = Loss { from: name_base, to: base, cause: LossCause::DiskError };
+                    self.queue.push_front(Ready::Loss(step, self.ledger));
+                }
                 // It has had its turn, even if the segment is full before anything in it is committed.
                 self.standstill = self.standstill.map(|waited| Standstill { since: now, ..waited });
                 true
@@ -227,6 +250,42 @@ impl StreamRecorder {
             Err(error) => {
                 self.fail_io("begin a segment", &error);
                 false
+            }
+        }
+    }
+
+    /// Where a segment begins whose first record is at `base`, so that its name has never been used: a file of this name may
+    /// be damaged and put aside, or missing, and come back one day. Then it begins an octet of the log earlier, with a loss
+    /// of no records; positions of records are multiples of 64, so no other segment has such a name. Where the name before
+    /// is in the way, a numbering begins. `None` when no number is left.
+    fn unused_base(&mut self, base: Position) -> Result<Option<Position>, SegmentError> {
+        let mut candidate = base;
+        let mut is_lost = self.name_lost;
+        loop {
+            let name = SegmentName { series: self.series, base_pos: candidate.pos };
+            let file = name.open_file();
+            let is_replaced =
+                self.empty.iter().any(|path| path.file_name() == Some(std::ffi::OsStr::new(&file)));
+            let is_free = is_replaced || !is_name_taken(&self.options.archive, &self.stream, name)?;
+            if is_free && !is_lost {
+                return Ok(Some(candidate));
+            }
+            is_lost = false;
+            let before = self.previous.filter(|previous| previous.series == self.series);
+            match candidate
+                .pos
+                .checked_sub(1)
+                .filter(|pos| before.is_none_or(|before| *pos > before.base_pos))
+            {
+                Some(pos) => candidate.pos = pos,
+                None => {
+                    let Some(series) = self.series.checked_add(1) else { return Ok(None) };
+                    self.series = series;
+                    candidate = base;
+                    let detail =
+                        json!({"stream": self.stream.to_string(), "series": format!("{series:016x}")});
+                    self.events.push(Event::new(EventCode::SeriesStarted, detail));
+                }
             }
         }
     }
@@ -283,7 +342,7 @@ impl StreamRecorder {
         while let Some(segment) =
             self.finished.pop_front_if(|segment| !uncommitted.contains(&Arc::as_ptr(&segment.file)))
         {
-            self.jobs.push(SealJob::finished(segment));
+            self.held.jobs.push(SealJob::finished(segment));
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::error::SegmentError;
 use crate::name::{SegmentName, Stream};
 use crate::plain;
 use crate::seal::sync_directory;
-use crate::tree::directory_entries;
+use crate::tree::{SegmentEntry, SegmentState, directory_entries};
 
 /// Last part of the name of a file that was put aside; a number may follow.
 pub(crate) const DAMAGED: &str = "damaged";
@@ -32,6 +32,16 @@ pub struct SetAside {
     pub path: PathBuf,
     /// Why, as far as that is known.
     pub reason: Option<String>,
+}
+
+impl SetAside {
+    /// As it was before.
+    pub(crate) fn as_segment(&self) -> SegmentEntry {
+        let file = self.path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+        let is_open = file.split('.').nth(1) == Some("open");
+        let state = if is_open { SegmentState::Open } else { SegmentState::Sealed };
+        SegmentEntry { name: self.name, state, path: self.path.clone() }
+    }
 }
 
 /// What stands beside a file that was put aside.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fep_bus::Position;
 
+use crate::aside::list_aside;
 use crate::block::BlockHeader;
 use crate::error::SegmentError;
 use crate::footer::Footer;
@@ -36,8 +37,8 @@ pub struct StreamEnd {
     /// Files that cannot be used.
     pub damaged: Vec<DamagedFile>,
     /// What is left of the newest segment, which was removed on purpose, cannot be read: the stream may end later than
-    /// `end` says.
-    pub removed_unreadable: bool,
+    /// `end` says, and in a later numbering.
+    pub removed_unreadable: Option<SegmentName>,
 }
 
 /// A segment that its recorder left open.
@@ -98,18 +99,25 @@ pub fn stream_end(archive: &Path, stream: &Stream) -> Result<StreamEnd, SegmentE
     for (name, path, problem) in files.foreign {
         found.damaged.push(DamagedFile { path, name, problem: problem.to_owned(), stays: false });
     }
-    for (index, entry) in files.segments.iter().enumerate().rev() {
-        let is_hidden = index.checked_sub(1).is_some_and(|before| files.segments[before].name == entry.name);
+    let mut entries: Vec<(SegmentEntry, bool)> =
+        files.segments.into_iter().map(|entry| (entry, false)).collect();
+    // What was put aside still says where the stream ends, if it says anything.
+    entries.extend(list_aside(archive, stream)?.into_iter().map(|aside| (aside.as_segment(), true)));
+    // Stable: of one name, what is in place comes first, and of these the file that counts.
+    entries.sort_by_key(|(entry, is_aside)| (entry.name, *is_aside));
+    for (index, (entry, is_aside)) in entries.iter().enumerate().rev() {
+        let is_hidden = index.checked_sub(1).is_some_and(|before| entries[before].0.name == entry.name);
         if is_hidden {
-            if entry.state == SegmentState::Open {
+            if entry.state == SegmentState::Open && !is_aside {
                 let problem = "another segment of this name is sealed or was removed".to_owned();
                 found.damaged.push(damaged(entry, problem));
             }
             continue;
         }
+        let is_open = entry.state == SegmentState::Open && !is_aside;
         // Older segments say nothing of the end; only which ring it was, if the newer ones do not.
         let asked = found.series.is_none()
-            || entry.state == SegmentState::Open
+            || is_open
             || (found.instance.is_none() && found.series == Some(entry.name.series));
         if !asked {
             continue;
@@ -118,14 +126,17 @@ pub fn stream_end(archive: &Path, stream: &Stream) -> Result<StreamEnd, SegmentE
             Verdict::Vanished => continue,
             Verdict::Sound(told) => Some(told),
             Verdict::Damaged { problem, told } => {
-                if entry.state == SegmentState::Open || found.series.is_none() {
-                    found.removed_unreadable |= entry.state == SegmentState::Removed && told.is_none();
+                if !is_aside && (is_open || found.series.is_none()) {
+                    if entry.state == SegmentState::Removed && told.is_none() {
+                        found.removed_unreadable.get_or_insert(entry.name);
+                    }
                     found.damaged.push(damaged(entry, problem));
                 }
                 told
             }
         };
-        if let Some(told) = told {
+        if let Some(mut told) = told {
+            told.open = told.open.filter(|_| !is_aside);
             found.take(entry.name, told);
         }
     }
@@ -173,10 +184,10 @@ fn judge(entry: &SegmentEntry, stream: &Stream) -> Result<Verdict, SegmentError>
         Err(error) => Err(SegmentError::io(&entry.path, "open")(error)),
     };
     match judged {
-        Err(SegmentError::Format { problem, .. }) => Ok(Verdict::Damaged { problem, told: None }),
-        Err(SegmentError::Io { source, action, .. }) if plain::condemns(&source) => {
-            Ok(Verdict::Damaged { problem: format!("cannot {action} it: {source}"), told: None })
-        }
+        Err(error) => match error.condemned() {
+            Some((_, problem)) => Ok(Verdict::Damaged { problem, told: None }),
+            None => Err(error),
+        },
         judged => judged,
     }
 }
@@ -215,7 +226,13 @@ fn judge_segment(file: &File, entry: &SegmentEntry, stream: &Stream) -> Result<V
     let mut footer_problem = None;
     if is_sealed {
         let page = last_page(file, &entry.path)?;
-        footer_problem = Footer::parse(&page).err();
+        let parsed = Footer::parse(&page);
+        if let Ok(footer) = &parsed
+            && let Some(problem) = misnamed(&footer.stream, footer.name(), entry, stream)
+        {
+            return Ok(Verdict::Damaged { problem, told: None });
+        }
+        footer_problem = parsed.err();
         let footer = Footer::legible(&page, stream, entry.name).map(|(_, footer)| footer);
         if let Some(footer) = footer.filter(|footer| header.as_ref().is_none_or(|head| head.id == footer.id))
         {

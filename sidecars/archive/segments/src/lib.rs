@@ -30,7 +30,7 @@ pub use reader::{Piece, ReadAt, RecordAt, SegmentReader};
 pub use recover::{Recovered, recover};
 pub use repair::{Repaired, repair};
 pub use seal::{Chain, remove_sealed, seal};
-pub use tree::{SegmentEntry, SegmentState, list, names_taken, streams};
+pub use tree::{SegmentEntry, SegmentState, is_name_taken, list, streams};
 pub use verify::{Finding, SegmentReport, TreeReport, verify, verify_source, verify_tree};
 pub use writer::SegmentWriter;
 

@@ -184,6 +184,15 @@ impl Repair {
     fn of(file: &File, site: &Site) -> Result<Repair, SegmentError> {
         let Site { path, stream, entry, .. } = site;
         let page = first_page(file, path)?;
+        let last = last_page(file, path)?;
+        let header = SegmentHeader::parse(&page).map(|header| (header.name(), header.stream));
+        let footer = Footer::parse(&last).map(|footer| (footer.name(), footer.stream));
+        for (name, of) in header.into_iter().chain(footer) {
+            if name != entry.name || of != *stream {
+                let problem = format!("it is segment {name} of {of}: it belongs elsewhere, and nothing of it here");
+                return Err(SegmentError::format(path, problem));
+            }
+        }
         let header = match SegmentHeader::legible(&page, stream, entry.name) {
             Some(header) => header,
             None => {
@@ -194,10 +203,8 @@ impl Repair {
                 header
             }
         };
-        let footer = last_page(file, path)
-            .ok()
-            .and_then(|page| Footer::legible(&page, stream, entry.name))
-            .filter(|(_, footer)| footer.id == header.id);
+        let footer =
+            Footer::legible(&last, stream, entry.name).filter(|(_, footer)| footer.id == header.id);
         let blocks = whole_blocks(file, path, &header)?;
         let end = footer.as_ref().map_or(blocks.end().position, |(_, footer)| footer.end);
         let whole: u64 = blocks.blocks.iter().map(|block| block.end.seq - block.begin.seq).sum();
