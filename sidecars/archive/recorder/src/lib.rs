@@ -22,6 +22,7 @@ mod daemon;
 mod disk;
 mod event;
 mod figures;
+mod naming;
 mod opening;
 mod pending;
 mod sealer;

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use fep_bus::{Consumer, Poll, Position, Resume};
 use fep_segments::{
-    DamagedFile, RecorderLock, SegmentError, SegmentName, Stream, StreamEnd, put_aside, stream_end,
+    DamagedFile, RecorderLock, SegmentError, SegmentName, Stream, StreamEnd, put_aside, reserve_name,
+    series_after, stream_end,
 };
 use fep_time::clock::unix_now_ns;
 use serde_json::json;
 
 use crate::event::{Event, EventCode};
 use crate::figures::RingFigures;
+use crate::naming::unused;
 use crate::pending::{Lost, Standstill, StreamFigures};
 use crate::sealer::SealJob;
 use crate::stream::{StreamOptions, StreamRecorder};
@@ -31,8 +33,6 @@ pub(crate) struct Beginning {
     /// Segments of an earlier life in which nothing is.
     pub(crate) empty: Vec<PathBuf>,
     pub(crate) held: Held,
-    /// A segment is missing that may have had the next name.
-    pub(crate) name_lost: bool,
     pub(crate) events: Vec<Event>,
 }
 
@@ -108,7 +108,7 @@ impl Beginning {
             ended.instance = ended.instance.or(Some(asked.instance()));
         }
         drop(asked);
-        let name_lost = heed_cursor(&mut ended, cursor, stream, &mut events);
+        let is_missing = heed_cursor(&mut ended, cursor, stream, &mut events);
         let StreamEnd { series, instance, end, mut doubt, previous, open, .. } = ended;
         let consumer = match instance.filter(|_| series.is_some()) {
             None => attach(Resume::Oldest)?,
@@ -123,6 +123,21 @@ impl Beginning {
                 consumer
             }
         };
+        if is_missing {
+            // The cursor says it but once, because recording goes on before it.
+            let wanted = match series.filter(|_| consumer.has_continued()) {
+                Some(series) => SegmentName { series, base_pos: doubt.pos },
+                None => SegmentName {
+                    series: series_after(series, consumer.created_unix_ns()),
+                    base_pos: consumer.first().pos,
+                },
+            };
+            // An empty segment of that name is the one.
+            let is_here = open.iter().any(|open| open.is_empty && open.name == wanted);
+            if !is_here && let Some(lost) = unused(&options.archive, stream, wanted, previous, &[])? {
+                reserve_name(&options.archive, stream, lost)?;
+            }
+        }
         let (mut held, mut empty) = (Held::default(), Vec::new());
         let until_seq = open.iter().map(|open| open.end.seq).max().unwrap_or(0);
         if series.is_some() && consumer.has_continued() && until_seq > doubt.seq {
@@ -143,7 +158,7 @@ impl Beginning {
                 held.jobs.push(SealJob::left_open(open.path, stream.clone()));
             }
         }
-        Ok(Beginning { consumer, series, durable: doubt, previous, empty, held, name_lost, events })
+        Ok(Beginning { consumer, series, durable: doubt, previous, empty, held, events })
     }
 }
 
@@ -206,7 +221,6 @@ pub(crate) struct Seed {
     /// Segments in which nothing is for certain.
     pub(crate) empty: Vec<PathBuf>,
     pub(crate) held: Held,
-    pub(crate) name_lost: bool,
     pub(crate) standstill: Option<Standstill>,
     /// As it was when the recording ended: not on disk, and on no disk yet.
     pub(crate) unrecorded: Lost,

@@ -93,8 +93,6 @@ pub struct StreamRecorder {
     pub(crate) stopping: bool,
     pub(crate) events: Vec<Event>,
     pub(crate) held: Held,
-    /// The next name may have been used by a segment that is missing.
-    pub(crate) name_lost: bool,
     /// Of the consumer, when it stood at `durable`.
     pub(crate) ledger: Ledger,
     /// Segments of an earlier life in which nothing is.
@@ -111,7 +109,7 @@ impl StreamRecorder {
         let directory = stream.directory(&options.archive);
         let file_system =
             std::fs::metadata(&directory).map_err(SegmentError::io(&directory, "look at"))?.dev();
-        let Beginning { consumer, series, durable, previous, empty, held, name_lost, events } =
+        let Beginning { consumer, series, durable, previous, empty, held, events } =
             Beginning::find(&options, &stream)?;
         let mut seed = Seed {
             options,
@@ -127,7 +125,6 @@ impl StreamRecorder {
             previous,
             empty,
             held,
-            name_lost,
             standstill: None,
             unrecorded: Lost::default(),
             lag_records: 0,
@@ -209,7 +206,6 @@ impl StreamRecorder {
             stopping: false,
             events,
             held: std::mem::take(&mut seed.held),
-            name_lost: seed.name_lost,
             ledger: Ledger::default(),
             empty: seed.empty.clone(),
         };
@@ -408,7 +404,6 @@ impl StreamRecorder {
             previous,
             empty,
             held: self.held,
-            name_lost: self.name_lost,
             standstill: self.standstill,
             unrecorded: self.unrecorded,
             lag_records,

@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use fep_bus::{Position, Record};
-use fep_segments::{
-    BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentError, SegmentHeader, SegmentName,
-    is_name_taken,
-};
+use fep_segments::{BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentHeader, SegmentName};
 use fep_time::clock::unix_now_ns;
 use fep_time::tai_now;
 use serde_json::json;
 
 use crate::disk::{BlockBuffer, Disk, Done};
 use crate::event::{Event, EventCode};
+use crate::naming::unused;
 use crate::opening::random_id;
 use crate::pending::{Filling, InFlight, Lost, Ready, Room, Standstill, Uncommitted};
 use crate::sealer::SealJob;
@@ -195,8 +193,9 @@ impl StreamRecorder {
             Some(Ready::Loss(loss, _)) => loss.from,
             None => return false,
         };
-        let name_base = match self.unused_base(base) {
-            Ok(Some(unused)) => unused,
+        let wanted = SegmentName { series: self.series, base_pos: base.pos };
+        let name = match unused(&self.options.archive, &self.stream, wanted, self.previous, &self.empty) {
+            Ok(Some(name)) => name,
             Ok(None) => {
                 self.fail(LossCause::DiskError, "no name is left for a segment of this ring".to_owned());
                 return false;
@@ -206,6 +205,13 @@ impl StreamRecorder {
                 return false;
             }
         };
+        if name.series != self.series {
+            self.series = name.series;
+            let detail =
+                json!({"stream": self.stream.to_string(), "series": format!("{:016x}", name.series)});
+            self.events.push(Event::new(EventCode::SeriesStarted, detail));
+        }
+        let name_base = Position { pos: name.base_pos, ..base };
         let header = SegmentHeader {
             stream: self.stream.clone(),
             schema: self.schema.clone(),
@@ -216,7 +222,6 @@ impl StreamRecorder {
             created_unix_ns: unix_now_ns(),
             previous: self.previous,
         };
-        let name = header.name();
         let path = self.stream.directory(&self.options.archive).join(name.open_file());
         match OpenSegment::create(path, header, self.options.segment_len, self.options.direct) {
             Ok((segment, kind)) => {
@@ -234,7 +239,6 @@ impl StreamRecorder {
                     }
                 }
                 self.segment = Some(segment);
-                self.name_lost = false;
                 if name_base != base {
                     let step = Loss { from: name_base, to: base, cause: LossCause::DiskError };
                     self.queue.push_front(Ready::Loss(step, self.ledger));
@@ -250,42 +254,6 @@ impl StreamRecorder {
             Err(error) => {
                 self.fail_io("begin a segment", &error);
                 false
-            }
-        }
-    }
-
-    /// Where a segment begins whose first record is at `base`, so that its name has never been used: a file of this name may
-    /// be damaged and put aside, or missing, and come back one day. Then it begins an octet of the log earlier, with a loss
-    /// of no records; positions of records are multiples of 64, so no other segment has such a name. Where the name before
-    /// is in the way, a numbering begins. `None` when no number is left.
-    fn unused_base(&mut self, base: Position) -> Result<Option<Position>, SegmentError> {
-        let mut candidate = base;
-        let mut is_lost = self.name_lost;
-        loop {
-            let name = SegmentName { series: self.series, base_pos: candidate.pos };
-            let file = name.open_file();
-            let is_replaced =
-                self.empty.iter().any(|path| path.file_name() == Some(std::ffi::OsStr::new(&file)));
-            let is_free = is_replaced || !is_name_taken(&self.options.archive, &self.stream, name)?;
-            if is_free && !is_lost {
-                return Ok(Some(candidate));
-            }
-            is_lost = false;
-            let before = self.previous.filter(|previous| previous.series == self.series);
-            match candidate
-                .pos
-                .checked_sub(1)
-                .filter(|pos| before.is_none_or(|before| *pos > before.base_pos))
-            {
-                Some(pos) => candidate.pos = pos,
-                None => {
-                    let Some(series) = self.series.checked_add(1) else { return Ok(None) };
-                    self.series = series;
-                    candidate = base;
-                    let detail =
-                        json!({"stream": self.stream.to_string(), "series": format!("{series:016x}")});
-                    self.events.push(Event::new(EventCode::SeriesStarted, detail));
-                }
             }
         }
     }

@@ -3,8 +3,9 @@
 //!
 //! `<name>.seg` becomes `<name>.seg.damaged` (or `.damaged-2`, …), and `<name>.seg.damaged.reason` says why.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use crate::tree::{SegmentEntry, SegmentState, directory_entries};
 pub(crate) const DAMAGED: &str = "damaged";
 /// Last part of the name of a file that was repaired: as it was before.
 pub(crate) const ORIGINAL: &str = "original";
+/// Last part of the name of a marker: nothing is known of the segment but its name.
+pub(crate) const MISSING: &str = "missing";
 const REASON: &str = "reason";
 /// Tries at a free name.
 const NAMES_MAX: usize = 1000;
@@ -66,6 +69,21 @@ pub fn put_aside(path: &Path, reason: &str) -> Result<PathBuf, SegmentError> {
     }
     sync_directory(&aside)?;
     Ok(aside)
+}
+
+/// Takes the name of a segment that is missing out of use, durably: the segment may come back one day, so no other one may
+/// have its name.
+///
+/// # Errors
+/// The marker, `<name>.missing`, cannot be written.
+pub fn reserve_name(archive: &Path, stream: &Stream, name: SegmentName) -> Result<(), SegmentError> {
+    let marker = stream.directory(archive).join(format!("{name}.{MISSING}"));
+    match OpenOptions::new().write(true).create_new(true).mode(0o640).open(&marker) {
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(SegmentError::io(&marker, "create")(error)),
+    }
+    sync_directory(&marker)
 }
 
 /// Renames `path` to itself with `.<ending>`, or `.<ending>-2` and so on, whichever is free.

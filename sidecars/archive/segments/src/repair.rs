@@ -189,7 +189,8 @@ impl Repair {
         let footer = Footer::parse(&last).map(|footer| (footer.name(), footer.stream));
         for (name, of) in header.into_iter().chain(footer) {
             if name != entry.name || of != *stream {
-                let problem = format!("it is segment {name} of {of}: it belongs elsewhere, and nothing of it here");
+                let problem =
+                    format!("it is segment {name} of {of}: it belongs elsewhere, and nothing of it here");
                 return Err(SegmentError::format(path, problem));
             }
         }
@@ -203,8 +204,7 @@ impl Repair {
                 header
             }
         };
-        let footer =
-            Footer::legible(&last, stream, entry.name).filter(|(_, footer)| footer.id == header.id);
+        let footer = Footer::legible(&last, stream, entry.name).filter(|(_, footer)| footer.id == header.id);
         let blocks = whole_blocks(file, path, &header)?;
         let end = footer.as_ref().map_or(blocks.end().position, |(_, footer)| footer.end);
         let whole: u64 = blocks.blocks.iter().map(|block| block.end.seq - block.begin.seq).sum();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fep_bus::Colour;
 
-use crate::aside::{DAMAGED, ORIGINAL};
+use crate::aside::{DAMAGED, MISSING, ORIGINAL};
 use crate::error::SegmentError;
 use crate::name::{SegmentName, Stream};
 
@@ -64,7 +64,8 @@ pub fn is_name_taken(archive: &Path, stream: &Stream, name: SegmentName) -> Resu
     let put_aside = [name.sealed_file(), name.open_file()]
         .into_iter()
         .flat_map(|file| [DAMAGED, ORIGINAL].map(|ending| format!("{file}.{ending}")));
-    for file in [name.sealed_file(), name.removed_file(), name.open_file()].into_iter().chain(put_aside) {
+    let in_place = [name.sealed_file(), name.removed_file(), name.open_file(), format!("{name}.{MISSING}")];
+    for file in in_place.into_iter().chain(put_aside) {
         let path = directory.join(file);
         match fs::symlink_metadata(&path) {
             Ok(_) => return Ok(true),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use fep_recorder::{Event, EventCode, StreamOptions};
 use fep_segments::{
     Chain, Piece, SegmentName, SegmentReader, SegmentState, Start, list, list_aside, recover, remove_sealed,
-    repair, stream_end, verify_tree,
+    repair, stream_end, verify, verify_tree,
 };
 use proptest::prelude::*;
 
@@ -181,30 +181,34 @@ fn a_segment_that_somebody_took_away_is_reported_and_what_the_ring_still_has_is_
 #[test]
 fn whole_blocks_behind_a_damaged_one_are_given_up_only_when_they_are_on_disk_a_second_time() {
     let site = Site::in_memory();
-    let mut producer = site.producer(128 << 10);
-    record(&site, &mut producer, 1, 120);
+    let mut producer = site.producer(256 << 10);
+    let long = || StreamOptions { segment_len: 256 << 10, ..options(&site) };
+    let mut recording = Recording::open(long());
+    (1..=200).for_each(|number| publish(&mut producer, number));
+    recording.settle();
+    drop(recording);
     let (name, state, path) = newest(&site.archive).unwrap();
     assert_eq!(state, SegmentState::Open);
     let blocks = recover(&path).unwrap().blocks;
     let damaged = blocks[1];
-    assert!(damaged.records() > 2 && blocks.len() > 6, "{}", blocks.len());
+    assert!(damaged.records() > 2 && blocks.len() > 8, "{}", blocks.len());
     change(&path, damaged.content_offset() + 100, 0xFF);
-    let behind: Vec<u64> = (damaged.end.seq..=120).collect();
+    let behind: Vec<u64> = (damaged.end.seq..=200).collect();
     // A recorder begins to read them again, and dies on the way.
-    let mut recording = Recording::open(options(&site));
+    let mut recording = Recording::open(long());
     assert_eq!(recording.recorder.durable(), damaged.begin);
     recording.turn().unwrap();
     drop(recording);
     let begun = newest(&site.archive).unwrap();
-    assert!(begun.0 > name && recover(&begun.2).unwrap().end().position.seq < 121);
+    assert!(begun.0 > name && recover(&begun.2).unwrap().end().position.seq < 201);
     // Meanwhile the ring loses them.
-    (121..=900).for_each(|number| publish(&mut producer, number));
+    (201..=1500).for_each(|number| publish(&mut producer, number));
     let mut config = fep_recorder::Config::default();
     config.places.segments.clone_from(&site.archive);
     config.places.rings.clone_from(&site.rings);
     config.recorder.root_key = PathBuf::new();
     let mut recorder = fep_recorder::Recorder::new(config).unwrap();
-    while recorder.streams().first().is_none_or(|stream| stream.durable().seq < 901) {
+    while recorder.streams().first().is_none_or(|stream| stream.durable().seq < 1501) {
         recorder.turn();
     }
     recorder.stop();
@@ -290,8 +294,8 @@ impl Newest {
     /// Does it; the records that were removed on purpose.
     fn befall(self, site: &Site) -> Vec<u64> {
         let archive = &site.archive;
-        if matches!(self, Newest::RemovedAndDamaged) {
-            // A recorder has sealed it, so that its cursor stands at the end of what is on disk.
+        if matches!(self, Newest::RemovedAndDamaged | Newest::Missing) {
+            // A recorder knew all of it to be on disk, so that its cursor stands at its end.
             drop(Recording::open(options(site)));
         }
         if !matches!(self, Newest::Open | Newest::OpenHeaderOctet(..) | Newest::Fifo | Newest::Foreign) {
@@ -471,6 +475,12 @@ proptest! {
         for aside in list_aside(&site.archive, &stream()).unwrap() {
             // What nothing can be made of is read again from the ring.
             let _ = repair(&aside.path);
+        }
+        // What was not the newest any more when it was damaged is still in its place.
+        for entry in list(&site.archive, &stream()).unwrap() {
+            if entry.state == SegmentState::Sealed && verify(&entry.path).is_ok_and(|report| report.footer.is_none() || !report.is_sound()) {
+                let _ = repair(&entry.path);
+            }
         }
         names.note(&site.archive);
         let seqs = on_disk(&site.archive);
