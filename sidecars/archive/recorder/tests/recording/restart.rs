@@ -303,6 +303,11 @@ impl Newest {
         }
         let Some((name, state, path)) = newest(archive) else { return Vec::new() };
         let left = path.with_extension("gone");
+        let is_newest = !list_aside(archive, &stream()).unwrap().iter().any(|aside| aside.name > name);
+        if self.destroys() && !is_newest {
+            // What is destroyed in the middle of the stream is for a scrub to bring back.
+            return Vec::new();
+        }
         match self {
             Newest::Open | Newest::Sealed => {}
             Newest::Removed => return remove_newest(archive),
