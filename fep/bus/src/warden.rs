@@ -295,13 +295,7 @@ impl Warden {
         }
     }
 
-    fn evict(
-        &mut self,
-        index: usize,
-        at_seq: u64,
-        now: Monotonic,
-        sink: &mut impl FnMut(WardenEvent),
-    ) {
+    fn evict(&mut self, index: usize, at_seq: u64, now: Monotonic, sink: &mut impl FnMut(WardenEvent)) {
         self.set_gate_word(index, gate::EVICTED_AT_SEQ, at_seq);
         self.set_gate_word(index, gate::EVICTIONS, self.gate_word(index, gate::EVICTIONS).wrapping_add(1));
         self.set_gate_word(index, gate::STATE, gate::EVICTED);
