@@ -339,7 +339,24 @@ impl Consumer {
                 .and_then(|directory| file::open(&directory, Use::Read))
                 .is_ok_and(|(_, fixed_page)| fixed_page.instance != self.fixed_page.instance);
         }
+        self.end_eviction();
         self.store_cursor()
+    }
+
+    /// Asks to be watched again after an eviction once most of what was published is done with: also one that lost nothing
+    /// in the end is over then.
+    fn end_eviction(&mut self) {
+        let Some(index) = self.gate else { return };
+        let word = |offset| self.reader.memory().gate(index, offset).load(Ordering::Relaxed);
+        // Only once for each eviction: the warden answers a wish by repeating its number.
+        if word(gate::STATE) != gate::EVICTED || word(gate::ACK_GEN) != self.cursor.want_gen {
+            return;
+        }
+        let done_with = self.durable.map_or(self.reader.next(), |(position, _)| position);
+        let lag_records = self.reader.head_hint().saturating_sub(done_with.seq);
+        if lag_records <= self.reader.shape().slots() / 8 {
+            self.arm();
+        }
     }
 
     /// Whether some process holds the producer's lock. What cannot be found out is no sign of life.

@@ -36,7 +36,7 @@ pub use metrics::{
 pub use producer::{Claim, Origin, Producer};
 pub use reader::{Gap, GapCause, Ledger, Payload};
 pub use remove::{Removal, remove_if_drained};
-pub use spec::{Access, Colour, OnFull, RingSpec};
+pub use spec::{Access, Colour, OnFull, RingSpec, check_name};
 pub use warden::{CursorProblem, GateState, GateStatus, Warden, WardenEvent, WardenSpec};
 
 mod consumer;

@@ -184,7 +184,7 @@ impl RingSpec {
 }
 
 /// Names become file names: nothing that could leave the directory or hide.
-pub(crate) fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), String> {
     let legal = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_.".contains(&octet);
     if name.is_empty() || name.len() >= layout::NAME_LEN {
         return Err(format!("has {} octets, 1 to {} are allowed", name.len(), layout::NAME_LEN - 1));

@@ -75,6 +75,8 @@ pub struct GateStatus {
     pub evicted_at_seq: u64,
     /// Times it was evicted.
     pub evictions: u64,
+    /// When it was evicted last, as far as this warden has done it: the count goes back further.
+    pub evicted: Option<Monotonic>,
     /// Its last sign of life, `None` before the first. It may be of another boot.
     pub heartbeat: Option<Monotonic>,
     /// Whether a live process holds its cursor file.
@@ -162,6 +164,8 @@ struct Gate {
     problem: Option<CursorProblem>,
     /// Since when no live process holds the cursor file.
     dead_since: Option<Monotonic>,
+    /// When this warden evicted it last.
+    evicted: Option<Monotonic>,
 }
 
 impl Warden {
@@ -175,7 +179,7 @@ impl Warden {
             .map(|index| {
                 let name = file::gate_name(&ring, index)
                     .ok_or_else(|| BusError::layout(&path, format!("gate {index} has no name")))?;
-                Ok(Gate { name, file: None, warned: false, problem: None, dead_since: None })
+                Ok(Gate { name, file: None, warned: false, problem: None, dead_since: None, evicted: None })
             })
             .collect::<Result<_, BusError>>()?;
         Ok(Warden {
@@ -230,7 +234,7 @@ impl Warden {
         // Without a readable cursor the last known position counts on: the ring still fills up behind it.
         if let Ok(state) = read {
             if state.want_gen != self.gate_word(index, gate::ACK_GEN) {
-                self.acknowledge(index, &state, sink);
+                self.acknowledge(index, &state, now, sink);
             }
             if self.gate_word(index, gate::STATE) == gate::GATED {
                 self.set_gate_word(index, gate::CURSOR_SEQ, state.next.seq);
@@ -252,7 +256,7 @@ impl Warden {
             credit < self.spec.evict_permille
         };
         if evict {
-            self.evict(index, cursor.0, sink);
+            self.evict(index, cursor.0, now, sink);
         } else if credit < self.spec.warn_permille && !self.gates[index].warned {
             self.gates[index].warned = true;
             sink(WardenEvent::Warned { consumer, credit_permille: credit });
@@ -263,7 +267,13 @@ impl Warden {
     }
 
     /// The consumer's wish has changed: watched (odd) or not (even).
-    fn acknowledge(&mut self, index: usize, state: &CursorState, sink: &mut impl FnMut(WardenEvent)) {
+    fn acknowledge(
+        &mut self,
+        index: usize,
+        state: &CursorState,
+        now: Monotonic,
+        sink: &mut impl FnMut(WardenEvent),
+    ) {
         let consumer = self.gates[index].name.clone();
         self.set_gate_word(index, gate::CURSOR_SEQ, state.next.seq);
         self.set_gate_word(index, gate::CURSOR_POS, state.next.pos);
@@ -280,16 +290,17 @@ impl Warden {
         self.set_gate_word(index, gate::ACK_GEN, state.want_gen);
         match next {
             gate::GATED => sink(WardenEvent::Armed { consumer }),
-            gate::EVICTED if was != gate::EVICTED => self.evict(index, state.next.seq, sink),
+            gate::EVICTED if was != gate::EVICTED => self.evict(index, state.next.seq, now, sink),
             _ => {}
         }
     }
 
-    fn evict(&mut self, index: usize, at_seq: u64, sink: &mut impl FnMut(WardenEvent)) {
+    fn evict(&mut self, index: usize, at_seq: u64, now: Monotonic, sink: &mut impl FnMut(WardenEvent)) {
         self.set_gate_word(index, gate::EVICTED_AT_SEQ, at_seq);
         self.set_gate_word(index, gate::EVICTIONS, self.gate_word(index, gate::EVICTIONS).wrapping_add(1));
         self.set_gate_word(index, gate::STATE, gate::EVICTED);
         self.gates[index].warned = false;
+        self.gates[index].evicted = Some(now);
         sink(WardenEvent::Evicted { consumer: self.gates[index].name.clone(), at_seq });
     }
 
@@ -359,6 +370,7 @@ impl Warden {
             durable_pos: known.durable_pos,
             evicted_at_seq: word(gate::EVICTED_AT_SEQ),
             evictions: word(gate::EVICTIONS),
+            evicted: index.and_then(|index| self.gates[index].evicted),
             heartbeat: heartbeat::instant(known.heartbeat),
             alive,
             pid: known.pid,

@@ -93,6 +93,28 @@ fn a_slow_gate_is_warned_then_evicted_and_counts_the_gap_when_it_comes_back() {
     assert_eq!(status(&warden, "recorder").state, GateState::Detached);
 }
 
+// REQ: FEP-BUS-400
+#[test]
+fn an_eviction_is_over_when_the_consumer_has_caught_up_though_it_lost_nothing() {
+    let dir = TempDir::new().unwrap();
+    let mut producer = Producer::create_or_attach(dir.path(), &spec(OnFull::Evict)).unwrap();
+    let mut warden = Warden::open(dir.path(), "watched", WardenSpec::default()).unwrap();
+    let mut recorder = Consumer::attach(dir.path(), "watched", "recorder", Resume::Oldest).unwrap();
+    scan(&mut warden, 1);
+    publish(&mut producer, 252);
+    let name = || "recorder".to_owned();
+    assert_eq!(scan(&mut warden, 2), [WardenEvent::Evicted { consumer: name(), at_seq: 1 }]);
+    recorder.heartbeat(Monotonic(3)).unwrap();
+    assert_eq!(scan(&mut warden, 3), [], "it is still as far behind");
+    assert_eq!(drain(&mut recorder), [], "nothing was overwritten");
+    recorder.heartbeat(Monotonic(4)).unwrap();
+    assert_eq!(scan(&mut warden, 4), [WardenEvent::Armed { consumer: name() }]);
+    let over = status(&warden, "recorder");
+    assert_eq!((over.state, over.evictions, over.evicted), (GateState::Gated, 1, Some(Monotonic(2))));
+    recorder.heartbeat(Monotonic(5)).unwrap();
+    assert_eq!(scan(&mut warden, 5), []);
+}
+
 // REQ: FEP-BUS-007
 #[test]
 fn a_cursor_file_cut_short_or_lying_is_ignored_and_reported_once() {

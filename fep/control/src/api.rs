@@ -330,6 +330,9 @@ pub struct GateStatus {
     pub lag_bytes: u64,
     /// How often it was evicted.
     pub evictions: u64,
+    /// Seconds since it was evicted last, if this `fepd` did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evicted_ago_s: Option<f64>,
     /// Records it read, as it counts them itself.
     pub consumed_records: u64,
     /// Records it lost, as it counts them itself.

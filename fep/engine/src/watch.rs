@@ -97,6 +97,7 @@ fn describe(ring: &str, event: WardenEvent) -> (EventCode, Value) {
 
 fn ring_status(info: &RingInfo, warden: &Warden, orphaned: bool) -> RingStatus {
     let gates = warden.status().unwrap_or_default();
+    let now = Monotonic::now();
     RingStatus {
         name: info.name.clone(),
         colour: info.colour.directory().to_owned(),
@@ -121,6 +122,7 @@ fn ring_status(info: &RingInfo, warden: &Warden, orphaned: bool) -> RingStatus {
                 lag_records: gate.lag_records,
                 lag_bytes: gate.lag_bytes,
                 evictions: gate.evictions,
+                evicted_ago_s: gate.evicted.map(|at| (now.0 - at.0) as f64 / 1e9),
                 consumed_records: gate.ledger.consumed_records,
                 lost_records: gate.ledger.lost_records,
                 consumer: gate.consumer,

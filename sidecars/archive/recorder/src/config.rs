@@ -163,6 +163,10 @@ impl Config {
                 "at most warning_free_percent",
             ));
         }
+        if let Err(problem) = fep_bus::check_name(&recorder.consumer) {
+            let message = format!("the name \"{}\" {problem}", recorder.consumer);
+            return Err(document.mistake("recorder.consumer", &message, "1 to 31 of a-z 0-9 - _ ."));
+        }
         if recorder.record.iter().any(String::is_empty) || recorder.record.is_empty() {
             let allowed = "names of rings, with * for any characters";
             return Err(document.mistake("recorder.record", "nothing would be recorded", allowed));
@@ -234,6 +238,10 @@ mod tests {
         );
         assert!(told("[recorder]\nrecord = []\n").contains("nothing would be recorded"));
         assert!(told("[recorder]\ncritical_free_percent = 50.0\n").contains("before the warning"));
+        for bad in ["", "Recorder", "../recorder", ".recorder", "recorder of all the rings there are"] {
+            let text = format!("[recorder]\nconsumer = {bad:?}\n");
+            assert!(told(&text).contains("my.toml:2:1: recorder.consumer: the name"), "{}", told(&text));
+        }
         assert!(told("[recoder]\n").contains("unknown section"));
         assert_eq!(Config::of(&Document::from_text("my.toml", "").unwrap()).unwrap(), Config::default());
     }

@@ -98,6 +98,7 @@ impl StreamRecorder {
 
     pub(crate) fn lose(&mut self, loss: Loss) {
         self.taken = loss.to;
+        self.held.lose(loss.from.seq);
         self.unrecorded.add(Lost::from(&loss));
         let ledger = self.consumer.ledger();
         match self.queue.back_mut() {

@@ -1,11 +1,13 @@
 //! The process: finds rings, goes round them, watches the disk, tells, stops in order.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fep_bus::RingInfo;
+use fep_bus::{BusError, RingInfo};
 use fep_kit::Stop;
-use fep_segments::{SegmentError, Stream};
+use fep_segments::{ArchiveLock, SegmentError, Stream, roots};
+use rustix::fs::{Access, access};
 use serde_json::json;
 
 use crate::config::Config;
@@ -23,6 +25,8 @@ const IDLE: Duration = Duration::from_millis(1);
 const HOUSEKEEPING: Duration = Duration::from_millis(100);
 /// How long an orderly stop may take before what is left is left to the next life.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
+/// How long a recorder without a single ring tries to get one that refuses it for good.
+const USELESS_AFTER: Duration = Duration::from_secs(3);
 /// How long until a ring that could not be recorded is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -33,9 +37,11 @@ pub struct Recorder {
     streams: Vec<StreamRecorder>,
     /// To be opened again after an error.
     seeds: Vec<(Instant, Seed)>,
-    /// Rings that were refused, and when they are tried again.
-    refused: BTreeMap<Stream, Instant>,
+    /// Rings that were refused.
+    refused: BTreeMap<Stream, Refused>,
     sealer: Sealer,
+    /// Nobody else records into this directory.
+    _lock: ArchiveLock,
     events: EventSink,
     figures: Option<Figures>,
     /// Rings of the metric page.
@@ -47,14 +53,26 @@ pub struct Recorder {
     next_housekeeping: Instant,
 }
 
+/// A ring that could not be recorded.
+struct Refused {
+    /// Since when.
+    since: Instant,
+    /// When it is tried again.
+    retry_at: Instant,
+    /// The last reason.
+    error: SegmentError,
+}
+
 impl Recorder {
     /// Prepares everything; rings are attached to in [`Recorder::turn`].
     ///
     /// # Errors
-    /// The archive's directory cannot be made, or there is no thread to be had.
+    /// The places cannot be used ([`check`]), another recorder works on the same directory, or no thread can be started.
     pub fn new(config: Config) -> Result<Recorder, SegmentError> {
+        check(&config)?;
         let archive = &config.places.segments;
         std::fs::create_dir_all(archive).map_err(SegmentError::io(archive, "create"))?;
+        let lock = ArchiveLock::take(archive)?;
         let (disk, refusal) = Disk::new(config.recorder.io_uring);
         if let Some(reason) = refusal {
             tracing::warn!("{reason}: blocks are written with plain calls");
@@ -71,6 +89,7 @@ impl Recorder {
             seeds: Vec::new(),
             refused: BTreeMap::new(),
             sealer,
+            _lock: lock,
             events: EventSink::without_ring(),
             figures: None,
             laid_out_for: BTreeSet::new(),
@@ -195,7 +214,7 @@ impl Recorder {
             let stream = Stream::new(colour, name);
             let known = self.streams.iter().any(|known| *known.stream() == stream)
                 || self.seeds.iter().any(|(_, seed)| seed.stream == stream);
-            let waits = self.refused.get(&stream).is_some_and(|until| now < *until);
+            let waits = self.refused.get(&stream).is_some_and(|refused| now < refused.retry_at);
             if known || waits || !self.config.recorder.records(&stream.ring) {
                 continue;
             }
@@ -225,13 +244,26 @@ impl Recorder {
                 self.streams.push(recording);
             }
             Err(error) => {
-                // Told at first, then quietly tried again.
-                if self.refused.insert(stream.clone(), now + RETRY).is_none() {
+                // Reported at first, then quietly tried again.
+                let since = self.refused.get(&stream).map_or(now, |before| before.since);
+                if since == now {
                     let detail = json!({"stream": stream.to_string(), "reason": error.to_string()});
                     self.events.tell(Event::new(EventCode::RingRefused, detail));
                 }
+                self.refused.insert(stream, Refused { since, retry_at: now + RETRY, error });
             }
         }
+    }
+
+    /// Why this process is of no use: it records nothing, and every ring that it should record refuses it for a reason that
+    /// does not pass by itself, for some time now.
+    pub fn is_useless(&self, now: Instant) -> Option<&SegmentError> {
+        let nothing = self.streams.is_empty() && self.seeds.is_empty();
+        let refused = self
+            .refused
+            .values()
+            .all(|refused| now.duration_since(refused.since) >= USELESS_AFTER && is_lasting(&refused.error));
+        self.refused.values().next().filter(|_| nothing && refused).map(|refused| &refused.error)
     }
 
     fn keep_house(&mut self) {
@@ -250,7 +282,7 @@ impl Recorder {
             // Rings that wait to be opened again stand still: that is told, too.
             let waiting = self.seeds.iter().map(|(_, seed)| seed.told());
             let told: Vec<_> = self.streams.iter_mut().map(StreamRecorder::told).chain(waiting).collect();
-            figures.update(&told, self.space, self.level);
+            figures.update(&told, self.space, self.level, self.sealer.figures());
         }
     }
 
@@ -300,6 +332,14 @@ impl Recorder {
         self.space = Some(space);
     }
 
+    /// Ends without a recording; the reason.
+    fn give_up(mut self) -> SegmentError {
+        self.sealer.stop(STOP_LIMIT);
+        let reason = self.refused.into_values().next().map(|refused| refused.error);
+        reason
+            .unwrap_or_else(|| SegmentError::format(&self.config.places.segments, "nothing can be recorded"))
+    }
+
     /// Takes what is in the rings, commits it, seals every segment, lets go of the rings.
     pub fn stop(mut self) {
         let started = Instant::now();
@@ -328,10 +368,65 @@ impl Recorder {
     }
 }
 
+/// Whether an error stays as it is until somebody does something about it.
+fn is_lasting(error: &SegmentError) -> bool {
+    match error {
+        SegmentError::Bus(error) => !matches!(error, BusError::Io { .. } | BusError::NotFound { .. }),
+        SegmentError::Io { .. } | SegmentError::Format { .. } => false,
+    }
+}
+
+/// Looks whether the places of a configuration can be used: what a start refuses, this refuses. Changes nothing. Returns
+/// what is worth knowing all the same.
+///
+/// # Errors
+/// The place of the segments or of the rings cannot be used.
+pub fn check(config: &Config) -> Result<Vec<String>, SegmentError> {
+    let Config { places, recorder } = config;
+    let mut notes = Vec::new();
+    let segments = &places.segments;
+    // What has to be made first is made in the nearest directory that exists.
+    let nearest = segments.ancestors().find(|place| place.symlink_metadata().is_ok());
+    let nearest = nearest.filter(|place| !place.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is_directory = std::fs::metadata(nearest).map_err(SegmentError::io(nearest, "look at"))?.is_dir();
+    if !is_directory {
+        return Err(SegmentError::format(
+            nearest,
+            "a directory is expected, for the segments (archive.segments)",
+        ));
+    }
+    access(nearest, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(|error| SegmentError::io(nearest, "write segments (archive.segments) into")(error.into()))?;
+    match std::fs::metadata(&places.rings) {
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(SegmentError::format(
+                &places.rings,
+                "a directory is expected, that of the rings (archive.rings)",
+            ));
+        }
+        Ok(_) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            notes.push(format!("{}: no ring exists yet", places.rings.display()));
+        }
+        Err(error) => return Err(SegmentError::io(&places.rings, "look at")(error)),
+    }
+    if ArchiveLock::is_held(segments) {
+        notes.push(format!("{}: a recorder works on it now; a second one would end", segments.display()));
+    }
+    let key = &recorder.root_key;
+    if !key.as_os_str().is_empty()
+        && key.exists()
+        && let Err(error) = roots::signing_key(key)
+    {
+        notes.push(format!("days will not be signed: {error}"));
+    }
+    Ok(notes)
+}
+
 /// Records until told to stop.
 ///
 /// # Errors
-/// As [`Recorder::new`].
+/// As [`Recorder::new`]; and when every ring refuses this process for good ([`Recorder::is_useless`]).
 pub fn run(config: Config, stop: &Stop) -> Result<(), SegmentError> {
     tracing::info!(
         segments = %config.places.segments.display(), rings = %config.places.rings.display(), "recording"
@@ -339,6 +434,9 @@ pub fn run(config: Config, stop: &Stop) -> Result<(), SegmentError> {
     let mut recorder = Recorder::new(config)?;
     while !stop.is_stopping() {
         recorder.turn();
+        if recorder.is_useless(Instant::now()).is_some() {
+            return Err(recorder.give_up());
+        }
     }
     recorder.stop();
     Ok(())

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use fep_bus::{BusError, Producer, RingSpec, Tag};
 use fep_record::{EventRecord, KIND_EVENT, Session};
+use fep_segments::{SegmentName, Stream};
 use fep_time::{Monotonic, tai_now};
 use serde_json::{Value, json};
 
@@ -47,6 +48,10 @@ codes! {
     RecordsLost = 104, "records_lost", 4;
     /// The numbering of a ring begins anew.
     SeriesStarted = 105, "series_started", 2;
+    /// A file is damaged; unless it has to stay, it was put aside. Recording goes on under a new name.
+    SegmentDamaged = 106, "segment_damaged", 4;
+    /// What the cursor says was on disk is in no segment.
+    SegmentsMissing = 107, "segments_missing", 4;
     /// Free space fell under the warning level.
     DiskWarning = 110, "disk_warning", 2;
     /// Free space fell under the critical level, or there is none: nothing more is recorded.
@@ -61,6 +66,8 @@ codes! {
     DaySigned = 120, "day_signed", 1;
     /// A day could not be signed, or a segment not be sealed; it is tried again.
     SealingFailed = 121, "sealing_failed", 4;
+    /// Everything that waited to be sealed is sealed.
+    SealingRecovered = 122, "sealing_recovered", 1;
 }
 
 /// One thing to tell.
@@ -76,6 +83,32 @@ impl Event {
     /// An event with this detail, a JSON object.
     pub fn new(code: EventCode, detail: Value) -> Event {
         Event { code, detail }
+    }
+
+    /// The file `path` of a segment is damaged, and lies `aside` now if it was put there.
+    pub(crate) fn damaged(
+        stream: &Stream,
+        segment: SegmentName,
+        path: &Path,
+        aside: Option<&Path>,
+        problem: &str,
+    ) -> Event {
+        let hint = match aside {
+            Some(aside) => format!(
+                "its records are missing until it is repaired: fep-recorder repair {}",
+                aside.display()
+            ),
+            None => "it stays where it is: restore it from a backup, or put it aside by hand".to_owned(),
+        };
+        let detail = json!({
+            "stream": stream.to_string(),
+            "segment": segment.to_string(),
+            "file": path.display().to_string(),
+            "aside": aside.map(|aside| aside.display().to_string()),
+            "problem": problem,
+            "hint": hint,
+        });
+        Event::new(EventCode::SegmentDamaged, detail)
     }
 }
 

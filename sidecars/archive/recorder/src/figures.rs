@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use fep_bus::{Access, BusError, MetricId, MetricPage, MetricSet};
 use fep_segments::LossCause;
 
 use crate::pending::{Lost, StreamFigures};
+use crate::sealer::SealerFigures;
 use crate::space::{Space, SpaceLevel};
 
 /// Figures of one ring; with the longest name of a ring a metric's name still fits its 47 octets. `stalled`: 1 the disk is
@@ -32,7 +34,7 @@ pub(crate) struct RingFigures<'r> {
     pub(crate) standstill: Option<LossCause>,
 }
 
-const TOTALS: [&str; 11] = [
+const TOTALS: [&str; 13] = [
     "rings",
     "records",
     "octets",
@@ -44,6 +46,8 @@ const TOTALS: [&str; 11] = [
     "reopened",
     "disk_free_octets",
     "disk_level",
+    "unsealed_segments",
+    "damaged_segments",
 ];
 
 impl Figures {
@@ -53,7 +57,8 @@ impl Figures {
         let totals = TOTALS
             .iter()
             .map(|name| match *name {
-                "rings" | "lag_records" | "disk_free_octets" | "disk_level" => set.gauge(*name),
+                "rings" | "lag_records" | "disk_free_octets" | "disk_level" | "unsealed_segments"
+                | "damaged_segments" => set.gauge(*name),
                 _ => set.counter(*name),
             })
             .collect();
@@ -73,7 +78,13 @@ impl Figures {
     }
 
     /// Writes everything.
-    pub(crate) fn update(&mut self, told: &[RingFigures<'_>], space: Option<Space>, level: SpaceLevel) {
+    pub(crate) fn update(
+        &mut self,
+        told: &[RingFigures<'_>],
+        space: Option<Space>,
+        level: SpaceLevel,
+        sealer: &SealerFigures,
+    ) {
         let mut totals = [0; TOTALS.len()];
         totals[0] = told.len() as u64;
         for RingFigures { ring, figures, lost, lag_records, latency_max_ns, standstill } in told {
@@ -110,6 +121,8 @@ impl Figures {
         }
         totals[9] = space.map_or(0, |space| space.free_octets);
         totals[10] = level as u64;
+        totals[11] = sealer.waiting.load(Ordering::Relaxed);
+        totals[12] = sealer.damaged.load(Ordering::Relaxed);
         for (id, value) in self.totals.iter().zip(totals) {
             self.page.set(*id, value);
         }

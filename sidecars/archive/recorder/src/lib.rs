@@ -5,11 +5,11 @@
 //! finished segments and signs the days ([`sealer`]). It never makes the producer of a ring wait: what it cannot take is
 //! overwritten there, and becomes a loss record with exact numbers.
 //!
-//! Where it goes on after a death is read from the segments themselves, not from its cursor: there is nothing that could
-//! disagree with them.
+//! Where it goes on after a death is read from the segments themselves ([`fep_segments::stream_end`]). Its cursor in the ring
+//! only says whether one of them is missing.
 
 pub use config::{Config, RecorderConfig, SECTIONS};
-pub use daemon::{Recorder, run};
+pub use daemon::{Recorder, check, run};
 pub use disk::{BlockBuffer, Disk, Done};
 pub use event::{Event, EventCode};
 pub use pending::{Room, StreamFigures};
@@ -22,6 +22,7 @@ mod daemon;
 mod disk;
 mod event;
 mod figures;
+mod naming;
 mod opening;
 mod pending;
 mod sealer;

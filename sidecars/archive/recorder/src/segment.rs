@@ -36,16 +36,17 @@ pub(crate) struct FileKind {
 }
 
 impl OpenSegment {
-    /// Makes the file of a new segment, `len` octets long, header page written. It has its name only when all that has been
-    /// done; what was left of it in an earlier life is gone. Nothing is committed: that comes with its first blocks, because
-    /// until then nobody says that anything is in it, and a commit takes as long as many blocks do.
+    /// Makes the file of a new segment, `len` octets long, header page written. It has its name `path` only when all that has
+    /// been done; an empty segment of this name from an earlier life is replaced, and the caller knows that no other one
+    /// exists. Nothing is committed: that comes with its first blocks, because until then nobody says that anything is in
+    /// it, and a commit takes as long as many blocks do.
     pub(crate) fn create(
-        directory: &Path,
+        path: PathBuf,
         header: SegmentHeader,
         len: u64,
         direct: bool,
     ) -> io::Result<(OpenSegment, FileKind)> {
-        let path = directory.join(header.name().open_file());
+        let directory = path.parent().unwrap_or(Path::new("."));
         let building = path.with_extension("building");
         let _ = std::fs::remove_file(&building);
         let made = prepare(&building, &header, len, direct).and_then(|made| {
@@ -93,7 +94,7 @@ fn prepare(building: &Path, header: &SegmentHeader, len: u64, direct: bool) -> i
     page.as_mut_slice().copy_from_slice(&header.to_page());
     let open = |direct: bool| {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        options.read(true).write(true).create_new(true).mode(0o640);
         if direct {
             options.custom_flags(OFlags::DIRECT.bits().cast_signed());
         }
@@ -107,7 +108,12 @@ fn prepare(building: &Path, header: &SegmentHeader, len: u64, direct: bool) -> i
         Some(Err(error)) if error.raw_os_error() != Some(rustix::io::Errno::INVAL.raw_os_error()) => {
             return Err(error);
         }
-        Some(Err(_)) | None => (open(false)?, false),
+        Some(Err(_)) => {
+            // Some systems make the file before they refuse.
+            let _ = std::fs::remove_file(building);
+            (open(false)?, false)
+        }
+        None => (open(false)?, false),
     };
     let allocated = match fallocate(&file, FallocateFlags::empty(), 0, len) {
         Ok(()) => true,

@@ -14,14 +14,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Consumer, Ledger, Position, Resume};
-use fep_segments::{Loss, LossCause, RecorderLock, SegmentError, SegmentName, Stream, list, series_after};
+use fep_segments::{Loss, LossCause, RecorderLock, SegmentError, SegmentName, Stream, series_after};
 use fep_time::Monotonic;
 use serde_json::json;
 
 use crate::disk::{BlockBuffer, Disk};
 use crate::event::{Event, EventCode};
 use crate::figures::RingFigures;
-use crate::opening::{Found, Seed, find_end, stands_at};
+use crate::opening::{Beginning, Held, Seed};
 use crate::pending::{Failure, Filling, InFlight, Lost, Ready, Room, Standstill, StreamFigures, Uncommitted};
 use crate::sealer::SealJob;
 use crate::segment::{OpenSegment, is_full};
@@ -92,7 +92,9 @@ pub struct StreamRecorder {
     /// Nothing more is copied.
     pub(crate) stopping: bool,
     pub(crate) events: Vec<Event>,
-    pub(crate) jobs: Vec<SealJob>,
+    pub(crate) held: Held,
+    /// Of the consumer, when it stood at `durable`.
+    pub(crate) ledger: Ledger,
     /// Segments of an earlier life in which nothing is.
     pub(crate) empty: Vec<PathBuf>,
 }
@@ -103,53 +105,13 @@ impl StreamRecorder {
     /// # Errors
     /// Another process records it, the ring cannot be attached to, or the directory cannot be read.
     pub fn open(options: StreamOptions, stream: Stream, index: u16) -> Result<StreamRecorder, SegmentError> {
+        let lock = RecorderLock::take(&options.archive, &stream)?;
         let directory = stream.directory(&options.archive);
-        let lock = RecorderLock::take(&options.archive, &stream)?.ok_or_else(|| {
-            SegmentError::format(&directory, "another process records this ring; one at a time")
-        })?;
         let file_system =
             std::fs::metadata(&directory).map_err(SegmentError::io(&directory, "look at"))?.dev();
-        let Found { last, end, mut doubt, open } = find_end(&options.archive, &stream)?;
-        let attach =
-            |resume| Consumer::attach(&options.rings, &stream.to_string(), &options.consumer, resume);
-        let (consumer, base) = match last {
-            None => (attach(Resume::Oldest)?, Position::default()),
-            Some((_, instance)) => {
-                let mut consumer = attach(Resume::At { instance, position: doubt })?;
-                // Whether the ring still has what is damaged on disk: otherwise the whole blocks behind it are kept.
-                if doubt != end && consumer.has_continued() && !stands_at(&mut consumer, doubt) {
-                    drop(consumer);
-                    doubt = end;
-                    consumer = attach(Resume::At { instance, position: end })?;
-                }
-                (consumer, doubt)
-            }
-        };
-        let continued = last.is_some() && consumer.has_continued();
-        let (mut events, mut jobs, mut empty) = (Vec::new(), Vec::new(), Vec::new());
-        for mut recovered in open {
-            if continued {
-                recovered.cut_before(doubt.seq);
-            }
-            let detail = json!({
-                "stream": stream.to_string(),
-                "segment": recovered.header.name().to_string(),
-                "records_to": recovered.end().position.seq,
-                "damaged": recovered.damaged.len(),
-            });
-            events.push(Event::new(EventCode::SegmentRecovered, detail));
-            if recovered.blocks.is_empty() {
-                // Nothing is in it. It stays until a new one takes its place: it says to which numbering the ring belongs.
-                empty.push(recovered.path);
-            } else {
-                jobs.push(SealJob::Recovered(Box::new(recovered)));
-            }
-        }
-        let previous = list(&options.archive, &stream)?
-            .into_iter()
-            .rfind(|entry| !empty.contains(&entry.path))
-            .map(|entry| entry.name);
-        let seed = Seed {
+        let Beginning { consumer, series, durable, previous, empty, held, events } =
+            Beginning::find(&options, &stream)?;
+        let mut seed = Seed {
             options,
             stream,
             index,
@@ -157,35 +119,37 @@ impl StreamRecorder {
             figures: StreamFigures::default(),
             lock: Arc::new(lock),
             file_system,
-            series: last.map(|(series, _)| series),
+            series,
             instance: consumer.instance(),
-            durable: base,
+            durable,
             previous,
             empty,
+            held,
             standstill: None,
             unrecorded: Lost::default(),
             lag_records: 0,
             events,
         };
-        let mut recorder = StreamRecorder::attached(&seed, consumer)?;
-        recorder.jobs = jobs;
-        Ok(recorder)
+        StreamRecorder::attached(&mut seed, consumer)
     }
 
     /// Goes on after an error of the disk, from what this process knows: the disk need not be able to read.
-    pub(crate) fn reopen(seed: &Seed) -> Result<StreamRecorder, SegmentError> {
-        let Seed { options, stream, instance, durable, .. } = seed;
+    pub(crate) fn reopen(seed: &mut Seed) -> Result<StreamRecorder, SegmentError> {
+        let Seed { options, stream, instance, durable, .. } = &*seed;
         let resume = Resume::At { instance: *instance, position: *durable };
         let consumer = Consumer::attach(&options.rings, &stream.to_string(), &options.consumer, resume)?;
         let mut recorder = StreamRecorder::attached(seed, consumer)?;
         // What the ring has overwritten meanwhile is counted from now on, as it was before.
-        recorder.copy(Instant::now())?;
+        if let Err(error) = recorder.copy(Instant::now()) {
+            seed.held = std::mem::take(&mut recorder.held);
+            return Err(error);
+        }
         Ok(recorder)
     }
 
     /// A recording that goes on where the consumer stands.
-    fn attached(seed: &Seed, mut consumer: Consumer) -> Result<StreamRecorder, SegmentError> {
-        let Seed { stream, .. } = seed;
+    fn attached(seed: &mut Seed, mut consumer: Consumer) -> Result<StreamRecorder, SegmentError> {
+        let stream = &seed.stream;
         let continued = seed.series.is_some() && consumer.has_continued();
         let mut events = seed.events.clone();
         let (mut series, mut base, mut before) = (seed.series.unwrap_or_default(), seed.durable, None);
@@ -241,7 +205,8 @@ impl StreamRecorder {
             unrecorded: Lost::default(),
             stopping: false,
             events,
-            jobs: Vec::new(),
+            held: std::mem::take(&mut seed.held),
+            ledger: Ledger::default(),
             empty: seed.empty.clone(),
         };
         if let Some(loss) = before {
@@ -324,7 +289,7 @@ impl StreamRecorder {
 
     /// Segments to seal since the last call.
     pub(crate) fn take_jobs(&mut self) -> Vec<SealJob> {
-        std::mem::take(&mut self.jobs)
+        self.held.take(self.durable.seq)
     }
 
     /// One turn: copies, hands to the disk, commits. `room`: whether a new segment may be begun.
@@ -410,13 +375,13 @@ impl StreamRecorder {
 
     /// After [`StreamRecorder::turn`] has failed: what a new recording of the same ring begins with, and what is left to seal.
     pub(crate) fn into_seed(mut self) -> (Seed, Vec<SealJob>) {
-        let (events, mut jobs) = (self.take_events(), self.take_jobs());
+        let events = self.take_events();
         let (mut previous, mut empty) = (self.previous, std::mem::take(&mut self.empty));
         let lag_records = self.lag_records();
         let mut uncommitted = Vec::new();
         for segment in self.finished.drain(..).chain(self.segment.take()) {
             if segment.header.base.seq < self.durable.seq {
-                jobs.push(SealJob::abandoned(segment, self.durable.seq));
+                self.held.jobs.push(SealJob::abandoned(segment, self.durable.seq));
             } else {
                 // Behind one in which nothing is committed there is none with anything: the first says what they follow.
                 previous = if uncommitted.is_empty() { segment.header.previous } else { previous };
@@ -424,6 +389,7 @@ impl StreamRecorder {
             }
         }
         empty.extend(uncommitted);
+        let jobs = self.held.take(self.durable.seq);
         let seed = Seed {
             options: self.options,
             stream: self.stream,
@@ -437,6 +403,7 @@ impl StreamRecorder {
             durable: self.durable,
             previous,
             empty,
+            held: self.held,
             standstill: self.standstill,
             unrecorded: self.unrecorded,
             lag_records,

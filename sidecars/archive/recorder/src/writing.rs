@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use fep_bus::Record;
-use fep_segments::{BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentHeader};
+use fep_bus::{Position, Record};
+use fep_segments::{BLOCK_HEADER_LEN, BlockBuilder, Loss, LossCause, PAGE_LEN, SegmentHeader, SegmentName};
 use fep_time::clock::unix_now_ns;
 use fep_time::tai_now;
 use serde_json::json;
 
 use crate::disk::{BlockBuffer, Disk, Done};
 use crate::event::{Event, EventCode};
+use crate::naming::unused;
 use crate::opening::random_id;
 use crate::pending::{Filling, InFlight, Lost, Ready, Room, Standstill, Uncommitted};
 use crate::sealer::SealJob;
@@ -19,6 +20,8 @@ use crate::stream::StreamRecorder;
 
 /// Number of the completion that is a commit; blocks count from 1.
 const COMMIT: u32 = 0;
+/// Blocks of one segment. Their headers stay in memory until it is sealed: 4.5 MB.
+pub(crate) const BLOCKS_MAX: usize = 1 << 15;
 
 impl StreamRecorder {
     /// Takes a completion.
@@ -81,6 +84,7 @@ impl StreamRecorder {
             self.events.push(Event::new(EventCode::DiskRecovered, detail));
         }
         self.durable = committed.end;
+        self.ledger = committed.ledger;
         self.consumer.set_durable(committed.end, committed.ledger);
         if let Err(error) = self.consumer.store_cursor() {
             self.fail(LossCause::DiskError, error.to_string());
@@ -96,8 +100,8 @@ impl StreamRecorder {
                 Ready::Loss(..) => PAGE_LEN,
             };
             if let Some(segment) = &self.segment {
-                let full =
-                    segment.offset + len as u64 > self.options.segment_len && !segment.blocks.is_empty();
+                let full = segment.blocks.len() >= BLOCKS_MAX
+                    || (segment.offset + len as u64 > self.options.segment_len && !segment.blocks.is_empty());
                 self.finishing |= full || now.duration_since(segment.begun) >= self.options.seal_after;
             }
             self.finish_segment(now);
@@ -129,6 +133,7 @@ impl StreamRecorder {
                     Err(_) => {
                         let loss = Loss { from: begin, to: end, cause: LossCause::CorruptRing };
                         self.unrecorded.add(Lost::from(&loss));
+                        self.held.lose(begin.seq);
                         (builder.loss(buffer.as_mut_slice(), &loss), buffer, ledger)
                     }
                 }
@@ -188,19 +193,37 @@ impl StreamRecorder {
             Some(Ready::Loss(loss, _)) => loss.from,
             None => return false,
         };
+        let wanted = SegmentName { series: self.series, base_pos: base.pos };
+        let name = match unused(&self.options.archive, &self.stream, wanted, self.previous, &self.empty) {
+            Ok(Some(name)) => name,
+            Ok(None) => {
+                self.fail(LossCause::DiskError, "no name is left for a segment of this ring".to_owned());
+                return false;
+            }
+            Err(error) => {
+                self.fail(LossCause::DiskError, error.to_string());
+                return false;
+            }
+        };
+        if name.series != self.series {
+            self.series = name.series;
+            let detail =
+                json!({"stream": self.stream.to_string(), "series": format!("{:016x}", name.series)});
+            self.events.push(Event::new(EventCode::SeriesStarted, detail));
+        }
+        let name_base = Position { pos: name.base_pos, ..base };
         let header = SegmentHeader {
             stream: self.stream.clone(),
             schema: self.schema.clone(),
             id: random_id(),
             instance: self.consumer.instance(),
             series: self.series,
-            base,
+            base: name_base,
             created_unix_ns: unix_now_ns(),
             previous: self.previous,
         };
-        let name = header.name();
-        let directory = self.stream.directory(&self.options.archive);
-        match OpenSegment::create(&directory, header, self.options.segment_len, self.options.direct) {
+        let path = self.stream.directory(&self.options.archive).join(name.open_file());
+        match OpenSegment::create(path, header, self.options.segment_len, self.options.direct) {
             Ok((segment, kind)) => {
                 if self.figures.segments == 0 {
                     tracing::info!(
@@ -216,6 +239,10 @@ impl StreamRecorder {
                     }
                 }
                 self.segment = Some(segment);
+                if name_base != base {
+                    let step = Loss { from: name_base, to: base, cause: LossCause::DiskError };
+                    self.queue.push_front(Ready::Loss(step, self.ledger));
+                }
                 // It has had its turn, even if the segment is full before anything in it is committed.
                 self.standstill = self.standstill.map(|waited| Standstill { since: now, ..waited });
                 true
@@ -283,7 +310,7 @@ impl StreamRecorder {
         while let Some(segment) =
             self.finished.pop_front_if(|segment| !uncommitted.contains(&Arc::as_ptr(&segment.file)))
         {
-            self.jobs.push(SealJob::finished(segment));
+            self.held.jobs.push(SealJob::finished(segment));
         }
     }
 }

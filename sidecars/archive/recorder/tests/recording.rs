@@ -11,6 +11,9 @@ use fep_segments::{
 };
 use proptest::prelude::*;
 
+#[path = "recording/restart.rs"]
+mod restart;
+
 const RING: &str = "cso-1.frames";
 
 fn stream() -> Stream {
@@ -315,7 +318,8 @@ fn one_process_records_a_ring_and_another_is_told_so() {
     let _producer = site.producer(256 << 10);
     let _recording = Recording::open(site.options());
     let error = StreamRecorder::open(site.options(), stream(), 4).err().unwrap().to_string();
-    assert!(error.contains("another process records this ring"), "{error}");
+    let this = format!("held by the live process {}: one recorder of a ring at a time", std::process::id());
+    assert!(error.contains(&this), "{error}");
 }
 
 #[derive(Debug, Clone)]

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::plain;
+
 /// Failure to open, read or write something of the archive.
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
@@ -39,5 +41,17 @@ impl SegmentError {
     /// The file at `path` is not what it should be.
     pub fn format(path: &Path, problem: impl Into<String>) -> SegmentError {
         SegmentError::Format { path: path.to_owned(), problem: problem.into() }
+    }
+
+    /// The file that this error says cannot be used, and why: it is no segment, may not be read, or the disk cannot read
+    /// it. `None` when something else is wrong, that may be over in a moment.
+    pub fn condemned(&self) -> Option<(&Path, String)> {
+        match self {
+            SegmentError::Format { path, problem } => Some((path, problem.clone())),
+            SegmentError::Io { path, action, source } if plain::condemns(source) => {
+                Some((path, format!("cannot {action} it: {source}")))
+            }
+            SegmentError::Io { .. } | SegmentError::Bus(_) => None,
+        }
     }
 }

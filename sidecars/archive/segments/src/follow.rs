@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use fep_bus::{Consumer, Poll, Record};
 
 use crate::error::SegmentError;
+use crate::footer::Footer;
 use crate::lock::is_recorded;
 use crate::loss::{Loss, LossCause};
 use crate::name::{Place, SegmentName, Stream};
+use crate::plain;
 use crate::reader::{Piece, SegmentReader};
 use crate::seal::footer_of;
 use crate::tree::{SegmentEntry, SegmentState, list};
@@ -106,11 +108,15 @@ struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment that may be growing; `None` when it was sealed or removed in this very moment.
+    /// Opens a segment that may be growing; `None` when it was sealed or removed in this very moment, or when its header
+    /// page is damaged: what it holds is a gap then, and the stream goes on behind it.
     fn open(entry: &SegmentEntry) -> Result<Option<Segment>, SegmentError> {
         let reader = match SegmentReader::open_growing(&entry.path) {
             Ok(reader) => reader,
-            Err(SegmentError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(SegmentError::Format { .. }) => return Ok(None),
+            Err(SegmentError::Io { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound || plain::condemns(&source) =>
+            {
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -122,6 +128,14 @@ impl Segment {
     /// Whether the file that has its name now is another one.
     fn is_replaced(&self, entry: &SegmentEntry) -> bool {
         std::fs::metadata(&entry.path).is_ok_and(|metadata| metadata.ino() != self.inode)
+    }
+}
+
+/// A footer that is damaged says nothing; what else goes wrong is an error.
+fn legible(footer: Result<Option<Footer>, SegmentError>) -> Result<Option<Footer>, SegmentError> {
+    match footer {
+        Err(SegmentError::Format { .. }) => Ok(None),
+        footer => footer,
     }
 }
 
@@ -352,7 +366,7 @@ impl Follow {
     /// Goes into a segment that begins where we are, or before, or after a hole.
     fn enter(&mut self, entry: &SegmentEntry) -> Result<Option<Item>, SegmentError> {
         if entry.state == SegmentState::Removed {
-            let end = footer_of(entry)?.map_or(self.place.position, |footer| footer.end);
+            let end = legible(footer_of(entry))?.map_or(self.place.position, |footer| footer.end);
             // Later segments are looked for after it, by name.
             let next = self.segments()?.into_iter().find(|later| later.name > entry.name);
             let from = self.place.position;
@@ -383,13 +397,22 @@ impl Follow {
     }
 
     fn enter_series(&mut self, entry: &SegmentEntry) -> Result<Option<Item>, SegmentError> {
-        let base = match entry.state {
-            SegmentState::Removed => footer_of(entry)?.map(|footer| footer.base),
-            SegmentState::Open | SegmentState::Sealed => {
-                Some(SegmentReader::open_growing(&entry.path)?.header().base)
+        // Where the first segment is damaged, the numbering begins with the first one that says where it stands.
+        let mut base = None;
+        let series = entry.name.series;
+        for entry in self.segments()?.iter().filter(|later| later.name >= entry.name) {
+            if base.is_some() || entry.name.series != series {
+                break;
             }
-        };
-        self.place = Place { series: entry.name.series, position: base.unwrap_or_default() };
+            base = match entry.state {
+                SegmentState::Removed => legible(footer_of(entry))?.map(|footer| footer.base),
+                SegmentState::Open | SegmentState::Sealed => {
+                    Segment::open(entry)?.map(|segment| segment.reader.header().base)
+                }
+            };
+        }
+        let Some(base) = base else { return Ok(Some(Item::Empty)) };
+        self.place = Place { series: entry.name.series, position: base };
         self.wanted = None;
         Ok(Some(Item::Series(self.place)))
     }
@@ -420,7 +443,7 @@ impl Follow {
                 entry.name.series == self.place.series && entry.name.base_pos <= self.place.position.pos
             });
             if let Some(entry) = here.filter(|entry| entry.state == SegmentState::Removed) {
-                let end = footer_of(entry)?.map_or(self.place.position, |footer| footer.end);
+                let end = legible(footer_of(entry))?.map_or(self.place.position, |footer| footer.end);
                 if end.seq > self.place.position.seq {
                     return self.enter(&entry.clone());
                 }

@@ -4,6 +4,7 @@ use fep_bus::Position;
 use sha2::{Digest, Sha256};
 
 use crate::block::{BlockHeader, BlockKind};
+use crate::correct::correct_octet;
 use crate::header::{SegmentHeader, colour_code, colour_of};
 use crate::layout::{
     BLOCK_HEADER_LEN, FOOTER_MAGIC, FORMAT_VERSION, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages,
@@ -163,6 +164,23 @@ impl Footer {
         let crc = crc32c::crc32c(&page[..foot::CRC]);
         put_half(&mut page, foot::CRC, crc);
         page
+    }
+
+    /// The footer of segment `name` as the page says it, or as it must have been when one octet of the page is wrong; and
+    /// the page itself, put right.
+    pub(crate) fn legible(
+        page: &[u8; PAGE_LEN],
+        stream: &Stream,
+        name: SegmentName,
+    ) -> Option<([u8; PAGE_LEN], Footer)> {
+        let fits = |footer: &Footer| footer.stream == *stream && footer.name() == name;
+        if let Some(footer) = Footer::parse(page).ok().filter(fits) {
+            return Some((*page, footer));
+        }
+        let right = correct_octet(page, foot::CRC, |page| {
+            Footer::parse(page).is_ok_and(|footer| fits(&footer) && footer.chain == footer.chain_hash())
+        })?;
+        Some((right, Footer::parse(&right).ok()?))
     }
 
     /// Reads the page; says what is wrong with it. Whether `chain` is right is for [`crate::verify`].

@@ -2,6 +2,7 @@
 
 use fep_bus::{Colour, Position};
 
+use crate::correct::correct_octet;
 use crate::layout::{
     FORMAT_VERSION, PAGE_LEN, SEGMENT_MAGIC, half, head, name_at, put_half, put_name, put_word, word,
 };
@@ -57,6 +58,22 @@ impl SegmentHeader {
         let crc = crc32c::crc32c(&page[..head::CRC]);
         put_half(&mut page, head::CRC, crc);
         page
+    }
+
+    /// The header of segment `name` as the page says it, or as it must have been when one octet of the page is wrong.
+    pub(crate) fn legible(
+        page: &[u8; PAGE_LEN],
+        stream: &Stream,
+        name: SegmentName,
+    ) -> Option<SegmentHeader> {
+        let fits = |header: &SegmentHeader| header.stream == *stream && header.name() == name;
+        if let Some(header) = SegmentHeader::parse(page).ok().filter(fits) {
+            return Some(header);
+        }
+        let right = correct_octet(page, head::CRC, |page| {
+            SegmentHeader::parse(page).is_ok_and(|header| fits(&header))
+        })?;
+        SegmentHeader::parse(&right).ok()
     }
 
     /// Reads the page; says what is wrong with it.

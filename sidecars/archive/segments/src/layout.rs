@@ -107,6 +107,13 @@ pub(crate) mod foot {
     pub(crate) const END: usize = 0x124;
 }
 
+/// What is left of a removed segment: its footer page, in which this lies where a footer has nothing.
+pub(crate) mod gone {
+    /// Fields of the header page with their checksum, as they stood there.
+    pub(crate) const HEADER: usize = 0x200;
+    pub(crate) const END: usize = HEADER + super::head::END;
+}
+
 /// Name, offset and width of every field: what `docs/segments.md` must list.
 pub const FIELDS: &[(&str, usize, usize)] = &[
     ("header.magic", head::MAGIC, 8),
@@ -185,7 +192,7 @@ const _: () = {
         index += 1;
     }
     assert!(head::END <= PAGE_LEN);
-    assert!(foot::END <= PAGE_LEN);
+    assert!(foot::END <= gone::HEADER && gone::END <= PAGE_LEN);
     assert!(block::END == BLOCK_HEADER_LEN);
     assert!(table::END == BLOCK_HEADER_LEN);
 };

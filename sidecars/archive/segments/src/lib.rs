@@ -8,28 +8,36 @@
 //! * [`streams`] and [`list`] say what an archive directory holds; [`SegmentReader`] reads one segment, sealed or
 //!   still growing, from a file, from memory, or from anything that is [`ReadAt`];
 //! * [`Follow`] yields every record of one ring once, from segments and ring as if they were one;
+//! * [`stream_end`] says where a stream ends, whatever lies on disk; [`put_aside`] and [`repair`] deal with files that are
+//!   damaged;
 //! * [`recover`] finds what a killed recorder left, [`verify`] and [`verify_tree`] say what is wrong with a segment or
 //!   an archive, [`roots`] signs a day;
 //! * [`SegmentWriter`] writes segments record by record where no ring is at hand: imports, back-fill, tests. The
 //!   recorder uses [`BlockBuilder`], the same format without the files.
 
+pub use aside::{SetAside, list_aside, put_aside, reserve_name};
 pub use block::{BlockBuilder, BlockContent, BlockError, BlockHeader, BlockKind, RecordView, Records};
+pub use end::{DamagedFile, OpenLeft, StreamEnd, stream_end};
 pub use error::SegmentError;
 pub use follow::{Follow, FollowSpec, Item, Source, Start, series_after};
 pub use footer::Footer;
 pub use header::SegmentHeader;
 pub use layout::{BLOCK_HEADER_LEN, FIELDS, FORMAT_VERSION, PAGE_LEN};
-pub use lock::{RecorderLock, is_recorded};
+pub use lock::{ArchiveLock, RecorderLock, is_recorded};
 pub use loss::{Loss, LossCause};
 pub use name::{Place, SegmentName, Stream};
 pub use reader::{Piece, ReadAt, RecordAt, SegmentReader};
 pub use recover::{Recovered, recover};
+pub use repair::{Repaired, repair};
 pub use seal::{Chain, remove_sealed, seal};
-pub use tree::{SegmentEntry, SegmentState, list, streams};
+pub use tree::{SegmentEntry, SegmentState, is_name_taken, list, streams};
 pub use verify::{Finding, SegmentReport, TreeReport, verify, verify_source, verify_tree};
 pub use writer::SegmentWriter;
 
+mod aside;
 mod block;
+mod correct;
+mod end;
 mod error;
 mod follow;
 mod footer;
@@ -38,8 +46,10 @@ mod layout;
 mod lock;
 mod loss;
 mod name;
+mod plain;
 mod reader;
 mod recover;
+mod repair;
 pub mod roots;
 mod seal;
 mod tree;

@@ -1,10 +1,16 @@
 //! Who records a stream: one process at a time, and others can see whether it lives.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::path::Path;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fep_bus::BusError;
+use rustix::fs::OFlags;
 
 use crate::error::SegmentError;
 use crate::name::Stream;
+use crate::plain;
 use crate::writer::make_directory;
 
 /// Held by the process that writes the segments of a stream; released when it ends, however it ends.
@@ -14,35 +20,82 @@ pub struct RecorderLock {
 }
 
 impl RecorderLock {
-    /// Takes the lock; `None` when another process holds it. Makes the stream's directory if need be.
-    pub fn take(archive: &Path, stream: &Stream) -> Result<Option<RecorderLock>, SegmentError> {
+    /// Takes the lock. Makes the stream's directory if need be.
+    ///
+    /// # Errors
+    /// [`BusError::Held`] when another process holds it.
+    pub fn take(archive: &Path, stream: &Stream) -> Result<RecorderLock, SegmentError> {
         let directory = stream.directory(archive);
         make_directory(&directory, stream)?;
-        let path = directory.join("lock");
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(SegmentError::io(&path, "open"))?;
         // Somebody who only looks (`is_recorded`) may hold it for an instant.
-        for attempt in 0..20 {
-            match file.try_lock() {
-                Ok(()) => return Ok(Some(RecorderLock { _file: file })),
-                Err(TryLockError::WouldBlock) if attempt < 19 => {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
-                }
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => return Err(SegmentError::io(&path, "lock")(error)),
-            }
-        }
-        Ok(None)
+        let file = locked(&directory.join("lock"), 20, "recorder of a ring")?;
+        Ok(RecorderLock { _file: file })
     }
+}
+
+/// Held by the one recorder of an archive directory; released when it ends, however it ends.
+#[derive(Debug)]
+pub struct ArchiveLock {
+    _file: File,
+}
+
+impl ArchiveLock {
+    /// Takes the lock of an archive directory, which exists. One that was killed may still be on its way out: it is waited
+    /// for, a second long.
+    ///
+    /// # Errors
+    /// [`BusError::Held`] when another process holds it.
+    pub fn take(archive: &Path) -> Result<ArchiveLock, SegmentError> {
+        let file = locked(&ArchiveLock::file(archive), 200, "recorder of an archive directory")?;
+        Ok(ArchiveLock { _file: file })
+    }
+
+    /// Whether a live process holds the lock. Changes nothing.
+    pub fn is_held(archive: &Path) -> bool {
+        is_locked(&ArchiveLock::file(archive))
+    }
+
+    fn file(archive: &Path) -> PathBuf {
+        archive.join("recorder.lock")
+    }
+}
+
+/// Takes a lock file, made if need be, in at most so many attempts, 5 ms apart, and leaves the number of this process in
+/// it.
+fn locked(path: &Path, attempts: usize, role: &'static str) -> Result<File, SegmentError> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)
+        .map_err(SegmentError::io(path, "open"))?;
+    for _ in 0..attempts {
+        match file.try_lock() {
+            Ok(()) => {
+                let pid = std::process::id().to_string();
+                // Only for messages: a disk without room does not keep anybody from locking.
+                let _ = file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0));
+                return Ok(file);
+            }
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(error)) => return Err(SegmentError::io(path, "lock")(error)),
+        }
+    }
+    let mut pid = [0; 10];
+    let read = file.read_at(&mut pid, 0).unwrap_or(0);
+    let pid = std::str::from_utf8(&pid[..read]).ok().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    Err(BusError::Held { path: path.to_owned(), pid, role }.into())
 }
 
 /// Whether a live process records the stream.
 pub fn is_recorded(archive: &Path, stream: &Stream) -> bool {
-    let Ok(file) = File::open(stream.directory(archive).join("lock")) else { return false };
+    is_locked(&stream.directory(archive).join("lock"))
+}
+
+fn is_locked(path: &Path) -> bool {
+    let Ok(file) = plain::open(path) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }

@@ -14,6 +14,7 @@ use crate::footer::{Footer, parse_table};
 use crate::header::SegmentHeader;
 use crate::layout::{BLOCK_HEADER_LEN, PAGE_LEN, RECORD_HEADER_LEN};
 use crate::loss::{Loss, LossCause};
+use crate::plain;
 
 /// Where a segment's octets come from.
 pub trait ReadAt {
@@ -146,13 +147,13 @@ impl SegmentReader<File> {
     /// Opens a segment file that nobody writes any more, sealed or not: damaged blocks are losses, and what follows
     /// them is searched.
     pub fn open(path: &Path) -> Result<SegmentReader<File>, SegmentError> {
-        let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
+        let file = plain::open(path).map_err(SegmentError::io(path, "open"))?;
         SegmentReader::of(file, path)
     }
 
     /// Opens a segment that a recorder may be writing: where a block does not hold, the reader waits before it.
     pub fn open_growing(path: &Path) -> Result<SegmentReader<File>, SegmentError> {
-        let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
+        let file = plain::open(path).map_err(SegmentError::io(path, "open"))?;
         SegmentReader::with_mode(file, path, Mode::Growing)
     }
 
@@ -179,6 +180,24 @@ impl<S: ReadAt> SegmentReader<S> {
             ));
         }
         let header = SegmentHeader::parse(&page).map_err(|problem| SegmentError::format(path, problem))?;
+        SegmentReader::with_header(source, path, header, mode)
+    }
+
+    /// Reads a settled segment whose header page does not say what `header` says.
+    pub(crate) fn under_header(
+        source: S,
+        path: &Path,
+        header: SegmentHeader,
+    ) -> Result<SegmentReader<S>, SegmentError> {
+        SegmentReader::with_header(source, path, header, Mode::Settled)
+    }
+
+    fn with_header(
+        source: S,
+        path: &Path,
+        header: SegmentHeader,
+        mode: Mode,
+    ) -> Result<SegmentReader<S>, SegmentError> {
         let mut reader = SegmentReader {
             source,
             path: path.to_owned(),

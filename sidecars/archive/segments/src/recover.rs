@@ -9,6 +9,7 @@ use crate::header::SegmentHeader;
 use crate::layout::PAGE_LEN;
 use crate::loss::{Loss, LossCause};
 use crate::name::Place;
+use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
 use crate::seal::{Chain, hash_content, seal};
 
@@ -46,7 +47,7 @@ impl Recovered {
 
     /// Seals it: reads it once for its hash.
     pub fn seal(&self, previous: Chain, sealed_unix_ns: u64) -> Result<(PathBuf, Footer), SegmentError> {
-        let file = std::fs::File::open(&self.path).map_err(SegmentError::io(&self.path, "open"))?;
+        let file = plain::open(&self.path).map_err(SegmentError::io(&self.path, "open"))?;
         let hash = hash_content(&file, self.content_end).map_err(SegmentError::io(&self.path, "read"))?;
         drop(file);
         seal(&self.path, &self.header, &self.blocks, self.content_end, hash, previous, sealed_unix_ns)

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use fep_bus::Position;
 
+use crate::aside::list_aside;
 use crate::block::{BlockContent, BlockError};
 use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::header::SegmentHeader;
 use crate::name::{SegmentName, Stream};
+use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
 use crate::roots::{self, RootVerdict};
 use crate::seal::{footer_of, hash_content};
@@ -116,6 +117,20 @@ pub struct SegmentReport {
 }
 
 impl SegmentReport {
+    fn empty(path: &Path) -> SegmentReport {
+        SegmentReport {
+            path: path.to_owned(),
+            header: None,
+            footer: None,
+            end: Position::default(),
+            blocks: 0,
+            records: 0,
+            octets: 0,
+            lost_records: 0,
+            findings: Vec::new(),
+        }
+    }
+
     /// Whether nothing was found wrong.
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
@@ -124,23 +139,13 @@ impl SegmentReport {
 
 /// Verifies one segment: header, every block, every record header, totals, hash and chain hash.
 pub fn verify(path: &Path) -> Result<SegmentReport, SegmentError> {
-    let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
+    let file = plain::open(path).map_err(SegmentError::io(path, "open"))?;
     verify_source(file, path)
 }
 
 /// As [`verify`], from any source; `path` is for the report.
 pub fn verify_source<S: ReadAt>(source: S, path: &Path) -> Result<SegmentReport, SegmentError> {
-    let mut report = SegmentReport {
-        path: path.to_owned(),
-        header: None,
-        footer: None,
-        end: Position::default(),
-        blocks: 0,
-        records: 0,
-        octets: 0,
-        lost_records: 0,
-        findings: Vec::new(),
-    };
+    let mut report = SegmentReport::empty(path);
     let reader = match SegmentReader::of(&source, path) {
         Ok(reader) => reader,
         Err(SegmentError::Format { problem, .. }) => {
@@ -204,7 +209,7 @@ pub fn verify_source<S: ReadAt>(source: S, path: &Path) -> Result<SegmentReport,
 /// What verifying an archive found.
 #[derive(Debug, Clone, Default)]
 pub struct TreeReport {
-    /// Every segment, by stream.
+    /// Every segment, by stream; files that were put aside come last.
     pub streams: BTreeMap<Stream, Vec<SegmentReport>>,
     /// Every daily root, in order.
     pub roots: Vec<RootVerdict>,
@@ -238,6 +243,14 @@ pub fn verify_tree(
             progress(&stream, &segment);
             segments.push(segment);
         }
+        for aside in list_aside(archive, &stream)? {
+            let reason = aside.reason.unwrap_or_else(|| "nobody knows why".to_owned());
+            let problem = format!("it was put aside and has to be repaired (fep-recorder repair): {reason}");
+            let mut segment = SegmentReport::empty(&aside.path);
+            segment.findings.push(Finding::Unreadable(problem));
+            progress(&stream, &segment);
+            segments.push(segment);
+        }
         report.streams.insert(stream, segments);
     }
     report.roots = roots::verify_roots(archive, public_key)?;
@@ -257,17 +270,7 @@ fn verify_entry(entry: &SegmentEntry) -> Result<SegmentReport, SegmentError> {
         }
         return Ok(report);
     }
-    let mut report = SegmentReport {
-        path: entry.path.clone(),
-        header: None,
-        footer: None,
-        end: Position::default(),
-        blocks: 0,
-        records: 0,
-        octets: 0,
-        lost_records: 0,
-        findings: Vec::new(),
-    };
+    let mut report = SegmentReport::empty(&entry.path);
     match footer_of(entry) {
         Ok(footer) => {
             if footer.as_ref().is_some_and(|footer| footer.chain != footer.chain_hash()) {

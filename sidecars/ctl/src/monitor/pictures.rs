@@ -114,6 +114,8 @@ fn a_pass() -> Snapshot {
         lag_bytes: 133_800,
         consumed: 1_234_447,
         lost_records,
+        evictions: u64::from(lost_records > 0),
+        evicted_ago_s: (lost_records > 0).then_some(95.0),
     };
     let thread = |name: &str, core: u32, busy_pct: f64, policy: &str| ThreadRow {
         name: name.into(),

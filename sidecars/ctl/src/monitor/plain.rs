@@ -74,9 +74,14 @@ pub(crate) fn write(out: &mut impl Write, now: &Snapshot) -> io::Result<()> {
     }
     section(out, "CONSUMER", now.consumers.is_empty(), "nobody reads the rings")?;
     for reader in &now.consumers {
+        let evicted = match (reader.evictions, reader.evicted_ago_s) {
+            (0, _) => String::new(),
+            (times, None) => format!(" evicted {times}×"),
+            (times, Some(ago_s)) => format!(" evicted {times}×, {ago_s:.0} s ago"),
+        };
         writeln!(
             out,
-            "  {:<16} {:<24} {:<8} credit {:>3.0}% lag {:>6} read {:>6} lost {:>6}",
+            "  {:<16} {:<24} {:<8} credit {:>3.0}% lag {:>6} read {:>6} lost {:>6}{evicted}",
             reader.name,
             figures::fitted(&reader.ring, 24),
             reader.state,

@@ -196,6 +196,10 @@ pub(crate) struct ConsumerRow {
     pub(crate) lag_bytes: u64,
     pub(crate) consumed: u64,
     pub(crate) lost_records: u64,
+    pub(crate) evictions: u64,
+    /// Since the last eviction, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) evicted_ago_s: Option<f64>,
 }
 
 /// One thread of the daemon.

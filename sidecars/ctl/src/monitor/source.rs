@@ -281,6 +281,8 @@ fn consumer_rows(ring: &RingStatus) -> impl Iterator<Item = ConsumerRow> {
         lag_bytes: reader.lag_bytes,
         consumed: reader.consumed_records,
         lost_records: reader.lost_records,
+        evictions: reader.evictions,
+        evicted_ago_s: reader.evicted_ago_s,
     })
 }
 

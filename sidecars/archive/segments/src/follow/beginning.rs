@@ -4,11 +4,10 @@ use std::time::Instant;
 
 use fep_bus::{BusError, Consumer, Position, Resume};
 
-use super::{Follow, HOUSEKEEPING, Ring, Segment, Source, Start};
+use super::{Follow, HOUSEKEEPING, Ring, Segment, Source, Start, legible};
 use crate::error::SegmentError;
 use crate::name::Place;
-use crate::reader::SegmentReader;
-use crate::seal::footer_of;
+use crate::seal::{footer_of, instance_of_removed};
 use crate::tree::{SegmentEntry, SegmentState};
 
 /// The ring as it was found.
@@ -30,16 +29,18 @@ impl Follow {
                 self.source = if self.attach()? { Source::Ring } else { Source::Segments };
             }
             Start::Oldest | Start::Time(_) => {
-                let mut first = segments.iter().find(|entry| entry.state != SegmentState::Removed);
-                if let Start::Time(from) = start {
-                    self.not_before = Some(from);
-                    first = self.first_received_from(&segments, from)?;
-                }
-                if let Some(entry) = first {
-                    let Some(segment) = Segment::open(entry)? else { return Ok(false) };
-                    self.place = Place { series: entry.name.series, position: segment.reader.header().base };
-                    self.segment = Some(segment);
-                    if let (Start::Time(from), Some(segment)) = (start, &mut self.segment) {
+                let first = match start {
+                    Start::Time(from) => {
+                        self.not_before = Some(from);
+                        self.first_received_from(&segments, from)?
+                    }
+                    _ => 0,
+                };
+                if let Some(segment) = first_readable(segments.iter().skip(first))? {
+                    self.place =
+                        Place { series: segment.name.series, position: segment.reader.header().base };
+                    let segment = self.segment.insert(segment);
+                    if let Start::Time(from) = start {
                         segment.reader.seek_time(from)?;
                         self.place.position = segment.reader.position();
                     }
@@ -49,14 +50,10 @@ impl Follow {
             }
             Start::Latest => {
                 if !self.attach_at(Resume::Latest, &segments)? {
-                    let Some(entry) = segments.iter().rfind(|entry| entry.state != SegmentState::Removed)
-                    else {
-                        return Ok(false);
-                    };
-                    let Some(mut segment) = Segment::open(entry)? else { return Ok(false) };
+                    let Some(mut segment) = first_readable(segments.iter().rev())? else { return Ok(false) };
                     let end = segment.reader.end();
                     segment.reader.seek(end.seq)?;
-                    self.place = Place { series: entry.name.series, position: end };
+                    self.place = Place { series: segment.name.series, position: end };
                     self.segment = Some(segment);
                 }
             }
@@ -65,25 +62,20 @@ impl Follow {
         Ok(true)
     }
 
-    /// The first segment that may hold a record received at `from` or later; the last one there is when none does.
-    fn first_received_from<'e>(
-        &self,
-        segments: &'e [SegmentEntry],
-        from: i64,
-    ) -> Result<Option<&'e SegmentEntry>, SegmentError> {
-        for entry in segments {
+    /// Index of the first segment that may hold a record received at `from` or later; of the last one when none does.
+    fn first_received_from(&self, segments: &[SegmentEntry], from: i64) -> Result<usize, SegmentError> {
+        for (index, entry) in segments.iter().enumerate() {
             let late_enough = match entry.state {
                 SegmentState::Removed => false,
                 SegmentState::Open => true,
-                SegmentState::Sealed => {
-                    footer_of(entry)?.is_none_or(|footer| footer.records > 0 && footer.rx_max_tai_ns >= from)
-                }
+                SegmentState::Sealed => legible(footer_of(entry))?
+                    .is_none_or(|footer| footer.records > 0 && footer.rx_max_tai_ns >= from),
             };
             if late_enough {
-                return Ok(Some(entry));
+                return Ok(index);
             }
         }
-        Ok(segments.iter().rfind(|entry| entry.state != SegmentState::Removed))
+        Ok(segments.iter().rposition(|entry| entry.state != SegmentState::Removed).unwrap_or(0))
     }
 
     /// Attaches without knowing a place: the ring says where.
@@ -105,18 +97,18 @@ impl Follow {
         let (instance, first) = (consumer.instance(), consumer.first());
         let created_unix_ns = consumer.created_unix_ns();
         drop(consumer);
-        let last = segments.iter().rfind(|entry| entry.state != SegmentState::Removed);
-        let series = match last {
-            None => series_after(None, created_unix_ns),
-            Some(entry) => {
-                let reader = SegmentReader::open_growing(&entry.path)?;
-                let header = reader.header();
-                let resume = Resume::At { instance: header.instance, position: reader.end() };
-                let continues = header.instance == instance
-                    || self.consumer(resume)?.is_some_and(|consumer| consumer.has_continued());
-                if continues { header.series } else { series_after(Some(header.series), created_unix_ns) }
-            }
-        };
+        let mut series = series_after(None, created_unix_ns);
+        for entry in segments.iter().rev() {
+            let Some((of_segment, end)) = stands_at(entry)? else { continue };
+            // What an earlier version removed does not say of which ring it was.
+            let Some(of_segment) = of_segment else { continue };
+            let resume = Resume::At { instance: of_segment, position: end };
+            let continues = of_segment == instance
+                || self.consumer(resume)?.is_some_and(|consumer| consumer.has_continued());
+            let last = entry.name.series;
+            series = if continues { last } else { series_after(Some(last), created_unix_ns) };
+            break;
+        }
         Ok(Some(Probe { instance, first, series }))
     }
 
@@ -155,6 +147,29 @@ impl Follow {
         self.ring = Some(Ring { consumer, series: probe.series });
         Ok(probe.series == self.place.series)
     }
+}
+
+/// The first of these segments that can be read.
+fn first_readable<'e>(
+    entries: impl Iterator<Item = &'e SegmentEntry>,
+) -> Result<Option<Segment>, SegmentError> {
+    for entry in entries.filter(|entry| entry.state != SegmentState::Removed) {
+        if let Some(segment) = Segment::open(entry)? {
+            return Ok(Some(segment));
+        }
+    }
+    Ok(None)
+}
+
+/// The ring file that a segment was copied from, if it says that, and where the stream stands after it; `None` when it
+/// cannot be read.
+fn stands_at(entry: &SegmentEntry) -> Result<Option<(Option<u64>, Position)>, SegmentError> {
+    if entry.state == SegmentState::Removed {
+        let footer = legible(footer_of(entry))?;
+        return Ok(footer.map(|footer| (instance_of_removed(entry), footer.end)));
+    }
+    let segment = Segment::open(entry)?;
+    Ok(segment.map(|segment| (Some(segment.reader.header().instance), segment.reader.end())))
 }
 
 /// The series of a numbering that begins anew in a ring laid out at `created_unix_ns`, after series `last`.

@@ -1,0 +1,173 @@
+//! The process: it ends, and says why, when it cannot do its work; and `--check` refuses what a start refuses.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use fep_bus::{Producer, RingSpec, Tag};
+use fep_segments::ArchiveLock;
+
+struct Site {
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    fn new() -> Site {
+        Site { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// Writes a configuration with these segments and keys of `[recorder]`.
+    fn configure(&self, name: &str, segments: &Path, keys: &str) -> PathBuf {
+        let path = self.path(name);
+        let text = format!(
+            "[archive]\nrings = {:?}\nsegments = {segments:?}\nlog = \"warn\"\n\n[recorder]\nroot_key = \"\"\n\
+             scan_interval_ms = 20\n{keys}",
+            self.path("bus")
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+}
+
+fn recorder(arguments: &[&Path]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fep-recorder"));
+    command.args(arguments).env_remove("FEP_LOG").stdin(Stdio::null());
+    command
+}
+
+fn run(config: &Path, check: bool) -> Output {
+    let mut command = recorder(&[Path::new("--config"), config]);
+    if check {
+        command.arg("--check");
+    }
+    command.output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// A recorder that is killed with this value.
+struct Running(Child);
+
+impl Running {
+    fn start(config: &Path) -> Running {
+        Running(recorder(&[Path::new("--config"), config]).spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only when it is dead already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+// REQ: FEP-REC-403
+#[test]
+fn a_second_recorder_on_one_directory_says_which_process_has_it_and_ends() {
+    let site = Site::new();
+    let segments = site.path("segments");
+    let config = site.configure("one.toml", &segments, "");
+    let first = Running::start(&config);
+    until("the first one has the directory", || ArchiveLock::is_held(&segments));
+    let output = run(&config, false);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("held by the live process {}", first.0.id());
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    let check = run(&config, true);
+    assert_eq!(check.status.code(), Some(0), "the configuration is good all the same");
+    let told = String::from_utf8_lossy(&check.stdout);
+    assert!(told.contains("a recorder works on it now"), "{told}");
+    drop(first);
+    until("the directory is free again", || !ArchiveLock::is_held(&segments));
+}
+
+// REQ: FEP-REC-403
+#[test]
+fn a_recorder_whose_every_ring_is_held_by_another_consumer_of_its_name_says_so_and_ends() {
+    let site = Site::new();
+    let spec = RingSpec {
+        desc_log2: 8,
+        data_len: 128 << 10,
+        extent_len: 64 << 10,
+        payload_max: 1000,
+        prefault: false,
+        ..RingSpec::new("cso-1.frames", "ccsds.frame.v1")
+    };
+    let mut producer = Producer::create_or_attach(&site.path("bus"), &spec).unwrap();
+    producer.publish(Tag::default(), b"one").unwrap();
+    let one = site.path("one");
+    let first = Running::start(&site.configure("one.toml", &one, ""));
+    let directory = one.join("black/cso-1.frames");
+    until("the first one records", || {
+        std::fs::read_dir(&directory).is_ok_and(|entries| {
+            entries.flatten().any(|entry| entry.file_name().to_string_lossy().ends_with(".open"))
+        })
+    });
+    let output = run(&site.configure("two.toml", &site.path("two"), ""), false);
+    assert_eq!(output.status.code(), Some(1));
+    let told = stderr(&output);
+    assert!(told.contains("consumer of this name"), "{told}");
+    assert!(told.contains(&first.0.id().to_string()), "{told}");
+}
+
+// REQ: FEP-REC-403
+#[test]
+fn check_refuses_what_a_start_refuses_with_the_same_reason() {
+    let site = Site::new();
+    std::fs::write(site.path("file"), b"").unwrap();
+    let good = site.path("segments");
+    let cases = [
+        (site.configure("consumer.toml", &good, "consumer = \"../etc\"\n"), "recorder.consumer"),
+        (site.configure("file.toml", &site.path("file"), ""), "a directory is expected"),
+        (site.configure("below.toml", &site.path("file/segments"), ""), "file"),
+    ];
+    let refuses = |config: &Path, reason: &str| {
+        let told = [true, false].map(|check| {
+            let output = run(config, check);
+            assert_eq!(output.status.code(), Some(1), "{} {check}", config.display());
+            stderr(&output)
+        });
+        assert_eq!(told[0], told[1]);
+        assert!(told[0].contains(reason), "{}", told[0]);
+    };
+    for (config, reason) in cases {
+        refuses(&config, reason);
+    }
+    let config = site.configure("log.toml", &good, "");
+    let text = std::fs::read_to_string(&config).unwrap().replace("\"warn\"", "\"fep=loud\"");
+    std::fs::write(&config, text).unwrap();
+    refuses(&config, "archive.log");
+    assert_eq!(run(&site.configure("good.toml", &good, ""), true).status.code(), Some(0));
+    assert!(!good.exists(), "a check changes nothing");
+    std::fs::write(site.path("bus"), b"").unwrap();
+    refuses(&site.configure("rings.toml", &good, ""), "archive.rings");
+}
+
+// REQ: FEP-SEG-404
+#[test]
+fn repair_says_what_it_did_and_fails_where_nothing_can_be_made_of_a_file() {
+    let site = Site::new();
+    let place = site.path("segments/black/cso-1.frames");
+    std::fs::create_dir_all(&place).unwrap();
+    let file = place.join("0000000000000001-0000000000000000.seg.damaged");
+    std::fs::write(&file, vec![0; 20_000]).unwrap();
+    let output = recorder(&[Path::new("repair"), &file]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nothing can be made of it"), "{}", stderr(&output));
+    assert_eq!(recorder(&[Path::new("repair")]).output().unwrap().status.code(), Some(2));
+}
