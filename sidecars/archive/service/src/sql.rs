@@ -18,7 +18,7 @@ use fep_archive_query::sql::{
     ORDER_END, SqlColumn, SqlFile, SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head,
 };
 use fep_catalogue::{
-    Colour, FrameRow, IndexFile, PacketRow, Segment, SegmentFilter, SegmentState, StoreConfig,
+    Colour, FrameRow, IndexFile, PacketRow, Segment, SegmentFilter, SegmentState, StoreConfig, TailPiece,
 };
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};

@@ -37,11 +37,7 @@ fn order(directory: &std::path::Path, sql: &str, rows: i64) -> Vec<u8> {
         threads: 2,
         memory_mib: 64,
         store,
-        tables: vec![SqlTable {
-            name: "frames".to_owned(),
-            files: Vec::new(),
-            tail_octets: tail.len() as u64,
-        }],
+        tables: vec![SqlTable { name: "frames".to_owned(), files: Vec::new(), tail_rows: rows as u64 }],
     };
     let mut octets = Vec::new();
     write_head(&mut octets, &order).expect("memory");
