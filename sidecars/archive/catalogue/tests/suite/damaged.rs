@@ -53,8 +53,7 @@ async fn a_segment_with_a_damaged_header_or_footer_holds_up_neither_its_own_stre
     assert_eq!((step.segments.len(), step.refused.len()), (1, 2), "{step:?}");
     assert_eq!(tail(&archive, "well.frames"), (51..=60).collect::<Vec<_>>());
     assert_eq!(tail(&archive, "footer.frames"), (51..=60).collect::<Vec<_>>());
-    let unfollowed: Vec<String> = archive.ingest.unfollowed().map(|(stream, _)| stream.to_string()).collect();
-    assert_eq!(unfollowed, ["black/header.frames"], "it is said which open end cannot be followed");
+    assert_eq!(archive.ingest.unfollowed().count(), 0, "a damaged segment is passed over");
     // The recorder goes on under a new name: so does the tail, and the next sealed segment is taken in.
     let growing = header.growing(&frames(50, 70));
     archive.ingest.step().await.unwrap();
@@ -68,7 +67,7 @@ async fn a_segment_with_a_damaged_header_or_footer_holds_up_neither_its_own_stre
 
 // REQ: FEP-ARC-408
 #[tokio::test]
-async fn a_segment_that_could_not_be_read_once_is_not_refused_for_ever() {
+async fn a_link_in_the_place_of_a_segment_is_not_followed_and_the_segment_is_taken_in_when_it_is_back() {
     let mut archive = archive().await;
     let path = Recorder::new(archive.root(), "one.frames").frames(&frames(0, 50));
     let away = path.with_extension("away");
@@ -76,8 +75,8 @@ async fn a_segment_that_could_not_be_read_once_is_not_refused_for_ever() {
     std::os::unix::fs::symlink(archive.root().join("nowhere"), &path).unwrap();
     Recorder::new(archive.root(), "two.frames").frames(&frames(0, 50));
     let step = archive.ingest.step().await.unwrap();
-    assert_eq!((step.segments.len(), step.put_off.len(), step.refused.len()), (1, 1, 0), "{step:?}");
-    assert!(archive.ingest.step().await.unwrap().is_idle(), "it is not tried again at once");
+    assert_eq!((step.segments.len(), step.put_off.len(), step.refused.len()), (1, 0, 0), "{step:?}");
+    assert!(archive.ingest.step().await.unwrap().is_idle());
     std::fs::rename(&away, &path).unwrap();
     assert_eq!(archive.ingest.step().await.unwrap().segments.len(), 1);
 }
