@@ -324,6 +324,10 @@ impl Work {
     fn put_aside(&mut self, unusable: Vec<(Stream, PathBuf, String)>) {
         let mut suspects = BTreeMap::new();
         for (stream, path, problem) in unusable {
+            // While the disk obeys nothing it says nothing of this file either: such a look does not count.
+            if fep_segments::probe_disk(&self.archive, &stream).is_err() {
+                continue;
+            }
             let looks = self.suspects.get(&path).copied().unwrap_or(0) + 1;
             let name = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             let Some(name) = name.filter(|_| path.parent() == Some(&stream.directory(&self.archive))) else {

@@ -4,7 +4,7 @@
 //! `<name>.seg` becomes `<name>.seg.damaged` (or `.damaged-2`, …), and `<name>.seg.damaged.reason` says why.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -59,16 +59,42 @@ struct Reason {
 /// The reason is written beside it if it can be: on a full disk only the name lasts.
 ///
 /// # Errors
-/// It cannot be renamed. Nothing has changed then.
+/// It cannot be renamed durably. It has its name still, or again as far as the disk obeys.
 pub fn put_aside(path: &Path, reason: &str) -> Result<PathBuf, SegmentError> {
     let aside = rename_with(path, DAMAGED)?;
     let text = Reason { reason: reason.to_owned(), set_aside_unix_ns: fep_time::clock::unix_now_ns() };
+    let beside = appended(&aside, REASON);
     if let Ok(text) = serde_json::to_string(&text) {
         // Best effort: see above.
-        let _ = fs::write(appended(&aside, REASON), text);
+        let _ = fs::write(&beside, text);
     }
-    sync_directory(&aside)?;
+    if let Err(error) = sync_directory(&aside) {
+        // A disk that refuses everything says nothing of this file.
+        let _ = fs::remove_file(&beside);
+        let _ = plain::rename_new(&aside, path);
+        return Err(error);
+    }
     Ok(aside)
+}
+
+/// Whether the directory of a stream takes what is written to it, durably: a small file, made and removed. Where it does not, an
+/// error of a segment there is one of the disk.
+///
+/// # Errors
+/// What the disk says.
+pub fn probe_disk(archive: &Path, stream: &Stream) -> Result<(), SegmentError> {
+    let path = stream.directory(archive).join("disk.probe");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
+    let removed = fs::remove_file(&path);
+    written.and(removed).map_err(SegmentError::io(&path, "write"))?;
+    sync_directory(&path)
 }
 
 /// Takes the name of a segment that is missing out of use, durably: the segment may come back one day, so no other one may

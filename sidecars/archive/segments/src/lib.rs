@@ -15,7 +15,7 @@
 //! * [`SegmentWriter`] writes segments record by record where no ring is at hand: imports, back-fill, tests. The
 //!   recorder uses [`BlockBuilder`], the same format without the files.
 
-pub use aside::{SetAside, list_aside, put_aside, reserve_name};
+pub use aside::{SetAside, list_aside, probe_disk, put_aside, reserve_name};
 pub use block::{BlockBuilder, BlockContent, BlockError, BlockHeader, BlockKind, RecordView, Records};
 pub use end::{DamagedFile, OpenLeft, StreamEnd, stream_end};
 pub use error::SegmentError;
