@@ -225,7 +225,9 @@ fn without_token(peer: &Peer) -> Caller {
     Caller { name, roles, authenticated: false }
 }
 
-fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
+/// A SHA-256 as configurations write it: 64 hexadecimal digits, of either case. `None` of anything else.
+#[must_use]
+pub fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
     let text = text.as_bytes();
     if text.len() != 64 {
         return None;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use fep_kit::access::digest_of_hex;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -174,20 +175,6 @@ pub(crate) fn check(
             }
         }
     }
-}
-
-fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
-    let text = text.as_bytes();
-    if text.len() != 64 {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (octet, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *octet = (high << 4 | low) as u8;
-    }
-    Some(digest)
 }
 
 #[cfg(test)]
