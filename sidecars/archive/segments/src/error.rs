@@ -29,6 +29,9 @@ pub enum SegmentError {
     /// The ring beside the segments cannot be used.
     #[error(transparent)]
     Bus(#[from] fep_bus::BusError),
+    /// A small file (root, head, key, record of removal) cannot be read or replaced.
+    #[error(transparent)]
+    File(#[from] fep_file::FileError),
 }
 
 impl SegmentError {
@@ -51,7 +54,7 @@ impl SegmentError {
             SegmentError::Io { path, action, source } if plain::condemns(source) => {
                 Some((path, format!("cannot {action} it: {source}")))
             }
-            SegmentError::Io { .. } | SegmentError::Bus(_) => None,
+            SegmentError::Io { .. } | SegmentError::Bus(_) | SegmentError::File(_) => None,
         }
     }
 }

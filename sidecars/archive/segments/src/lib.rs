@@ -11,7 +11,7 @@
 //! * [`stream_end`] says where a stream ends, whatever lies on disk; [`put_aside`] and [`repair`] deal with files that are
 //!   damaged;
 //! * [`recover`] finds what a killed recorder left, [`verify`] and [`verify_tree`] say what is wrong with a segment or
-//!   an archive, [`roots`] signs a day;
+//!   an archive, [`roots`] signs days, [`Removals`] records who removed what;
 //! * [`SegmentWriter`] writes segments record by record where no ring is at hand: imports, back-fill, tests. The
 //!   recorder uses [`BlockBuilder`], the same format without the files.
 
@@ -31,6 +31,8 @@ pub use recover::{Recovered, recover};
 pub use repair::{Repaired, repair};
 pub use seal::{Chain, remove_sealed, seal};
 pub use tree::{SegmentEntry, SegmentState, is_name_taken, list, streams};
+pub use judge::{Expected, RootVerdict};
+pub use removals::{Act, Removal, RemovalRecord, RemovalVerdict, Removals};
 pub use verify::{Finding, SegmentReport, TreeReport, verify, verify_source, verify_tree};
 pub use writer::SegmentWriter;
 
@@ -41,7 +43,10 @@ mod end;
 mod error;
 mod follow;
 mod footer;
+mod head;
 mod header;
+mod judge;
+mod keys;
 mod layout;
 mod lock;
 mod loss;
@@ -49,6 +54,7 @@ mod name;
 mod plain;
 mod reader;
 mod recover;
+mod removals;
 mod repair;
 pub mod roots;
 mod seal;

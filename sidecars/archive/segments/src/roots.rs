@@ -1,23 +1,36 @@
 //! Daily signed roots: one file a day names every segment that was sealed on it by its chain hash, names the root
-//! before it, and is signed. Who keeps the public key can tell later that nothing was altered, added or taken away.
+//! before it and where the records of removal end, and is signed. Who keeps the public key and a head ([`Head`]) can tell
+//! later that nothing was altered, added or taken away.
 //!
 //! `<archive>/roots/<day>.json`; what is signed is not the JSON but the text that `docs/segments.md` gives.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Days, NaiveDate};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
+use fep_bus::Colour;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+pub use crate::head::{Head, HeadEntry, head_file, read_head};
+pub use crate::keys::{hex, is_within, public_file, public_key, signing_key, unhex};
+
+use crate::aside;
 use crate::error::SegmentError;
 use crate::footer::Footer;
+use crate::head;
+use crate::keys::Seal;
 use crate::name::{SegmentName, Stream};
-use crate::seal::{footer_of, sync_directory};
-use crate::tree::{SegmentState, list, streams};
+use crate::removals::{self, RemovalEnd};
+use crate::seal::footer_of;
+use crate::tree::{SegmentState, directory_entries, list, streams};
+
+/// The longest file of a root.
+const ROOT_OCTETS_MAX: u64 = 256 << 20;
+/// Ending of roots of days that had not come.
+const FUTURE: &str = "future";
+/// What is written now. Format 1 has no number and says nothing of removals.
+const FORMAT: u32 = 2;
 
 /// One segment in a root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,18 +43,50 @@ pub struct RootEntry {
     pub chain: String,
 }
 
+impl RootEntry {
+    pub(crate) fn of(footer: &Footer) -> RootEntry {
+        RootEntry {
+            stream: footer.stream.to_string(),
+            segment: footer.name(),
+            chain: hex(&footer.chain),
+        }
+    }
+
+    /// Its line in a signed text.
+    pub(crate) fn line(&self) -> String {
+        format!("segment {} {} {}\n", self.stream, self.segment, self.chain)
+    }
+}
+
+/// Where the records of removal ended when a day was signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovalEnds {
+    /// Those of black segments.
+    pub black: RemovalEnd,
+    /// Those of red segments.
+    pub red: RemovalEnd,
+}
+
 /// A daily root as its file holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Root {
-    /// Version of this file: 1.
+    /// Version of this file: 2, or 1 as earlier versions wrote it.
     pub format: u32,
     /// The day, UTC, as `2026-11-26`.
     pub day: String,
-    /// Segments sealed on that day, sorted by stream and name.
+    /// Number of the day, from 1 without a hole. Since format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
+    /// Segments sealed on that day, or before and in no earlier root, sorted by stream and name. A segment counts as sealed not
+    /// later than those behind it in its stream.
     pub segments: Vec<RootEntry>,
     /// The `root` of the file before this one in order of days; empty for the first.
     pub previous: String,
+    /// Records of removal by then. Since format 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<RemovalEnds>,
     /// SHA-256 of the signed text, hexadecimal.
     pub root: String,
     /// Ed25519 public key, hexadecimal.
@@ -53,70 +98,36 @@ pub struct Root {
 impl Root {
     /// The text whose SHA-256 is `root`.
     pub fn text(&self) -> String {
-        let mut text =
-            format!("fep daily root {}\nday {}\nprevious {}\n", self.format, self.day, self.previous);
-        for entry in &self.segments {
-            text.push_str(&format!("segment {} {} {}\n", entry.stream, entry.segment, entry.chain));
+        let mut text = format!("fep daily root {}\nday {}\n", self.format, self.day);
+        if let Some(number) = self.number {
+            text.push_str(&format!("number {number}\n"));
         }
+        text.push_str(&format!("previous {}\n", self.previous));
+        if let Some(RemovalEnds { black, red }) = &self.removals {
+            text.push_str(&format!("removals black {} {}\n", black.count, black.last));
+            text.push_str(&format!("removals red {} {}\n", red.count, red.last));
+        }
+        self.segments.iter().for_each(|entry| text.push_str(&entry.line()));
         text
     }
-}
 
-/// What verifying one root found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RootVerdict {
-    /// The file.
-    pub path: PathBuf,
-    /// Its day, if it can be read.
-    pub day: Option<String>,
-    /// Segments it names.
-    pub segments: usize,
-    /// What is wrong.
-    pub problems: Vec<String>,
-}
-
-/// The private key in `path` (32 octets, hexadecimal). Made at random when there is no such file, readable by the
-/// owner only.
-///
-/// # Errors
-/// The file can be read by others, or holds something else.
-pub fn signing_key(path: &Path) -> Result<SigningKey, SegmentError> {
-    let mut text = String::new();
-    match OpenOptions::new().read(true).open(path) {
-        Ok(mut file) => {
-            let mode = std::os::unix::fs::PermissionsExt::mode(
-                &file.metadata().map_err(SegmentError::io(path, "look at"))?.permissions(),
-            );
-            if mode & 0o077 != 0 {
-                return Err(SegmentError::format(
-                    path,
-                    format!("a private key that others may read (mode {:o}); 600 is allowed", mode & 0o777),
-                ));
-            }
-            file.read_to_string(&mut text).map_err(SegmentError::io(path, "read"))?;
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let mut seed = [0; 32];
-            fs::File::open("/dev/urandom")
-                .and_then(|mut random| random.read_exact(&mut seed))
-                .map_err(SegmentError::io(Path::new("/dev/urandom"), "read"))?;
-            text = hex(&seed);
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(path)
-                .map_err(SegmentError::io(path, "create"))?;
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-                .map_err(SegmentError::io(path, "write"))?;
-            sync_directory(path)?;
-        }
-        Err(error) => return Err(SegmentError::io(path, "open")(error)),
+    pub(crate) fn seal(&self) -> Seal {
+        Seal { hash: self.root.clone(), key: self.key.clone(), signature: self.signature.clone() }
     }
-    let seed = unhex(text.trim())
-        .ok_or_else(|| SegmentError::format(path, "a private key has 64 hexadecimal digits"))?;
-    Ok(SigningKey::from_bytes(&seed))
+
+    /// The day, if the file says one.
+    pub(crate) fn date(&self) -> Option<NaiveDate> {
+        self.day.parse().ok()
+    }
+}
+
+/// What signing did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signed {
+    /// Days signed now.
+    pub days: usize,
+    /// Roots of days that have not come, which were put aside: a clock was wrong.
+    pub set_aside: Vec<PathBuf>,
 }
 
 /// Where the root of a day lies.
@@ -129,157 +140,141 @@ pub fn day_of(unix_ns: u64) -> NaiveDate {
     DateTime::from_timestamp_nanos(i64::try_from(unix_ns).unwrap_or(i64::MAX)).date_naive()
 }
 
-/// Signs `day`, which must be over. A day that was signed before stays as it is; a day on which nothing was sealed is
-/// signed too, so that an absent one shows.
-pub fn sign_day(archive: &Path, day: NaiveDate, key: &SigningKey) -> Result<Root, SegmentError> {
-    let path = root_file(archive, day);
-    if path.exists() {
-        return read_root(&path);
+/// The key in `path`, for the days of this archive. It is made when there is none, unless days were signed already: then
+/// another key must not take its place unseen.
+///
+/// # Errors
+/// As [`signing_key`]; the key with which days were signed is missing.
+pub fn key_for(archive: &Path, path: &Path) -> Result<SigningKey, SegmentError> {
+    if !path.exists() && !root_files(archive)?.is_empty() {
+        return Err(SegmentError::format(
+            path,
+            "the key that signed the days before is missing: restore it, or make another one (fep-recorder key FILE) \
+             and give its public key to whoever verifies",
+        ));
     }
-    let mut segments = Vec::new();
-    for (stream, footer) in sealed(archive)? {
-        if day_of(footer.sealed_unix_ns) == day {
-            segments.push(RootEntry {
-                stream: stream.to_string(),
-                segment: footer.name(),
-                chain: hex(&footer.chain),
-            });
-        }
-    }
-    let previous = root_files(archive)?
-        .into_iter()
-        .rfind(|before| *before < path)
-        .map(|before| read_root(&before).map(|root| root.root))
-        .transpose()?
-        .unwrap_or_default();
-    let mut root = Root {
-        format: 1,
-        day: day.to_string(),
-        segments,
-        previous,
-        root: String::new(),
-        key: hex(key.verifying_key().as_bytes()),
-        signature: String::new(),
-    };
-    let digest: [u8; 32] = Sha256::digest(root.text()).into();
-    root.root = hex(&digest);
-    root.signature = hex(&key.sign(&digest).to_bytes());
-    let directory = archive.join("roots");
-    fs::create_dir_all(&directory).map_err(SegmentError::io(&directory, "create"))?;
-    let building = path.with_extension("building");
-    let text = serde_json::to_string_pretty(&root)
-        .map_err(|error| SegmentError::format(&building, error.to_string()))?;
-    fs::File::create(&building)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
-        .map_err(SegmentError::io(&building, "write"))?;
-    fs::rename(&building, &path).map_err(SegmentError::io(&building, "rename"))?;
-    sync_directory(&path)?;
-    Ok(root)
+    signing_key(path)
 }
 
 /// Signs every day that is over and not signed yet, from the last signed day (or the first day on which a segment was
-/// sealed) up to the day before `now_unix_ns`. Returns how many.
-pub fn sign_past_days(archive: &Path, now_unix_ns: u64, key: &SigningKey) -> Result<usize, SegmentError> {
+/// sealed) up to the day before `now_unix_ns`, and writes the head. A day on which nothing was sealed is signed too, so that
+/// an absent one shows. Roots of days that have not come are put aside first; what they named is named by the root of its day,
+/// or of the next one.
+///
+/// # Errors
+/// The disk; a last root that cannot be read.
+pub fn sign_past_days(
+    archive: &Path,
+    now_unix_ns: u64,
+    key: &SigningKey,
+) -> Result<Signed, SegmentError> {
     let today = day_of(now_unix_ns);
-    let last = match root_files(archive)?.last() {
-        Some(path) => read_root(path)?.day.parse::<NaiveDate>().ok(),
-        None => None,
-    };
-    let first = match last {
-        Some(last) => last.checked_add_days(Days::new(1)),
-        None => sealed(archive)?.iter().map(|(_, footer)| day_of(footer.sealed_unix_ns)).min(),
-    };
-    let mut signed = 0;
-    let mut next = first;
-    while let Some(day) = next.filter(|day| *day < today) {
-        sign_day(archive, day, key)?;
-        signed += 1;
-        next = day.checked_add_days(Days::new(1));
+    let mut signed = Signed { days: 0, set_aside: set_future_aside(archive, today)? };
+    let files = root_files(archive)?;
+    let newest = files.last().map(|path| read_root(path)).transpose()?;
+    let yesterday = today.checked_sub_days(Days::new(1));
+    let is_due = newest.as_ref().and_then(Root::date).is_none_or(|last| Some(last) < yesterday);
+    if is_due {
+        let sealed = sealed(archive)?;
+        let mut named = HashSet::new();
+        for path in &files {
+            let entries = read_root(path)?.segments;
+            named.extend(entries.into_iter().map(|entry| (entry.stream, entry.segment)));
+        }
+        let mut unnamed: Vec<(NaiveDate, &Footer)> = sealing_days(&sealed)
+            .into_iter()
+            .zip(&sealed)
+            .filter(|(_, footer)| !named.contains(&(footer.stream.to_string(), footer.name())))
+            .collect();
+        let mut previous = newest;
+        let mut number = files.len() as u64;
+        let mut next = match previous.as_ref().and_then(Root::date) {
+            Some(last) => last.checked_add_days(Days::new(1)),
+            None => unnamed.iter().map(|(day, _)| *day).min(),
+        };
+        while let Some(day) = next.filter(|day| *day < today) {
+            let (of_day, later): (Vec<_>, Vec<_>) = unnamed.into_iter().partition(|(sealed, _)| *sealed <= day);
+            unnamed = later;
+            number += 1;
+            let root = sign_day(archive, day, number, previous.as_ref(), &of_day, key)?;
+            previous = Some(root);
+            signed.days += 1;
+            next = day.checked_add_days(Days::new(1));
+        }
     }
+    head::keep_up(archive, key)?;
     Ok(signed)
 }
 
-/// Verifies all roots of an archive: text, signature, order, and that every segment they name is there (or was removed
-/// leaving its footer) with the same chain hash, and that every segment sealed on a signed day is named.
-pub fn verify_roots(archive: &Path, public_key: Option<&[u8; 32]>) -> Result<Vec<RootVerdict>, SegmentError> {
-    let sealed = sealed(archive)?;
-    let mut verdicts = Vec::new();
-    let mut previous = String::new();
-    for path in root_files(archive)? {
-        let mut verdict = RootVerdict { path: path.clone(), day: None, segments: 0, problems: Vec::new() };
-        match read_root(&path) {
-            Ok(root) => {
-                judge_root(&root, &path, public_key, &sealed, &previous, &mut verdict.problems);
-                verdict.segments = root.segments.len();
-                verdict.day = Some(root.day.clone());
-                previous = root.root;
-            }
-            Err(SegmentError::Format { problem, .. }) => verdict.problems.push(problem),
-            Err(error) => return Err(error),
-        }
-        verdicts.push(verdict);
-    }
-    Ok(verdicts)
-}
-
-fn judge_root(
-    root: &Root,
-    path: &Path,
-    public_key: Option<&[u8; 32]>,
-    sealed: &[(Stream, Footer)],
-    previous: &str,
-    problems: &mut Vec<String>,
-) {
-    if path.file_stem().and_then(|stem| stem.to_str()) != Some(root.day.as_str()) {
-        problems.push(format!("the file is named for another day than {}", root.day));
-    }
-    if root.previous != previous {
-        problems.push("it does not continue the root before it".to_owned());
-    }
-    let digest: [u8; 32] = Sha256::digest(root.text()).into();
-    if root.root != hex(&digest) {
-        problems.push("its root is not the SHA-256 of its text".to_owned());
-    }
-    let key = match public_key {
-        Some(known) if unhex::<32>(&root.key).as_ref() != Some(known) => {
-            problems.push("it is signed with another key than the one given".to_owned());
-            Some(*known)
-        }
-        Some(known) => Some(*known),
-        None => unhex::<32>(&root.key),
+fn sign_day(
+    archive: &Path,
+    day: NaiveDate,
+    number: u64,
+    previous: Option<&Root>,
+    segments: &[(NaiveDate, &Footer)],
+    key: &SigningKey,
+) -> Result<Root, SegmentError> {
+    let mut root = Root {
+        format: FORMAT,
+        day: day.to_string(),
+        number: Some(number),
+        segments: segments.iter().map(|(_, footer)| RootEntry::of(footer)).collect(),
+        previous: previous.map(|root| root.root.clone()).unwrap_or_default(),
+        removals: Some(RemovalEnds {
+            black: removals::end(archive, Colour::Black)?,
+            red: removals::end(archive, Colour::Red)?,
+        }),
+        root: String::new(),
+        key: String::new(),
+        signature: String::new(),
     };
-    let signature = unhex::<64>(&root.signature).map(|octets| Signature::from_bytes(&octets));
-    let holds = key
-        .and_then(|key| VerifyingKey::from_bytes(&key).ok())
-        .zip(signature)
-        .is_some_and(|(key, signature)| key.verify_strict(&digest, &signature).is_ok());
-    if !holds {
-        problems.push("its signature does not hold".to_owned());
-    }
-    for entry in &root.segments {
-        let found = sealed
-            .iter()
-            .find(|(stream, footer)| stream.to_string() == entry.stream && footer.name() == entry.segment);
-        match found {
-            Some((_, footer)) if hex(&footer.chain) == entry.chain => {}
-            Some(_) => {
-                problems.push(format!("segment {} of {} has another chain hash", entry.segment, entry.stream))
-            }
-            None => problems.push(format!("segment {} of {} is gone", entry.segment, entry.stream)),
-        }
-    }
-    for (stream, footer) in
-        sealed.iter().filter(|(_, footer)| day_of(footer.sealed_unix_ns).to_string() == root.day)
-    {
-        let name = footer.name();
-        if !root.segments.iter().any(|entry| entry.segment == name && entry.stream == stream.to_string()) {
-            problems.push(format!("segment {name} of {stream} was sealed on that day and is not named"));
-        }
-    }
+    let seal = Seal::of(&root.text(), key);
+    (root.root, root.key, root.signature) = (seal.hash, seal.key, seal.signature);
+    let directory = archive.join("roots");
+    std::fs::create_dir_all(&directory).map_err(SegmentError::io(&directory, "create"))?;
+    let path = root_file(archive, day);
+    let text =
+        serde_json::to_vec_pretty(&root).map_err(|error| SegmentError::format(&path, error.to_string()))?;
+    fep_file::create_new(&path, 0o640, &text)?;
+    Ok(root)
 }
 
-/// All sealed or removed segments, sorted by stream and name. Unreadable footers are left out: `verify` tells of them.
-fn sealed(archive: &Path) -> Result<Vec<(Stream, Footer)>, SegmentError> {
+/// Puts the roots of `today` and later days aside: no such day is over, so a clock was wrong when they were signed.
+fn set_future_aside(archive: &Path, today: NaiveDate) -> Result<Vec<PathBuf>, SegmentError> {
+    let mut set_aside = Vec::new();
+    for path in root_files(archive)? {
+        if day_of_file(&path).is_some_and(|day| day >= today) {
+            set_aside.push(aside::rename_with(&path, FUTURE)?);
+        }
+    }
+    if let Some(path) = set_aside.first() {
+        crate::seal::sync_directory(path)?;
+    }
+    Ok(set_aside)
+}
+
+/// Roots that were put aside because their day had not come.
+pub(crate) fn future_roots(archive: &Path) -> Result<Vec<PathBuf>, SegmentError> {
+    let directory = archive.join("roots");
+    let is_future = |name: &str| {
+        name.rsplit_once('.')
+            .is_some_and(|(stem, ending)| stem.ends_with(".json") && aside::is_numbered(ending, FUTURE))
+    };
+    let entries = directory_entries(&directory)?.into_iter();
+    Ok(entries.filter(|entry| is_future(&entry.name)).map(|entry| directory.join(entry.name)).collect())
+}
+
+/// Where the newest root says that the records of removal end; `None` when no root says so.
+pub(crate) fn anchored(archive: &Path, colour: Colour) -> Result<Option<RemovalEnd>, SegmentError> {
+    let Some(path) = root_files(archive)?.pop() else { return Ok(None) };
+    Ok(read_root(&path)?.removals.map(|ends| match colour {
+        Colour::Black => ends.black,
+        Colour::Red => ends.red,
+    }))
+}
+
+/// All sealed or removed segments, sorted by stream and name. Unreadable footers are left out: `verify` reports them.
+pub(crate) fn sealed(archive: &Path) -> Result<Vec<Footer>, SegmentError> {
     let mut found = Vec::new();
     for stream in streams(archive)? {
         for entry in list(archive, &stream)? {
@@ -287,7 +282,7 @@ fn sealed(archive: &Path) -> Result<Vec<(Stream, Footer)>, SegmentError> {
                 continue;
             }
             match footer_of(&entry) {
-                Ok(Some(footer)) => found.push((stream.clone(), footer)),
+                Ok(Some(footer)) => found.push(footer),
                 Ok(None) | Err(SegmentError::Format { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -296,41 +291,73 @@ fn sealed(archive: &Path) -> Result<Vec<(Stream, Footer)>, SegmentError> {
     Ok(found)
 }
 
-/// Files of all roots, in order of days.
-fn root_files(archive: &Path) -> Result<Vec<PathBuf>, SegmentError> {
+/// On which day each segment counts as sealed, of segments sorted by stream and name: not later than any segment that
+/// follows it in its stream. Where the clock was in the future for a while, the segments behind say when that was.
+pub(crate) fn sealing_days<'a>(
+    sorted: impl IntoIterator<Item = &'a Footer, IntoIter: DoubleEndedIterator>,
+) -> Vec<NaiveDate> {
+    let mut days = Vec::new();
+    let mut behind: Option<(&Stream, NaiveDate)> = None;
+    for footer in sorted.into_iter().rev() {
+        let own = day_of(footer.sealed_unix_ns);
+        let day = match behind {
+            Some((stream, day)) if *stream == footer.stream => own.min(day),
+            _ => own,
+        };
+        behind = Some((&footer.stream, day));
+        days.push(day);
+    }
+    days.reverse();
+    days
+}
+
+/// The newest time at which a segment was sealed; 0 when none is.
+///
+/// # Errors
+/// The disk.
+pub fn newest_sealing(archive: &Path) -> Result<u64, SegmentError> {
+    Ok(sealed(archive)?.iter().map(|footer| footer.sealed_unix_ns).max().unwrap_or(0))
+}
+
+/// Files of all roots, in order of days. Files that are named for no day are none of ours.
+pub(crate) fn root_files(archive: &Path) -> Result<Vec<PathBuf>, SegmentError> {
     let directory = archive.join("roots");
-    let entries = match fs::read_dir(&directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(SegmentError::io(&directory, "list")(error)),
-    };
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
+    let entries = directory_entries(&directory)?.into_iter();
+    let mut files: Vec<PathBuf> = entries.map(|entry| directory.join(entry.name)).collect();
+    files.retain(|path| day_of_file(path).is_some());
     files.sort();
     Ok(files)
 }
 
+pub(crate) fn day_of_file(path: &Path) -> Option<NaiveDate> {
+    path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()
+}
+
 /// Reads the file of a root; judges nothing.
 pub fn read_root(path: &Path) -> Result<Root, SegmentError> {
-    let text = fs::read_to_string(path).map_err(SegmentError::io(path, "read"))?;
-    serde_json::from_str(&text).map_err(|error| SegmentError::format(path, error.to_string()))
+    read_json(path, ROOT_OCTETS_MAX)
 }
 
-/// Lower-case hexadecimal.
-pub fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path, limit: u64) -> Result<T, SegmentError> {
+    let octets = match fep_file::read(path, limit) {
+        Ok(octets) => octets,
+        Err(error @ (fep_file::FileError::NotRegular { .. } | fep_file::FileError::TooLong { .. })) => {
+            return Err(SegmentError::format(path, error.to_string()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    serde_json::from_slice(&octets).map_err(|error| SegmentError::format(path, error.to_string()))
 }
 
-/// Reads exactly `N` octets of hexadecimal.
-pub fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.is_ascii() {
-        return None;
+/// Of the newest sealed segment of each stream , what a head says of it.
+pub(crate) fn newest_of_streams(archive: &Path) -> Result<Vec<HeadEntry>, SegmentError> {
+    let mut newest: HashMap<String, HeadEntry> = HashMap::new();
+    for footer in sealed(archive)? {
+        // In order of names: the last one of a stream is the newest.
+        let RootEntry { stream, segment, chain } = RootEntry::of(&footer);
+        newest.insert(stream.clone(), HeadEntry { stream, segment, chain, end_seq: footer.end.seq });
     }
-    let mut octets = [0; N];
-    for (octet, digits) in octets.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        *octet = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
-    Some(octets)
+    let mut entries: Vec<HeadEntry> = newest.into_values().collect();
+    entries.sort_by(|a, b| a.stream.cmp(&b.stream));
+    Ok(entries)
 }

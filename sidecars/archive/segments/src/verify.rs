@@ -11,10 +11,11 @@ use crate::block::{BlockContent, BlockError};
 use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::header::SegmentHeader;
+use crate::judge::{self, Expected, RootVerdict};
 use crate::name::{SegmentName, Stream};
 use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
-use crate::roots::{self, RootVerdict};
+use crate::removals::Recorded;
 use crate::seal::{footer_of, hash_content};
 use crate::tree::{SegmentEntry, SegmentState, list, streams};
 
@@ -66,6 +67,8 @@ pub enum Finding {
         /// First record of this segment.
         to_seq: u64,
     },
+    /// The segment is not in the state that the records of removal say.
+    Unaccounted(&'static str),
 }
 
 impl fmt::Display for Finding {
@@ -89,6 +92,7 @@ impl fmt::Display for Finding {
             Finding::Missing { from_seq, to_seq } => {
                 write!(out, "records {from_seq} up to {to_seq} before it are in no segment")
             }
+            Finding::Unaccounted(problem) => out.write_str(problem),
         }
     }
 }
@@ -213,24 +217,46 @@ pub struct TreeReport {
     pub streams: BTreeMap<Stream, Vec<SegmentReport>>,
     /// Every daily root, in order.
     pub roots: Vec<RootVerdict>,
+    /// What is wrong with the archive as a whole: days, heads and records of removal that do not fit together.
+    pub problems: Vec<String>,
+    /// What is worth knowing and no fault.
+    pub notes: Vec<String>,
+    /// What had to be believed from the archive itself, for want of a key or head from elsewhere: who can write the whole
+    /// archive can also have made that.
+    pub unpinned: Vec<&'static str>,
+    /// Sealed segments that no root names yet. Only the recorder's own state says whether more of them existed.
+    pub unsigned: u64,
+    /// Records of removal.
+    pub removals: u64,
 }
 
 impl TreeReport {
-    /// Whether nothing was found wrong, segments and roots.
+    /// Whether nothing was found wrong: segments, roots, heads, records of removal.
     pub fn is_sound(&self) -> bool {
         self.streams.values().flatten().all(SegmentReport::is_sound)
             && self.roots.iter().all(|root| root.problems.is_empty())
+            && self.problems.is_empty()
+    }
+
+    /// Whether all keys and a head came from elsewhere.
+    pub fn is_pinned(&self) -> bool {
+        self.unpinned.is_empty()
     }
 }
 
-/// Verifies a whole archive offline: every segment, the chain over the segments of each stream, and the signed roots
-/// (against `public_key`, or against the key that each names when none is given). `progress` is told every segment.
+/// Verifies a whole archive offline: every segment, the chain over the segments of each stream, the signed roots of all days,
+/// the records of removal, and heads, against what is `expected` of them. `progress` hears of every segment.
+///
+/// # Errors
+/// The disk; a directory that is no archive's.
 pub fn verify_tree(
     archive: &Path,
-    public_key: Option<&[u8; 32]>,
+    expected: &Expected,
     mut progress: impl FnMut(&Stream, &SegmentReport),
 ) -> Result<TreeReport, SegmentError> {
+    let recorded = Recorded::read(archive, expected.removal_key.as_ref())?;
     let mut report = TreeReport::default();
+    let mut files = 0;
     for stream in streams(archive)? {
         let mut previous: Option<(SegmentName, Option<[u8; 32]>, Position)> = None;
         let mut segments = Vec::new();
@@ -238,6 +264,12 @@ pub fn verify_tree(
             let mut segment = verify_entry(&entry)?;
             judge_order(&entry, previous.as_ref(), &mut segment);
             let chain = segment.footer.as_ref().map(|footer| footer.chain);
+            if let Some(chain) = chain {
+                let act = recorded.act(&stream, entry.name, &chain);
+                let (problem, note) = judge::is_accounted_for(entry.state, act);
+                segment.findings.extend(problem.map(Finding::Unaccounted));
+                report.notes.extend(note.map(|note| format!("{}: {note}", entry.path.display())));
+            }
             previous =
                 Some((entry.name, chain, segment.footer.as_ref().map_or(segment.end, |footer| footer.end)));
             progress(&stream, &segment);
@@ -251,9 +283,23 @@ pub fn verify_tree(
             progress(&stream, &segment);
             segments.push(segment);
         }
+        files += segments.len();
         report.streams.insert(stream, segments);
     }
-    report.roots = roots::verify_roots(archive, public_key)?;
+    let judged = judge::judge(archive, expected, &recorded)?;
+    if files == 0 && judged.roots.is_empty() && recorded.count == 0 {
+        return Err(SegmentError::format(
+            archive,
+            "no segment, signed day or record of removal lies there: it is not the directory of the segments \
+             (archive.segments), or everything was taken away",
+        ));
+    }
+    report.roots = judged.roots;
+    report.problems = judged.problems;
+    report.notes.extend(judged.notes);
+    report.unpinned = judged.unpinned;
+    report.unsigned = judged.unsigned;
+    report.removals = recorded.count;
     Ok(report)
 }
 

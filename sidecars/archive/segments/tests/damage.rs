@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
-    Chain, Follow, FollowSpec, Item, SegmentHeader, SegmentReader, SegmentState, SegmentWriter, Start,
+    Expected, Chain, Follow, FollowSpec, Item, SegmentHeader, SegmentReader, SegmentState, SegmentWriter, Start,
     Stream, is_name_taken, list, list_aside, put_aside, remove_sealed, repair, stream_end, verify,
     verify_tree,
 };
@@ -164,7 +164,7 @@ fn fifos_links_and_directories_under_names_of_segments_hold_nobody_up_and_are_no
     assert!(SegmentReader::open(&fifo).unwrap_err().to_string().contains("no regular file"));
     assert!(verify(&fifo).is_err());
     assert_eq!(followed(archive, Start::Oldest), (1..=2 * RECORDS).collect::<Vec<_>>());
-    assert!(verify_tree(archive, None, |_, _| {}).unwrap().is_sound());
+    assert!(verify_tree(archive, &Expected::default(), |_, _| {}).unwrap().is_sound());
     for file in &told.damaged {
         assert!(is_name_taken(archive, &stream(), file.name).unwrap());
         put_aside(&file.path, &file.problem).unwrap();
@@ -217,7 +217,7 @@ fn a_file_that_is_put_aside_keeps_its_reason_its_name_is_not_free_and_none_is_ev
     assert_eq!(told, ["the first reason", "the second reason"]);
     assert!(is_name_taken(archive, &stream(), name).unwrap());
     assert_eq!(stream_end(archive, &stream()).unwrap().end, end, "it still says where the stream ends");
-    let report = verify_tree(archive, None, |_, _| {}).unwrap();
+    let report = verify_tree(archive, &Expected::default(), |_, _| {}).unwrap();
     assert!(!report.is_sound(), "an archive with such files is not sound");
     assert!(put_aside(&paths[1], "it is not there").is_err());
 }
@@ -352,7 +352,7 @@ proptest! {
         let repaired = repair(&aside).unwrap();
         prop_assert!(repaired.is_exact && repaired.keeps_chain, "{:?}", repaired);
         prop_assert_eq!(fs::read(&paths[2]).unwrap(), whole);
-        let report = verify_tree(archive, None, |_, _| {}).unwrap();
+        let report = verify_tree(archive, &Expected::default(), |_, _| {}).unwrap();
         prop_assert!(report.is_sound(), "{:?}", report);
         prop_assert_eq!(list(archive, &stream()).unwrap().iter().filter(|entry| entry.state == SegmentState::Sealed).count(), 4);
     }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
-    Chain, Finding, Loss, LossCause, Piece, RecordAt, SegmentHeader, SegmentReader, SegmentState,
+    Act, Chain, Expected, Finding, Loss, LossCause, Piece, RecordAt, Removal, Removals, SegmentHeader, SegmentReader, SegmentState,
     SegmentWriter, Stream, list, recover, remove_sealed, roots, streams, verify, verify_tree,
 };
 use proptest::prelude::*;
@@ -220,15 +220,25 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(fs::metadata(&key_file).unwrap().permissions().mode() & 0o777, 0o600);
     let tomorrow = fep_time::clock::unix_now_ns() + 86_400_000_000_000;
-    assert!(roots::sign_past_days(archive, tomorrow, &key).unwrap() >= 1);
-    assert_eq!(roots::sign_past_days(archive, tomorrow, &key).unwrap(), 0, "each day once");
-    let public = key.verifying_key().to_bytes();
-    let check = || verify_tree(archive, Some(&public), |_, _| {}).unwrap();
+    assert!(roots::sign_past_days(archive, tomorrow, &key).unwrap().days >= 1);
+    assert_eq!(roots::sign_past_days(archive, tomorrow, &key).unwrap().days, 0, "each day once");
+    let expected = Expected { root_key: Some(key.verifying_key().to_bytes()), ..Expected::default() };
+    let check = || verify_tree(archive, &expected, |_, _| {}).unwrap();
     assert!(check().is_sound(), "{:?}", check());
     assert_eq!(streams(archive).unwrap(), [stream()]);
     assert_eq!(check().roots.iter().map(|root| root.segments).sum::<usize>(), 4);
 
-    // Removed on purpose: the chain stays whole.
+    // Removed on purpose, with a record: the chain stays whole.
+    let footer = SegmentReader::open(&paths[1]).unwrap().footer().unwrap().clone();
+    let by = ["anna".to_owned(), "bert".to_owned()];
+    let removal = Removal {
+        act: Act::Deleted,
+        at_unix_ns: 5,
+        order: Some("deletion-1"),
+        by: &by,
+        segments: &[footer],
+    };
+    Removals::new(archive, key.clone()).record(&removal).unwrap();
     remove_sealed(&paths[1]).unwrap();
     assert!(check().is_sound(), "{:?}", check());
     assert_eq!(list(archive, &stream()).unwrap()[1].state, SegmentState::Removed);
@@ -267,7 +277,7 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
 
     // Another key.
     fs::write(&paths[2], &kept).unwrap();
-    let report = verify_tree(archive, Some(&[7; 32]), |_, _| {}).unwrap();
+    let report = verify_tree(archive, &Expected { root_key: Some([7; 32]), ..Expected::default() }, |_, _| {}).unwrap();
     assert!(report.roots.iter().all(|root| !root.problems.is_empty()));
     // An altered root.
     let root_path = check().roots.iter().find(|root| root.segments > 0).unwrap().path.clone();
