@@ -20,7 +20,7 @@ const FRAME_LEN: u64 = 1115;
 const LIFE_MS: Range<u64> = 0..150;
 
 fn verified(archive: &Path) -> TreeReport {
-    let report = verify_tree(archive, None, |_, _| {}).expect("it can be read");
+    let report = verify_tree(archive, &fep_segments::Expected::default(), |_, _| {}).expect("it can be read");
     assert!(report.is_sound(), "{report:#?}");
     report
 }

@@ -125,16 +125,20 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
     let quoted = |path: PathBuf| toml::Value::String(path.display().to_string()).to_string();
     let url =
         |scheme: &str, path: PathBuf| toml::Value::String(format!("{scheme}{}", path.display())).to_string();
+    // The key that signed days before stays where an earlier version made it.
+    let old_key = directory.join("root.key");
+    let root_key = if old_key.exists() { old_key } else { directory.join("keys/root.key") };
     let text = format!(
         "# Made by `fepctl up`; config/archive.toml explains every key.\n\
          [archive]\nsegments = {}\nrings = {}\ndatabase = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
-         [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = {}\n",
+         [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n",
         quoted(directory.join("segments")),
         quoted(bus),
         url("sqlite://", directory.join("catalogue.sqlite3")),
         url("file://", directory.join("store")),
         url("unix:", run.join("archive.sock")),
-        quoted(directory.join("root.key")),
+        quoted(root_key),
+        quoted(directory.join("keys/removals.key")),
     );
     for dir in [&directory, &directory.join("segments"), run] {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file("make", dir, &error))?;

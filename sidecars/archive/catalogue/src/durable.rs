@@ -37,6 +37,9 @@ impl Readers {
             _ => None,
         };
         match colour_at.and_then(|at| parts.get(at).map(|part| (at, *part))) {
+            Some((1, "roots")) if key.starts_with("rest/roots/removals/red/") => {
+                Readers { mode: OWNER, private: parts.len() - 3 }
+            }
             Some((_, "black" | "colour=black" | "roots")) => Readers { mode: GROUP, private: 0 },
             Some((at, "red" | "colour=red")) => Readers { mode: OWNER, private: parts.len() - at },
             _ => Readers { mode: OWNER, private: 0 },
@@ -158,6 +161,8 @@ mod tests {
             ("segments/black/red/1-2.seg", 0o640, 0),
             ("rest/red/a.frames/1-2.gone", 0o600, 3),
             ("rest/roots/2026-11-26.json", 0o640, 0),
+            ("rest/roots/removals/black/000000000001.json", 0o640, 0),
+            ("rest/roots/removals/red/000000000001.json", 0o600, 2),
             ("quarantine/red/a.frames/1-2.seg", 0o600, 3),
             ("index/v1/frames/colour=red/ring=a/date=2026-11-26/1-2.parquet", 0o600, 4),
             ("index/v1/packets/colour=black/ring=a/date=2026-11-26/1-2.parquet", 0o640, 0),

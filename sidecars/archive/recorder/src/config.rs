@@ -82,7 +82,7 @@ impl Default for RecorderConfig {
             warning_free_percent: 10.0,
             critical_free_percent: 3.0,
             scan_interval_ms: 500,
-            root_key: PathBuf::from("/var/lib/fep/archive/root.key"),
+            root_key: PathBuf::from("/var/lib/fep/keys/root.key"),
         }
     }
 }

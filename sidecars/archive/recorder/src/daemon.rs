@@ -69,7 +69,7 @@ impl Recorder {
     /// # Errors
     /// The places cannot be used ([`check`]), another recorder works on the same directory, or no thread can be started.
     pub fn new(config: Config) -> Result<Recorder, SegmentError> {
-        check(&config)?;
+        check(&config)?.iter().for_each(|note| tracing::warn!("{note}"));
         let archive = &config.places.segments;
         std::fs::create_dir_all(archive).map_err(SegmentError::io(archive, "create"))?;
         let lock = ArchiveLock::take(archive)?;
@@ -372,7 +372,7 @@ impl Recorder {
 fn is_lasting(error: &SegmentError) -> bool {
     match error {
         SegmentError::Bus(error) => !matches!(error, BusError::Io { .. } | BusError::NotFound { .. }),
-        SegmentError::Io { .. } | SegmentError::Format { .. } => false,
+        SegmentError::Io { .. } | SegmentError::Format { .. } | SegmentError::File(_) => false,
     }
 }
 
@@ -414,11 +414,18 @@ pub fn check(config: &Config) -> Result<Vec<String>, SegmentError> {
         notes.push(format!("{}: a recorder works on it now; a second one would end", segments.display()));
     }
     let key = &recorder.root_key;
-    if !key.as_os_str().is_empty()
-        && key.exists()
-        && let Err(error) = roots::signing_key(key)
-    {
-        notes.push(format!("days will not be signed: {error}"));
+    if !key.as_os_str().is_empty() {
+        if roots::is_within(segments, key) {
+            notes.push(format!(
+                "{} lies among the segments: who has their disk has the key that signs the days (recorder.root_key)",
+                key.display()
+            ));
+        }
+        if key.exists()
+            && let Err(error) = roots::signing_key(key)
+        {
+            notes.push(format!("days will not be signed: {error}"));
+        }
     }
     Ok(notes)
 }

@@ -64,8 +64,16 @@ codes! {
     RingRefused = 114, "ring_refused", 4;
     /// A day was signed.
     DaySigned = 120, "day_signed", 1;
-    /// A day could not be signed, or a segment not be sealed; it is tried again.
+    /// A segment could not be sealed; it is tried again.
     SealingFailed = 121, "sealing_failed", 4;
+    /// The clock stepped forward, or ran far ahead of the newest segment: no day is signed before it has been steady.
+    ClockDoubted = 123, "clock_doubted", 2;
+    /// A root of a day that has not come was put aside.
+    RootSetAside = 124, "root_set_aside", 4;
+    /// Days are signed again.
+    SigningRecovered = 125, "signing_recovered", 1;
+    /// A day could not be signed; it is tried again every minute.
+    SigningFailed = 126, "signing_failed", 4;
     /// Everything that waited to be sealed is sealed.
     SealingRecovered = 122, "sealing_recovered", 1;
 }

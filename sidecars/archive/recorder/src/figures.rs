@@ -34,7 +34,7 @@ pub(crate) struct RingFigures<'r> {
     pub(crate) standstill: Option<LossCause>,
 }
 
-const TOTALS: [&str; 13] = [
+const TOTALS: [&str; 14] = [
     "rings",
     "records",
     "octets",
@@ -48,6 +48,7 @@ const TOTALS: [&str; 13] = [
     "disk_level",
     "unsealed_segments",
     "damaged_segments",
+    "signing_failed",
 ];
 
 impl Figures {
@@ -58,7 +59,7 @@ impl Figures {
             .iter()
             .map(|name| match *name {
                 "rings" | "lag_records" | "disk_free_octets" | "disk_level" | "unsealed_segments"
-                | "damaged_segments" => set.gauge(*name),
+                | "damaged_segments" | "signing_failed" => set.gauge(*name),
                 _ => set.counter(*name),
             })
             .collect();
@@ -123,6 +124,7 @@ impl Figures {
         totals[10] = level as u64;
         totals[11] = sealer.waiting.load(Ordering::Relaxed);
         totals[12] = sealer.damaged.load(Ordering::Relaxed);
+        totals[13] = sealer.signing_failed.load(Ordering::Relaxed);
         for (id, value) in self.totals.iter().zip(totals) {
             self.page.set(*id, value);
         }

@@ -27,6 +27,7 @@ mod opening;
 mod pending;
 mod sealer;
 mod segment;
+mod signing;
 mod space;
 mod stream;
 mod writing;

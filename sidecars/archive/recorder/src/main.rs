@@ -1,11 +1,12 @@
 //! The recorder's command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use fep_kit::Stop;
 use fep_recorder::Config;
+use fep_segments::roots;
 
 const AFTER_HELP: &str = "\
 It runs until SIGTERM or SIGINT, then commits what it has and seals its segments.
@@ -45,6 +46,25 @@ enum Command {
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
     },
+    /// Make the key that signs days, if the file does not exist yet, and print its public key
+    Key {
+        /// File of the private key, as recorder.root_key
+        file: PathBuf,
+    },
+}
+
+/// Makes the key where there is none, and says what its public half is.
+fn key(file: &Path) -> ExitCode {
+    match roots::signing_key(file) {
+        Ok(key) => {
+            println!("{}", roots::hex(key.verifying_key().as_bytes()));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("fep-recorder: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Repairs each file; fails when one cannot be.
@@ -77,8 +97,10 @@ fn repair(files: &[PathBuf]) -> ExitCode {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Some(Command::Repair { files }) = &arguments.command {
-        return repair(files);
+    match &arguments.command {
+        Some(Command::Repair { files }) => return repair(files),
+        Some(Command::Key { file }) => return key(file),
+        None => {}
     }
     let mut config = match arguments.config.as_deref().map(Config::load).transpose() {
         Ok(config) => config.unwrap_or_default(),

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fep_segments::{
-    BlockHeader, Chain, Footer, SegmentError, SegmentHeader, Stream, list_aside, recover, roots, seal,
+    BlockHeader, Chain, Footer, SegmentError, SegmentHeader, Stream, list_aside, recover, seal,
     streams,
 };
 use fep_time::clock::unix_now_ns;
@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::event::{Event, EventCode};
 use crate::segment::OpenSegment;
+use crate::signing::{Clocks, Signing};
 use crate::writing::BLOCKS_MAX;
 
 /// How often the day is looked at, and failed jobs are tried again.
@@ -27,8 +28,6 @@ const ROUND: Duration = Duration::from_secs(1);
 const BLOCKS_HELD_MAX: usize = 4 * BLOCKS_MAX;
 /// Rounds in which a file must turn out to be unusable before it is put aside: it may be in work only at the first.
 const LOOKS: u32 = 2;
-/// When days that could not be signed are tried again.
-const SIGN_AGAIN: Duration = Duration::from_secs(60);
 /// How often files that were put aside are counted.
 const COUNT: Duration = Duration::from_secs(30);
 
@@ -137,6 +136,8 @@ pub(crate) struct SealerFigures {
     pub(crate) waiting: AtomicU64,
     /// Files that were put aside because they are damaged, and are not repaired.
     pub(crate) damaged: AtomicU64,
+    /// 1 while days that are over cannot be signed.
+    pub(crate) signing_failed: AtomicU64,
 }
 
 /// Handle of the thread.
@@ -190,7 +191,6 @@ impl Sealer {
 
 struct Work {
     archive: PathBuf,
-    root_key: Option<PathBuf>,
     waiting: BTreeMap<Stream, VecDeque<SealJob>>,
     outbox: Sender<Event>,
     figures: Arc<SealerFigures>,
@@ -199,11 +199,7 @@ struct Work {
     /// What was put aside and may still have a job.
     aside: BTreeSet<PathBuf>,
     count_after: Instant,
-    /// The last day on which past days were signed.
-    signed: Option<String>,
-    /// The day on which it was reported that they cannot be.
-    reported: Option<String>,
-    sign_after: Instant,
+    signing: Option<Signing>,
     failing: bool,
 }
 
@@ -215,17 +211,14 @@ impl Work {
         figures: Arc<SealerFigures>,
     ) -> Work {
         Work {
+            signing: root_key.map(|key| Signing::new(&archive, key)),
             archive,
-            root_key,
             waiting: BTreeMap::new(),
             outbox,
             figures,
             suspects: BTreeMap::new(),
             aside: BTreeSet::new(),
             count_after: Instant::now(),
-            signed: None,
-            reported: None,
-            sign_after: Instant::now(),
             failing: false,
         }
     }
@@ -248,7 +241,9 @@ impl Work {
                 }
             }
             self.round();
-            self.sign();
+            if let Some(signing) = &mut self.signing {
+                signing.turn(Clocks::now(), &self.outbox, &self.figures);
+            }
             self.count();
             next_round = Instant::now() + ROUND;
         }
@@ -372,31 +367,6 @@ impl Work {
             streams.iter().map(|stream| list_aside(&self.archive, stream).map_or(0, |files| files.len()));
         self.figures.damaged.store(damaged.sum::<usize>() as u64, Ordering::Relaxed);
     }
-
-    fn sign(&mut self) {
-        let Some(key_file) = &self.root_key else { return };
-        let now = unix_now_ns();
-        let today = roots::day_of(now).to_string();
-        if self.signed.as_deref() == Some(&today) || Instant::now() < self.sign_after {
-            return;
-        }
-        match roots::signing_key(key_file).and_then(|key| roots::sign_past_days(&self.archive, now, &key)) {
-            Ok(days) => {
-                if days > 0 {
-                    tell(&self.outbox, EventCode::DaySigned, json!({"days": days}));
-                }
-                self.signed = Some(today);
-            }
-            Err(error) => {
-                self.sign_after = Instant::now() + SIGN_AGAIN;
-                // Reported once a day, tried again all the time.
-                if self.reported.as_deref() != Some(&today) {
-                    tell(&self.outbox, EventCode::SealingFailed, json!({"reason": error.to_string()}));
-                    self.reported = Some(today);
-                }
-            }
-        }
-    }
 }
 
 /// Whether nothing has this name. What cannot be found out is no reason to give a segment up.
@@ -414,7 +384,7 @@ fn condemned(error: &SegmentError) -> Option<(PathBuf, String)> {
     }
 }
 
-fn tell(outbox: &Sender<Event>, code: EventCode, detail: serde_json::Value) {
+pub(crate) fn tell(outbox: &Sender<Event>, code: EventCode, detail: serde_json::Value) {
     // Nobody listens any more only when the process ends.
     let _ = outbox.send(Event::new(code, detail));
 }
@@ -423,7 +393,7 @@ fn tell(outbox: &Sender<Event>, code: EventCode, detail: serde_json::Value) {
 mod tests {
     use super::*;
     use fep_bus::{Colour, Position, Tag};
-    use fep_segments::{SegmentState, SegmentWriter, list, put_aside, verify_tree};
+    use fep_segments::{Expected, SegmentState, SegmentWriter, list, put_aside, verify_tree};
 
     fn stream() -> Stream {
         Stream::new(Colour::Black, "cso-1.frames")
@@ -461,9 +431,9 @@ mod tests {
         }))
     }
 
-    fn work(archive: &Path, root_key: Option<PathBuf>) -> (Work, Receiver<Event>) {
+    fn work(archive: &Path) -> (Work, Receiver<Event>) {
         let (outbox, events) = channel();
-        (Work::new(archive.to_owned(), root_key, outbox, Arc::default()), events)
+        (Work::new(archive.to_owned(), None, outbox, Arc::default()), events)
     }
 
     fn codes(events: &Receiver<Event>) -> Vec<EventCode> {
@@ -479,7 +449,7 @@ mod tests {
     #[test]
     fn segments_that_cannot_be_sealed_hold_a_bounded_number_of_block_headers_and_are_sealed_later() {
         let directory = tempfile::tempdir().unwrap();
-        let (mut work, events) = work(directory.path(), None);
+        let (mut work, events) = work(directory.path());
         for number in 0..24 {
             work.take(finished(directory.path(), 1 + 10 * number, BLOCKS_MAX / 2));
             let held: usize = work.waiting.values().flatten().map(SealJob::blocks_held).sum();
@@ -489,7 +459,7 @@ mod tests {
         assert_eq!(from_file.count(), 24 - 2 * BLOCKS_HELD_MAX / BLOCKS_MAX);
         work.round();
         assert_eq!(codes(&events), [EventCode::SegmentSealed; 24]);
-        let report = verify_tree(directory.path(), None, |_, _| {}).unwrap();
+        let report = verify_tree(directory.path(), &Expected::default(), |_, _| {}).unwrap();
         assert!(report.is_sound(), "{report:?}");
         assert_eq!(report.streams[&stream()].iter().map(|segment| segment.records).sum::<u64>(), 240);
     }
@@ -500,7 +470,7 @@ mod tests {
     fn a_footer_that_is_damaged_while_the_recorder_runs_delays_sealing_and_does_not_end_it() {
         let directory = tempfile::tempdir().unwrap();
         let archive = directory.path();
-        let (mut work, events) = work(archive, None);
+        let (mut work, events) = work(archive);
         work.take(finished(archive, 1, 1));
         work.round();
         let sealed = newest_sealed(archive);
@@ -536,7 +506,7 @@ mod tests {
     fn a_segment_that_cannot_be_sealed_itself_is_put_aside_and_those_behind_it_are_sealed() {
         let directory = tempfile::tempdir().unwrap();
         let archive = directory.path();
-        let (mut work, events) = work(archive, None);
+        let (mut work, events) = work(archive);
         let damaged = finished(archive, 1, 1).without_blocks();
         std::fs::write(damaged.path(), [0; 9000]).unwrap();
         let taken_away = finished(archive, 11, 1);
@@ -557,26 +527,5 @@ mod tests {
         ];
         assert_eq!(codes(&events), expected);
         assert!(work.waiting.is_empty() && work.aside.is_empty());
-    }
-
-    // REQ: FEP-REC-404
-    #[test]
-    fn a_key_that_cannot_be_used_is_reported_once_and_days_are_signed_when_it_can() {
-        use std::os::unix::fs::PermissionsExt;
-        let directory = tempfile::tempdir().unwrap();
-        let key = directory.path().join("root.key");
-        std::fs::write(&key, "11".repeat(32)).unwrap();
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-        let (mut work, events) = work(directory.path(), Some(key.clone()));
-        for _ in 0..3 {
-            work.sign_after = Instant::now();
-            work.sign();
-        }
-        assert_eq!(codes(&events), [EventCode::SealingFailed]);
-        assert_eq!(work.signed, None);
-        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
-        work.sign_after = Instant::now();
-        work.sign();
-        assert!(work.signed.is_some());
     }
 }

@@ -132,6 +132,8 @@ pub struct RetentionConfig {
     pub round_s: u64,
     /// Places that backups may be made to.
     pub backups: Vec<String>,
+    /// File of the private key that signs records of removal; made on first use. Empty: nothing is recorded.
+    pub removal_key: PathBuf,
 }
 
 impl Default for RetentionConfig {
@@ -142,6 +144,7 @@ impl Default for RetentionConfig {
             critical_percent: 3.0,
             round_s: 60,
             backups: Vec::new(),
+            removal_key: PathBuf::from("/var/lib/fep/keys/removals.key"),
         }
     }
 }
@@ -274,7 +277,7 @@ mod tests {
             ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
             ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
             ("replay", &["receivers", "operational", "raw_targets", "rings", "red_over_network"]),
-            ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups"]),
+            ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups", "removal_key"]),
         ] {
             let table: toml::Table = DEFAULT_TOML.parse().expect("TOML");
             let told: Vec<&String> = table[section].as_table().expect("a section").keys().collect();

@@ -88,12 +88,7 @@ impl Service {
             access,
             health,
             metrics,
-            keeper: Keeper::new(
-                &config.archive.segments,
-                archive.catalogue.clone(),
-                archive.store.clone(),
-                config.packets.clone(),
-            ),
+            keeper: keeper(&config, &archive),
             jobs: Jobs::default(),
             replays,
             counters,
@@ -167,4 +162,25 @@ pub fn now_tai_ns() -> i64 {
     // Near enough for the list of leap seconds, whose entries are years apart.
     let about = Tai::UNIX_EPOCH.0.saturating_add(utc_ns);
     about.saturating_add(i64::from(leap_seconds.tai_minus_utc(Tai(about))) * 1_000_000_000)
+}
+
+/// The keeper of the archive, with the key that signs its records of removal.
+fn keeper(config: &Config, archive: &Archive) -> Keeper {
+    let keeper = Keeper::new(
+        &config.archive.segments,
+        archive.catalogue.clone(),
+        archive.store.clone(),
+        config.packets.clone(),
+    );
+    let key = &config.retention.removal_key;
+    if key.as_os_str().is_empty() {
+        return keeper;
+    }
+    if fep_segments::roots::is_within(&config.archive.segments, key) {
+        tracing::warn!(
+            "retention.removal_key: {} lies among the segments: who has the disk has the key",
+            key.display()
+        );
+    }
+    keeper.with_removal_key(key)
 }

@@ -390,9 +390,18 @@ pub(crate) struct CompletenessArgs {
 pub(crate) struct VerifyArgs {
     /// Directory of the segments
     pub(crate) directory: PathBuf,
-    /// File with the public key of the daily roots, 64 hexadecimal digits [default: the key that each root names]
-    #[arg(long, value_name = "FILE")]
+    /// File with the public key of the daily roots, 64 hexadecimal digits [default: the key that each root names: "unpinned"]
+    #[arg(long, visible_alias = "key", value_name = "FILE")]
     pub(crate) public_key: Option<PathBuf>,
+    /// File with the public key of the records of removal [default: the key that each names: "unpinned"]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) removal_key: Option<PathBuf>,
+    /// Copy of roots/head.json that was kept elsewhere: shows that no newest day or segment is missing
+    #[arg(long, value_name = "FILE")]
+    pub(crate) head: Option<PathBuf>,
+    /// How many days are signed at least, where no head was kept
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) days: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -1,9 +1,10 @@
 //! `fepctl archive verify`: an archive directory held against its own hashes, without service or catalogue.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
-use fep_segments::{SegmentReport, Stream, TreeReport, list, streams, verify_tree};
+use fep_segments::{Expected, SegmentReport, Stream, TreeReport, list, roots, streams, verify_tree};
+use fep_time::clock::unix_now_ns;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
@@ -12,14 +13,22 @@ use super::print;
 use crate::failure::Failure;
 use crate::figures;
 
+const HINT: &str = "the directory of the segments: `archive.segments` of the service's configuration";
+
 /// Runs the command.
 pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let reported = |error: fep_segments::SegmentError| Failure::new(error.to_string());
     if !args.directory.is_dir() {
-        return Err(Failure::new(format!("{} is no directory", args.directory.display()))
-            .hint("the directory of the segments: `archive.segments` of the service's configuration"));
+        return Err(Failure::new(format!("{} is no directory", args.directory.display())).hint(HINT));
     }
-    let key = args.public_key.as_deref().map(public_key).transpose()?;
+    let key = |file: &Option<PathBuf>| file.as_deref().map(roots::public_key).transpose().map_err(reported);
+    let expected = Expected {
+        root_key: key(&args.public_key)?,
+        removal_key: key(&args.removal_key)?,
+        head: args.head.as_deref().map(roots::read_head).transpose().map_err(reported)?,
+        days: args.days,
+        now_unix_ns: Some(unix_now_ns()),
+    };
     let mut count = 0;
     for stream in streams(&args.directory).map_err(reported)? {
         count += list(&args.directory, &stream).map_err(reported)?.len() as u64;
@@ -29,29 +38,17 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         ProgressStyle::with_template("{bar:40} {pos}/{len} segments {eta} {msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
-    let report = verify_tree(&args.directory, key.as_ref(), |stream: &Stream, _: &SegmentReport| {
+    let report = verify_tree(&args.directory, &expected, |stream: &Stream, _: &SegmentReport| {
         bar.set_message(stream.to_string());
         bar.inc(1);
-    })
-    .map_err(reported)?;
+    });
     bar.finish_and_clear();
+    let report = report.map_err(|error| reported(error).hint(HINT))?;
     print(args.json, &as_json(&report), |out| as_text(out, &report))?;
     if report.is_sound() {
         return Ok(());
     }
     Err(Failure::new("the archive is not what was recorded"))
-}
-
-fn public_key(file: &Path) -> Result<[u8; 32], Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
-    let text = text.trim();
-    let octets: Option<Vec<u8>> = (0..text.len())
-        .step_by(2)
-        .map(|at| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect();
-    octets
-        .and_then(|octets| octets.try_into().ok())
-        .ok_or_else(|| Failure::new(format!("{} holds no public key: 64 hexadecimal digits", file.display())))
 }
 
 fn as_json(report: &TreeReport) -> serde_json::Value {
@@ -74,9 +71,19 @@ fn as_json(report: &TreeReport) -> serde_json::Value {
     let roots: Vec<serde_json::Value> = report
         .roots
         .iter()
-        .map(|root| json!({"problems": root.problems.iter().map(ToString::to_string).collect::<Vec<_>>()}))
+        .map(|root| json!({"day": root.day, "segments": root.segments, "problems": root.problems}))
         .collect();
-    json!({"sound": report.is_sound(), "segments": segments, "roots": roots})
+    json!({
+        "sound": report.is_sound(),
+        "pinned": report.is_pinned(),
+        "unpinned": report.unpinned,
+        "segments": segments,
+        "roots": roots,
+        "removals": report.removals,
+        "unsigned_segments": report.unsigned,
+        "problems": report.problems,
+        "notes": report.notes,
+    })
 }
 
 fn as_text(out: &mut impl Write, report: &TreeReport) -> io::Result<()> {
@@ -104,13 +111,29 @@ fn as_text(out: &mut impl Write, report: &TreeReport) -> io::Result<()> {
             }
         }
     }
-    for problem in report.roots.iter().flat_map(|root| &root.problems) {
-        writeln!(out, "  daily root: {problem}")?;
+    for (root, problem) in report.roots.iter().flat_map(|root| root.problems.iter().map(move |text| (root, text))) {
+        writeln!(out, "  {}: {problem}", root.path.display())?;
+    }
+    for problem in &report.problems {
+        writeln!(out, "  {problem}")?;
+    }
+    for note in &report.notes {
+        writeln!(out, "  note: {note}")?;
     }
     writeln!(
         out,
-        "{} signed days; {}",
+        "{} signed days, {} records of removal, {} segments that no day names yet",
         report.roots.len(),
-        if report.is_sound() { "everything holds" } else { "NOT SOUND" }
-    )
+        report.removals,
+        report.unsigned
+    )?;
+    if !report.is_pinned() {
+        let parts = report.unpinned.join(", ");
+        writeln!(
+            out,
+            "UNPINNED: {parts} came from the archive itself, or not at all: whoever can write all of it can have made it \
+             (--key, --removal-key, --head)"
+        )?;
+    }
+    writeln!(out, "{}", if report.is_sound() { "everything holds" } else { "NOT SOUND" })
 }

@@ -263,7 +263,7 @@ fn below(archive: &Path, path: &str) -> Result<PathBuf, Error> {
     Err(Error::Invalid { what: "backup manifest", problem: format!("\"{path}\" leads out of the archive") })
 }
 
-/// Signed roots, and the footers that are left of deleted segments, of red ones only if `red`.
+/// Signed roots, records of removal, and the footers that are left of deleted segments; of red segments only if `red`.
 fn rest(archive: &Path, red: bool) -> Result<Vec<PathBuf>, Error> {
     let mut found = Vec::new();
     let folders = [("roots", "json"), ("black", "gone"), ("red", "gone")];
@@ -277,7 +277,9 @@ fn rest(archive: &Path, red: bool) -> Result<Vec<PathBuf>, Error> {
             for entry in entries {
                 let path = entry.map_err(Error::io("read", &folder))?.path();
                 if path.is_dir() {
-                    folders.push(path);
+                    if red || !path.ends_with("roots/removals/red") {
+                        folders.push(path);
+                    }
                 } else if path.extension().is_some_and(|extension| extension == end) {
                     found.push(path);
                 }

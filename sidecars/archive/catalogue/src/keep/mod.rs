@@ -3,6 +3,7 @@
 
 mod backup;
 mod disk;
+mod removal;
 mod retention;
 mod round;
 mod scrub;
@@ -26,6 +27,7 @@ use crate::sql::Catalogue;
 use crate::store::Store;
 use crate::{Error, hex};
 
+use removal::{Order, RemovalLog};
 use turns::Turns;
 
 /// Segments that are listed at a time where all are gone through.
@@ -40,6 +42,7 @@ pub struct Keeper {
     store: Store,
     layouts: Arc<PacketLayouts>,
     turns: Turns,
+    removals: Option<Arc<RemovalLog>>,
 }
 
 impl Keeper {
@@ -47,7 +50,15 @@ impl Keeper {
     #[must_use]
     pub fn new(archive: &Path, catalogue: Catalogue, store: Store, layouts: PacketLayouts) -> Keeper {
         let turns = Turns::default();
-        Keeper { archive: archive.to_owned(), catalogue, store, layouts: Arc::new(layouts), turns }
+        let layouts = Arc::new(layouts);
+        Keeper { archive: archive.to_owned(), catalogue, store, layouts, turns, removals: None }
+    }
+
+    /// Signs a record of everything that is deleted, moved or brought back from now on, with the key in `key_file`
+    /// ([`fep_segments::Removals`]). Without one, whoever verifies the archive finds what is missing unaccounted for.
+    #[must_use]
+    pub fn with_removal_key(self, key_file: &Path) -> Keeper {
+        Keeper { removals: Some(Arc::new(RemovalLog::new(&self.archive, key_file))), ..self }
     }
 
     /// The recorder's file of a segment, whether or not it is there.
@@ -108,7 +119,7 @@ impl Keeper {
         // First the catalogue: a reader that asks now goes to the object store, and one that has the file open keeps it.
         self.catalogue.set_segment_place(id, Tier::Warm, Some(&object)).await?;
         self.mark_stored(id, true).await?;
-        self.remove_file(id).await
+        self.remove_file(id, None).await
     }
 
     /// Brings the file of a segment back from the object store.
@@ -125,6 +136,7 @@ impl Keeper {
         self.store.get_file(&object, &path).await?;
         self.catalogue.set_segment_place(id, Tier::Both, Some(&object)).await?;
         self.mark_stored(id, false).await?;
+        self.record_recall(id).await?;
         Ok(path)
     }
 
@@ -153,7 +165,7 @@ impl Keeper {
                 self.catalogue.mark_deleted(deletion, id, now_tai_ns).await?;
                 deleted += 1;
             }
-            self.remove_octets(&segment).await?;
+            self.remove_octets(&segment, Order::of(&decided)).await?;
         }
         self.catalogue.finish_deletion(deletion).await?;
         Ok(deleted)
@@ -175,7 +187,7 @@ impl Keeper {
             let _turn = self.turns.of(id).await;
             match self.catalogue.segment(id).await? {
                 Some(segment) if segment.state == SegmentState::Deleted => {
-                    self.remove_octets(&segment).await?
+                    self.remove_octets(&segment, Order::of(&withdrawn)).await?
                 }
                 _ => {}
             }
@@ -184,9 +196,9 @@ impl Keeper {
     }
 
     /// Removes what is left of a deleted segment: its file, its index files, its copy.
-    async fn remove_octets(&self, segment: &Segment) -> Result<(), Error> {
+    async fn remove_octets(&self, segment: &Segment, order: Order) -> Result<(), Error> {
         self.mark_stored(&segment.facts.id(), false).await?;
-        self.remove_file(&segment.facts.id()).await?;
+        self.remove_file(&segment.facts.id(), Some(order)).await?;
         let index = [&segment.frames_index, &segment.packets_index].into_iter().flatten();
         let keys = index.map(|file| &file.key).chain(segment.object.iter().map(|object| &object.key));
         for key in keys {
@@ -202,17 +214,6 @@ impl Keeper {
             return Err(Error::refused(id.to_string(), "it was deleted"));
         }
         Ok(segment)
-    }
-
-    async fn remove_file(&self, id: &SegmentId) -> Result<(), Error> {
-        let path = self.file(id);
-        tokio::task::spawn_blocking(move || {
-            if path.exists() {
-                fep_segments::remove_sealed(&path)?;
-            }
-            Ok(())
-        })
-        .await?
     }
 
     /// Says beside what is left of a segment that its octets are in the object store, or that they are not any more: for programs

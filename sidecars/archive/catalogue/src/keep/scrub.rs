@@ -130,7 +130,7 @@ impl Keeper {
             // A move that was killed after the catalogue had it, or a recall before, left its file behind; one by an older
             // version left no word of it.
             self.mark_stored(&id, true).await?;
-            self.remove_file(&id).await?;
+            self.remove_file(&id, None).await?;
         }
         let usable = good_file || good_object;
         match (usable, segment.state) {
