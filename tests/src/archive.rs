@@ -28,7 +28,7 @@ impl Archive {
         let text = format!(
             "[archive]\nsegments = {segments:?}\nrings = {rings:?}\nlog = \"warn\"\n\
              database = \"sqlite://{0}/catalogue.sqlite3\"\n\
-             [store]\nurl = \"file://{0}/store\"\n[http]\nlisten = [\"unix:{0}/sock\"]\n{more}",
+             [store]\nurl = \"file://{0}/store\"\n[retention]\nremoval_key = \"{0}/keys/removals.key\"\n[http]\nlisten = [\"unix:{0}/sock\"]\n{more}",
             directory.display(),
         );
         let config = directory.join("archive.toml");

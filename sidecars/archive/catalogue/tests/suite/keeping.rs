@@ -284,3 +284,60 @@ async fn a_damaged_backup_is_noticed_before_the_catalogue_is_loaded() {
     assert!(matches!(result, Err(Error::ObjectDiffers { .. })), "{result:?}");
     assert_eq!(catalogue.totals().await.unwrap().segments, 0);
 }
+
+// REQ: FEP-SEG-158
+#[tokio::test]
+async fn what_is_deleted_moved_and_brought_back_leaves_signed_records_and_the_archive_verifies() {
+    use fep_segments::{Expected, RemovalRecord, verify_tree};
+    let (archive, keeper, ids) = filled().await;
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("removals.key");
+    let keeper = keeper.with_removal_key(&key);
+    let catalogue = &archive.catalogue;
+    let asked = catalogue.request_deletion(std::slice::from_ref(&ids[0]), "old", "ada", START).await.unwrap();
+    catalogue.approve_deletion(&asked.id, "bo", START).await.unwrap();
+    assert_eq!(keeper.carry_out(&asked.id, START).await.unwrap(), 1);
+    for id in &ids[1..] {
+        keeper.store_segment(id).await.unwrap();
+        keeper.release_file(id).await.unwrap();
+    }
+    keeper.recall_file(&ids[2]).await.unwrap();
+    let read = |number: u32| -> RemovalRecord {
+        let path = archive.root().join(format!("roots/removals/black/{number:012}.json"));
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let text = |number| {
+        let record = read(number);
+        let act = serde_json::to_value(record.act).unwrap();
+        let segment = format!("{}/{}", record.segments[0].stream, record.segments[0].segment);
+        (act.as_str().unwrap().to_owned(), segment, record.order, record.by.join(" "))
+    };
+    let by_service = |act: &str, id: &SegmentId| {
+        (act.to_owned(), id.to_string(), None, "fep-archive".to_owned())
+    };
+    assert_eq!(
+        text(1),
+        ("deleted".to_owned(), ids[0].to_string(), Some(asked.id.clone()), "ada bo".to_owned())
+    );
+    assert_eq!(text(2), by_service("moved", &ids[1]));
+    assert_eq!(text(3), by_service("moved", &ids[2]));
+    assert_eq!(text(4), by_service("recalled", &ids[2]));
+    let removal_key = fep_segments::roots::public_key(&fep_segments::roots::public_file(&key)).unwrap();
+    let expected = Expected { removal_key: Some(removal_key), ..Expected::default() };
+    let report = verify_tree(archive.root(), &expected, |_, _| {}).unwrap();
+    assert!(report.is_sound(), "{report:?}");
+    // A keeper without a key, of an operator who wants no records, deletes as before; verification does not like it.
+    let silent = Keeper::new(archive.root(), catalogue.clone(), archive.store.clone(), layouts());
+    silent.release_file(&ids[2]).await.unwrap();
+    assert!(!verify_tree(archive.root(), &expected, |_, _| {}).unwrap().is_sound());
+}
+
+// REQ: FEP-SEG-158
+#[tokio::test]
+async fn where_no_record_can_be_signed_nothing_is_removed() {
+    let (archive, keeper, ids) = filled().await;
+    let keeper = keeper.with_removal_key(&archive.root().join("nobody/\0/removals.key"));
+    keeper.store_segment(&ids[0]).await.unwrap();
+    assert!(keeper.release_file(&ids[0]).await.is_err());
+    assert!(keeper.file(&ids[0]).exists());
+}
