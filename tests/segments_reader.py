@@ -60,6 +60,52 @@ def records(content, seq, pos, payload):
         at += taken
 
 
+IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
+ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
+CHUNK_START, CHUNK_END, PARENT, ROOT = 1, 2, 4, 8
+
+
+def blake3_compress(chaining, block, counter, length, flags):
+    """The eight words that the BLAKE3 compression function makes of 16 words."""
+    v = [*chaining, *IV[:4], counter & 0xFFFFFFFF, counter >> 32, length, flags]
+    for _ in range(7):
+        for step, (a, b, c, d) in enumerate((
+            (0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
+            (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14),
+        )):
+            for word, first, second in ((block[2 * step], 16, 12), (block[2 * step + 1], 8, 7)):
+                v[a] = (v[a] + v[b] + word) & 0xFFFFFFFF
+                mixed = v[d] ^ v[a]
+                v[d] = (mixed >> first | mixed << 32 - first) & 0xFFFFFFFF
+                v[c] = (v[c] + v[d]) & 0xFFFFFFFF
+                mixed = v[b] ^ v[c]
+                v[b] = (mixed >> second | mixed << 32 - second) & 0xFFFFFFFF
+        block = [block[index] for index in ORDER]
+    return [v[index] ^ v[index + 8] for index in range(8)]
+
+
+def blake3(data):
+    """BLAKE3 of octets, from section 2 of its specification."""
+    def chunk(number, octets, last):
+        chaining = list(IV)
+        count = max(1, (len(octets) + 63) // 64)
+        for index in range(count):
+            part = octets[64 * index : 64 * index + 64]
+            flags = (CHUNK_START if index == 0 else 0) | (CHUNK_END | last if index == count - 1 else 0)
+            words = struct.unpack("<16I", part.ljust(64, b"\0"))
+            chaining = blake3_compress(chaining, words, number, len(part), flags)
+        return chaining
+
+    if len(data) <= 1024:
+        return struct.pack("<8I", *chunk(0, data, ROOT))
+    nodes = [chunk(at // 1024, data[at : at + 1024], 0) for at in range(0, len(data), 1024)]
+    while len(nodes) > 1:
+        flags = PARENT | (ROOT if len(nodes) == 2 else 0)
+        joined = [blake3_compress(IV, a + b, 0, 64, flags) for a, b in zip(nodes[::2], nodes[1::2])]
+        nodes = joined + nodes[len(nodes) & ~1 :]
+    return struct.pack("<8I", *nodes[0])
+
+
 def read_segment(data):
     """What a segment holds."""
     if data[:8] != b"FEPSEGM1" or u32(data, 0x08) != 1 or u32(data, 0xA0) != crc32c(data[:0xA0]):
@@ -96,12 +142,13 @@ def read_segment(data):
     told.update(end_seq=seq, payload_sha256=frames.hexdigest(), sealed=data[offset : offset + 8] == b"FEPTABL1")
     if told["sealed"]:
         foot = data[-PAGE:]
-        sha256 = hashlib.sha256(data[:offset]).digest()
-        told.update(content_sha256=sha256.hex(), previous_chain=foot[0xE0:0x100].hex(), chain=foot[0x100:0x120].hex())
+        version = u32(foot, 0x08)
+        content = blake3(data[:offset]) if version == 2 else hashlib.sha256(data[:offset]).digest()
+        told.update(content_hash=content.hex(), previous_chain=foot[0xE0:0x100].hex(), chain=foot[0x100:0x120].hex())
         for holds, what in [
             (foot[:8] == b"FEPFOOT1" and u32(foot, 0x120) == crc32c(foot[:0x120]), "footer"),
             (u64(foot, 0x50) == offset, "content_end"),
-            (foot[0xC0:0xE0] == sha256, "content_sha256"),
+            (version in (1, 2) and foot[0xC0:0xE0] == content, "content_hash"),
             (foot[0x100:0x120] == hashlib.sha256(foot[:0x100]).digest(), "chain"),
             (u64(foot, 0x60) == told["records"] and u64(foot, 0x68) == told["octets"], "records or octets"),
             (u64(foot, 0x38) == seq and u64(foot, 0x70) == told["lost_records"], "end_seq or lost_records"),

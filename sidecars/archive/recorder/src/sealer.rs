@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use fep_segments::{
-    BlockHeader, Chain, Footer, SegmentError, SegmentHeader, Stream, list_aside, recover, seal,
+    BlockHeader, Chain, ContentHash, Footer, SegmentError, SegmentHeader, Stream, list_aside, recover, seal,
     streams,
 };
 use fep_time::clock::unix_now_ns;
@@ -53,13 +53,13 @@ pub(crate) struct Finished {
     header: SegmentHeader,
     blocks: Vec<BlockHeader>,
     content_end: u64,
-    content_sha256: [u8; 32],
+    content_hash: ContentHash,
 }
 
 impl SealJob {
     pub(crate) fn finished(segment: OpenSegment) -> SealJob {
         SealJob::Finished(Box::new(Finished {
-            content_sha256: segment.content_hash(),
+            content_hash: segment.content_hash(),
             content_end: segment.offset,
             path: segment.path,
             header: segment.header,
@@ -115,8 +115,8 @@ impl SealJob {
     fn seal(&self, chain: Chain) -> Result<(PathBuf, Footer), SegmentError> {
         match self {
             SealJob::Finished(finished) => {
-                let Finished { path, header, blocks, content_end, content_sha256 } = &**finished;
-                seal(path, header, blocks, *content_end, *content_sha256, chain, unix_now_ns())
+                let Finished { path, header, blocks, content_end, content_hash } = &**finished;
+                seal(path, header, blocks, *content_end, *content_hash, chain, unix_now_ns())
             }
             SealJob::FromFile { path, end_seq, .. } => {
                 let mut recovered = recover(path)?;
@@ -393,7 +393,7 @@ pub(crate) fn tell(outbox: &Sender<Event>, code: EventCode, detail: serde_json::
 mod tests {
     use super::*;
     use fep_bus::{Colour, Position, Tag};
-    use fep_segments::{Expected, SegmentState, SegmentWriter, list, put_aside, verify_tree};
+    use fep_segments::{ContentHasher, Expected, SegmentState, SegmentWriter, list, put_aside, verify_tree};
 
     fn stream() -> Stream {
         Stream::new(Colour::Black, "cso-1.frames")
@@ -418,8 +418,8 @@ mod tests {
         writer.flush().unwrap();
         let recovered = recover(writer.path()).unwrap();
         let octets = std::fs::read(writer.path()).unwrap();
-        let content_sha256 =
-            <sha2::Sha256 as sha2::Digest>::digest(&octets[..recovered.content_end as usize]).into();
+        let mut hasher = ContentHasher::default();
+        hasher.update(&octets[..recovered.content_end as usize]);
         let mut blocks = Vec::with_capacity(room_for_blocks);
         blocks.extend_from_slice(&recovered.blocks);
         SealJob::Finished(Box::new(Finished {
@@ -427,7 +427,7 @@ mod tests {
             header: recovered.header,
             blocks,
             content_end: recovered.content_end,
-            content_sha256,
+            content_hash: hasher.hash(),
         }))
     }
 

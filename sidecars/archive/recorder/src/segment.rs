@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use fep_segments::{BlockHeader, PAGE_LEN, SegmentHeader};
+use fep_segments::{BlockHeader, ContentHash, ContentHasher, PAGE_LEN, SegmentHeader};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use sha2::{Digest, Sha256};
 
 use crate::disk::BlockBuffer;
 
@@ -24,7 +23,7 @@ pub(crate) struct OpenSegment {
     /// Where the next block goes.
     pub(crate) offset: u64,
     pub(crate) begun: Instant,
-    hash: Sha256,
+    hash: ContentHasher,
 }
 
 /// How the file of a new segment came out.
@@ -60,8 +59,8 @@ impl OpenSegment {
                 return Err(error);
             }
         };
-        let mut hash = Sha256::new();
-        hash.update(header.to_page());
+        let mut hash = ContentHasher::default();
+        hash.update(&header.to_page());
         let segment = OpenSegment {
             file: Arc::new(file),
             path,
@@ -83,9 +82,9 @@ impl OpenSegment {
         self.blocks.push(block);
     }
 
-    /// SHA-256 of all that was added.
-    pub(crate) fn content_hash(&self) -> [u8; 32] {
-        self.hash.clone().finalize().into()
+    /// Hash of all that was added.
+    pub(crate) fn content_hash(&self) -> ContentHash {
+        self.hash.hash()
     }
 }
 

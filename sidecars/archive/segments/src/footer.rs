@@ -4,10 +4,11 @@ use fep_bus::Position;
 use sha2::{Digest, Sha256};
 
 use crate::block::{BlockHeader, BlockKind};
+use crate::content::{ContentAlgorithm, ContentHash};
 use crate::correct::correct_octet;
 use crate::header::{SegmentHeader, colour_code, colour_of};
 use crate::layout::{
-    BLOCK_HEADER_LEN, FOOTER_MAGIC, FORMAT_VERSION, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages,
+    BLOCK_HEADER_LEN, FOOTER_MAGIC, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages,
     put_half, put_name, put_word, table, word,
 };
 use crate::name::{SegmentName, Stream};
@@ -45,8 +46,8 @@ pub struct Footer {
     pub rx_max_tai_ns: i64,
     /// When it was sealed, nanoseconds since 1970 (UTC).
     pub sealed_unix_ns: u64,
-    /// SHA-256 of the file's first `content_end` octets.
-    pub content_sha256: [u8; 32],
+    /// Hash of the file's first `content_end` octets; it says the version of the footer.
+    pub content_hash: ContentHash,
     /// Chain hash of the segment before; zeros for the first.
     pub previous_chain: [u8; 32],
     /// SHA-256 of the footer page up to this field, `previous_chain` included.
@@ -64,7 +65,7 @@ impl Footer {
         header: &SegmentHeader,
         blocks: &[BlockHeader],
         content_end: u64,
-        content_sha256: [u8; 32],
+        content_hash: ContentHash,
         previous_chain: [u8; 32],
         sealed_unix_ns: u64,
     ) -> Footer {
@@ -84,7 +85,7 @@ impl Footer {
             rx_min_tai_ns: 0,
             rx_max_tai_ns: 0,
             sealed_unix_ns,
-            content_sha256,
+            content_hash,
             previous_chain,
             chain: [0; 32],
         };
@@ -127,7 +128,7 @@ impl Footer {
     fn page_without_chain(&self) -> [u8; PAGE_LEN] {
         let mut page = [0; PAGE_LEN];
         page[..8].copy_from_slice(&FOOTER_MAGIC);
-        put_half(&mut page, foot::VERSION, FORMAT_VERSION);
+        put_half(&mut page, foot::VERSION, self.content_hash.algorithm.version());
         put_half(&mut page, foot::COLOUR, colour_code(self.stream.colour));
         for (offset, value) in [
             (foot::ID, self.id),
@@ -152,7 +153,7 @@ impl Footer {
             put_word(&mut page, offset, value);
         }
         put_name(&mut page, foot::RING_NAME, &self.stream.ring);
-        page[foot::CONTENT_SHA256..foot::CONTENT_SHA256 + 32].copy_from_slice(&self.content_sha256);
+        page[foot::CONTENT_HASH..foot::CONTENT_HASH + 32].copy_from_slice(&self.content_hash.octets);
         page[foot::PREVIOUS_CHAIN..foot::PREVIOUS_CHAIN + 32].copy_from_slice(&self.previous_chain);
         page
     }
@@ -189,9 +190,9 @@ impl Footer {
             return Err("the last page is no footer".to_owned());
         }
         let version = half(page, foot::VERSION);
-        if version != FORMAT_VERSION {
-            return Err(format!("footer of format version {version}, this program reads {FORMAT_VERSION}"));
-        }
+        let Some(algorithm) = ContentAlgorithm::of_version(version) else {
+            return Err(format!("footer of version {version}, this program reads 1 and 2"));
+        };
         if crc32c::crc32c(&page[..foot::CRC]) != half(page, foot::CRC) {
             return Err("the checksum of the footer page does not hold".to_owned());
         }
@@ -223,7 +224,7 @@ impl Footer {
             rx_min_tai_ns: word(page, foot::RX_MIN_TAI_NS).cast_signed(),
             rx_max_tai_ns: word(page, foot::RX_MAX_TAI_NS).cast_signed(),
             sealed_unix_ns: word(page, foot::SEALED_UNIX_NS),
-            content_sha256: hash(foot::CONTENT_SHA256),
+            content_hash: ContentHash { algorithm, octets: hash(foot::CONTENT_HASH) },
             previous_chain: hash(foot::PREVIOUS_CHAIN),
             chain: hash(foot::CHAIN),
         })

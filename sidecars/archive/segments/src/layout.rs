@@ -8,6 +8,10 @@ pub const BLOCK_HEADER_LEN: usize = 128;
 pub(crate) const RECORD_HEADER_LEN: usize = 64;
 /// Version of the format; raised on every change that a reader could notice.
 pub const FORMAT_VERSION: u32 = 1;
+/// Version of footers whose content is hashed with SHA-256.
+pub(crate) const FOOTER_SHA256: u32 = 1;
+/// Version of footers whose content is hashed with BLAKE3.
+pub(crate) const FOOTER_BLAKE3: u32 = 2;
 /// Room of a name, zero-filled, never without at least one zero.
 pub(crate) const NAME_LEN: usize = 32;
 /// First octets of a segment.
@@ -100,7 +104,7 @@ pub(crate) mod foot {
     pub(crate) const RX_MAX_TAI_NS: usize = 0x090;
     pub(crate) const SEALED_UNIX_NS: usize = 0x098;
     pub(crate) const RING_NAME: usize = 0x0A0; // u8[32]
-    pub(crate) const CONTENT_SHA256: usize = 0x0C0; // u8[32]
+    pub(crate) const CONTENT_HASH: usize = 0x0C0; // u8[32]
     pub(crate) const PREVIOUS_CHAIN: usize = 0x0E0; // u8[32]
     pub(crate) const CHAIN: usize = 0x100; // u8[32]
     pub(crate) const CRC: usize = 0x120; // u32
@@ -176,7 +180,7 @@ pub const FIELDS: &[(&str, usize, usize)] = &[
     ("footer.rx_max_tai_ns", foot::RX_MAX_TAI_NS, 8),
     ("footer.sealed_unix_ns", foot::SEALED_UNIX_NS, 8),
     ("footer.ring_name", foot::RING_NAME, 32),
-    ("footer.content_sha256", foot::CONTENT_SHA256, 32),
+    ("footer.content_hash", foot::CONTENT_HASH, 32),
     ("footer.previous_chain", foot::PREVIOUS_CHAIN, 32),
     ("footer.chain", foot::CHAIN, 32),
     ("footer.crc", foot::CRC, 4),

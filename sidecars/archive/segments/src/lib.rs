@@ -17,6 +17,7 @@
 
 pub use aside::{SetAside, list_aside, probe_disk, put_aside, reserve_name};
 pub use block::{BlockBuilder, BlockContent, BlockError, BlockHeader, BlockKind, RecordView, Records};
+pub use content::{ContentAlgorithm, ContentHash, ContentHasher};
 pub use end::{DamagedFile, OpenLeft, StreamEnd, stream_end};
 pub use error::SegmentError;
 pub use follow::{Follow, FollowSpec, Item, Source, Start, series_after};
@@ -38,6 +39,7 @@ pub use writer::SegmentWriter;
 
 mod aside;
 mod block;
+mod content;
 mod correct;
 mod end;
 mod error;

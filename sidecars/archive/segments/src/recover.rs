@@ -11,6 +11,7 @@ use crate::loss::{Loss, LossCause};
 use crate::name::Place;
 use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
+use crate::content::ContentAlgorithm;
 use crate::seal::{Chain, hash_content, seal};
 
 /// Content at the end of an open segment that is checked octet by octet before the recorder goes on; what lies before
@@ -48,7 +49,7 @@ impl Recovered {
     /// Seals it: reads it once for its hash.
     pub fn seal(&self, previous: Chain, sealed_unix_ns: u64) -> Result<(PathBuf, Footer), SegmentError> {
         let file = plain::open(&self.path).map_err(SegmentError::io(&self.path, "open"))?;
-        let hash = hash_content(&file, self.content_end).map_err(SegmentError::io(&self.path, "read"))?;
+        let hash = hash_content(&file, self.content_end, ContentAlgorithm::Blake3).map_err(SegmentError::io(&self.path, "read"))?;
         drop(file);
         seal(&self.path, &self.header, &self.blocks, self.content_end, hash, previous, sealed_unix_ns)
     }

@@ -22,6 +22,7 @@ use crate::name::{SegmentName, Stream};
 use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
 use crate::recover::Recovered;
+use crate::content::ContentAlgorithm;
 use crate::seal::{Chain, hash_content, last_page, sync_directory};
 use crate::tree::{SegmentEntry, SegmentState, list};
 
@@ -246,11 +247,11 @@ impl Repair {
             Some((page, footer)) => {
                 target.write_all_at(page, len - PAGE_LEN as u64).map_err(problem("write"))?;
                 let content_end = footer.content_end.min(len);
-                let hash = hash_content(&target, content_end).map_err(problem("read"))?;
-                self.is_exact = hash == footer.content_sha256;
+                let hash = hash_content(&target, content_end, footer.content_hash.algorithm).map_err(problem("read"))?;
+                self.is_exact = hash == footer.content_hash;
             }
             None => {
-                let hash = hash_content(&target, len).map_err(problem("read"))?;
+                let hash = hash_content(&target, len, ContentAlgorithm::Blake3).map_err(problem("read"))?;
                 let previous = Chain::before(&site.archive, &site.stream, Some(site.entry.name))?;
                 let blocks = &self.blocks.blocks;
                 let footer =

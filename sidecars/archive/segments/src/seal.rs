@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use crate::aside::list_aside;
 use crate::block::BlockHeader;
+use crate::content::{ContentAlgorithm, ContentHash, ContentHasher};
 use crate::error::SegmentError;
 use crate::footer::{Footer, table_octets};
 use crate::header::SegmentHeader;
@@ -116,11 +115,11 @@ pub fn seal(
     header: &SegmentHeader,
     blocks: &[BlockHeader],
     content_end: u64,
-    content_sha256: [u8; 32],
+    content_hash: ContentHash,
     previous: Chain,
     sealed_unix_ns: u64,
 ) -> Result<(PathBuf, Footer), SegmentError> {
-    let footer = Footer::of_blocks(header, blocks, content_end, content_sha256, previous.0, sealed_unix_ns);
+    let footer = Footer::of_blocks(header, blocks, content_end, content_hash, previous.0, sealed_unix_ns);
     let mut tail = table_octets(header.id, blocks);
     tail.extend_from_slice(&footer.to_page());
     let file = plain::open_writable(open).map_err(SegmentError::io(open, "open"))?;
@@ -133,12 +132,13 @@ pub fn seal(
     Ok((sealed, footer))
 }
 
-/// SHA-256 of the first `content_end` octets of a file, read from the start.
+/// Hash of the first `content_end` octets of a file, read from the start.
 pub(crate) fn hash_content<S: crate::ReadAt + ?Sized>(
     source: &S,
     content_end: u64,
-) -> std::io::Result<[u8; 32]> {
-    let mut hash = Sha256::new();
+    algorithm: ContentAlgorithm,
+) -> std::io::Result<ContentHash> {
+    let mut hash = ContentHasher::of(algorithm);
     let mut window = vec![0; 1 << 20];
     let mut at = 0;
     while at < content_end {
@@ -150,7 +150,7 @@ pub(crate) fn hash_content<S: crate::ReadAt + ?Sized>(
         hash.update(&window[..read]);
         at += read as u64;
     }
-    Ok(hash.finalize().into())
+    Ok(hash.hash())
 }
 
 /// Removes a sealed segment for good and leaves its footer page, with which the chain can still be checked, and in the

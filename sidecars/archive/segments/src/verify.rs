@@ -49,7 +49,7 @@ pub enum Finding {
         /// First record after.
         to_seq: u64,
     },
-    /// SHA-256 of the content is not what the footer says.
+    /// The hash of the content is not what the footer says.
     ContentHash,
     /// Totals of the footer are not those of the blocks.
     Totals,
@@ -83,7 +83,7 @@ impl fmt::Display for Finding {
             Finding::Hole { from_seq, to_seq } => {
                 write!(out, "records {from_seq} up to {to_seq} are missing and no loss is recorded")
             }
-            Finding::ContentHash => out.write_str("SHA-256 of the content is not what the footer says"),
+            Finding::ContentHash => out.write_str("the hash of the content is not what the footer says"),
             Finding::Totals => out.write_str("the totals of the footer are not those of the blocks"),
             Finding::ChainHash => out.write_str("the chain hash is not that of the footer"),
             Finding::ChainBroken { previous } => {
@@ -186,15 +186,16 @@ pub fn verify_source<S: ReadAt>(source: S, path: &Path) -> Result<SegmentReport,
     }
     report.end = end;
     if let Some(footer) = reader.footer() {
-        let hash = hash_content(&source, footer.content_end).map_err(SegmentError::io(path, "read"))?;
-        if hash != footer.content_sha256 {
+        let hash = hash_content(&source, footer.content_end, footer.content_hash.algorithm)
+            .map_err(SegmentError::io(path, "read"))?;
+        if hash != footer.content_hash {
             report.findings.push(Finding::ContentHash);
         }
         let told = Footer::of_blocks(
             &header,
             reader.blocks(),
             footer.content_end,
-            footer.content_sha256,
+            footer.content_hash,
             footer.previous_chain,
             footer.sealed_unix_ns,
         );

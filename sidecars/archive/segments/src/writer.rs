@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fep_bus::{Colour, Position, Record, Tag};
-use sha2::{Digest, Sha256};
 
 use crate::block::{BlockBuilder, BlockHeader};
+use crate::content::ContentHasher;
 use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::header::SegmentHeader;
@@ -23,7 +23,7 @@ pub struct SegmentWriter {
     path: PathBuf,
     header: SegmentHeader,
     blocks: Vec<BlockHeader>,
-    hash: Sha256,
+    hash: ContentHasher,
     offset: u64,
     begin: Position,
     next: Position,
@@ -48,8 +48,8 @@ impl SegmentWriter {
             .map_err(SegmentError::io(&path, "create"))?;
         let page = header.to_page();
         file.write_all_at(&page, 0).map_err(SegmentError::io(&path, "write"))?;
-        let mut hash = Sha256::new();
-        hash.update(page);
+        let mut hash = ContentHasher::default();
+        hash.update(&page);
         let next = header.base;
         Ok(SegmentWriter {
             file,
@@ -135,7 +135,7 @@ impl SegmentWriter {
     /// Writes what was added and seals the segment. `previous` is the chain of its stream before it.
     pub fn seal(mut self, previous: Chain) -> Result<(PathBuf, Footer), SegmentError> {
         self.write_block()?;
-        let hash = self.hash.clone().finalize().into();
+        let hash = self.hash.hash();
         seal(
             &self.path,
             &self.header,

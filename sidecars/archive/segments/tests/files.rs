@@ -7,7 +7,7 @@ use std::process::Command;
 
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
-    Act, Chain, Expected, Finding, Loss, LossCause, Piece, RecordAt, Removal, Removals, SegmentHeader, SegmentReader, SegmentState,
+    Act, Chain, ContentAlgorithm, ContentHash, Expected, Finding, Loss, LossCause, Piece, RecordAt, Removal, Removals, SegmentHeader, SegmentReader, SegmentState,
     SegmentWriter, Stream, list, recover, remove_sealed, roots, streams, verify, verify_tree,
 };
 use proptest::prelude::*;
@@ -287,6 +287,44 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
     assert!(check().roots.iter().any(|root| root.problems.iter().any(|problem| problem.contains("SHA-256"))));
 }
 
+// REQ: FEP-SEG-160
+#[test]
+fn a_segment_whose_footer_has_a_sha_256_is_read_verified_repaired_and_removed_as_one_of_today() {
+    use sha2::{Digest, Sha256};
+    let archive = tempfile::tempdir().unwrap();
+    let path = sealed(archive.path(), start(), 0, 50, 5_000);
+    // As an earlier version sealed it.
+    let mut octets = fs::read(&path).unwrap();
+    let mut footer = SegmentReader::open(&path).unwrap().footer().unwrap().clone();
+    let hash = Sha256::digest(&octets[..footer.content_end as usize]).into();
+    footer.content_hash = ContentHash { algorithm: ContentAlgorithm::Sha256, octets: hash };
+    footer.chain = footer.chain_hash();
+    let at = octets.len() - 4096;
+    octets[at..].copy_from_slice(&footer.to_page());
+    assert_eq!(octets[at + 8..at + 12], [1, 0, 0, 0], "the version");
+    fs::write(&path, &octets).unwrap();
+    assert_eq!(SegmentReader::open(&path).unwrap().footer(), Some(&footer));
+    assert!(verify(&path).unwrap().is_sound());
+    // The next one continues it.
+    let next = sealed(archive.path(), footer.end, 1, 50, 5_000);
+    assert!(verify_tree(archive.path(), &Expected::default(), |_, _| {}).unwrap().is_sound());
+    let of_next = SegmentReader::open(&next).unwrap().footer().unwrap().clone();
+    assert_eq!(of_next.content_hash.algorithm, ContentAlgorithm::Blake3);
+    assert_eq!(of_next.previous_chain, footer.chain);
+    // One wrong octet of content, of the footer; then what a removal leaves.
+    let mut damaged = octets.clone();
+    damaged[4096 + 200] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    assert!(verify(&path).unwrap().findings.contains(&Finding::ContentHash));
+    let mut damaged = octets.clone();
+    damaged[at + 0x41] ^= 1;
+    fs::write(&path, &damaged).unwrap();
+    assert!(fep_segments::repair(&path).unwrap().is_exact);
+    assert_eq!(fs::read(&path).unwrap(), octets);
+    assert_eq!(remove_sealed(&path).unwrap(), footer);
+    assert_eq!(fs::read(path.with_extension("gone")).unwrap()[..0x124], octets[at..at + 0x124]);
+}
+
 // REQ: FEP-SEG-006
 #[test]
 fn a_reader_written_from_the_page_alone_agrees() {
@@ -300,7 +338,7 @@ fn a_reader_written_from_the_page_alone_agrees() {
     assert_eq!(told["problems"], serde_json::json!([]));
     assert_eq!(told["records"], 200);
     assert_eq!(told["octets"], footer.octets);
-    assert_eq!(told["content_sha256"], roots::hex(&footer.content_sha256));
+    assert_eq!(told["content_hash"], roots::hex(&footer.content_hash.octets));
     assert_eq!(told["chain"], roots::hex(&footer.chain));
     use sha2::{Digest, Sha256};
     let mut hash = Sha256::new();

@@ -168,7 +168,7 @@ pub(super) fn facts_of(footer: &Footer, file_octets: u64) -> SegmentFacts {
         records: footer.records,
         lost_records: footer.lost_records + footer.damaged_records,
         file_octets,
-        content_sha256: footer.content_sha256,
+        content_sha256: footer.content_hash.octets,
         chain: footer.chain,
         previous_chain: footer.previous_chain,
     }

@@ -254,7 +254,7 @@ impl Keeper {
                 problems.push(format!("its file has {octets} octets, {} were recorded", facts.file_octets));
             }
             match report.footer {
-                Some(footer) if footer.content_sha256 == facts.content_sha256 => {}
+                Some(footer) if footer.content_hash.octets == facts.content_sha256 => {}
                 Some(_) => problems.push("its footer is not the one that the catalogue knows".to_owned()),
                 None => {
                     problems.push("it has no footer that can be read: it was cut short or damaged".to_owned())
