@@ -66,11 +66,11 @@ fn every_frame_of_the_synthetic_mission_is_on_disk_octet_for_octet() {
     let daemon = Daemon::start(&directory, &config);
     let follower = Follower::start(&rings, RING, "witness", directory.path());
     let settings =
-        Recorder::configure(directory.path(), &rings, &archive, "segment_mib = 4\nblock_kib = 256\n");
+        Recorder::configure(directory.path(), &rings, &archive, "segment_mib = 1\nblock_kib = 256\n");
     let recorder = Recorder::start(&settings, &rings);
     wait_until("some frames are on disk", || {
         let records = recorder.figure(&format!("black/{RING}.records"))?;
-        if records > 20_000 { Ok(()) } else { Err(format!("{records}")) }
+        if records > 5_000 { Ok(()) } else { Err(format!("{records}")) }
     });
     synthetic.stop();
     let _ = synthetic.join();

@@ -240,7 +240,8 @@ mod tests {
 
     // REQ: FEP-REC-151
     #[test]
-    fn a_start_with_a_clock_far_ahead_of_the_segments_waits_and_roots_of_the_future_are_put_aside_and_reported() {
+    fn a_start_with_a_clock_far_ahead_of_the_segments_waits_and_roots_of_the_future_are_put_aside_and_reported()
+     {
         let mut site = Site::new();
         let right = site.now;
         site.pass(4 * DAY);

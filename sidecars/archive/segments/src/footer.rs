@@ -8,8 +8,8 @@ use crate::content::{ContentAlgorithm, ContentHash};
 use crate::correct::correct_octet;
 use crate::header::{SegmentHeader, colour_code, colour_of};
 use crate::layout::{
-    BLOCK_HEADER_LEN, FOOTER_MAGIC, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages,
-    put_half, put_name, put_word, table, word,
+    BLOCK_HEADER_LEN, FOOTER_MAGIC, PAGE_LEN, TABLE_MAGIC, foot, half, name_at, pages, put_half, put_name,
+    put_word, table, word,
 };
 use crate::name::{SegmentName, Stream};
 

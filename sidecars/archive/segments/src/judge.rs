@@ -216,11 +216,13 @@ fn judge_unnamed(roots: &[Root], present: &Present, judged: &mut Judged) {
             continue;
         }
         if day <= last_day {
-            let problem =
-                format!("segment {name} of {stream} was sealed on {day}, which is signed, and no root names it");
+            let problem = format!(
+                "segment {name} of {stream} was sealed on {day}, which is signed, and no root names it"
+            );
             judged.problems.push(problem);
         } else if newest.get(stream.as_str()).is_some_and(|newest| name < newest) {
-            let problem = format!("segment {name} of {stream} lies between signed ones, and no root names it");
+            let problem =
+                format!("segment {name} of {stream} lies between signed ones, and no root names it");
             judged.problems.push(problem);
         } else {
             judged.unsigned += 1;

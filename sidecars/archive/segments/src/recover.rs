@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::block::{BlockContent, BlockHeader};
+use crate::content::ContentAlgorithm;
 use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::header::SegmentHeader;
@@ -11,7 +12,6 @@ use crate::loss::{Loss, LossCause};
 use crate::name::Place;
 use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
-use crate::content::ContentAlgorithm;
 use crate::seal::{Chain, hash_content, seal};
 
 /// Content at the end of an open segment that is checked octet by octet before the recorder goes on; what lies before
@@ -49,7 +49,8 @@ impl Recovered {
     /// Seals it: reads it once for its hash.
     pub fn seal(&self, previous: Chain, sealed_unix_ns: u64) -> Result<(PathBuf, Footer), SegmentError> {
         let file = plain::open(&self.path).map_err(SegmentError::io(&self.path, "open"))?;
-        let hash = hash_content(&file, self.content_end, ContentAlgorithm::Blake3).map_err(SegmentError::io(&self.path, "read"))?;
+        let hash = hash_content(&file, self.content_end, ContentAlgorithm::Blake3)
+            .map_err(SegmentError::io(&self.path, "read"))?;
         drop(file);
         seal(&self.path, &self.header, &self.blocks, self.content_end, hash, previous, sealed_unix_ns)
     }

@@ -203,7 +203,12 @@ impl Removals {
         Ok(adopted)
     }
 
-    fn append(&self, colour: Colour, removal: &Removal<'_>, segments: &[RootEntry]) -> Result<(), SegmentError> {
+    fn append(
+        &self,
+        colour: Colour,
+        removal: &Removal<'_>,
+        segments: &[RootEntry],
+    ) -> Result<(), SegmentError> {
         let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
         let directory = directory(&self.archive, colour);
         make_directories(&self.archive, &directory, colour)?;

@@ -12,6 +12,7 @@ use fep_bus::Colour;
 
 use crate::aside::{DAMAGED, ORIGINAL, forget_reason, is_numbered, rename_with};
 use crate::block::BlockContent;
+use crate::content::ContentAlgorithm;
 use crate::end::{first_page, header_from_blocks};
 use crate::error::SegmentError;
 use crate::footer::{Footer, table_octets};
@@ -22,7 +23,6 @@ use crate::name::{SegmentName, Stream};
 use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
 use crate::recover::Recovered;
-use crate::content::ContentAlgorithm;
 use crate::seal::{Chain, hash_content, last_page, sync_directory};
 use crate::tree::{SegmentEntry, SegmentState, list};
 
@@ -247,7 +247,8 @@ impl Repair {
             Some((page, footer)) => {
                 target.write_all_at(page, len - PAGE_LEN as u64).map_err(problem("write"))?;
                 let content_end = footer.content_end.min(len);
-                let hash = hash_content(&target, content_end, footer.content_hash.algorithm).map_err(problem("read"))?;
+                let hash = hash_content(&target, content_end, footer.content_hash.algorithm)
+                    .map_err(problem("read"))?;
                 self.is_exact = hash == footer.content_hash;
             }
             None => {

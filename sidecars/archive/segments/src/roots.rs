@@ -45,11 +45,7 @@ pub struct RootEntry {
 
 impl RootEntry {
     pub(crate) fn of(footer: &Footer) -> RootEntry {
-        RootEntry {
-            stream: footer.stream.to_string(),
-            segment: footer.name(),
-            chain: hex(&footer.chain),
-        }
+        RootEntry { stream: footer.stream.to_string(), segment: footer.name(), chain: hex(&footer.chain) }
     }
 
     /// Its line in a signed text.
@@ -163,11 +159,7 @@ pub fn key_for(archive: &Path, path: &Path) -> Result<SigningKey, SegmentError> 
 ///
 /// # Errors
 /// The disk; a last root that cannot be read.
-pub fn sign_past_days(
-    archive: &Path,
-    now_unix_ns: u64,
-    key: &SigningKey,
-) -> Result<Signed, SegmentError> {
+pub fn sign_past_days(archive: &Path, now_unix_ns: u64, key: &SigningKey) -> Result<Signed, SegmentError> {
     let today = day_of(now_unix_ns);
     let mut signed = Signed { days: 0, set_aside: set_future_aside(archive, today)? };
     let files = root_files(archive)?;
@@ -193,7 +185,8 @@ pub fn sign_past_days(
             None => unnamed.iter().map(|(day, _)| *day).min(),
         };
         while let Some(day) = next.filter(|day| *day < today) {
-            let (of_day, later): (Vec<_>, Vec<_>) = unnamed.into_iter().partition(|(sealed, _)| *sealed <= day);
+            let (of_day, later): (Vec<_>, Vec<_>) =
+                unnamed.into_iter().partition(|(sealed, _)| *sealed <= day);
             unnamed = later;
             number += 1;
             let root = sign_day(archive, day, number, previous.as_ref(), &of_day, key)?;

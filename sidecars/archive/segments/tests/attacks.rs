@@ -8,7 +8,8 @@ use ed25519_dalek::SigningKey;
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
     Act, Chain, Expected, Footer, Removal, RemovalRecord, Removals, SegmentHeader, SegmentReader,
-    SegmentState, SegmentWriter, Stream, TreeReport, list, recover, remove_sealed, roots, streams, verify_tree,
+    SegmentState, SegmentWriter, Stream, TreeReport, list, recover, remove_sealed, roots, streams,
+    verify_tree,
 };
 use fep_time::Tai;
 use proptest::prelude::*;
@@ -287,9 +288,8 @@ fn a_segment_that_was_replaced_by_its_footer_without_a_record_is_found() {
 fn a_footer_in_place_of_a_segment_that_was_brought_back_is_found() {
     let life = Life::of_four_days();
     let records = [life.records("black"), life.records("red")].concat();
-    let read = |path: &PathBuf| -> RemovalRecord {
-        serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-    };
+    let read =
+        |path: &PathBuf| -> RemovalRecord { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let recalled = records.iter().map(read).find(|record| record.act == Act::Recalled).unwrap();
     let entry = &recalled.segments[0];
     let path = life.archive().join(format!("{}/{}.seg", entry.stream, entry.segment));
@@ -304,8 +304,7 @@ fn a_record_of_removal_that_somebody_else_signed_excuses_nothing() {
     let path = life.of_state(SegmentState::Sealed)[3].clone();
     let footer = footer(&path);
     let forger = Removals::new(life.archive(), false_key());
-    let removal =
-        Removal { act: Act::Deleted, at_unix_ns: 1, order: None, by: &[], segments: &[footer] };
+    let removal = Removal { act: Act::Deleted, at_unix_ns: 1, order: None, by: &[], segments: &[footer] };
     forger.record(&removal).unwrap();
     life.leave_footer(&path);
     found(&life, "another key than the one given");
@@ -521,7 +520,8 @@ fn a_name_cannot_look_like_another_line_of_the_signed_text() {
 #[test]
 fn the_signed_texts_are_those_of_the_page() {
     let life = Life::of_four_days();
-    let record: RemovalRecord = serde_json::from_slice(&fs::read(&life.records("black")[0]).unwrap()).unwrap();
+    let record: RemovalRecord =
+        serde_json::from_slice(&fs::read(&life.records("black")[0]).unwrap()).unwrap();
     let entry = &record.segments[0];
     let expected = format!(
         "fep removal 1\ncolour black\nnumber 1\nprevious \nat {}\nact deleted\norder \"deletion-000001\"\nby \"anna\"\nby \
@@ -555,7 +555,8 @@ fn roots_of_format_1_still_verify_and_none_may_follow_one_of_format_2() {
     let path = life.roots()[0].clone();
     let mut root = roots::read_root(&path).unwrap();
     (root.format, root.number, root.removals) = (1, None, None);
-    let digest: [u8; 32] = sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(root.text())).into();
+    let digest: [u8; 32] =
+        sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(root.text())).into();
     root.root = roots::hex(&digest);
     root.signature = roots::hex(&ed25519_dalek::Signer::sign(&root_key(), &digest).to_bytes());
     fs::write(&path, serde_json::to_vec(&root).unwrap()).unwrap();

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
-    Expected, Chain, Follow, FollowSpec, Item, SegmentHeader, SegmentReader, SegmentState, SegmentWriter, Start,
-    Stream, is_name_taken, list, list_aside, put_aside, remove_sealed, repair, stream_end, verify,
+    Chain, Expected, Follow, FollowSpec, Item, SegmentHeader, SegmentReader, SegmentState, SegmentWriter,
+    Start, Stream, is_name_taken, list, list_aside, put_aside, remove_sealed, repair, stream_end, verify,
     verify_tree,
 };
 use fep_time::Tai;

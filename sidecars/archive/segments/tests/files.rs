@@ -7,8 +7,9 @@ use std::process::Command;
 
 use fep_bus::{Colour, Position, Tag};
 use fep_segments::{
-    Act, Chain, ContentAlgorithm, ContentHash, Expected, Finding, Loss, LossCause, Piece, RecordAt, Removal, Removals, SegmentHeader, SegmentReader, SegmentState,
-    SegmentWriter, Stream, list, recover, remove_sealed, roots, streams, verify, verify_tree,
+    Act, Chain, ContentAlgorithm, ContentHash, Expected, Finding, Loss, LossCause, Piece, RecordAt, Removal,
+    Removals, SegmentHeader, SegmentReader, SegmentState, SegmentWriter, Stream, list, recover,
+    remove_sealed, roots, streams, verify, verify_tree,
 };
 use proptest::prelude::*;
 
@@ -231,13 +232,8 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
     // Removed on purpose, with a record: the chain stays whole.
     let footer = SegmentReader::open(&paths[1]).unwrap().footer().unwrap().clone();
     let by = ["anna".to_owned(), "bert".to_owned()];
-    let removal = Removal {
-        act: Act::Deleted,
-        at_unix_ns: 5,
-        order: Some("deletion-1"),
-        by: &by,
-        segments: &[footer],
-    };
+    let removal =
+        Removal { act: Act::Deleted, at_unix_ns: 5, order: Some("deletion-1"), by: &by, segments: &[footer] };
     Removals::new(archive, key.clone()).record(&removal).unwrap();
     remove_sealed(&paths[1]).unwrap();
     assert!(check().is_sound(), "{:?}", check());
@@ -277,7 +273,9 @@ fn the_chain_and_the_signed_days_show_what_was_altered_added_or_taken_away() {
 
     // Another key.
     fs::write(&paths[2], &kept).unwrap();
-    let report = verify_tree(archive, &Expected { root_key: Some([7; 32]), ..Expected::default() }, |_, _| {}).unwrap();
+    let report =
+        verify_tree(archive, &Expected { root_key: Some([7; 32]), ..Expected::default() }, |_, _| {})
+            .unwrap();
     assert!(report.roots.iter().all(|root| !root.problems.is_empty()));
     // An altered root.
     let root_path = check().roots.iter().find(|root| root.segments > 0).unwrap().path.clone();

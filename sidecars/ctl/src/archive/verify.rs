@@ -111,7 +111,9 @@ fn as_text(out: &mut impl Write, report: &TreeReport) -> io::Result<()> {
             }
         }
     }
-    for (root, problem) in report.roots.iter().flat_map(|root| root.problems.iter().map(move |text| (root, text))) {
+    for (root, problem) in
+        report.roots.iter().flat_map(|root| root.problems.iter().map(move |text| (root, text)))
+    {
         writeln!(out, "  {}: {problem}", root.path.display())?;
     }
     for problem in &report.problems {
@@ -136,4 +138,48 @@ fn as_text(out: &mut impl Write, report: &TreeReport) -> io::Result<()> {
         )?;
     }
     writeln!(out, "{}", if report.is_sound() { "everything holds" } else { "NOT SOUND" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(directory: &std::path::Path) -> VerifyArgs {
+        VerifyArgs {
+            directory: directory.to_owned(),
+            public_key: None,
+            removal_key: None,
+            head: None,
+            days: None,
+            json: true,
+        }
+    }
+
+    // REQ: FEP-SEG-152
+    #[test]
+    fn an_empty_directory_and_one_that_does_not_exist_are_refused_with_a_hint() {
+        let directory = tempfile::tempdir().unwrap();
+        for place in [directory.path().to_owned(), directory.path().join("nowhere")] {
+            let Err(Failure::Reported { hint, code, .. }) = run(&args(&place)) else { panic!("it holds") };
+            assert_eq!((hint.as_deref(), code), (Some(HINT), 1));
+        }
+    }
+
+    // REQ: FEP-SEG-150
+    #[test]
+    fn what_came_from_the_archive_itself_is_called_unpinned_in_text_and_json() {
+        let mut report = TreeReport { unpinned: vec!["the head"], ..TreeReport::default() };
+        let text = |report: &TreeReport| {
+            let mut out = Vec::new();
+            as_text(&mut out, report).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert!(text(&report).contains("UNPINNED: the head came from"));
+        assert_eq!(as_json(&report)["pinned"], false);
+        report.unpinned.clear();
+        assert!(!text(&report).contains("UNPINNED") && text(&report).ends_with("everything holds\n"));
+        assert_eq!(as_json(&report)["pinned"], true);
+        report.problems.push("5 days were signed".to_owned());
+        assert!(text(&report).contains("5 days were signed") && text(&report).ends_with("NOT SOUND\n"));
+    }
 }

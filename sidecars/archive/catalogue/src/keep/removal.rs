@@ -23,11 +23,7 @@ pub(super) struct RemovalLog {
 
 impl RemovalLog {
     pub(super) fn new(archive: &Path, key_file: &Path) -> RemovalLog {
-        RemovalLog {
-            archive: archive.to_owned(),
-            key_file: key_file.to_owned(),
-            opened: Mutex::default(),
-        }
+        RemovalLog { archive: archive.to_owned(), key_file: key_file.to_owned(), opened: Mutex::default() }
     }
 
     fn record(&self, act: Act, order: Option<&Order>, footer: Footer) -> Result<(), Error> {

@@ -312,9 +312,8 @@ async fn what_is_deleted_moved_and_brought_back_leaves_signed_records_and_the_ar
         let segment = format!("{}/{}", record.segments[0].stream, record.segments[0].segment);
         (act.as_str().unwrap().to_owned(), segment, record.order, record.by.join(" "))
     };
-    let by_service = |act: &str, id: &SegmentId| {
-        (act.to_owned(), id.to_string(), None, "fep-archive".to_owned())
-    };
+    let by_service =
+        |act: &str, id: &SegmentId| (act.to_owned(), id.to_string(), None, "fep-archive".to_owned());
     assert_eq!(
         text(1),
         ("deleted".to_owned(), ids[0].to_string(), Some(asked.id.clone()), "ada bo".to_owned())

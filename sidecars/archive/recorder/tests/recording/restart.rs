@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use fep_recorder::{Event, EventCode, StreamOptions};
 use fep_segments::{
-    Act, Chain, Piece, Removal, Removals, SegmentName, SegmentReader, SegmentState, Start, list, list_aside, recover, remove_sealed,
-    repair, stream_end, verify, verify_tree,
+    Act, Chain, Piece, Removal, Removals, SegmentName, SegmentReader, SegmentState, Start, list, list_aside,
+    recover, remove_sealed, repair, stream_end, verify, verify_tree,
 };
 use proptest::prelude::*;
 
@@ -53,8 +53,13 @@ fn newest(archive: &Path) -> Option<(SegmentName, SegmentState, PathBuf)> {
 fn remove_on_purpose(archive: &Path, path: &Path) {
     let footer = SegmentReader::open(path).unwrap().footer().unwrap().clone();
     let key = fep_segments::roots::signing_key(&archive.join("../removals.key")).unwrap();
-    let removal =
-        Removal { act: Act::Deleted, at_unix_ns: 1, order: None, by: &["anna".to_owned()], segments: &[footer] };
+    let removal = Removal {
+        act: Act::Deleted,
+        at_unix_ns: 1,
+        order: None,
+        by: &["anna".to_owned()],
+        segments: &[footer],
+    };
     Removals::new(archive, key).record(&removal).unwrap();
     remove_sealed(path).unwrap();
 }
