@@ -64,7 +64,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ("fep-orders", &["fep-audit", "fep-database", "fep-time"]),
     ("fep-identity", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-route", &["fep-bus", "fep-identity", "fep-kit", "fep-record", "fep-time"]),
-    ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
+    ("fep-segments", &["fep-bus", "fep-file", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
     (
