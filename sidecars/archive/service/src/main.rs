@@ -39,7 +39,8 @@ fn start(arguments: &Arguments) -> Result<(), String> {
         None => Document::from_text("<archive.toml>", DEFAULT_TOML),
     };
     let document = document.map_err(|errors| errors.to_string())?;
-    let config = Config::read(&document).map_err(|errors| errors.to_string())?;
+    let mut config = Config::read(&document).map_err(|errors| errors.to_string())?;
+    config.file.clone_from(&arguments.config);
     if arguments.check {
         println!("nothing wrong");
         return Ok(());

@@ -14,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Account;
 use crate::config::Config;
-use crate::jobs::Jobs;
 use crate::replays::Replays;
 use crate::retrieval::{Archive, Error};
 
@@ -34,8 +33,6 @@ pub struct Service {
     pub replays: Replays,
     /// Keeping.
     pub keeper: Keeper,
-    /// Scrubs and backups.
-    pub jobs: Jobs,
     /// SQL.
     pub engine: crate::sql::Engine,
     retrievals: Arc<Semaphore>,
@@ -93,8 +90,8 @@ impl Service {
                 archive.catalogue.clone(),
                 archive.store.clone(),
                 config.packets.clone(),
-            ),
-            jobs: Jobs::default(),
+            )
+            .taking_along(config.file.iter().cloned().collect()),
             replays,
             counters,
             config,

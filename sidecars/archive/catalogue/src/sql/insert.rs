@@ -4,8 +4,9 @@
 //! neighbours is derived again from what is there: the gaps between the last run of a channel before it and the first run
 //! after it. So any order of segments ends in the same rows.
 
+use fep_database::Writing;
 use futures::TryStreamExt;
-use sqlx::{Any, Transaction};
+use sqlx::Any;
 
 use super::Catalogue;
 use super::gaps::CATALOGUE;
@@ -41,7 +42,7 @@ impl Catalogue {
                 "this service has nothing to do with red data",
             ));
         }
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin("inserting a segment").await?;
         if let Some(known) = content_of(&mut transaction, &id).await? {
             if known == segment.facts.content_sha256 {
                 return Ok(Inserted::Known);
@@ -63,13 +64,13 @@ impl Catalogue {
         if let Some((from, to)) = summary.rx_tai_ns {
             super::gaps::fill(&mut transaction, summary, from, to, now_tai_ns).await?;
         }
-        transaction.commit().await.map_err(Error::sql("committing a segment"))?;
+        transaction.commit().await?;
         Ok(Inserted::New)
     }
 }
 
 async fn content_of(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     id: &str,
 ) -> Result<Option<[u8; 32]>, Error> {
     let row = sqlx::query("SELECT content_sha256 FROM segments WHERE id = $1")
@@ -80,7 +81,7 @@ async fn content_of(
     row.map(|row| rows::hash(&row, "content_sha256")).transpose()
 }
 
-async fn insert_segment(transaction: &mut Transaction<'static, Any>, segment: &Segment) -> Result<(), Error> {
+async fn insert_segment(transaction: &mut Writing, segment: &Segment) -> Result<(), Error> {
     let facts = &segment.facts;
     let object = segment.object.as_ref();
     let (frames, packets) = (segment.frames_index.as_ref(), segment.packets_index.as_ref());
@@ -129,7 +130,7 @@ async fn insert_segment(transaction: &mut Transaction<'static, Any>, segment: &S
 }
 
 async fn insert_presences(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     id: &str,
     summary: &Summary,
 ) -> Result<(), Error> {
@@ -160,7 +161,7 @@ async fn insert_presences(
 }
 
 async fn insert_runs(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     summary: &Summary,
 ) -> Result<(), Error> {
@@ -223,7 +224,7 @@ fn bind_channel<'q>(query: Query<'q>, channel: &Channel) -> Query<'q> {
 
 /// Derives again the gaps that lead into and out of a new segment, and those that lead over it.
 async fn join_neighbours(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     summary: &Summary,
 ) -> Result<(), Error> {
@@ -256,7 +257,7 @@ async fn join_neighbours(
 }
 
 async fn has_later_segment(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
 ) -> Result<bool, Error> {
     let facts = &segment.facts;
@@ -275,7 +276,7 @@ async fn has_later_segment(
 }
 
 async fn channels_of_ring(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
 ) -> Result<Vec<Channel>, Error> {
     let found = sqlx::query(
@@ -297,7 +298,7 @@ enum Side {
 
 /// The channel's last run before, or first run at or after, a sequence number of the segment's series.
 async fn neighbour(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     channel: &Channel,
     side: Side,
@@ -335,7 +336,7 @@ async fn neighbour(
 
 /// Judges the boundary between two runs of a channel and keeps, or takes away, the gap there.
 async fn join(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     before: Option<&(u64, Run)>,
     after: Option<&(u64, Run)>,
@@ -382,7 +383,7 @@ async fn join(
 
 /// Whether there was no silence of the link between two runs: then what is missing between them was lost.
 async fn same_contact(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     before: &Run,
     after: &Run,
@@ -420,7 +421,7 @@ fn gap_id(colour: &str, ring: &str, series: u64, before_seq: u64) -> String {
 }
 
 async fn upsert_gaps(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     series: u64,
     breaks: &[Break],
