@@ -60,8 +60,8 @@ fn start(arguments: &Arguments) -> Result<(), String> {
             }
         }))?;
         println!(
-            "restored {} objects, {} octets, {} rows of the catalogue",
-            restored.objects, restored.octets, restored.rows
+            "restored {} objects, {} octets, {} rows of the catalogue; {} orders that were open are refused",
+            restored.objects, restored.octets, restored.rows, restored.orders_refused
         );
         return Ok(());
     }

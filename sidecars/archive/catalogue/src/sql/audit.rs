@@ -81,7 +81,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// The database; the signer.
-    pub async fn sign_audit_head(&self, now_tai_ns: i64, signer: &dyn Signer) -> Result<SignedHead, Error> {
+    pub async fn sign_audit_head(&self, now_tai_ns: i64, signer: &(dyn Signer + Sync)) -> Result<SignedHead, Error> {
         let head = {
             let mut reading = self.database.read("reading the end of the audit trail").await?;
             fep_audit::head(&mut reading).await?

@@ -68,7 +68,7 @@ impl Catalogue {
             content_sha256: content_of(segments.iter().copied()),
         };
         fep_orders::ask(&mut writing, new, self.rules.delete(), asker, Tai(now_tai_ns)).await?;
-        keep_list(&mut writing, &id, segments.iter().copied()).await?;
+        keep_list(&mut writing, &id, &segments).await?;
         refuse_if_held(&mut writing, &id).await?;
         writing.commit().await?;
         self.deletion(&id).await
@@ -300,10 +300,10 @@ pub(super) fn subject(segments: &BTreeSet<&SegmentId>) -> String {
     if text.len() <= 1024 { text } else { format!("delete {} segments", segments.len()) }
 }
 
-pub(super) async fn keep_list<'s>(
+pub(super) async fn keep_list(
     writing: &mut Writing,
     order: &str,
-    segments: impl IntoIterator<Item = &'s SegmentId>,
+    segments: &BTreeSet<&SegmentId>,
 ) -> Result<(), Error> {
     for segment in segments {
         sqlx::query("INSERT INTO order_segments (order_id, segment_id) VALUES ($1, $2)")

@@ -85,7 +85,7 @@ impl Catalogue {
         let seats: Vec<&str> = rule.seats.iter().map(String::as_str).collect();
         let approver = Actor::new(&decider, "", &seats)?;
         fep_orders::ask(&mut writing, new, rule.clone(), &asker, now).await?;
-        keep_list(&mut writing, &id, segments.iter().copied()).await?;
+        keep_list(&mut writing, &id, &segments).await?;
         fep_orders::act(&mut writing, &id, &Step::Approve { content_sha256 }, &approver, now).await?;
         Ok(writing.commit().await?)
     }

@@ -157,6 +157,8 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
         let octets = axum::body::Bytes::from_request(request, state)
             .await
             .map_err(|error| Problem::bad_parameter("body", error.body_text(), "JSON of at most 2 MiB"))?;
+        // No body is none of the values.
+        let octets = if octets.is_empty() { axum::body::Bytes::from_static(b"null") } else { octets };
         serde_json::from_slice(&octets).map(Body).map_err(|error| {
             let text = error.to_string();
             let (detail, allowed) =
