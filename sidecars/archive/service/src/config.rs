@@ -266,7 +266,19 @@ impl Config {
         )
         .map_err(|error| document.mistake("retention", &error.to_string(), "see config/archive.toml"))?;
         let file = None;
-        Ok(Config { orders, file, archive, http, store, sql, replay, retention, packets, addresses, socket_mode })
+        Ok(Config {
+            orders,
+            file,
+            archive,
+            http,
+            store,
+            sql,
+            replay,
+            retention,
+            packets,
+            addresses,
+            socket_mode,
+        })
     }
 
     /// Where the catalogue is.
@@ -318,12 +330,36 @@ mod tests {
     #[test]
     fn the_documented_file_names_every_key_of_the_service() {
         for (section, keys) in [
-            ("archive", &["segments", "rings", "database", "audit_heads", "audit_key", "tail_memory_mib", "tail_disk_mib", "log"][..]),
+            (
+                "archive",
+                &[
+                    "segments",
+                    "rings",
+                    "database",
+                    "audit_heads",
+                    "audit_key",
+                    "tail_memory_mib",
+                    "tail_disk_mib",
+                    "log",
+                ][..],
+            ),
             ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
             ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
             ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
             ("replay", &["receivers", "operational", "raw_targets", "rings", "red_over_network"]),
-            ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups", "deletion_approvers", "release_approvers", "order_valid_h"]),
+            (
+                "retention",
+                &[
+                    "rules",
+                    "low_percent",
+                    "critical_percent",
+                    "round_s",
+                    "backups",
+                    "deletion_approvers",
+                    "release_approvers",
+                    "order_valid_h",
+                ],
+            ),
         ] {
             let table: toml::Table = DEFAULT_TOML.parse().expect("TOML");
             let told: Vec<&String> = table[section].as_table().expect("a section").keys().collect();

@@ -115,7 +115,8 @@ async fn scrub(service: Arc<Service>, running: Running) -> Result<String, String
         serde_json::from_str(&running.job().arguments).map_err(|error| error.to_string())?;
     let filter = SegmentFilter { ring: arguments.ring, ..SegmentFilter::default() };
     watched(&service, &running, &filter, async |keeper, told| {
-        let report = keeper.scrub(&filter, now_tai_ns(), |report| told.segment(brief_scrub(report, 0))).await?;
+        let report =
+            keeper.scrub(&filter, now_tai_ns(), |report| told.segment(brief_scrub(report, 0))).await?;
         for finding in &report.findings {
             let end = if finding.repaired { "repaired" } else { "not repaired" };
             tracing::warn!("scrub: {}: {}: {} ({end})", finding.segment, finding.place, finding.problem);
@@ -135,7 +136,8 @@ async fn back_up(service: Arc<Service>, running: Running) -> Result<String, Stri
     let config = StoreConfig { url: arguments.place, ..service.config.store.clone() };
     let target = Store::open(&config).map_err(|error| error.to_string())?;
     watched(&service, &running, &SegmentFilter::default(), async |keeper, told| {
-        let report = keeper.backup(&target, now_tai_ns(), |report| told.segment(brief_backup(report, 0))).await?;
+        let report =
+            keeper.backup(&target, now_tai_ns(), |report| told.segment(brief_backup(report, 0))).await?;
         for (segment, why) in &report.missing {
             tracing::error!("backup: {segment} is not in it: {why}");
         }

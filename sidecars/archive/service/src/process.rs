@@ -75,6 +75,11 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
     let grace = Duration::from_secs(config.http.stop_grace_s);
     let service = Service::new(config, archive, access, health, metrics, replays.clone())?;
     let service = Arc::new(service);
+    if service.keeper.has_lost_history().await.map_err(text)? {
+        let problem = "the catalogue is new, and the store has an index of before: holds, orders, gap states and the audit trail \
+                       of before are not in it. If there is a backup, stop, move the new database away and restore";
+        service.health.warning("history", problem);
+    }
     let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
     let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
     let watching = tokio::spawn(watch::run(Arc::clone(&service), stop.clone()));

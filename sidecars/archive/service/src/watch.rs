@@ -140,8 +140,11 @@ async fn sign_today(catalogue: &Catalogue, directory: &Path, key: &Path) -> Resu
 }
 
 fn write_head(file: &Path, signed: &SignedHead) -> Result<(), String> {
-    let problem = |error: &dyn std::fmt::Display| format!("the signed head of the audit trail (archive.audit_heads): {error}");
-    let directory = file.parent().and_then(Path::to_str).ok_or_else(|| problem(&"its directory has no name"))?;
+    let problem = |error: &dyn std::fmt::Display| {
+        format!("the signed head of the audit trail (archive.audit_heads): {error}")
+    };
+    let directory =
+        file.parent().and_then(Path::to_str).ok_or_else(|| problem(&"its directory has no name"))?;
     crate::process::make_directory(directory).map_err(|error| problem(&format!("{directory}: {error}")))?;
     let text = serde_json::to_vec_pretty(signed).map_err(|error| problem(&error))?;
     match fep_file::create_new(file, HEAD_MODE, &text) {

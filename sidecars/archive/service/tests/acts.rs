@@ -86,9 +86,8 @@ async fn a_deletion_needs_two_different_persons_with_their_roles() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_is_lifted_by_an_order_that_another_person_approves() {
     let served = one_ring(&frames(10), USERS).await;
-    let post = async |token: &str, path: &str, body: Value| {
-        as_user(&served, token, Method::POST, path, &body).await
-    };
+    let post =
+        async |token: &str, path: &str, body: Value| as_user(&served, token, Method::POST, path, &body).await;
     let hold = post("alpha", "/v1/holds", json!({"scope": {"scid": 673}, "reason": "inquiry"})).await.json();
     let release = format!("/v1/holds/{}/release", hold["id"].as_str().unwrap());
     let refused = post("beta", &release, json!({"note": "over"})).await;

@@ -63,7 +63,11 @@ async fn a_job_that_a_killed_process_left_running_is_done_at_the_next_start() {
     assert_eq!(started.status, StatusCode::OK, "{}", started.text());
     let path = format!("/v1/jobs/{}", started.json()["id"]);
     let done = until(&served, &path, |job| job["ended_tai_ns"].is_i64()).await;
-    assert_eq!((done["state"].as_str(), done["report"]["missing_in_all"].as_u64()), (Some("done"), Some(0)), "{done}");
+    assert_eq!(
+        (done["state"].as_str(), done["report"]["missing_in_all"].as_u64()),
+        (Some("done"), Some(0)),
+        "{done}"
+    );
     let manifest = std::fs::read_to_string(place.join("backup.json")).unwrap();
     assert!(manifest.contains("configuration/archive.toml") && !manifest.contains(".key"), "{manifest}");
     let jobs = served.get("/v1/jobs").await.json();
@@ -73,7 +77,8 @@ async fn a_job_that_a_killed_process_left_running_is_done_at_the_next_start() {
 
 // REQ: FEP-CAT-150
 #[tokio::test(flavor = "multi_thread")]
-async fn a_catalogue_that_is_removed_under_the_service_makes_health_ill_and_a_damaged_one_is_refused_with_a_hint() {
+async fn a_catalogue_that_is_removed_under_the_service_makes_health_ill_and_a_damaged_one_is_refused_with_a_hint()
+ {
     let directory = tempfile::tempdir().unwrap();
     recorded(directory.path());
     let served = Served::start(directory, "", 1).await;
@@ -91,7 +96,8 @@ async fn a_catalogue_that_is_removed_under_the_service_makes_health_ill_and_a_da
     let config = served.root().join("archive.toml");
     let other = std::fs::read_to_string(&config).unwrap().replace("archive.sock", "other.sock");
     std::fs::write(&config, other).unwrap();
-    let started = std::process::Command::new(env!("CARGO_BIN_EXE_fep-archive")).arg("--config").arg(&config).output();
+    let started =
+        std::process::Command::new(env!("CARGO_BIN_EXE_fep-archive")).arg("--config").arg(&config).output();
     let started = started.unwrap();
     let said = String::from_utf8_lossy(&started.stderr);
     assert!(!started.status.success() && said.contains("--restore-from"), "{said}");

@@ -428,7 +428,10 @@ fn make_private(file: &std::path::Path) -> Result<(), Error> {
     if mode & 0o077 == 0 {
         return Ok(());
     }
-    tracing::warn!("{} could be read by others (mode {mode:o}): it is for its owner alone now", file.display());
+    tracing::warn!(
+        "{} could be read by others (mode {mode:o}): it is for its owner alone now",
+        file.display()
+    );
     for suffix in ["", "-wal", "-shm"] {
         let mut name = file.as_os_str().to_owned();
         name.push(suffix);

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fep_segments::{Footer, SegmentEntry, SetAside, SegmentError, SegmentState as FileState, Stream};
+use fep_segments::{Footer, SegmentEntry, SegmentError, SegmentState as FileState, SetAside, Stream};
 use fep_time::tai_now;
 use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};

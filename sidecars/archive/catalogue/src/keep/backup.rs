@@ -155,7 +155,8 @@ impl Keeper {
             copy.octets(&format!("{state}/configuration/root.pub"), format!("{key}\n").into()).await?;
         }
         copy.report.objects = copy.objects.len() as u64;
-        let named: std::collections::BTreeSet<&String> = copy.objects.iter().map(|object| &object.key).collect();
+        let named: std::collections::BTreeSet<&String> =
+            copy.objects.iter().map(|object| &object.key).collect();
         copy.read_back.retain(|key, _| named.contains(key));
         let manifest = Manifest {
             format: FORMAT,
@@ -184,7 +185,8 @@ impl Keeper {
     /// Copies one moment of the catalogue by way of a directory beside the segments.
     async fn back_up_catalogue(&self, state: &str, copy: &mut Copy<'_>) -> Result<(), Error> {
         // Two services, with red data and without, may keep one archive.
-        let name = if self.catalogue.sees_red() { ".catalogue-backup-all" } else { ".catalogue-backup-black" };
+        let name =
+            if self.catalogue.sees_red() { ".catalogue-backup-all" } else { ".catalogue-backup-black" };
         let directory = Scratch::new(self.archive.join(name))?;
         let path = directory.0.join("copy");
         self.catalogue.database().backup(&path).await?;

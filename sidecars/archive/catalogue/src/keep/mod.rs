@@ -81,6 +81,15 @@ impl Keeper {
         Keeper { stop, ..self.clone() }
     }
 
+    /// Whether the catalogue is new although the store has an index of segments: then one was lost, and with it what people
+    /// decided. To be asked before anything is taken in.
+    ///
+    /// # Errors
+    /// The database; the store.
+    pub async fn has_lost_history(&self) -> Result<bool, Error> {
+        Ok(self.catalogue.is_new().await? && !self.store.list("index").await?.is_empty())
+    }
+
     fn go_on(&self) -> Result<(), Error> {
         if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }

@@ -81,7 +81,11 @@ impl Catalogue {
     ///
     /// # Errors
     /// The database; the signer.
-    pub async fn sign_audit_head(&self, now_tai_ns: i64, signer: &(dyn Signer + Sync)) -> Result<SignedHead, Error> {
+    pub async fn sign_audit_head(
+        &self,
+        now_tai_ns: i64,
+        signer: &(dyn Signer + Sync),
+    ) -> Result<SignedHead, Error> {
         let head = {
             let mut reading = self.database.read("reading the end of the audit trail").await?;
             fep_audit::head(&mut reading).await?
@@ -122,7 +126,9 @@ impl Catalogue {
             for entry in entries {
                 number += 1;
                 if entry.number != number || entry.hash != earlier_hash(&before, &entry) {
-                    return Ok(Some(format!("entry {number} of the earlier trail was altered or is missing")));
+                    return Ok(Some(format!(
+                        "entry {number} of the earlier trail was altered or is missing"
+                    )));
                 }
                 before = entry.hash;
             }

@@ -246,7 +246,8 @@ impl Catalogue {
             .map_err(Error::sql("marking a segment as deleted"))?;
             if changed.rows_affected() > 0 {
                 marked += 1;
-                audit::append(&mut writing, now_tai_ns, audit::SERVICE, "segment deleted", &segment.0, id).await?;
+                audit::append(&mut writing, now_tai_ns, audit::SERVICE, "segment deleted", &segment.0, id)
+                    .await?;
             }
         }
         writing.commit().await?;

@@ -144,11 +144,7 @@ impl Catalogue {
     }
 }
 
-async fn move_gap(
-    transaction: &mut Writing,
-    id: &str,
-    step: &GapStep,
-) -> Result<(), Error> {
+async fn move_gap(transaction: &mut Writing, id: &str, step: &GapStep) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO gap_steps (gap_id, step, at, person, from_state, to_state, note) \
          SELECT $1, COUNT(*), $2, $3, $4, $5, $6 FROM gap_steps WHERE gap_id = $1",

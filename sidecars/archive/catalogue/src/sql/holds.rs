@@ -127,7 +127,8 @@ impl Catalogue {
             .await
             .map_err(Error::sql("lifting a hold"))?;
             let end = if changed.rows_affected() == 1 {
-                audit::append(&mut writing, now_tai_ns, audit::SERVICE, "hold lifted", &release.hold, id).await?;
+                audit::append(&mut writing, now_tai_ns, audit::SERVICE, "hold lifted", &release.hold, id)
+                    .await?;
                 Step::Succeed { note: "the hold is lifted".to_owned() }
             } else {
                 Step::Fail { note: "the hold was lifted already".to_owned() }

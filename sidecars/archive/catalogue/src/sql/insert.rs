@@ -69,10 +69,7 @@ impl Catalogue {
     }
 }
 
-async fn content_of(
-    transaction: &mut Writing,
-    id: &str,
-) -> Result<Option<[u8; 32]>, Error> {
+async fn content_of(transaction: &mut Writing, id: &str) -> Result<Option<[u8; 32]>, Error> {
     let row = sqlx::query("SELECT content_sha256 FROM segments WHERE id = $1")
         .bind(id)
         .fetch_optional(&mut **transaction)
@@ -129,11 +126,7 @@ async fn insert_segment(transaction: &mut Writing, segment: &Segment) -> Result<
     Ok(())
 }
 
-async fn insert_presences(
-    transaction: &mut Writing,
-    id: &str,
-    summary: &Summary,
-) -> Result<(), Error> {
+async fn insert_presences(transaction: &mut Writing, id: &str, summary: &Summary) -> Result<(), Error> {
     for (part, presence) in summary.presences.iter().enumerate() {
         let counts = presence.counts;
         sqlx::query(
@@ -160,11 +153,7 @@ async fn insert_presences(
     Ok(())
 }
 
-async fn insert_runs(
-    transaction: &mut Writing,
-    segment: &Segment,
-    summary: &Summary,
-) -> Result<(), Error> {
+async fn insert_runs(transaction: &mut Writing, segment: &Segment, summary: &Summary) -> Result<(), Error> {
     const COLUMNS: usize = 21;
     let facts = &segment.facts;
     let id = facts.id().0;
@@ -256,10 +245,7 @@ async fn join_neighbours(
     Ok(())
 }
 
-async fn has_later_segment(
-    transaction: &mut Writing,
-    segment: &Segment,
-) -> Result<bool, Error> {
+async fn has_later_segment(transaction: &mut Writing, segment: &Segment) -> Result<bool, Error> {
     let facts = &segment.facts;
     sqlx::query(
         "SELECT 1 AS found FROM segments WHERE colour = $1 AND ring = $2 AND \
@@ -275,10 +261,7 @@ async fn has_later_segment(
     .map_err(Error::sql("looking for later segments"))
 }
 
-async fn channels_of_ring(
-    transaction: &mut Writing,
-    segment: &Segment,
-) -> Result<Vec<Channel>, Error> {
+async fn channels_of_ring(transaction: &mut Writing, segment: &Segment) -> Result<Vec<Channel>, Error> {
     let found = sqlx::query(
         "SELECT DISTINCT link, session, tfvn, scid, vcid, expedited, apid FROM runs WHERE colour = $1 AND ring = $2",
     )

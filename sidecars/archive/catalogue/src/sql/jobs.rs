@@ -21,7 +21,8 @@ impl Catalogue {
     ) -> Result<Job, Error> {
         let mut writing = self.begin("adding a job").await?;
         for state in [JobState::Queued, JobState::Running] {
-            let filter = Filter { state: Some(state), kind: Some(kind.to_owned()), limit: 1, ..Filter::default() };
+            let filter =
+                Filter { state: Some(state), kind: Some(kind.to_owned()), limit: 1, ..Filter::default() };
             if let Some(job) = fep_jobs::list(&mut writing, &filter).await?.first() {
                 return Err(Error::refused(kind, format!("job {} of this kind is {state}", job.id)));
             }

@@ -122,6 +122,17 @@ impl Catalogue {
             .map_err(Error::sql("looking for red rows"))
     }
 
+    /// Whether nothing was ever taken in or decided.
+    pub(crate) async fn is_new(&self) -> Result<bool, Error> {
+        let sql =
+            "SELECT 1 AS found WHERE EXISTS (SELECT 1 FROM segments) OR EXISTS (SELECT 1 FROM kit_audit)";
+        sqlx::query(sql)
+            .fetch_optional(self.pool())
+            .await
+            .map(|row| row.is_none())
+            .map_err(Error::sql("looking whether it is new"))
+    }
+
     fn pool(&self) -> &AnyPool {
         self.database.pool()
     }

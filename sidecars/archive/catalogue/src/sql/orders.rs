@@ -105,8 +105,7 @@ impl Catalogue {
             fep_orders::get(&mut reading, id).await?
         };
         let note = note.to_owned();
-        let step =
-            if order.asker == actor.person { Step::Withdraw { note } } else { Step::Refuse { note } };
+        let step = if order.asker == actor.person { Step::Withdraw { note } } else { Step::Refuse { note } };
         fep_orders::perform(&self.database, id, &step, actor, Tai(now_tai_ns)).await?;
         Ok(())
     }
@@ -146,8 +145,11 @@ impl Catalogue {
 
 /// A name that no order and no row of an earlier release has: `PREFIX-1`, `PREFIX-2`, … Nothing is ever removed, so the number
 /// of names counts them.
-pub(super) async fn free_name(writing: &mut Writing, sql: &'static str, prefix: &str) -> Result<String, Error> {
-    let row =
-        sqlx::query(sql).fetch_one(&mut **writing).await.map_err(Error::sql("finding a free name"))?;
+pub(super) async fn free_name(
+    writing: &mut Writing,
+    sql: &'static str,
+    prefix: &str,
+) -> Result<String, Error> {
+    let row = sqlx::query(sql).fetch_one(&mut **writing).await.map_err(Error::sql("finding a free name"))?;
     Ok(format!("{prefix}-{}", super::rows::int(&row, "names")? + 1))
 }

@@ -3,9 +3,9 @@
 use fep_database::Engine;
 use sqlx::any::AnyRow;
 
+use super::Catalogue;
 use super::conditions::{Bound, Conditions};
 use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
-use super::Catalogue;
 use crate::model::{Channel, Colour, Contact, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::{CONTACT_SILENCE_NS, Error, hex};
 
@@ -161,8 +161,11 @@ impl Catalogue {
     pub async fn count_segments(&self, filter: &SegmentFilter) -> Result<u64, Error> {
         let conditions = self.segment_conditions(filter);
         let sql = format!("SELECT COUNT(*) AS found FROM segments s WHERE {}", conditions.sql());
-        let row =
-            conditions.bound_to(&sql).fetch_one(self.pool()).await.map_err(Error::sql("counting segments"))?;
+        let row = conditions
+            .bound_to(&sql)
+            .fetch_one(self.pool())
+            .await
+            .map_err(Error::sql("counting segments"))?;
         number(&row, "found")
     }
 

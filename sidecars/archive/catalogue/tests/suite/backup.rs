@@ -47,11 +47,16 @@ async fn the_configuration_and_the_public_key_are_in_a_backup_and_one_catalogue_
     for turn in 0..2 {
         keeper.backup(&target, START + turn, |_| {}).await.unwrap();
     }
-    assert_eq!(std::fs::read_dir(elsewhere.path().join("state")).unwrap().count(), 1, "the one before has gone");
+    assert_eq!(
+        std::fs::read_dir(elsewhere.path().join("state")).unwrap().count(),
+        1,
+        "the one before has gone"
+    );
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();
     Keeper::restore(&target, fresh.path(), &store, &options_at(fresh.path()), |_| {}).await.unwrap();
-    let read = |name: &str| std::fs::read_to_string(fresh.path().join("restored-configuration").join(name)).unwrap();
+    let read =
+        |name: &str| std::fs::read_to_string(fresh.path().join("restored-configuration").join(name)).unwrap();
     assert_eq!(read("archive.toml"), "[archive]\n");
     let public: String = key.verifying_key().to_bytes().iter().map(|octet| format!("{octet:02x}")).collect();
     assert_eq!(read("root.pub").trim(), public);
@@ -96,10 +101,7 @@ async fn nothing_that_was_open_when_the_backup_was_made_goes_on_after_a_restore(
     let restored = catalogue_at(fresh.path()).await;
     let deletion = restored.deletion(&asked.id).await.unwrap();
     // Its time may be over by the clock of this machine: then it expired.
-    assert!(
-        matches!(deletion.state, DeletionState::Refused | DeletionState::Expired),
-        "{deletion:?}"
-    );
+    assert!(matches!(deletion.state, DeletionState::Refused | DeletionState::Expired), "{deletion:?}");
     assert_eq!(restored.job(&job.id).await.unwrap().state, JobState::Cancelled);
     let keeper = Keeper::new(fresh.path(), restored.clone(), store, layouts());
     assert_eq!(keeper.round(&[], START).await.unwrap().deleted, []);
@@ -132,4 +134,21 @@ async fn a_scrub_or_backup_that_is_stopped_ends_before_its_next_segment_and_the_
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();
     Keeper::restore(&target, fresh.path(), &store, &options_at(fresh.path()), |_| {}).await.unwrap();
+}
+
+// REQ: FEP-CAT-150
+#[tokio::test]
+async fn a_new_catalogue_beside_an_index_of_before_has_lost_its_history() {
+    let (archive, keeper, _) = filled().await;
+    assert!(!keeper.has_lost_history().await.unwrap());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let lost = catalogue_at(elsewhere.path()).await;
+    let keeper = Keeper::new(archive.root(), lost.clone(), archive.store.clone(), layouts());
+    assert!(keeper.has_lost_history().await.unwrap());
+    lost.note(START, "ada", "note", "", "").await.unwrap();
+    assert!(!keeper.has_lost_history().await.unwrap());
+    let store = Store::open(&StoreConfig::directory(elsewhere.path())).unwrap();
+    let first = tempfile::tempdir().unwrap();
+    let keeper = Keeper::new(first.path(), catalogue_at(first.path()).await, store, layouts());
+    assert!(!keeper.has_lost_history().await.unwrap(), "the first start of all");
 }

@@ -6,8 +6,9 @@ use crate::dump::dump;
 use crate::orders::{actor, lift};
 use crate::support::{self, MS, Recorder, SCID, START, ingest_config, tm_frame};
 use fep_catalogue::{
-    AuditWatch, Catalogue, CompletenessQuery, ContactFilter, DeletionState, Error, GapFilter, GapState, Ingest,
-    Inserted, Keeper, Scope, SegmentFilter, SegmentId, SegmentState, Store, StoreConfig, Summary, Tier,
+    AuditWatch, Catalogue, CompletenessQuery, ContactFilter, DeletionState, Error, GapFilter, GapState,
+    Ingest, Inserted, Keeper, Scope, SegmentFilter, SegmentId, SegmentState, Store, StoreConfig, Summary,
+    Tier,
 };
 use fep_ccsds::Gvcid;
 use fep_database::Engine;

@@ -88,7 +88,10 @@ async fn is_taken_over(catalogue: &Catalogue) {
     ];
     assert_eq!(states, expected, "the order comes last");
     let order = deletions.last().unwrap();
-    assert_eq!((order.requester.as_str(), order.segments.len(), order.reason.as_str()), ("cy", 2, "old über"));
+    assert_eq!(
+        (order.requester.as_str(), order.segments.len(), order.reason.as_str()),
+        ("cy", 2, "old über")
+    );
     assert_eq!(order.decided.as_ref().map(|(_, person)| person.as_str()), Some("bo"));
     // The earlier trail is whole and bound to the new one.
     assert_eq!(catalogue.audit_problem().await.unwrap(), None);
@@ -158,7 +161,8 @@ async fn an_earlier_trail_that_was_changed_is_found_and_nothing_can_be_added_to_
     let problem = catalogue.audit_problem().await.unwrap().unwrap();
     assert!(problem.contains("entry 3 of the earlier trail"), "{problem}");
     let person = golden().into_iter().find(|row| row["table"] == "audit" && row["number"] == 3).unwrap();
-    let restore = format!("UPDATE audit SET person = '{}' WHERE number = 3", person["person"].as_str().unwrap());
+    let restore =
+        format!("UPDATE audit SET person = '{}' WHERE number = 3", person["person"].as_str().unwrap());
     sqlx::query(AssertSqlSafe(restore)).execute(catalogue.database().pool()).await.unwrap();
     assert_eq!(catalogue.audit_problem().await.unwrap(), None);
     change("DELETE FROM audit WHERE number = 15").await;
@@ -195,7 +199,8 @@ async fn a_backup_of_the_last_release_is_restored_into_either_engine() {
         assert_eq!(report.orders_refused, 1);
         let catalogue = catalogue_in(&place).await;
         holds_every_earlier_row(&catalogue).await;
-        let states: Vec<_> = catalogue.deletions().await.unwrap().iter().map(|deletion| deletion.state).collect();
+        let states: Vec<_> =
+            catalogue.deletions().await.unwrap().iter().map(|deletion| deletion.state).collect();
         assert_eq!(states.iter().filter(|state| **state == DeletionState::Refused).count(), 2, "{states:?}");
         assert_eq!(catalogue.audit_problem().await.unwrap(), None);
         let requested = GapFilter { state: Some(GapState::Requested), ..GapFilter::default() };

@@ -220,7 +220,8 @@ async fn restores_by_way_of(target: &Store) {
 
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();
-    let report = Keeper::restore(target, fresh.path(), &store, &options_at(fresh.path()), |_| {}).await.unwrap();
+    let report =
+        Keeper::restore(target, fresh.path(), &store, &options_at(fresh.path()), |_| {}).await.unwrap();
     assert_eq!(report.objects, second.objects);
     let catalogue = catalogue_at(fresh.path()).await;
     assert_eq!(catalogue.gap(&gap.id).await.unwrap().state, GapState::Accepted);
@@ -233,7 +234,8 @@ async fn restores_by_way_of(target: &Store) {
         segments.into_iter().map(|segment| (segment.facts, segment.frames_index)).collect::<Vec<_>>()
     };
     assert_eq!(facts(&catalogue).await, facts(&archive.catalogue).await);
-    let again = Keeper::restore(target, fresh.path(), &archive.store, &options_at(fresh.path()), |_| {}).await;
+    let again =
+        Keeper::restore(target, fresh.path(), &archive.store, &options_at(fresh.path()), |_| {}).await;
     assert!(matches!(again, Err(Error::Database(fep_database::Error::NotEmpty { .. }))), "{again:?}");
 }
 

@@ -24,7 +24,8 @@ async fn a_hold_over_an_approved_deletion_and_a_segment_that_cannot_move_hold_up
     let catalogue = &archive.catalogue;
     let mut deletions = Vec::new();
     for id in &ids[..2] {
-        let asked = catalogue.request_deletion(std::slice::from_ref(id), "old", &actor("ada"), START).await.unwrap();
+        let asked =
+            catalogue.request_deletion(std::slice::from_ref(id), "old", &actor("ada"), START).await.unwrap();
         deletions.push(catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap().id);
     }
     let scope = Scope { to_tai_ns: Some(START + MS), ..Scope::default() };
@@ -153,7 +154,8 @@ async fn segments_that_move_or_go_while_a_scrub_runs_are_judged_as_they_are_then
         .scrub(&SegmentFilter::default(), START, |_| {
             if !std::mem::replace(&mut deleted, true) {
                 let deletes = async {
-                    let asked = catalogue.request_deletion(&ids[2..], "old", &actor("ada"), START).await.unwrap();
+                    let asked =
+                        catalogue.request_deletion(&ids[2..], "old", &actor("ada"), START).await.unwrap();
                     catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap();
                     keeper.carry_out(&asked.id, START).await.unwrap();
                 };

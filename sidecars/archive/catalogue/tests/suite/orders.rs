@@ -6,8 +6,8 @@ use super::databases::catalogue_in;
 use super::keeping::filled;
 use crate::support::{self, MS, Recorder, START, ingest_config, layouts, tm_frame, url_at};
 use fep_catalogue::{
-    Catalogue, DeletionState, Error, Ingest, Keeper, OrderRules, Scope, SegmentFilter, SegmentId, SegmentState,
-    Store, StoreConfig,
+    Catalogue, DeletionState, Error, Ingest, Keeper, OrderRules, Scope, SegmentFilter, SegmentId,
+    SegmentState, Store, StoreConfig,
 };
 use fep_database::Options;
 use fep_database::testing::{Place, cut};
@@ -153,7 +153,8 @@ async fn approved(root: &Path, catalogue: &Catalogue) -> (Keeper, SegmentId, Str
     let id = segments[0].facts.id();
     let keeper = Keeper::new(root, catalogue.clone(), store, layouts());
     keeper.store_segment(&id).await.unwrap();
-    let asked = catalogue.request_deletion(std::slice::from_ref(&id), "old", &actor("ada"), START).await.unwrap();
+    let asked =
+        catalogue.request_deletion(std::slice::from_ref(&id), "old", &actor("ada"), START).await.unwrap();
     catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap();
     (keeper, id, asked.id)
 }

@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 use crate::orders::{actor, options_at};
+use crate::support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 use fep_bus::Colour;
 use fep_catalogue::{
     ContactFilter, Error, GapFilter, GapState, Ingest, Keeper, RetentionRule, SegmentFilter, SegmentId,
@@ -148,8 +148,11 @@ async fn red_that_is_in_the_catalogue_does_not_exist_for_a_service_without_red_d
         all.iter().map(|segment| segment.facts.id()).find(|id| id.0.starts_with("red/")).unwrap();
     let gaps = archive.catalogue.gaps(&GapFilter::default()).await.unwrap();
     let red_gap = gaps.iter().find(|gap| gap.id.starts_with("red/")).unwrap();
-    let asked =
-        archive.catalogue.request_deletion(std::slice::from_ref(&red), "old", &actor("ada"), START).await.unwrap();
+    let asked = archive
+        .catalogue
+        .request_deletion(std::slice::from_ref(&red), "old", &actor("ada"), START)
+        .await
+        .unwrap();
 
     let black = archive.catalogue.black_only();
     let keeper = Keeper::new(archive.root(), black.clone(), archive.store.clone(), layouts());

@@ -8,7 +8,8 @@ use sqlx::{AssertSqlSafe, Column, Row, ValueRef};
 /// The rows of all tables but that of migrations, as JSON with the table's name under `table`, sorted.
 pub(crate) async fn dump(catalogue: &Catalogue) -> Vec<String> {
     let mut dumped = Vec::new();
-    for table in catalogue.database().rows().await.unwrap().into_keys().filter(|table| table != "fep_schema") {
+    for table in catalogue.database().rows().await.unwrap().into_keys().filter(|table| table != "fep_schema")
+    {
         let sql = AssertSqlSafe(format!("SELECT * FROM {table}"));
         for row in sqlx::query(sql).fetch_all(catalogue.database().pool()).await.unwrap() {
             dumped.push(object(&table, &row).to_string());

@@ -72,7 +72,8 @@ impl Approval {
 /// Who acts in an order: a person with a token. The rules of the order say which roles it needs.
 fn actor(caller: &Caller) -> Result<Actor, Problem> {
     let roles = [(Role::Operate, "operator"), (Role::Approve, "approver")];
-    let has: Vec<&str> = roles.iter().filter(|(role, _)| caller.may(*role).is_ok()).map(|(_, name)| *name).collect();
+    let has: Vec<&str> =
+        roles.iter().filter(|(role, _)| caller.may(*role).is_ok()).map(|(_, name)| *name).collect();
     let person = caller.person(if has.contains(&"operator") { Role::Operate } else { Role::Approve })?;
     Actor::new(person, person, &has).map_err(|error| Problem::fault("finding out who asks", &error))
 }
@@ -86,7 +87,8 @@ pub(crate) async fn release(
     caller: Caller,
     Body(note): Body<Note>,
 ) -> Result<Json<HoldRelease>, Problem> {
-    let asked = service.archive.catalogue.request_release(&id, &note.note, &actor(&caller)?, now_tai_ns()).await;
+    let asked =
+        service.archive.catalogue.request_release(&id, &note.note, &actor(&caller)?, now_tai_ns()).await;
     asked.map(Json).map_err(catalogue_problem("asking for the lifting of a hold"))
 }
 

@@ -133,12 +133,14 @@ fn catalogue_problem(doing: &str) -> impl FnOnce(fep_catalogue::Error) -> Proble
     move |error| match &error {
         Error::NotFound { .. } => Problem::not_found(error.to_string()),
         Error::Refused { .. } => Problem::conflict(error.to_string()),
-        Error::NotAllowed(fep_orders::Error::Refused { refusal: fep_orders::Refusal::OwnOrder { .. }, .. }) => {
-            Problem::new(StatusCode::FORBIDDEN, "second-person-needed", error.to_string())
-                .hint("another person with the role \"approve\" must")
-        }
-        Error::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "not-permitted", error.to_string())
-            .hint("retention.deletion_approvers and retention.release_approvers say which roles an order needs"),
+        Error::NotAllowed(fep_orders::Error::Refused {
+            refusal: fep_orders::Refusal::OwnOrder { .. },
+            ..
+        }) => Problem::new(StatusCode::FORBIDDEN, "second-person-needed", error.to_string())
+            .hint("another person with the role \"approve\" must"),
+        Error::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "not-permitted", error.to_string()).hint(
+            "retention.deletion_approvers and retention.release_approvers say which roles an order needs",
+        ),
         Error::Name { what, given, allowed } => {
             Problem::bad_parameter(*what, format!("unknown value {given:?}"), allowed.clone())
         }
