@@ -137,7 +137,7 @@ impl Archive {
     pub fn start(root: &Path, sections: &str) -> Result<Archive, String> {
         let socket = root.join("archive.sock");
         let config = format!(
-            "[archive]\nrings = {:?}\nsegments = {:?}\ndatabase = {:?}\nlog = \"error\"\n[store]\nurl = \"file://{}\"\n\
+            "[archive]\nrings = {:?}\nsegments = {:?}\ndatabase = {:?}\naudit_key = \"\"\nlog = \"error\"\n[store]\nurl = \"file://{}\"\n\
              [http]\nlisten = [\"unix:{}\"]\n{sections}",
             root.join("rings"),
             Archive::segments(root),

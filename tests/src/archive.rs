@@ -27,7 +27,7 @@ impl Archive {
         std::fs::create_dir_all(&directory).expect("a directory of ours");
         let text = format!(
             "[archive]\nsegments = {segments:?}\nrings = {rings:?}\nlog = \"warn\"\n\
-             database = \"sqlite://{0}/catalogue.sqlite3\"\n\
+             database = \"sqlite://{0}/catalogue.sqlite3\"\naudit_key = \"{0}/audit.key\"\n\
              [store]\nurl = \"file://{0}/store\"\n[retention]\nremoval_key = \"{0}/keys/removals.key\"\n[http]\nlisten = [\"unix:{0}/sock\"]\n{more}",
             directory.display(),
         );

@@ -333,6 +333,7 @@ fn archive_config(directory: &RunDirectory, archive: &Path) -> PathBuf {
     std::fs::create_dir_all(archive.join("segments")).expect("a directory of ours");
     let text = format!(
         "[archive]\nsegments = \"{archive}/segments\"\nrings = \"{rings}\"\ndatabase = \"sqlite://{archive}/catalogue.sqlite3\"\n\
+         audit_key = \"{archive}/audit.key\"\n\
          [store]\nurl = \"file://{archive}/store\"\n[http]\nlisten = [\"unix:{run}/archive.sock\"]\n\
          [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = \"{archive}/root.key\"\n",
         archive = archive.display(),

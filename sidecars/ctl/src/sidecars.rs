@@ -130,11 +130,12 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
     let root_key = if old_key.exists() { old_key } else { directory.join("keys/root.key") };
     let text = format!(
         "# Made by `fepctl up`; config/archive.toml explains every key.\n\
-         [archive]\nsegments = {}\nrings = {}\ndatabase = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
+         [archive]\nsegments = {}\nrings = {}\ndatabase = {}\naudit_key = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
          [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n",
         quoted(directory.join("segments")),
         quoted(bus),
         url("sqlite://", directory.join("catalogue.sqlite3")),
+        quoted(directory.join("keys/audit.key")),
         url("file://", directory.join("store")),
         url("unix:", run.join("archive.sock")),
         quoted(root_key),

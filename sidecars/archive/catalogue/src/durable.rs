@@ -4,11 +4,12 @@
 //! Black data is for owner and group, red data and what describes the whole archive (catalogue, manifest) for the owner
 //! alone. A copy is never readable by more than its source was.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use fep_file::Replacement;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -91,39 +92,26 @@ pub(crate) fn make_directories_for(path: &Path, readers: Readers) -> Result<(), 
     Ok(())
 }
 
-fn sync(path: &Path) -> Result<(), Error> {
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("make durable", path))
 }
 
 /// A file in the making: it has its name only once it is whole, and goes when it does not come to that.
 pub(crate) struct Building {
-    file: File,
-    path: PathBuf,
-    building: PathBuf,
+    file: Replacement,
     hasher: Sha256,
+    path: PathBuf,
 }
 
 impl Building {
     pub(crate) fn begin(path: &Path, readers: Readers) -> Result<Building, Error> {
         make_directories_for(path, readers)?;
-        // Names that end like this are no objects for `object_store`, and no segments for the recorder.
-        let mut building = path.as_os_str().to_owned();
-        building.push("#1");
-        let building = PathBuf::from(building);
-        match std::fs::remove_file(&building) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("replace", &building)(error));
-            }
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(readers.mode);
-        let file = options.open(&building).map_err(Error::io("write", &building))?;
-        Ok(Building { file, path: path.to_owned(), building, hasher: Sha256::new() })
+        let file = Replacement::begin(path, readers.mode)?;
+        Ok(Building { file, hasher: Sha256::new(), path: path.to_owned() })
     }
 
     pub(crate) fn write(mut self, octets: &[u8]) -> Result<Building, Error> {
-        self.file.write_all(octets).map_err(Error::io("write", &self.building))?;
+        self.file.write_all(octets).map_err(Error::io("write", &self.path))?;
         self.hasher.update(octets);
         Ok(self)
     }
@@ -134,16 +122,7 @@ impl Building {
     }
 
     pub(crate) fn finish(self) -> Result<(), Error> {
-        self.file.sync_all().map_err(Error::io("make durable", &self.building))?;
-        std::fs::rename(&self.building, &self.path).map_err(Error::io("rename", &self.building))?;
-        self.path.parent().map_or(Ok(()), sync)
-    }
-}
-
-impl Drop for Building {
-    fn drop(&mut self) {
-        // When it is finished, no file of this name is left.
-        let _ = std::fs::remove_file(&self.building);
+        Ok(self.file.finish()?)
     }
 }
 

@@ -38,16 +38,26 @@ pub enum Error {
         why: String,
     },
     /// The database.
-    #[error("catalogue, while {action}: {source}")]
-    Sql {
-        /// What was attempted.
-        action: &'static str,
-        /// Its reason.
-        source: sqlx::Error,
-    },
-    /// The database is of another version.
-    #[error("catalogue: the tables cannot be brought to this version: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    #[error("catalogue: {0}")]
+    Database(#[from] fep_database::Error),
+    /// Who asks has not the role, or the rules of the order do not let this person do the step.
+    #[error(transparent)]
+    NotAllowed(fep_orders::Error),
+    /// An order.
+    #[error(transparent)]
+    Order(fep_orders::Error),
+    /// The audit trail.
+    #[error(transparent)]
+    Audit(fep_audit::Error),
+    /// A job.
+    #[error(transparent)]
+    Job(fep_jobs::Error),
+    /// A file that something else than a regular file stands in the way of.
+    #[error(transparent)]
+    File(fep_file::FileError),
+    /// It was asked to stop.
+    #[error("it was stopped on request")]
+    Stopped,
     /// A row of the catalogue cannot be.
     #[error("catalogue: {column} holds {problem}")]
     Row {
@@ -103,8 +113,8 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn sql(action: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
-        move |source| Error::Sql { action, source }
+    pub(crate) fn sql(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Error {
+        move |source| Error::Database(fep_database::Error::Sql { doing, source })
     }
 
     pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -137,7 +147,7 @@ impl Error {
     /// Whether the next thing will fail of it as well: the database or the store is away, or the program is in trouble.
     pub(crate) fn concerns_all(&self) -> bool {
         match self {
-            Error::Sql { .. } | Error::Migration(_) | Error::Task(_) => true,
+            Error::Database(_) | Error::Task(_) | Error::Stopped => true,
             Error::Store { source, .. } => !matches!(source, object_store::Error::NotFound { .. }),
             _ => false,
         }
@@ -154,5 +164,62 @@ impl Error {
 
     pub(crate) fn refused(what: impl Into<String>, why: impl Into<String>) -> Error {
         Error::Refused { what: what.into(), why: why.into() }
+    }
+}
+
+impl From<fep_file::FileError> for Error {
+    fn from(error: fep_file::FileError) -> Error {
+        match error {
+            fep_file::FileError::Io { action, path, source } => Error::Io { action, path, source },
+            error => Error::File(error),
+        }
+    }
+}
+
+impl From<fep_orders::Error> for Error {
+    fn from(error: fep_orders::Error) -> Error {
+        use fep_orders::{Error as Orders, Refusal};
+        match error {
+            Orders::Database(error) => Error::Database(error),
+            Orders::Audit(error) => error.into(),
+            Orders::NotFound { id } => Error::NotFound { what: "order", id },
+            Orders::Field { field, problem } => Error::Invalid { what: field, problem },
+            Orders::Refused { id, refusal: Refusal::Note { problem } } => {
+                Error::Invalid { what: "note", problem: format!("order {id}: {problem}") }
+            }
+            Orders::MayNotAsk { .. } => Error::NotAllowed(error),
+            Orders::Refused {
+                refusal:
+                    Refusal::OwnOrder { .. }
+                    | Refusal::Role { .. }
+                    | Refusal::NoSeat { .. }
+                    | Refusal::NotAsker { .. },
+                ..
+            } => Error::NotAllowed(error),
+            Orders::Refused { id, refusal } => Error::refused(format!("order {id}"), refusal.to_string()),
+            error => Error::Order(error),
+        }
+    }
+}
+
+impl From<fep_audit::Error> for Error {
+    fn from(error: fep_audit::Error) -> Error {
+        match error {
+            fep_audit::Error::Database(error) => Error::Database(error),
+            fep_audit::Error::Field { field, problem } => Error::Invalid { what: field, problem },
+            error => Error::Audit(error),
+        }
+    }
+}
+
+impl From<fep_jobs::Error> for Error {
+    fn from(error: fep_jobs::Error) -> Error {
+        match error {
+            fep_jobs::Error::Database(error) => Error::Database(error),
+            fep_jobs::Error::NotFound { id } => Error::NotFound { what: "job", id },
+            fep_jobs::Error::Over { .. } => Error::refused("cancelling a job", error.to_string()),
+            fep_jobs::Error::Field { field, problem } => Error::Invalid { what: field, problem },
+            error => Error::Job(error),
+        }
     }
 }

@@ -41,14 +41,15 @@ pub use keep::{
 };
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,
-    GapStep, Hold, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts, SegmentId,
-    SegmentState, Silence, StoredObject, Tier,
+    GapStep, Hold, HoldRelease, IndexFile, Presence, PresenceCounts, Run, Scope, Segment, SegmentFacts,
+    SegmentId, SegmentState, Silence, StoredObject, Tier,
 };
 pub use object_at::ObjectAt;
 pub use packet_layout::PacketLayouts;
 pub use quality::Quality;
 pub use sql::{
-    Backend, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, SegmentFilter, Totals,
+    AuditWatch, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, OrderRules, SCHEMA,
+    SCHEMAS, SegmentFilter, Totals,
 };
 pub use store::{Store, StoreConfig};
 

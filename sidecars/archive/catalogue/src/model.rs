@@ -135,10 +135,16 @@ named! {
         Approved = "approved",
         /// The octets are gone.
         Done = "done",
-        /// A second person said no, or the first took it back.
+        /// Somebody who could have approved did not want it.
         Refused = "refused",
-        /// Taken back, perhaps after it was approved: what is not gone by then stays.
+        /// Taken back before its execution began.
         Withdrawn = "withdrawn",
+        /// Its time was over before its execution began.
+        Expired = "expired",
+        /// Its segments are marked as deleted, their octets go.
+        Executing = "executing",
+        /// It could not be executed.
+        Failed = "failed",
     }
 }
 
@@ -538,21 +544,36 @@ pub struct Scope {
 pub struct Deletion {
     /// Its name.
     pub id: String,
-    /// Segments to delete, fixed when it was asked for.
+    /// Segments to delete, fixed when it was asked for, in the order of their names.
     pub segments: Vec<SegmentId>,
+    /// SHA-256 of that list, 64 hexadecimal digits: what is approved. `None` for a deletion of an earlier release.
+    pub content_sha256: Option<String>,
     /// Why.
     pub reason: String,
     /// Who asked.
     pub requester: String,
     /// When.
     pub requested_tai_ns: i64,
-    /// Who agreed or refused, and when.
+    /// From then on it can neither be approved nor begun. `None` for a deletion of an earlier release.
+    pub expires_tai_ns: Option<i64>,
+    /// Who was the last to approve; when nobody did, who ended it; and when.
     pub decided: Option<(i64, String)>,
     /// Where it stands.
     pub state: DeletionState,
+    /// What was said at its end.
+    pub note: String,
 }
 
-/// One entry of the audit trail. Each holds the hash of the one before it.
+/// An order to lift a hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HoldRelease {
+    /// The hold.
+    pub hold: String,
+    /// The order.
+    pub order: fep_orders::Order,
+}
+
+/// One entry of the audit trail that an earlier release wrote. Each holds the hash of the one before it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// Number, from 1, without a hole.

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fep_catalogue::{PacketLayouts, RetentionRule, StoreConfig};
+use fep_catalogue::{OrderRules, PacketLayouts, RetentionRule, StoreConfig};
+use fep_database::Options;
 use fep_kit::config::ARCHIVE_SECTIONS;
 use fep_kit::listen::Address;
 use fep_kit::{ConfigErrors, Document};
@@ -24,6 +25,13 @@ pub struct ArchiveConfig {
     pub rings: PathBuf,
     /// Database of the catalogue: `sqlite://PATH` or `postgres://…`.
     pub database: String,
+    /// File that holds the password of the database, instead of the URL.
+    pub database_password_file: Option<PathBuf>,
+    /// Where the signed heads of the audit trail go, one file a day: `AUDIT_HEADS/2026-12-01.json`. Empty: `roots/audit` below
+    /// the segments.
+    pub audit_heads: PathBuf,
+    /// Private key that signs them, made on first use. Empty: they are not signed.
+    pub audit_key: PathBuf,
     /// Memory for rows of records that are in no sealed segment yet.
     pub tail_memory_mib: usize,
     /// Disk for those that have no room in memory.
@@ -38,6 +46,9 @@ impl Default for ArchiveConfig {
             segments: PathBuf::from("/var/lib/fep/archive/segments"),
             rings: PathBuf::from("/dev/shm/fep/bus"),
             database: "sqlite:///var/lib/fep/archive/catalogue.sqlite3".to_owned(),
+            database_password_file: None,
+            audit_heads: PathBuf::new(),
+            audit_key: PathBuf::from("/var/lib/fep/archive/audit.key"),
             tail_memory_mib: 256,
             tail_disk_mib: 4096,
             log: "info".to_owned(),
@@ -134,6 +145,12 @@ pub struct RetentionConfig {
     pub backups: Vec<String>,
     /// File of the private key that signs records of removal; made on first use. Empty: nothing is recorded.
     pub removal_key: PathBuf,
+    /// One role for each person, other than the one who asked, who must approve a deletion.
+    pub deletion_approvers: Vec<String>,
+    /// The same for the lifting of a hold.
+    pub release_approvers: Vec<String>,
+    /// Hours that such an order waits for approvals and for its execution to begin.
+    pub order_valid_h: u64,
 }
 
 impl Default for RetentionConfig {
@@ -145,6 +162,9 @@ impl Default for RetentionConfig {
             round_s: 60,
             backups: Vec::new(),
             removal_key: PathBuf::from("/var/lib/fep/keys/removals.key"),
+            deletion_approvers: vec!["approver".to_owned()],
+            release_approvers: vec!["approver".to_owned()],
+            order_valid_h: 720,
         }
     }
 }
@@ -180,6 +200,10 @@ pub struct Config {
     pub replay: ReplayConfig,
     /// Keeping.
     pub retention: RetentionConfig,
+    /// What orders need, as `retention` says it.
+    pub orders: OrderRules,
+    /// The file that this was read from, for backups; `None`: what is built in.
+    pub file: Option<PathBuf>,
     /// Secondary headers of packets, as the missions describe them: those built in, and those of `[missions]`.
     pub packets: PacketLayouts,
     /// Addresses, read.
@@ -237,7 +261,44 @@ impl Config {
         if !marks.contains(&retention.low_percent) || !marks.contains(&retention.critical_percent) {
             return Err(document.mistake("retention.low_percent", "no part of a disk", "0 to 100"));
         }
-        Ok(Config { archive, http, store, sql, replay, retention, packets, addresses, socket_mode })
+        let valid_s = retention.order_valid_h.saturating_mul(3600);
+        let orders = OrderRules::new(
+            retention.deletion_approvers.clone(),
+            retention.release_approvers.clone(),
+            valid_s,
+        )
+        .map_err(|error| document.mistake("retention", &error.to_string(), "see config/archive.toml"))?;
+        let file = None;
+        Ok(Config {
+            orders,
+            file,
+            archive,
+            http,
+            store,
+            sql,
+            replay,
+            retention,
+            packets,
+            addresses,
+            socket_mode,
+        })
+    }
+
+    /// Where the catalogue is.
+    #[must_use]
+    pub fn database(&self) -> Options {
+        let password_file = self.archive.database_password_file.clone();
+        Options { password_file, ..Options::new(&self.archive.database) }
+    }
+
+    /// Where the signed heads of the audit trail go.
+    #[must_use]
+    pub fn audit_heads(&self) -> PathBuf {
+        let configured = &self.archive.audit_heads;
+        if configured.as_os_str().is_empty() {
+            return self.archive.segments.join("roots/audit");
+        }
+        configured.clone()
     }
 
     /// How long a query may take.
@@ -272,12 +333,37 @@ mod tests {
     #[test]
     fn the_documented_file_names_every_key_of_the_service() {
         for (section, keys) in [
-            ("archive", &["segments", "rings", "database", "tail_memory_mib", "tail_disk_mib", "log"][..]),
+            (
+                "archive",
+                &[
+                    "segments",
+                    "rings",
+                    "database",
+                    "audit_heads",
+                    "audit_key",
+                    "tail_memory_mib",
+                    "tail_disk_mib",
+                    "log",
+                ][..],
+            ),
             ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
             ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
             ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
             ("replay", &["receivers", "operational", "raw_targets", "rings", "red_over_network"]),
-            ("retention", &["rules", "low_percent", "critical_percent", "round_s", "backups", "removal_key"]),
+            (
+                "retention",
+                &[
+                    "rules",
+                    "low_percent",
+                    "critical_percent",
+                    "round_s",
+                    "backups",
+                    "removal_key",
+                    "deletion_approvers",
+                    "release_approvers",
+                    "order_valid_h",
+                ],
+            ),
         ] {
             let table: toml::Table = DEFAULT_TOML.parse().expect("TOML");
             let told: Vec<&String> = table[section].as_table().expect("a section").keys().collect();

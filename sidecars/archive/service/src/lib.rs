@@ -21,3 +21,4 @@ pub mod replays;
 pub mod retrieval;
 pub mod service;
 pub mod sql;
+mod watch;

@@ -39,7 +39,8 @@ fn start(arguments: &Arguments) -> Result<(), String> {
         None => Document::from_text("<archive.toml>", DEFAULT_TOML),
     };
     let document = document.map_err(|errors| errors.to_string())?;
-    let config = Config::read(&document).map_err(|errors| errors.to_string())?;
+    let mut config = Config::read(&document).map_err(|errors| errors.to_string())?;
+    config.file.clone_from(&arguments.config);
     if arguments.check {
         println!("nothing wrong");
         return Ok(());
@@ -59,8 +60,8 @@ fn start(arguments: &Arguments) -> Result<(), String> {
             }
         }))?;
         println!(
-            "restored {} objects, {} octets, {} rows of the catalogue",
-            restored.objects, restored.octets, restored.rows
+            "restored {} objects, {} octets, {} rows of the catalogue; {} orders that were open are refused",
+            restored.objects, restored.octets, restored.rows, restored.orders_refused
         );
         return Ok(());
     }

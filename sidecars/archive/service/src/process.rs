@@ -18,11 +18,11 @@ use fep_kit::{Document, Stop};
 use fep_replay::Policy;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
-use crate::api;
 use crate::config::Config;
 use crate::replays::Replays;
 use crate::retrieval::Archive;
 use crate::service::{Service, now_tai_ns};
+use crate::{api, jobs, watch};
 
 /// Pause between two rounds of taking in when there was nothing to do.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
@@ -39,7 +39,10 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
         make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
     let text = |error: fep_catalogue::Error| error.to_string();
-    let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
+    let catalogue = Catalogue::open_with(&config.database())
+        .await
+        .map_err(|error| format!("{error}. When this does not pass: {}", watch::HINT))?
+        .with_rules(config.orders.clone());
     // What does not serve red data does not index, list or delete it either.
     let catalogue = if config.http.serve_red { catalogue } else { catalogue.black_only() };
     let store = Store::open(&config.store).map_err(text)?;
@@ -72,11 +75,18 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
     let grace = Duration::from_secs(config.http.stop_grace_s);
     let service = Service::new(config, archive, access, health, metrics, replays.clone())?;
     let service = Arc::new(service);
+    if service.keeper.has_lost_history().await.map_err(text)? {
+        let problem = "the catalogue is new, and the store has an index of before: holds, orders, gap states and the audit trail \
+                       of before are not in it. If there is a backup, stop, move the new database away and restore";
+        service.health.warning("history", problem);
+    }
     let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
     let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
+    let watching = tokio::spawn(watch::run(Arc::clone(&service), stop.clone()));
+    let working = tokio::spawn(work(Arc::clone(&service), stop.clone()));
     let served = serve(listeners, api::router(service), stop.clone(), grace).await;
     stop.now();
-    let _ = tokio::join!(taking_in, keeping);
+    let _ = tokio::join!(taking_in, keeping, watching, working);
     // Replays end in order on their threads.
     let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
     served.map_err(|error| format!("serving ended: {error}"))
@@ -112,10 +122,23 @@ pub async fn restore(
         make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
     let store = Store::open(&config.store).map_err(text)?;
-    let catalogue = Catalogue::open(&config.archive.database).await.map_err(text)?;
-    Keeper::restore(&source, &config.archive.segments, &store, &catalogue, |report| progress(report))
+    Keeper::restore(&source, &config.archive.segments, &store, &config.database(), |report| progress(report))
         .await
         .map_err(text)
+}
+
+/// Scrubs and backups. Without a database none can be begun: it is tried again.
+async fn work(service: Arc<Service>, stop: Stop) {
+    while !stop.is_stopping() {
+        match jobs::run(Arc::clone(&service), stop.clone()).await {
+            Ok(()) => return,
+            Err(error) => service.health.warning("jobs", error.to_string()),
+        }
+        tokio::select! {
+            () = stop.wait() => {}
+            () = tokio::time::sleep(FAILED_PAUSE) => {}
+        }
+    }
 }
 
 /// Rounds of keeping: deletions that two persons decided, segments whose time on the disk is over, the disk itself.
@@ -201,6 +224,7 @@ impl Intake {
                 Ok(step) => {
                     self.note(&step);
                     self.note_open_ends(&ingest);
+                    self.note_damaged(&ingest);
                     if step.is_idle() { ROUND_PAUSE } else { Duration::ZERO }
                 }
                 Err(error) => {
@@ -222,13 +246,31 @@ impl Intake {
         count("refused", step.refused.len());
         self.tail_rows.with_label_values::<&str>(&[]).set(self.tail.rows() as i64);
         self.tail_octets.with_label_values::<&str>(&[]).set(self.tail.memory_octets() as i64);
-        // Stays until somebody has looked: the next start tries again.
-        if let Some((id, why)) = step.refused.first() {
-            self.health.warning("refused segments", format!("{id}: {why}"));
-        }
         match step.put_off.first() {
             Some((id, why)) => self.health.warning("intake", format!("{id}: {why}; it is tried again")),
             None => self.health.well("intake"),
+        }
+    }
+
+    /// What cannot be taken in, and what the recorder put aside: until it is repaired or removed.
+    fn note_damaged(&self, ingest: &Ingest) {
+        let others = |more: usize| if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        match ingest.refused().next() {
+            None => self.health.well("refused segments"),
+            Some((id, why)) => {
+                let more = others(ingest.refused().count() - 1);
+                self.health.warning("refused segments", format!("{id}: {why}{more}"));
+            }
+        }
+        match ingest.set_aside().next() {
+            None => self.health.well("files put aside"),
+            Some(file) => {
+                let reason = file.reason.as_deref().unwrap_or("it is damaged");
+                let more = others(ingest.set_aside().count() - 1);
+                let hint = "repair it (fepctl archive repair) or restore the segment";
+                let path = file.path.display();
+                self.health.warning("files put aside", format!("{path}: {reason}{more}; {hint}"));
+            }
         }
     }
 

@@ -14,7 +14,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Account;
 use crate::config::Config;
-use crate::jobs::Jobs;
 use crate::replays::Replays;
 use crate::retrieval::{Archive, Error};
 
@@ -34,8 +33,6 @@ pub struct Service {
     pub replays: Replays,
     /// Keeping.
     pub keeper: Keeper,
-    /// Scrubs and backups.
-    pub jobs: Jobs,
     /// SQL.
     pub engine: crate::sql::Engine,
     retrievals: Arc<Semaphore>,
@@ -88,8 +85,7 @@ impl Service {
             access,
             health,
             metrics,
-            keeper: keeper(&config, &archive),
-            jobs: Jobs::default(),
+            keeper: keeper(&config, &archive).taking_along(config.file.iter().cloned().collect()),
             replays,
             counters,
             config,

@@ -64,7 +64,7 @@ async fn a_deletion_needs_two_different_persons_with_their_roles() {
     let first = as_user(&served, "alpha", Method::POST, "/v1/deletions", &asked).await.json();
     let path = |act: &str| format!("/v1/deletions/{}/{act}", first["id"].as_str().unwrap());
     let note = json!({"note": "still needed"});
-    let withdrawn = as_user(&served, "beta", Method::POST, &path("withdraw"), &note).await;
+    let withdrawn = as_user(&served, "alpha", Method::POST, &path("withdraw"), &note).await;
     assert_eq!(withdrawn.json()["state"], "withdrawn", "{}", withdrawn.text());
     let late = as_user(&served, "beta", Method::POST, &path("approve"), &Value::Null).await;
     assert_eq!(late.status, StatusCode::CONFLICT);
@@ -80,6 +80,33 @@ async fn a_deletion_needs_two_different_persons_with_their_roles() {
     assert_eq!(approved.json()["state"], "approved", "{}", approved.text());
     let again = as_user(&served, "beta", Method::POST, &approve, &Value::Null).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "it is decided");
+}
+
+// REQ: FEP-ARC-151
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_is_lifted_by_an_order_that_another_person_approves() {
+    let served = one_ring(&frames(10), USERS).await;
+    let post =
+        async |token: &str, path: &str, body: Value| as_user(&served, token, Method::POST, path, &body).await;
+    let hold = post("alpha", "/v1/holds", json!({"scope": {"scid": 673}, "reason": "inquiry"})).await.json();
+    let release = format!("/v1/holds/{}/release", hold["id"].as_str().unwrap());
+    let refused = post("beta", &release, json!({"note": "over"})).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not ask: {}", refused.text());
+    let asked = post("alpha", &release, json!({"note": "over"})).await.json();
+    assert_eq!((asked["order"]["state"].as_str(), &asked["hold"]), (Some("asked"), &hold["id"]), "{asked}");
+    let approve = format!("/v1/releases/{}/approve", asked["order"]["id"].as_str().unwrap());
+    let own = post("alpha", &approve, Value::Null).await;
+    assert_eq!(
+        (own.status, own.json()["type"].as_str()),
+        (StatusCode::FORBIDDEN, Some("/problems/second-person-needed"))
+    );
+    let other = json!({"content_sha256": "00".repeat(32)});
+    assert_eq!(post("beta", &approve, other).await.status, StatusCode::CONFLICT, "not what was asked for");
+    let looked_at = json!({"content_sha256": asked["order"]["content_sha256"]});
+    let lifted = post("beta", &approve, looked_at).await;
+    assert_eq!(lifted.json()["order"]["state"], "done", "{}", lifted.text());
+    let holds = as_user(&served, "alpha", Method::GET, "/v1/holds", &Value::Null).await.json();
+    assert!(holds[0]["released"].is_array(), "{holds}");
 }
 
 // REQ: FEP-ARCS-011

@@ -105,7 +105,7 @@ fn watched(client: &Client, started: Value) -> Result<Value, Failure> {
         let job: Value = client.get(&path)?;
         bar.set_position(job["segments_done"].as_u64().unwrap_or_default());
         match job["state"].as_str() {
-            Some("running") => {}
+            Some("queued" | "running") => {}
             Some("done") => {
                 bar.finish_and_clear();
                 return Ok(job);

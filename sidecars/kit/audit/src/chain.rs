@@ -189,6 +189,12 @@ impl Verifier {
         }
     }
 
+    /// What is wrong so far, at most the first hundred.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
     /// The end of the trail.
     #[must_use]
     pub fn end(mut self) -> Report {

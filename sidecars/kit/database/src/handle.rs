@@ -1,7 +1,7 @@
 //! The handle: connections, one writer, time-outs, retries, health.
 
 use std::ops::{Deref, DerefMut};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -137,7 +137,8 @@ impl Database {
         sqlx::any::install_default_drivers();
         if let Some(file) = &address.file {
             match fep_file::create_new(file, 0o600, b"") {
-                Ok(()) | Err(fep_file::FileError::Exists { .. }) => {}
+                Ok(()) => {}
+                Err(fep_file::FileError::Exists { .. }) => make_private(file)?,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -414,6 +415,33 @@ async fn connect(address: &Address, options: &Options) -> Result<AnyPool, Error>
         .connect_with(address.any.clone())
         .await
         .map_err(Error::sql("opening it"))
+}
+
+/// Takes from a file that exists what an older program, or a umask, let others do: it is for its owner alone. SQLite gives its
+/// log the permissions of the file.
+fn make_private(file: &std::path::Path) -> Result<(), Error> {
+    let failed = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| Error::File(fep_file::FileError::Io { action: "set the permissions of", path, source })
+    };
+    let mode = std::fs::metadata(file).map_err(failed(file))?.mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    tracing::warn!(
+        "{} could be read by others (mode {mode:o}): it is for its owner alone now",
+        file.display()
+    );
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(suffix);
+        let path = PathBuf::from(name);
+        match std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode & 0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn identity_of(file: &std::path::Path) -> Result<(u64, u64), Error> {

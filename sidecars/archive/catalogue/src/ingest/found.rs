@@ -24,6 +24,8 @@ pub(super) enum News {
     Whole(Stream),
     /// One file appeared.
     File(Stream, SegmentEntry),
+    /// A file was put aside.
+    Aside(Stream),
 }
 
 /// What a watched directory is.
@@ -133,6 +135,8 @@ impl Found {
                 (Some(Watched::Stream(stream)), Some(name)) => {
                     if let Some(entry) = entry_of(&self.archive, &stream, &name) {
                         news.push(News::File(stream, entry));
+                    } else if name.contains(".damaged") {
+                        news.push(News::Aside(stream));
                     }
                 }
                 (Some(Watched::Archive), Some(_)) => self.look_for_colours(news)?,

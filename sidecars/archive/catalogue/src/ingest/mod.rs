@@ -12,11 +12,12 @@ mod following;
 mod found;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fep_segments::{Footer, SegmentEntry, SegmentError, SegmentState as FileState, Stream};
+use fep_segments::{Footer, SegmentEntry, SegmentError, SegmentState as FileState, SetAside, Stream};
 use fep_time::tai_now;
 use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
@@ -62,7 +63,7 @@ pub struct IngestStep {
     pub segments: Vec<SegmentId>,
     /// Segments whose missing index files were made again.
     pub repaired: Vec<SegmentId>,
-    /// Segments that cannot be taken in, and why. They are looked at again at the next start.
+    /// Segments that cannot be taken in, and why. They are looked at again when another file has their name.
     pub refused: Vec<(SegmentId, String)>,
     /// Segments that could not be read this time, and why. They are tried again by themselves.
     pub put_off: Vec<(SegmentId, String)>,
@@ -89,13 +90,28 @@ pub struct Ingest {
     news: VecDeque<News>,
     /// What is to be taken in.
     waiting: BTreeMap<SegmentId, Waiting>,
-    /// Not looked at again.
-    refused: BTreeSet<SegmentId>,
+    /// What cannot be taken in. It is looked at again when another file has its name.
+    refused: BTreeMap<SegmentId, Refused>,
+    /// Files that the recorder put aside because they are damaged.
+    aside: BTreeMap<Stream, Vec<SetAside>>,
     /// Whether the object store was looked through.
     objects_listed: bool,
     /// The last reception of each stream that the catalogue has.
     reached: BTreeMap<Stream, i64>,
     following: Following,
+}
+
+struct Refused {
+    why: String,
+    file: Option<FileIdentity>,
+}
+
+/// Device, inode, octets, and seconds and nanoseconds of the last change: another file, or other contents, has another.
+type FileIdentity = (u64, u64, u64, i64, i64);
+
+fn identity_of(path: &Path) -> Option<FileIdentity> {
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
 struct Waiting {
@@ -134,7 +150,8 @@ impl Ingest {
             tail,
             news: VecDeque::new(),
             waiting: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
+            aside: BTreeMap::new(),
             objects_listed: false,
             reached: BTreeMap::new(),
         })
@@ -144,6 +161,16 @@ impl Ingest {
     #[must_use]
     pub fn tail(&self) -> Tail {
         self.tail.clone()
+    }
+
+    /// Segments that cannot be taken in, and why. They are tried again when another file has their name.
+    pub fn refused(&self) -> impl Iterator<Item = (&SegmentId, &str)> {
+        self.refused.iter().map(|(id, refused)| (id, refused.why.as_str()))
+    }
+
+    /// Files that the recorder put aside because they are damaged, and that nobody repaired or removed yet.
+    pub fn set_aside(&self) -> impl Iterator<Item = &SetAside> {
+        self.aside.values().flatten()
     }
 
     /// Streams whose open end cannot be followed, and why. They are tried again by themselves.
@@ -163,8 +190,16 @@ impl Ingest {
         // What fails here (the store, the database) is there again in the next step.
         while let Some(news) = self.news.front().cloned() {
             match news {
-                News::Whole(stream) => self.compare(stream).await?,
+                News::Whole(stream) => {
+                    self.compare(stream.clone()).await?;
+                    self.list_aside(stream).await?;
+                }
+                News::Aside(stream) => self.list_aside(stream).await?,
                 News::File(stream, entry) => {
+                    if self.aside.contains_key(&stream) {
+                        // It may have come back under its name.
+                        self.list_aside(stream.clone()).await?;
+                    }
                     self.following.stir(&stream, entry.state == FileState::Open);
                     let id = id_of(&stream, &entry);
                     if entry.state != FileState::Open && self.catalogue.segment(&id).await?.is_none() {
@@ -174,6 +209,11 @@ impl Ingest {
             }
             self.news.pop_front();
         }
+        // Somebody may have removed it.
+        self.aside.retain(|_, files| {
+            files.retain(|file| file.path.exists());
+            !files.is_empty()
+        });
         self.take_in_waiting(&mut step).await?;
         if self.config.tail {
             for stream in self.found.streams().clone() {
@@ -216,8 +256,20 @@ impl Ingest {
         }
     }
 
+    async fn list_aside(&mut self, stream: Stream) -> Result<(), Error> {
+        let (archive, of) = (self.config.archive.clone(), stream.clone());
+        let files = tokio::task::spawn_blocking(move || fep_segments::list_aside(&archive, &of)).await??;
+        if files.is_empty() {
+            self.aside.remove(&stream);
+        } else {
+            self.aside.insert(stream, files);
+        }
+        Ok(())
+    }
+
     fn wait_for(&mut self, id: SegmentId, stream: Stream, entry: SegmentEntry) {
-        if !self.refused.contains(&id) {
+        let same = |refused: &Refused| refused.file.is_some() && refused.file == identity_of(&entry.path);
+        if !self.refused.get(&id).is_some_and(same) {
             self.waiting.insert(id, Waiting { stream, entry, not_before: Instant::now(), reached: i64::MIN });
         }
     }
@@ -284,9 +336,14 @@ impl Ingest {
             let Some(waiting) = self.waiting.get(&id) else { continue };
             let (stream, entry) = (waiting.stream.clone(), waiting.entry.clone());
             match self.take_in(&stream, &entry).await {
-                Ok(TakenIn::New) => step.segments.push(id.clone()),
-                Ok(TakenIn::Repaired) => step.repaired.push(id.clone()),
-                Ok(TakenIn::Known) => {}
+                Ok(taken_in) => {
+                    self.refused.remove(&id);
+                    match taken_in {
+                        TakenIn::New => step.segments.push(id.clone()),
+                        TakenIn::Repaired => step.repaired.push(id.clone()),
+                        TakenIn::Known => {}
+                    }
+                }
                 // A disk that fails once may not fail for ever.
                 Err(error @ (Error::Io { .. } | Error::Segment(SegmentError::Io { .. }))) => {
                     tracing::error!(%error, "segment {id} cannot be read now");
@@ -299,7 +356,7 @@ impl Ingest {
                     continue;
                 }
                 Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
-                    self.refuse(&id, &error, step);
+                    self.refuse(&id, &error, Some(entry.path), step);
                 }
                 Err(error) => return Err(error),
             }
@@ -308,10 +365,11 @@ impl Ingest {
         Ok(())
     }
 
-    fn refuse(&mut self, id: &SegmentId, error: &Error, step: &mut IngestStep) {
+    fn refuse(&mut self, id: &SegmentId, error: &Error, path: Option<PathBuf>, step: &mut IngestStep) {
         tracing::error!(%error, "segment {id} is not taken in");
         step.refused.push((id.clone(), error.to_string()));
-        self.refused.insert(id.clone());
+        let file = path.as_deref().and_then(identity_of);
+        self.refused.insert(id.clone(), Refused { why: error.to_string(), file });
     }
 
     async fn take_in_objects(&mut self, step: &mut IngestStep) -> Result<(), Error> {
@@ -319,7 +377,7 @@ impl Ingest {
         for id in self.store.list(SEGMENT_FOLDER).await?.keys().filter_map(|key| id_of_key(key)) {
             let stream = id.0.rsplit_once('/').and_then(|(stream, _)| stream.parse().ok());
             let wanted = !self.catalogue.hides(&id.0)
-                && !self.refused.contains(&id)
+                && !self.refused.contains_key(&id)
                 && !self.waiting.contains_key(&id);
             if let Some(stream) = stream.filter(|_| wanted) {
                 streams.entry(stream).or_default().insert(id);
@@ -344,7 +402,7 @@ impl Ingest {
                     // A store that does not answer says nothing of the segment.
                     Err(error @ Error::Segment(SegmentError::Io { .. })) => return Err(error),
                     Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
-                        self.refuse(&id, &error, step)
+                        self.refuse(&id, &error, None, step)
                     }
                     Err(error) => return Err(error),
                 }

@@ -1,41 +1,55 @@
 //! Copies of the whole archive elsewhere, and the way back.
 //!
 //! ```text
-//! backup.json                    manifest: what belongs to the backup, with the SHA-256 of each
-//! catalogue.jsonl                the catalogue, one row a line
-//! segments/black/RING/...seg     segments
-//! index/v1/...parquet            index files
-//! rest/roots/..., rest/black/... signed roots, and what is left of deleted segments
+//! backup.json                          manifest: what belongs to the backup, with the SHA-256 of each
+//! state/TIME/catalogue/...             the catalogue, as its database copied it, with a manifest of its own
+//! state/TIME/configuration/...         the configuration, and the public key of the daily roots (root.pub)
+//! segments/black/RING/...seg           segments
+//! index/v1/...parquet                  index files
+//! rest/roots/..., rest/black/...       signed roots, and what is left of deleted segments
 //! ```
 //!
 //! The manifest is written last: a backup without one, or with an old one, is the old backup. A second backup to the same
-//! place copies only what is new. Restoring checks every hash, puts the data back first and the catalogue last.
+//! place copies only what is new. What is there already is read again and held against its SHA-256 when that was not done for
+//! a week. Restoring checks every hash, puts the data back first and the catalogue last.
+//!
+//! Private keys are not in it: whoever has the backup must not be able to sign.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use fep_database::Options;
+use fep_time::tai_now;
 use serde::{Deserialize, Serialize};
 
-use super::{Keeper, PAGE};
+use super::{Keeper, PAGE, SERVICE};
 use crate::Error;
 use crate::ingest::segment_key;
 use crate::model::{Segment, SegmentState, StoredObject, Tier};
-use crate::sql::{Catalogue, SegmentFilter};
+use crate::sql::{Catalogue, SCHEMAS, SegmentFilter, load_earlier};
 use crate::store::Store;
 
 const MANIFEST: &str = "backup.json";
-const DUMP: &str = "catalogue.jsonl";
+/// The catalogue in backups of form 1, one row a line.
+const EARLIER_DUMP: &str = "catalogue.jsonl";
+const STATE: &str = "state";
 const REST: &str = "rest";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+const EARLIER_FORMAT: u32 = 1;
+/// After how long an object of the backup is read again: a week.
+const READ_AGAIN_NS: i64 = 7 * 86_400_000_000_000;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
     format: u32,
     made_tai_ns: i64,
-    /// The dump and every file, by key.
+    /// Every file, by key.
     objects: Vec<StoredObject>,
+    /// When each was read back last, by key.
+    #[serde(default)]
+    read_back_tai_ns: BTreeMap<String, i64>,
     /// Segments that are missing in it, and why.
     missing: BTreeMap<String, String>,
 }
@@ -49,6 +63,10 @@ pub struct BackupReport {
     pub copied: u64,
     /// Octets copied now.
     pub octets: u64,
+    /// Objects that were there, and were read again.
+    pub read_again: u64,
+    /// Objects that were there and were not what they had been: they were copied again.
+    pub replaced: Vec<String>,
     /// Segments that are not in it, and why: nothing usable is left of them.
     pub missing: BTreeMap<String, String>,
 }
@@ -62,34 +80,55 @@ pub struct RestoreReport {
     pub octets: u64,
     /// Rows of the catalogue.
     pub rows: u64,
+    /// Orders that were not begun when the backup was made: they are refused, and have to be asked for again.
+    pub orders_refused: u64,
 }
 
 impl Keeper {
-    /// Copies catalogue, segments and index to `target`. `progress` is called after each segment.
+    /// Copies catalogue, segments, index and configuration to `target`. `progress` is called after each segment.
     ///
     /// # Errors
-    /// The database, either store, the disk. The backup that was there before is then still whole.
+    /// The database, either store, the disk; [`Error::Stopped`]. The backup that was there before is then still whole. A service
+    /// without red data does not back up a catalogue that holds red rows: it would copy them.
     pub async fn backup(
         &self,
         target: &Store,
         now_tai_ns: i64,
         mut progress: impl FnMut(&BackupReport),
     ) -> Result<BackupReport, Error> {
-        let before: BTreeMap<String, StoredObject> = match target.size(MANIFEST).await? {
-            None => BTreeMap::new(),
+        let _one_at_a_time = self.backing_up.lock().await;
+        if self.catalogue.has_hidden_rows().await? {
+            return Err(Error::refused(
+                "backup",
+                "the catalogue holds rows of red segments, and this service has no red data (http.serve_red = false): make \
+                 the backup with the service that has, or give this one a catalogue of its own",
+            ));
+        }
+        let (before, read_back) = match target.size(MANIFEST).await? {
+            None => (BTreeMap::new(), BTreeMap::new()),
             Some(_) => {
                 let manifest = read_manifest(target).await?;
-                manifest.objects.into_iter().map(|object| (object.key.clone(), object)).collect()
+                let objects = manifest.objects.into_iter().map(|object| (object.key.clone(), object));
+                (objects.collect(), manifest.read_back_tai_ns)
             }
         };
-        let mut copy = Copy { target, before, objects: Vec::new(), report: BackupReport::default() };
-        // The dump first: every segment that it names is there afterwards, and newer ones do not matter.
-        let dump = self.catalogue.dump().await?.join("\n");
+        let mut copy = Copy {
+            target,
+            now_tai_ns,
+            before,
+            read_back,
+            objects: Vec::new(),
+            report: BackupReport::default(),
+        };
+        // The catalogue first: every segment that it names is there afterwards, and newer ones do not matter.
+        let state = format!("{STATE}/{now_tai_ns:020}");
+        self.back_up_catalogue(&state, &mut copy).await?;
         let mut after = None;
         loop {
             let ids = self.catalogue.segment_ids(&SegmentFilter::default(), after.as_ref(), PAGE).await?;
             let Some(last) = ids.last().cloned() else { break };
             for id in ids {
+                self.go_on()?;
                 let turn = self.turns.of(&id).await;
                 // As it is now: it may have moved since it was listed.
                 let Some(segment) = self.catalogue.segment(&id).await? else { continue };
@@ -107,21 +146,55 @@ impl Keeper {
             let key = format!("{REST}/{}", path.strip_prefix(&self.archive).unwrap_or(&path).display());
             copy.file(&key, &path).await?;
         }
-        let dumped = target.put(DUMP, Bytes::from(dump)).await?;
-        copy.objects.push(dumped);
+        for path in self.along.iter() {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            copy.file(&format!("{state}/configuration/{name}"), path).await?;
+        }
+        let archive = self.archive.clone();
+        if let Some(key) = tokio::task::spawn_blocking(move || public_root_key(&archive)).await? {
+            copy.octets(&format!("{state}/configuration/root.pub"), format!("{key}\n").into()).await?;
+        }
         copy.report.objects = copy.objects.len() as u64;
+        let named: std::collections::BTreeSet<&String> =
+            copy.objects.iter().map(|object| &object.key).collect();
+        copy.read_back.retain(|key, _| named.contains(key));
         let manifest = Manifest {
             format: FORMAT,
             made_tai_ns: now_tai_ns,
             objects: copy.objects,
+            read_back_tai_ns: copy.read_back,
             missing: copy.report.missing.clone(),
         };
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Error::Invalid { what: "manifest", problem: error.to_string() })?;
         target.put(MANIFEST, Bytes::from(text)).await?;
+        // What no manifest names any more: the catalogue of the backup before, and of one that was killed.
+        for key in target.list(STATE).await?.into_keys().filter(|key| !key.starts_with(&state)) {
+            target.delete(&key).await?;
+            // A directory store keeps empty directories; one that is not empty stays.
+            let path = target.file(&key);
+            let above = path.iter().flat_map(|path| path.ancestors().skip(1).take(2));
+            above.take_while(|directory| std::fs::remove_dir(directory).is_ok()).for_each(drop);
+        }
+        target.delete(EARLIER_DUMP).await?;
         let detail = format!("{} objects, {} copied now", copy.report.objects, copy.report.copied);
-        self.catalogue.note(now_tai_ns, "catalogue", "backup", target.url(), &detail).await?;
+        self.catalogue.note(now_tai_ns, SERVICE, "backup", target.url(), &detail).await?;
         Ok(copy.report)
+    }
+
+    /// Copies one moment of the catalogue by way of a directory beside the segments.
+    async fn back_up_catalogue(&self, state: &str, copy: &mut Copy<'_>) -> Result<(), Error> {
+        // Two services, with red data and without, may keep one archive.
+        let name =
+            if self.catalogue.sees_red() { ".catalogue-backup-all" } else { ".catalogue-backup-black" };
+        let directory = Scratch::new(self.archive.join(name))?;
+        let path = directory.0.join("copy");
+        self.catalogue.database().backup(&path).await?;
+        for file in files_of(&path)? {
+            let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            copy.file(&format!("{state}/catalogue/{name}"), &file).await?;
+        }
+        Ok(())
     }
 
     /// Copies one segment, from its file or from its copy, and its index files.
@@ -157,24 +230,37 @@ impl Keeper {
         Ok(())
     }
 
-    /// Puts a backup into an archive that is empty: the directory, the object store and the catalogue.
+    /// Puts a backup into an archive that is empty: the directory, the object store and the database. Orders that were not begun
+    /// are refused, and jobs that had not ended are cancelled: what became of them after the backup is not known. The
+    /// configuration comes to `restored-configuration` in the archive, for a person to look at.
     ///
     /// # Errors
-    /// No manifest, an object that is not what the manifest says, a catalogue that is not empty.
+    /// No manifest, an object that is not what the manifest says, a database that is not empty or not of the engine that was
+    /// backed up.
     pub async fn restore(
         source: &Store,
         archive: &Path,
         store: &Store,
-        catalogue: &Catalogue,
+        database: &Options,
         mut progress: impl FnMut(&RestoreReport),
     ) -> Result<RestoreReport, Error> {
         let manifest = read_manifest(source).await?;
         let mut report = RestoreReport::default();
-        let mut dump = None;
+        let directory = Scratch::new(archive.join(".catalogue-restore"))?;
+        let mut has_catalogue = false;
         for object in &manifest.objects {
             let key = object.key.as_str();
-            if key == DUMP {
-                dump = Some(source.get_checked(object).await?);
+            let state = key.strip_prefix("state/").and_then(|rest| rest.split_once('/'));
+            if let Some((_, path)) = state {
+                let to = match path.strip_prefix("configuration/") {
+                    Some(name) => below(&archive.join("restored-configuration"), name)?,
+                    None => below(&directory.0, path)?,
+                };
+                source.get_file(object, &to).await?;
+                has_catalogue |= path.starts_with("catalogue/");
+            } else if key == EARLIER_DUMP {
+                source.get_file(object, &directory.0.join(EARLIER_DUMP)).await?;
+                has_catalogue = true;
             } else if let Some(path) = key.strip_prefix("segments/").or(key.strip_prefix("rest/")) {
                 source.get_file(object, &below(archive, path)?).await?;
             } else {
@@ -184,32 +270,65 @@ impl Keeper {
             report.octets += object.octets;
             progress(&report);
         }
-        let dump = dump.ok_or_else(|| Error::Invalid {
-            what: "backup",
-            problem: format!("its manifest does not name {DUMP}"),
-        })?;
-        let text = std::str::from_utf8(&dump)
-            .map_err(|error| Error::Invalid { what: "dump", problem: error.to_string() })?;
-        report.rows = catalogue.load(text.lines().filter(|line| !line.is_empty())).await?;
+        if !has_catalogue {
+            let problem = "its manifest names no catalogue".to_owned();
+            return Err(Error::Invalid { what: "backup", problem });
+        }
+        report.rows = if manifest.format == EARLIER_FORMAT {
+            let path = directory.0.join(EARLIER_DUMP);
+            let dump = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+            load_earlier(database, dump.lines().filter(|line| !line.is_empty())).await?
+        } else {
+            let manifest = fep_database::restore(&directory.0.join("catalogue"), database, &SCHEMAS).await?;
+            manifest.tables.values().map(|table| table.rows.rows).sum()
+        };
+        let catalogue = Catalogue::open_with(database).await?;
         // Every segment is a file now; copies in the object store that was lost are gone.
         catalogue.forget_objects().await?;
+        let now_tai_ns = tai_now().0;
+        let note = "the archive was restored from a backup: ask again if it is still wanted";
+        report.orders_refused = catalogue.refuse_open_orders(note, now_tai_ns).await? as u64;
+        catalogue.cancel_jobs(now_tai_ns).await?;
+        let detail = format!("{} objects, {} rows", report.objects, report.rows);
+        catalogue.note(now_tai_ns, SERVICE, "restored from a backup", source.url(), &detail).await?;
+        catalogue.close().await;
         Ok(report)
     }
 }
 
 struct Copy<'t> {
     target: &'t Store,
+    now_tai_ns: i64,
     /// Of the backup before.
     before: BTreeMap<String, StoredObject>,
+    /// When each object was read back last.
+    read_back: BTreeMap<String, i64>,
     objects: Vec<StoredObject>,
     report: BackupReport,
 }
 
 impl Copy<'_> {
-    /// Whether the backup before has an object of this length under this key, and the target still holds it.
-    async fn has(&self, key: &str, octets: u64) -> Result<bool, Error> {
-        let known = self.before.get(key).is_some_and(|object| object.octets == octets);
-        Ok(known && self.target.size(key).await? == Some(octets))
+    /// Whether the backup before has an object of this length under this key, and the target still holds it: by its length, and
+    /// by its SHA-256 where that was not looked at for a week.
+    async fn has(&mut self, key: &str, octets: u64) -> Result<bool, Error> {
+        let Some(known) = self.before.get(key).filter(|object| object.octets == octets) else {
+            return Ok(false);
+        };
+        if self.target.size(key).await? == Some(octets) {
+            let age_ns = self.read_back.get(key).map(|read_back| self.now_tai_ns.saturating_sub(*read_back));
+            // A time in the future says nothing.
+            if age_ns.is_some_and(|age_ns| (0..READ_AGAIN_NS).contains(&age_ns)) {
+                return Ok(true);
+            }
+            self.report.read_again += 1;
+            if self.target.look_at(key).await? == *known {
+                self.read_back.insert(key.to_owned(), self.now_tai_ns);
+                return Ok(true);
+            }
+        }
+        tracing::error!("{}/{key} is not what was backed up: it is copied again", self.target.url());
+        self.report.replaced.push(key.to_owned());
+        Ok(false)
     }
 
     fn keep(&mut self, key: &str) {
@@ -218,6 +337,12 @@ impl Copy<'_> {
 
     async fn file(&mut self, key: &str, path: &Path) -> Result<(), Error> {
         let copied = self.target.put_file(key, path).await?;
+        self.note(copied);
+        Ok(())
+    }
+
+    async fn octets(&mut self, key: &str, octets: Bytes) -> Result<(), Error> {
+        let copied = self.target.put(key, octets).await?;
         self.note(copied);
         Ok(())
     }
@@ -236,6 +361,8 @@ impl Copy<'_> {
     fn note(&mut self, copied: StoredObject) {
         self.report.copied += 1;
         self.report.octets += copied.octets;
+        // Nothing counts as stored before it was read back.
+        self.read_back.insert(copied.key.clone(), self.now_tai_ns);
         self.objects.push(copied);
     }
 
@@ -248,10 +375,55 @@ async fn read_manifest(store: &Store) -> Result<Manifest, Error> {
     let text = store.get(MANIFEST).await?;
     let invalid = |problem: String| Error::Invalid { what: "backup manifest", problem };
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-    if manifest.format != FORMAT {
-        return Err(invalid(format!("it has format {}, this version reads {FORMAT}", manifest.format)));
+    if ![EARLIER_FORMAT, FORMAT].contains(&manifest.format) {
+        return Err(invalid(format!(
+            "it has form {}, this release reads {EARLIER_FORMAT} and {FORMAT}: use the release that made it",
+            manifest.format
+        )));
     }
     Ok(manifest)
+}
+
+/// A directory for what is on its way, which goes afterwards. One that a killed process left is removed first.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(path: PathBuf) -> Result<Scratch, Error> {
+        match std::fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove", &path)(error));
+            }
+            _ => {}
+        }
+        fep_file::create_directory(&path, 0o700)?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What stays behind is removed by the next one.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = std::fs::read_dir(directory).map_err(Error::io("read", directory))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        files.push(entry.map_err(Error::io("read", directory))?.path());
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The public key that the newest daily root names, 64 hexadecimal digits.
+fn public_root_key(archive: &Path) -> Option<String> {
+    let newest = files_of(&archive.join("roots"))
+        .ok()?
+        .into_iter()
+        .rfind(|path| path.extension().is_some_and(|extension| extension == "json"))?;
+    fep_segments::roots::read_root(&newest).ok().map(|root| root.key)
 }
 
 /// A path of the manifest below the archive; one that leads out of it is refused.

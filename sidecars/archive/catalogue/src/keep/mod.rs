@@ -12,6 +12,9 @@ mod turns;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::Mutex;
 
 pub use backup::{BackupReport, RestoreReport};
 pub use disk::{DiskLevel, DiskState, Watermarks};
@@ -21,7 +24,7 @@ pub use scrub::{ScrubFinding, ScrubReport};
 
 use crate::durable::{Building, Readers};
 use crate::ingest::segment_key;
-use crate::model::{Deletion, DeletionState, Segment, SegmentId, SegmentState, StoredObject, Tier};
+use crate::model::{DeletionState, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::Catalogue;
 use crate::store::Store;
@@ -30,6 +33,8 @@ use crate::{Error, hex};
 use removal::{Order, RemovalLog};
 use turns::Turns;
 
+/// Who does what no person does, in the audit trail.
+const SERVICE: &str = "service:archive";
 /// Segments that are listed at a time where all are gone through.
 const PAGE: u32 = 1000;
 
@@ -43,15 +48,28 @@ pub struct Keeper {
     layouts: Arc<PacketLayouts>,
     turns: Turns,
     removals: Option<Arc<RemovalLog>>,
+    /// Files that a backup takes along.
+    along: Arc<[PathBuf]>,
+    /// One backup at a time.
+    backing_up: Arc<Mutex<()>>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Keeper {
     /// Of the segments below `archive`. `layouts` must be those of the ingest: index files are made again with them.
     #[must_use]
     pub fn new(archive: &Path, catalogue: Catalogue, store: Store, layouts: PacketLayouts) -> Keeper {
-        let turns = Turns::default();
-        let layouts = Arc::new(layouts);
-        Keeper { archive: archive.to_owned(), catalogue, store, layouts, turns, removals: None }
+        Keeper {
+            archive: archive.to_owned(),
+            catalogue,
+            store,
+            layouts: Arc::new(layouts),
+            turns: Turns::default(),
+            removals: None,
+            along: Arc::new([]),
+            backing_up: Arc::default(),
+            stop: Arc::default(),
+        }
     }
 
     /// Signs a record of everything that is deleted, moved or brought back from now on, with the key in `key_file`
@@ -59,6 +77,32 @@ impl Keeper {
     #[must_use]
     pub fn with_removal_key(self, key_file: &Path) -> Keeper {
         Keeper { removals: Some(Arc::new(RemovalLog::new(&self.archive, key_file))), ..self }
+    }
+
+    /// The same keeper, whose backups take these files along: the configuration. No private keys: whoever has the backup must
+    /// not be able to sign.
+    #[must_use]
+    pub fn taking_along(&self, files: Vec<PathBuf>) -> Keeper {
+        Keeper { along: files.into(), ..self.clone() }
+    }
+
+    /// The same keeper, whose scrubs and backups end with [`Error::Stopped`] before their next segment once `stop` is set.
+    #[must_use]
+    pub fn until(&self, stop: Arc<AtomicBool>) -> Keeper {
+        Keeper { stop, ..self.clone() }
+    }
+
+    /// Whether the catalogue is new although the store has an index of segments: then one was lost, and with it what people
+    /// decided. To be asked before anything is taken in.
+    ///
+    /// # Errors
+    /// The database; the store.
+    pub async fn has_lost_history(&self) -> Result<bool, Error> {
+        Ok(self.catalogue.is_new().await? && !self.store.list("index").await?.is_empty())
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) { Err(Error::Stopped) } else { Ok(()) }
     }
 
     /// The recorder's file of a segment, whether or not it is there.
@@ -140,59 +184,32 @@ impl Keeper {
         Ok(path)
     }
 
-    /// Carries out a deletion that a second person approved: each segment is marked, then its octets and index files go.
-    /// Stopped on the way, it goes on where it was. Gives the number of segments deleted now.
+    /// Carries out a deletion that was approved: its segments are marked as deleted, all at once, then their octets and index
+    /// files go. Stopped on the way, it goes on where it was. Gives the number of segments marked now.
     ///
     /// # Errors
     /// Not approved; a hold that came since; the database, the store, the disk.
     pub async fn carry_out(&self, deletion: &str, now_tai_ns: i64) -> Result<usize, Error> {
-        let decided = self.catalogue.deletion(deletion).await?;
-        if decided.state == DeletionState::Done {
-            return Ok(0);
-        }
-        if decided.state != DeletionState::Approved {
-            return Err(Error::refused(
-                format!("carrying out {deletion}"),
-                format!("it is {}; a second person has to approve it first", decided.state),
-            ));
-        }
-        let mut deleted = 0;
-        for id in &decided.segments {
+        let order = self.catalogue.deletion(deletion).await?;
+        let marked = match order.state {
+            DeletionState::Done => return Ok(0),
+            DeletionState::Approved => self.catalogue.begin_deletion(deletion, now_tai_ns).await?,
+            DeletionState::Executing => 0,
+            state => {
+                return Err(Error::refused(
+                    format!("carrying out {deletion}"),
+                    format!("it is {state}; what may be deleted is approved first"),
+                ));
+            }
+        };
+        for id in &order.segments {
             let _turn = self.turns.of(id).await;
             let segment =
                 self.catalogue.segment(id).await?.ok_or_else(|| Error::not_found("segment", &id.0))?;
-            if segment.state != SegmentState::Deleted {
-                self.catalogue.mark_deleted(deletion, id, now_tai_ns).await?;
-                deleted += 1;
-            }
-            self.remove_octets(&segment, Order::of(&decided)).await?;
+            self.remove_octets(&segment, Order::of(&order)).await?;
         }
-        self.catalogue.finish_deletion(deletion).await?;
-        Ok(deleted)
-    }
-
-    /// Takes back a deletion that waits or was approved. What is marked as deleted by then goes wholly, everything else stays.
-    ///
-    /// # Errors
-    /// None of that name; decided otherwise, or carried out; the database, the store, the disk.
-    pub async fn withdraw(
-        &self,
-        deletion: &str,
-        person: &str,
-        note: &str,
-        now_tai_ns: i64,
-    ) -> Result<Deletion, Error> {
-        let withdrawn = self.catalogue.withdraw_deletion(deletion, person, note, now_tai_ns).await?;
-        for id in &withdrawn.segments {
-            let _turn = self.turns.of(id).await;
-            match self.catalogue.segment(id).await? {
-                Some(segment) if segment.state == SegmentState::Deleted => {
-                    self.remove_octets(&segment, Order::of(&withdrawn)).await?
-                }
-                _ => {}
-            }
-        }
-        Ok(withdrawn)
+        self.catalogue.finish_deletion(deletion, now_tai_ns).await?;
+        Ok(marked)
     }
 
     /// Removes what is left of a deleted segment: its file, its index files, its copy.

@@ -3,7 +3,7 @@
 
 use super::{Keeper, RetentionRule};
 use crate::Error;
-use crate::model::{DeletionState, SegmentId};
+use crate::model::SegmentId;
 
 /// Problems that a round describes; more are counted.
 const PROBLEMS_MAX: usize = 32;
@@ -40,14 +40,15 @@ impl Round {
 }
 
 impl Keeper {
-    /// Carries out what two persons approved, then moves the segments whose class says so to the object store: copies, reads
+    /// Finishes deletions that a kill interrupted, carries out what was approved, then moves the segments whose class says so to the object store: copies, reads
     /// back, gives up the file. A deletion under a hold waits, a segment that cannot be moved stays; the others go on.
     ///
     /// # Errors
     /// The database or the store does not answer: what was done until then is done.
     pub async fn round(&self, rules: &[RetentionRule], now_tai_ns: i64) -> Result<Round, Error> {
         let mut round = Round::default();
-        for deletion in self.catalogue.deletions_in(Some(DeletionState::Approved)).await? {
+        self.catalogue.expire_orders(now_tai_ns).await?;
+        for deletion in self.catalogue.deletions_to_do().await? {
             match self.carry_out(&deletion.id, now_tai_ns).await {
                 Ok(deleted) => round.deleted.push((deletion.id, deleted)),
                 Err(error) if error.concerns_all() => return Err(error),

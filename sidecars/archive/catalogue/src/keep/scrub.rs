@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Keeper, PAGE};
+use super::{Keeper, PAGE, SERVICE};
 use crate::Error;
-use crate::durable::{Readers, make_directories_for};
+use crate::durable::{Readers, make_directories_for, sync};
 use crate::ingest::index_again;
 use crate::model::{IndexFile, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::sql::SegmentFilter;
@@ -43,7 +43,7 @@ impl Keeper {
     /// be deleted meanwhile.
     ///
     /// # Errors
-    /// The database; the store when it does not answer at all. What is damaged is no error.
+    /// The database; the store when it does not answer at all; [`Error::Stopped`]. What is damaged is no error.
     pub async fn scrub(
         &self,
         filter: &SegmentFilter,
@@ -56,6 +56,7 @@ impl Keeper {
             let ids = self.catalogue.segment_ids(filter, after.as_ref(), PAGE).await?;
             let Some(last) = ids.last().cloned() else { break };
             for id in ids {
+                self.go_on()?;
                 let turn = self.turns.of(&id).await;
                 // As it is now, and stays while it is our turn: since it was listed it may have moved or been deleted.
                 let Some(segment) = self.catalogue.segment(&id).await? else { continue };
@@ -76,7 +77,7 @@ impl Keeper {
             report.findings.len(),
             report.quarantined.len()
         );
-        self.catalogue.note(now_tai_ns, "catalogue", "scrub", "archive", &detail).await?;
+        self.catalogue.note(now_tai_ns, SERVICE, "scrub", "archive", &detail).await?;
         Ok(report)
     }
 
@@ -196,7 +197,12 @@ impl Keeper {
             let readers = Readers::of_key(&key);
             readers.narrow(&from)?;
             make_directories_for(&to, readers)?;
-            std::fs::rename(&from, &to).map_err(Error::io("set aside", &from))
+            std::fs::rename(&from, &to).map_err(Error::io("set aside", &from))?;
+            // The damaged file must not be back under its name after a power cut, beside the good one or instead of it.
+            for path in [&to, &from] {
+                path.parent().map_or(Ok(()), sync)?;
+            }
+            Ok(())
         })
         .await?
     }

@@ -59,7 +59,7 @@ impl Catalogue {
         );
         let found = conditions
             .bound_to(&sql)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("counting what came"))?;
         let mut by_link: BTreeMap<Channel, Vec<Run>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::{Any, Transaction};
+use fep_database::Writing;
 
 use super::rows::{self, int, name, text};
 use super::{Catalogue, audit};
@@ -57,7 +57,7 @@ impl Catalogue {
         .bind(filter.state.map_or("", GapState::name))
         .bind(filter.limit.map_or(i64::MAX, i64::from))
         .bind(i64::from(self.black_only))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await
         .map_err(Error::sql("listing gaps"))?;
         found.iter().map(rows::gap).collect()
@@ -75,7 +75,7 @@ impl Catalogue {
         self.refuse_if_hidden(id)?;
         let found = sqlx::query("SELECT * FROM gaps WHERE id = $1")
             .bind(id)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool())
             .await
             .map_err(Error::sql("looking for a gap"))?;
         found.map_or_else(|| Err(Error::not_found("gap", id)), |row| rows::gap(&row))
@@ -89,7 +89,7 @@ impl Catalogue {
         self.refuse_if_hidden(id)?;
         let found = sqlx::query("SELECT * FROM gap_steps WHERE gap_id = $1 ORDER BY step")
             .bind(id)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("listing the steps of a gap"))?;
         let step = |row| {
@@ -117,7 +117,7 @@ impl Catalogue {
         now_tai_ns: i64,
     ) -> Result<Gap, Error> {
         self.refuse_if_hidden(id)?;
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin("moving a gap").await?;
         let found = sqlx::query("SELECT * FROM gaps WHERE id = $1")
             .bind(id)
             .fetch_optional(&mut *transaction)
@@ -139,16 +139,12 @@ impl Catalogue {
         };
         move_gap(&mut transaction, id, &step).await?;
         audit::append(&mut transaction, now_tai_ns, person, &format!("gap {to}"), id, note).await?;
-        transaction.commit().await.map_err(Error::sql("committing a gap's state"))?;
+        transaction.commit().await?;
         Ok(Gap { state: to, ..gap })
     }
 }
 
-async fn move_gap(
-    transaction: &mut Transaction<'static, Any>,
-    id: &str,
-    step: &GapStep,
-) -> Result<(), Error> {
+async fn move_gap(transaction: &mut Writing, id: &str, step: &GapStep) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO gap_steps (gap_id, step, at, person, from_state, to_state, note) \
          SELECT $1, COUNT(*), $2, $3, $4, $5, $6 FROM gap_steps WHERE gap_id = $1",
@@ -173,7 +169,7 @@ async fn move_gap(
 
 /// Fills the gaps, near the time of a new segment, whose data came by another link or later.
 pub(super) async fn fill(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     summary: &Summary,
     first_rx: i64,
     last_rx: i64,
@@ -226,7 +222,7 @@ fn anywhere(channel: Channel) -> Channel {
 
 /// Runs of a spacecraft over a span of time, by any link and ring, by colour and channel.
 async fn runs_over(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     scid: u16,
     from: i64,
     to: i64,

@@ -1,12 +1,15 @@
 //! Legal holds: what must not be deleted, whoever says so.
 
+use fep_orders::{Actor, NewOrder, Order, OrderState, Step};
+use fep_time::Tai;
+use sha2::{Digest, Sha256};
 use sqlx::any::AnyRow;
-use sqlx::{Any, Transaction};
 
+use super::orders::{RELEASE, free_name, service};
 use super::rows::{int, number, opt_int, opt_text, text};
 use super::{Catalogue, audit};
 use crate::Error;
-use crate::model::{Hold, Scope, SegmentId};
+use crate::model::{Hold, HoldRelease, Scope, SegmentId};
 
 /// SQL that is true for a segment `s` within the scope of the row `h`.
 pub(super) const SEGMENT_IN_HOLD: &str = "(h.from_rx IS NULL OR s.last_rx >= h.from_rx) AND \
@@ -27,8 +30,9 @@ impl Catalogue {
         person: &str,
         now_tai_ns: i64,
     ) -> Result<Hold, Error> {
-        let mut transaction = self.begin().await?;
-        let id = next_id(&mut transaction, NextId::Hold).await?;
+        let mut transaction = self.begin("putting a hold").await?;
+        let names = "SELECT COUNT(*) AS names FROM holds";
+        let id = free_name(&mut transaction, names, "hold").await?;
         sqlx::query(
             "INSERT INTO holds (id, from_rx, to_rx, ring, colour, scid, link, reason, person, at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
@@ -47,37 +51,152 @@ impl Catalogue {
         .await
         .map_err(Error::sql("putting a hold"))?;
         audit::append(&mut transaction, now_tai_ns, person, "hold", &id, reason).await?;
-        transaction.commit().await.map_err(Error::sql("committing a hold"))?;
+        transaction.commit().await?;
         let (scope, reason, person) = (scope.clone(), reason.to_owned(), person.to_owned());
         Ok(Hold { id, scope, reason, person, at_tai_ns: now_tai_ns, released: None })
     }
 
-    /// Lifts a hold.
+    /// Asks for the lifting of a hold. It stays in force until the persons of the rule approve.
     ///
     /// # Errors
-    /// None of that name, or lifted already; the database.
-    pub async fn release_hold(
+    /// None of that name in force; who asks has not the role; the database.
+    pub async fn request_release(
+        &self,
+        hold: &str,
+        reason: &str,
+        asker: &Actor,
+        now_tai_ns: i64,
+    ) -> Result<HoldRelease, Error> {
+        let found = self.hold_in_force(hold).await?;
+        let mut writing = self.begin("asking for the lifting of a hold").await?;
+        let names = "SELECT COUNT(*) AS names FROM kit_orders WHERE kind = 'archive.release-hold'";
+        let id = free_name(&mut writing, names, "release").await?;
+        let new = NewOrder {
+            id: id.clone(),
+            subject: format!("lift {hold}"),
+            reason: reason.to_owned(),
+            content_sha256: content_of(&found)?,
+        };
+        fep_orders::ask(&mut writing, new, self.rules.release(), asker, Tai(now_tai_ns)).await?;
+        sqlx::query("INSERT INTO order_holds (order_id, hold_id) VALUES ($1, $2)")
+            .bind(&id)
+            .bind(hold)
+            .execute(&mut *writing)
+            .await
+            .map_err(Error::sql("asking for the lifting of a hold"))?;
+        writing.commit().await?;
+        self.release(&id).await
+    }
+
+    /// Approves the lifting of a hold. With the last person of its rule the hold is lifted, in the same transaction. `content`,
+    /// where it is given, is the SHA-256 of what the person has looked at.
+    ///
+    /// # Errors
+    /// None of that name; the rules ([`fep_orders::Refusal`]); the database.
+    pub async fn approve_release(
         &self,
         id: &str,
-        person: &str,
+        approver: &Actor,
+        content: Option<[u8; 32]>,
+        now_tai_ns: i64,
+    ) -> Result<HoldRelease, Error> {
+        let release = self.release(id).await?;
+        let held = self.find_hold(&release.hold).await?;
+        let bound = content_of(&held)?;
+        let (now, step) = (Tai(now_tai_ns), Step::Approve { content_sha256: content.unwrap_or(bound) });
+        let mut writing = self.begin("approving the lifting of a hold").await?;
+        let order = match fep_orders::act(&mut writing, id, &step, approver, now).await {
+            Err(error @ fep_orders::Error::Refused { .. }) => {
+                drop(writing);
+                // Again in a transaction of its own: it is refused again, and that is noted in the audit trail.
+                fep_orders::perform(&self.database, id, &step, approver, now).await?;
+                return Err(error.into());
+            }
+            order => order?,
+        };
+        if order.state == OrderState::Approved {
+            let begin = Step::Begin { content_sha256: bound };
+            fep_orders::act(&mut writing, id, &begin, &service()?, now).await?;
+            let changed = sqlx::query(
+                "UPDATE holds SET released_at = $2, released_by = $3 WHERE id = $1 AND released_at IS NULL",
+            )
+            .bind(&release.hold)
+            .bind(now_tai_ns)
+            .bind(approver.person.as_str())
+            .execute(&mut *writing)
+            .await
+            .map_err(Error::sql("lifting a hold"))?;
+            let end = if changed.rows_affected() == 1 {
+                audit::append(&mut writing, now_tai_ns, audit::SERVICE, "hold lifted", &release.hold, id)
+                    .await?;
+                Step::Succeed { note: "the hold is lifted".to_owned() }
+            } else {
+                Step::Fail { note: "the hold was lifted already".to_owned() }
+            };
+            fep_orders::act(&mut writing, id, &end, &service()?, now).await?;
+        }
+        writing.commit().await?;
+        self.release(id).await
+    }
+
+    /// Refuses the lifting of a hold; who asked for it withdraws it.
+    ///
+    /// # Errors
+    /// None of that name; decided already, a role that is missing; the database.
+    pub async fn end_release(
+        &self,
+        id: &str,
+        actor: &Actor,
         note: &str,
         now_tai_ns: i64,
-    ) -> Result<(), Error> {
-        let mut transaction = self.begin().await?;
-        let changed = sqlx::query(
-            "UPDATE holds SET released_at = $2, released_by = $3 WHERE id = $1 AND released_at IS NULL",
-        )
-        .bind(id)
-        .bind(now_tai_ns)
-        .bind(person)
-        .execute(&mut *transaction)
-        .await
-        .map_err(Error::sql("lifting a hold"))?;
-        if changed.rows_affected() == 0 {
-            return Err(Error::not_found("hold in force", id));
+    ) -> Result<HoldRelease, Error> {
+        self.release(id).await?;
+        self.end_order(id, actor, note, now_tai_ns).await?;
+        self.release(id).await
+    }
+
+    /// One order to lift a hold.
+    ///
+    /// # Errors
+    /// None of that name; the database.
+    pub async fn release(&self, id: &str) -> Result<HoldRelease, Error> {
+        let order = self.order(RELEASE, id).await?.ok_or_else(|| Error::not_found("release", id))?;
+        self.release_of(order).await
+    }
+
+    /// Every order to lift a hold, oldest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn releases(&self) -> Result<Vec<HoldRelease>, Error> {
+        let mut releases = Vec::new();
+        for order in self.orders(RELEASE, None).await? {
+            releases.push(self.release_of(order).await?);
         }
-        audit::append(&mut transaction, now_tai_ns, person, "hold lifted", id, note).await?;
-        transaction.commit().await.map_err(Error::sql("committing a hold"))
+        Ok(releases)
+    }
+
+    async fn release_of(&self, order: Order) -> Result<HoldRelease, Error> {
+        let row = sqlx::query("SELECT hold_id FROM order_holds WHERE order_id = $1")
+            .bind(&order.id)
+            .fetch_one(self.pool())
+            .await
+            .map_err(Error::sql("looking for the hold of an order"))?;
+        Ok(HoldRelease { hold: text(&row, "hold_id")?, order })
+    }
+
+    async fn find_hold(&self, id: &str) -> Result<Hold, Error> {
+        let found = sqlx::query("SELECT * FROM holds WHERE id = $1")
+            .bind(id)
+            .fetch_optional(self.pool())
+            .await
+            .map_err(Error::sql("looking for a hold"))?;
+        found.map_or_else(|| Err(Error::not_found("hold", id)), |row| hold(&row))
+    }
+
+    async fn hold_in_force(&self, id: &str) -> Result<Hold, Error> {
+        let found = self.find_hold(id).await?;
+        if found.released.is_some() { Err(Error::not_found("hold in force", id)) } else { Ok(found) }
     }
 
     /// Every hold, lifted ones too, oldest first.
@@ -86,7 +205,7 @@ impl Catalogue {
     /// The database.
     pub async fn holds(&self) -> Result<Vec<Hold>, Error> {
         let found = sqlx::query("SELECT * FROM holds ORDER BY at, id")
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("listing holds"))?;
         found.iter().map(hold).collect()
@@ -106,7 +225,7 @@ impl Catalogue {
         );
         let found = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(&segment.0)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("looking for holds"))?;
         found.iter().map(|row| text(row, "id")).collect()
@@ -138,23 +257,9 @@ fn hold(row: &AnyRow) -> Result<Hold, Error> {
     })
 }
 
-/// What is to be named.
-#[derive(Clone, Copy)]
-pub(super) enum NextId {
-    Hold,
-    Deletion,
-}
-
-/// The next free name: `hold-1`, `deletion-1`, … Rows are never removed, so their number counts names.
-pub(super) async fn next_id(
-    transaction: &mut Transaction<'static, Any>,
-    of: NextId,
-) -> Result<String, Error> {
-    let (sql, prefix) = match of {
-        NextId::Hold => ("SELECT COUNT(*) AS rows_so_far FROM holds", "hold"),
-        NextId::Deletion => ("SELECT COUNT(*) AS rows_so_far FROM deletions", "deletion"),
-    };
-    let row =
-        sqlx::query(sql).fetch_one(&mut **transaction).await.map_err(Error::sql("finding a free name"))?;
-    Ok(format!("{prefix}-{}", int(&row, "rows_so_far")? + 1))
+/// What the lifting of a hold is bound to: SHA-256 over its name, its scope as JSON and its reason, each with a line end.
+fn content_of(hold: &Hold) -> Result<[u8; 32], Error> {
+    let scope = serde_json::to_string(&hold.scope)
+        .map_err(|error| Error::Invalid { what: "scope", problem: error.to_string() })?;
+    Ok(Sha256::digest(format!("{}\n{scope}\n{}\n", hold.id, hold.reason)).into())
 }

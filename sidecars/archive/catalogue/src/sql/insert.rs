@@ -4,8 +4,9 @@
 //! neighbours is derived again from what is there: the gaps between the last run of a channel before it and the first run
 //! after it. So any order of segments ends in the same rows.
 
+use fep_database::Writing;
 use futures::TryStreamExt;
-use sqlx::{Any, Transaction};
+use sqlx::Any;
 
 use super::Catalogue;
 use super::gaps::CATALOGUE;
@@ -41,7 +42,7 @@ impl Catalogue {
                 "this service has nothing to do with red data",
             ));
         }
-        let mut transaction = self.begin().await?;
+        let mut transaction = self.begin("inserting a segment").await?;
         if let Some(known) = content_of(&mut transaction, &id).await? {
             if known == segment.facts.content_sha256 {
                 return Ok(Inserted::Known);
@@ -63,15 +64,12 @@ impl Catalogue {
         if let Some((from, to)) = summary.rx_tai_ns {
             super::gaps::fill(&mut transaction, summary, from, to, now_tai_ns).await?;
         }
-        transaction.commit().await.map_err(Error::sql("committing a segment"))?;
+        transaction.commit().await?;
         Ok(Inserted::New)
     }
 }
 
-async fn content_of(
-    transaction: &mut Transaction<'static, Any>,
-    id: &str,
-) -> Result<Option<[u8; 32]>, Error> {
+async fn content_of(transaction: &mut Writing, id: &str) -> Result<Option<[u8; 32]>, Error> {
     let row = sqlx::query("SELECT content_sha256 FROM segments WHERE id = $1")
         .bind(id)
         .fetch_optional(&mut **transaction)
@@ -80,7 +78,7 @@ async fn content_of(
     row.map(|row| rows::hash(&row, "content_sha256")).transpose()
 }
 
-async fn insert_segment(transaction: &mut Transaction<'static, Any>, segment: &Segment) -> Result<(), Error> {
+async fn insert_segment(transaction: &mut Writing, segment: &Segment) -> Result<(), Error> {
     let facts = &segment.facts;
     let object = segment.object.as_ref();
     let (frames, packets) = (segment.frames_index.as_ref(), segment.packets_index.as_ref());
@@ -128,11 +126,7 @@ async fn insert_segment(transaction: &mut Transaction<'static, Any>, segment: &S
     Ok(())
 }
 
-async fn insert_presences(
-    transaction: &mut Transaction<'static, Any>,
-    id: &str,
-    summary: &Summary,
-) -> Result<(), Error> {
+async fn insert_presences(transaction: &mut Writing, id: &str, summary: &Summary) -> Result<(), Error> {
     for (part, presence) in summary.presences.iter().enumerate() {
         let counts = presence.counts;
         sqlx::query(
@@ -159,11 +153,7 @@ async fn insert_presences(
     Ok(())
 }
 
-async fn insert_runs(
-    transaction: &mut Transaction<'static, Any>,
-    segment: &Segment,
-    summary: &Summary,
-) -> Result<(), Error> {
+async fn insert_runs(transaction: &mut Writing, segment: &Segment, summary: &Summary) -> Result<(), Error> {
     const COLUMNS: usize = 21;
     let facts = &segment.facts;
     let id = facts.id().0;
@@ -223,7 +213,7 @@ fn bind_channel<'q>(query: Query<'q>, channel: &Channel) -> Query<'q> {
 
 /// Derives again the gaps that lead into and out of a new segment, and those that lead over it.
 async fn join_neighbours(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     summary: &Summary,
 ) -> Result<(), Error> {
@@ -255,10 +245,7 @@ async fn join_neighbours(
     Ok(())
 }
 
-async fn has_later_segment(
-    transaction: &mut Transaction<'static, Any>,
-    segment: &Segment,
-) -> Result<bool, Error> {
+async fn has_later_segment(transaction: &mut Writing, segment: &Segment) -> Result<bool, Error> {
     let facts = &segment.facts;
     sqlx::query(
         "SELECT 1 AS found FROM segments WHERE colour = $1 AND ring = $2 AND \
@@ -274,10 +261,7 @@ async fn has_later_segment(
     .map_err(Error::sql("looking for later segments"))
 }
 
-async fn channels_of_ring(
-    transaction: &mut Transaction<'static, Any>,
-    segment: &Segment,
-) -> Result<Vec<Channel>, Error> {
+async fn channels_of_ring(transaction: &mut Writing, segment: &Segment) -> Result<Vec<Channel>, Error> {
     let found = sqlx::query(
         "SELECT DISTINCT link, session, tfvn, scid, vcid, expedited, apid FROM runs WHERE colour = $1 AND ring = $2",
     )
@@ -297,7 +281,7 @@ enum Side {
 
 /// The channel's last run before, or first run at or after, a sequence number of the segment's series.
 async fn neighbour(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     channel: &Channel,
     side: Side,
@@ -335,7 +319,7 @@ async fn neighbour(
 
 /// Judges the boundary between two runs of a channel and keeps, or takes away, the gap there.
 async fn join(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     before: Option<&(u64, Run)>,
     after: Option<&(u64, Run)>,
@@ -382,7 +366,7 @@ async fn join(
 
 /// Whether there was no silence of the link between two runs: then what is missing between them was lost.
 async fn same_contact(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     before: &Run,
     after: &Run,
@@ -420,7 +404,7 @@ fn gap_id(colour: &str, ring: &str, series: u64, before_seq: u64) -> String {
 }
 
 async fn upsert_gaps(
-    transaction: &mut Transaction<'static, Any>,
+    transaction: &mut Writing,
     segment: &Segment,
     series: u64,
     breaks: &[Break],

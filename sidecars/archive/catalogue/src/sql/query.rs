@@ -1,10 +1,11 @@
 //! Asking the catalogue: segments, contacts, channels, totals.
 
+use fep_database::Engine;
 use sqlx::any::AnyRow;
 
+use super::Catalogue;
 use super::conditions::{Bound, Conditions};
 use super::rows::{self, SEGMENT_COLUMNS, int, number, text};
-use super::{Backend, Catalogue};
 use crate::model::{Channel, Colour, Contact, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::{CONTACT_SILENCE_NS, Error, hex};
 
@@ -83,7 +84,7 @@ impl Catalogue {
             conditions.sql()
         );
         let found =
-            conditions.bound_to(&sql).fetch_all(&self.pool).await.map_err(Error::sql("listing segments"))?;
+            conditions.bound_to(&sql).fetch_all(self.pool()).await.map_err(Error::sql("listing segments"))?;
         found.iter().map(rows::segment).collect()
     }
 
@@ -103,7 +104,7 @@ impl Catalogue {
         let sql = format!("SELECT id FROM segments s WHERE {} ORDER BY id {limit}", conditions.sql());
         let found = conditions
             .bound_to(&sql)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("going through the segments"))?;
         found.iter().map(|row| rows::segment_id(row, "id")).collect()
@@ -127,7 +128,7 @@ impl Catalogue {
         );
         let found = conditions
             .bound_to(&sql)
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("going through the segments"))?;
         found.iter().map(rows::segment).collect()
@@ -147,7 +148,7 @@ impl Catalogue {
         let sql = format!("SELECT MAX(last_rx) AS reached FROM segments s WHERE {}", conditions.sql());
         let row = conditions
             .bound_to(&sql)
-            .fetch_one(&self.pool)
+            .fetch_one(self.pool())
             .await
             .map_err(Error::sql("looking for the last reception before a segment"))?;
         rows::opt_int(&row, "reached")
@@ -160,8 +161,11 @@ impl Catalogue {
     pub async fn count_segments(&self, filter: &SegmentFilter) -> Result<u64, Error> {
         let conditions = self.segment_conditions(filter);
         let sql = format!("SELECT COUNT(*) AS found FROM segments s WHERE {}", conditions.sql());
-        let row =
-            conditions.bound_to(&sql).fetch_one(&self.pool).await.map_err(Error::sql("counting segments"))?;
+        let row = conditions
+            .bound_to(&sql)
+            .fetch_one(self.pool())
+            .await
+            .map_err(Error::sql("counting segments"))?;
         number(&row, "found")
     }
 
@@ -169,7 +173,7 @@ impl Catalogue {
     /// and are in the order of their octets; by its columns it would sort all of them for each page.
     fn page_conditions(&self, filter: &SegmentFilter, after: Option<&SegmentId>) -> Conditions {
         let mut conditions = match (&filter.ring, filter.colour) {
-            (Some(ring), Some(colour)) if self.backend == Backend::Sqlite => {
+            (Some(ring), Some(colour)) if self.database.engine() == Engine::Sqlite => {
                 let others = SegmentFilter { ring: None, colour: None, ..filter.clone() };
                 let mut conditions = self.segment_conditions(&others);
                 // The octet after '/' is '0'.
@@ -226,7 +230,7 @@ impl Catalogue {
         let sql = format!("SELECT {SEGMENT_COLUMNS} FROM segments WHERE id = $1");
         let found = sqlx::query(sqlx::AssertSqlSafe(sql))
             .bind(&id.0)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool())
             .await
             .map_err(Error::sql("looking for a segment"))?;
         found.map(|row| rows::segment(&row)).transpose()
@@ -246,7 +250,7 @@ impl Catalogue {
             .bind(&id.0)
             .bind(state.name())
             .bind(reason)
-            .execute(&self.pool)
+            .execute(self.pool())
             .await
             .map_err(Error::sql("setting a segment's state"))?;
         Ok(())
@@ -270,7 +274,7 @@ impl Catalogue {
         .bind(object.map(|object| object.key.clone()))
         .bind(object.map(|object| object.octets as i64))
         .bind(object.map(|object| hex::text(&object.sha256)))
-        .execute(&self.pool)
+        .execute(self.pool())
         .await
         .map_err(Error::sql("setting a segment's place"))?;
         Ok(())
@@ -282,7 +286,7 @@ impl Catalogue {
             "UPDATE segments SET tier = 'hot', object_key = NULL, object_octets = NULL, object_sha256 = NULL \
              WHERE state <> 'deleted'",
         )
-        .execute(&self.pool)
+        .execute(self.pool())
         .await
         .map_err(Error::sql("forgetting the copies of segments"))?;
         Ok(())
@@ -338,7 +342,7 @@ impl Catalogue {
              ORDER BY s.colour || '', s.ring, p.link, p.session, p.scid, p.first_rx, p.segment_id, p.part",
             conditions.sql()
         );
-        conditions.bound_to(&sql).fetch_all(&self.pool).await.map_err(Error::sql("listing contacts"))
+        conditions.bound_to(&sql).fetch_all(self.pool()).await.map_err(Error::sql("listing contacts"))
     }
 
     /// Every channel that was ever received.
@@ -351,7 +355,7 @@ impl Catalogue {
              ($1 = 0 OR colour = 'black') ORDER BY link, session, scid, vcid, apid, tfvn, expedited",
         )
         .bind(i64::from(self.black_only))
-        .fetch_all(&self.pool)
+        .fetch_all(self.pool())
         .await
         .map_err(Error::sql("listing channels"))?;
         found.iter().map(rows::channel).collect()
@@ -371,7 +375,7 @@ impl Catalogue {
              FROM segments WHERE state <> 'deleted' AND ($1 = 0 OR colour = 'black')",
         )
         .bind(i64::from(self.black_only))
-        .fetch_one(&self.pool)
+        .fetch_one(self.pool())
         .await
         .map_err(Error::sql("counting the archive"))?;
         Ok(Totals {
@@ -397,7 +401,7 @@ impl Catalogue {
         .bind(day)
         .bind(document)
         .bind(now_tai_ns)
-        .execute(&self.pool)
+        .execute(self.pool())
         .await
         .map_err(Error::sql("keeping a root"))?;
         Ok(())
@@ -409,7 +413,7 @@ impl Catalogue {
     /// The database.
     pub async fn roots(&self) -> Result<Vec<(String, String, i64)>, Error> {
         let found = sqlx::query("SELECT * FROM roots ORDER BY day")
-            .fetch_all(&self.pool)
+            .fetch_all(self.pool())
             .await
             .map_err(Error::sql("listing roots"))?;
         found.iter().map(|row| Ok((text(row, "day")?, text(row, "document")?, int(row, "at")?))).collect()

@@ -145,3 +145,34 @@ async fn the_index_claims_to_reach_no_further_than_what_was_taken_in() {
     archive.ingest.step().await.unwrap();
     assert!(tail.indexed_to_tai_ns().unwrap() >= before);
 }
+
+// REQ: FEP-CAT-153
+#[tokio::test]
+async fn what_the_recorder_put_aside_is_shown_and_a_repaired_file_is_taken_in_without_a_restart() {
+    let mut archive = watching().await;
+    let path = Recorder::new(archive.root(), "one.frames").frames(&frames(0, 50));
+    let good = std::fs::read(&path).unwrap();
+    spoil(&path, |_| 8);
+    assert_eq!(archive.ingest.step().await.unwrap().refused.len(), 1);
+    assert_eq!(archive.ingest.step().await.unwrap().refused, [], "it is not tried again for nothing");
+    assert_eq!(archive.ingest.refused().count(), 1);
+    let aside = fep_segments::put_aside(&path, "its header is damaged").unwrap();
+    archive.ingest.step().await.unwrap();
+    let shown: Vec<_> = archive.ingest.set_aside().map(|file| (&file.path, file.reason.as_deref())).collect();
+    assert_eq!(shown, [(&aside, Some("its header is damaged"))]);
+    std::fs::write(&aside, good).unwrap();
+    std::fs::rename(&aside, &path).unwrap();
+    assert_eq!(archive.ingest.step().await.unwrap().segments.len(), 1);
+    assert_eq!((archive.ingest.set_aside().count(), archive.ingest.refused().count()), (0, 0));
+    // One that somebody removes is not shown any more; a start finds what lies there.
+    let second = Recorder::new(archive.root(), "two.frames").frames(&frames(0, 50));
+    archive.ingest.step().await.unwrap();
+    let aside = fep_segments::put_aside(&second, "a test").unwrap();
+    let config = ingest_config(archive.root());
+    archive.ingest = Ingest::open(config, archive.catalogue.clone(), archive.store.clone()).await.unwrap();
+    archive.ingest.step().await.unwrap();
+    assert_eq!(archive.ingest.set_aside().count(), 1);
+    std::fs::remove_file(aside).unwrap();
+    archive.ingest.step().await.unwrap();
+    assert_eq!(archive.ingest.set_aside().count(), 0);
+}

@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
-use crate::support::postgres::Server;
+use crate::dump::dump;
+use crate::orders::{actor, lift};
 use crate::support::{self, MS, Recorder, SCID, START, ingest_config, tm_frame};
 use fep_catalogue::{
-    Backend, Catalogue, CompletenessQuery, ContactFilter, DeletionState, Error, GapFilter, GapState, Ingest,
-    Inserted, Keeper, Scope, SegmentFilter, SegmentId, SegmentState, Store, StoreConfig, Summary, Tier,
+    AuditWatch, Catalogue, CompletenessQuery, ContactFilter, DeletionState, Error, GapFilter, GapState,
+    Ingest, Inserted, Keeper, Scope, SegmentFilter, SegmentId, SegmentState, Store, StoreConfig, Summary,
+    Tier,
 };
 use fep_ccsds::Gvcid;
+use fep_database::Engine;
+use fep_database::testing::Place;
 use fep_record::{FrameFlags, PacketRecord, Session};
 
 /// Everything that a database must do, on an empty one, and the dump of what it then holds.
@@ -21,7 +25,7 @@ async fn suite(catalogue: &Catalogue, root: &Path) -> Vec<String> {
     two_persons_and_no_hold(catalogue, root, &store).await;
     the_audit_trail_is_whole(catalogue).await;
     roots_are_kept(catalogue).await;
-    catalogue.dump().await.unwrap()
+    dump(catalogue).await
 }
 
 async fn segments_gaps_and_contacts(catalogue: &Catalogue, root: &Path, ingest: &mut Ingest) {
@@ -131,26 +135,30 @@ async fn two_persons_and_no_hold(catalogue: &Catalogue, root: &Path, store: &Sto
     let scope = Scope { ring: Some("two.frames".to_owned()), ..Scope::default() };
     let hold = catalogue.hold(&scope, "inquiry", "judge", START).await.unwrap();
     assert_eq!(catalogue.holds_on(&victim).await.unwrap(), std::slice::from_ref(&hold.id));
-    let held = catalogue.request_deletion(wanted, "old", "ada", START).await;
+    let held = catalogue.request_deletion(wanted, "old", &actor("ada"), START).await;
     assert!(matches!(held, Err(Error::Refused { .. })), "{held:?}");
-    catalogue.release_hold(&hold.id, "judge", "over", START).await.unwrap();
+    lift(catalogue, &hold.id).await;
     assert!(catalogue.holds().await.unwrap()[0].released.is_some());
 
-    let deletion = catalogue.request_deletion(wanted, "old", "ada", START).await.unwrap();
+    let deletion = catalogue.request_deletion(wanted, "old", &actor("ada"), START).await.unwrap();
     assert_eq!(deletion.state, DeletionState::Requested);
     for same in ["ada", " Ada "] {
-        let alone = catalogue.approve_deletion(&deletion.id, same, START).await;
-        assert!(matches!(alone, Err(Error::Refused { .. })), "{alone:?}");
+        let alone = catalogue.approve_deletion(&deletion.id, &actor(same), None, START).await;
+        assert!(matches!(alone, Err(Error::NotAllowed(_))), "{alone:?}");
     }
     assert!(matches!(keeper.carry_out(&deletion.id, START).await, Err(Error::Refused { .. })));
     // The database itself refuses what one person alone decided, whatever program asks.
-    let approved = catalogue.approve_deletion(&deletion.id, "bo", START).await.unwrap();
+    let sql = "INSERT INTO kit_order_approvals (order_id, asker, person, account, roles, at, place) VALUES \
+               ($1, 'ada', 'ada', '', '[]', 1, 1)";
+    let forged = sqlx::query(sql).bind(&deletion.id).execute(catalogue.database().pool()).await;
+    assert!(forged.is_err(), "{forged:?}");
+    let approved = catalogue.approve_deletion(&deletion.id, &actor("bo"), None, START).await.unwrap();
     assert_eq!(approved.decided, Some((START, "bo".to_owned())));
     // A hold between approval and deletion still holds.
     let late = catalogue.hold(&scope, "inquiry", "judge", START).await.unwrap();
     assert!(matches!(keeper.carry_out(&deletion.id, START).await, Err(Error::Refused { .. })));
     assert!(keeper.file(&victim).exists());
-    catalogue.release_hold(&late.id, "judge", "over", START).await.unwrap();
+    lift(catalogue, &late.id).await;
 
     assert_eq!(keeper.carry_out(&deletion.id, START).await.unwrap(), 1);
     assert!(!keeper.file(&victim).exists());
@@ -162,23 +170,35 @@ async fn two_persons_and_no_hold(catalogue: &Catalogue, root: &Path, store: &Sto
 }
 
 async fn the_audit_trail_is_whole(catalogue: &Catalogue) {
-    assert_eq!(catalogue.audit_broken_at().await.unwrap(), None);
+    assert_eq!(catalogue.audit_problem().await.unwrap(), None);
     let entries = catalogue.audit(0, 100).await.unwrap();
-    let actions: Vec<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
-    let expected = [
-        "gap requested",
-        "gap unrecoverable",
-        "hold",
-        "hold lifted",
-        "deletion requested",
-        "deletion approved",
-        "hold",
-        "hold lifted",
-        "segment deleted",
+    let actions: Vec<(&str, &str)> =
+        entries.iter().map(|entry| (entry.action.as_str(), entry.person.as_str())).collect();
+    let lifted = [
+        ("hold", "judge"),
+        ("order asked", "ada"),
+        ("order approved", "bo"),
+        ("order begun", "service:archive"),
+        ("hold lifted", "service:archive"),
+        ("order done", "service:archive"),
     ];
+    let expected: Vec<(&str, &str)> = [("gap requested", "ada"), ("gap unrecoverable", "bo")]
+        .into_iter()
+        .chain(lifted)
+        .chain([
+            ("order asked", "ada"),
+            ("order step not allowed", "ada"),
+            ("order step not allowed", "ada"),
+            ("order approved", "bo"),
+        ])
+        .chain(lifted)
+        .chain([
+            ("order begun", "service:archive"),
+            ("segment deleted", "service:archive"),
+            ("order done", "service:archive"),
+        ])
+        .collect();
     assert_eq!(actions, expected);
-    assert!(entries.iter().any(|entry| entry.action == "deletion requested" && entry.person == "ada"));
-    assert!(entries.iter().any(|entry| entry.action == "deletion approved" && entry.person == "bo"));
 }
 
 async fn roots_are_kept(catalogue: &Catalogue) {
@@ -188,32 +208,24 @@ async fn roots_are_kept(catalogue: &Catalogue) {
     assert_eq!(roots, [("2026-11-26".to_owned(), "{\"root\":1}".to_owned(), START)]);
 }
 
+/// A catalogue in a place of the test.
+pub(crate) async fn catalogue_in(place: &Place) -> Catalogue {
+    Catalogue::open_with(&place.options()).await.unwrap()
+}
+
 // REQ: FEP-ARC-050
 #[tokio::test]
 async fn sqlite_and_postgresql_pass_the_same_suite_and_hold_the_same_rows() {
-    let files = tempfile::tempdir().unwrap();
-    let sqlite = support::catalogue_at(files.path()).await;
-    assert_eq!(sqlite.backend(), Backend::Sqlite);
-    let in_sqlite = suite(&sqlite, files.path()).await;
-
-    let server = Server::start();
-    let postgres = Catalogue::open(&server.database("suite")).await.unwrap();
-    assert_eq!(postgres.backend(), Backend::Postgres);
-    let files = tempfile::tempdir().unwrap();
-    let in_postgres = suite(&postgres, files.path()).await;
-    assert_eq!(without_seal_time(in_postgres.clone()), without_seal_time(in_sqlite));
-
-    // A dump of one loads into the other, and is the same there.
-    let moved = support::catalogue_at(files.path()).await;
-    moved.load(in_postgres.iter().map(String::as_str)).await.unwrap();
-    assert_eq!(moved.dump().await.unwrap(), in_postgres);
-    let back = Catalogue::open(&server.database("moved")).await.unwrap();
-    back.load(in_postgres.iter().map(String::as_str)).await.unwrap();
-    assert_eq!(back.dump().await.unwrap(), in_postgres);
-    assert!(matches!(back.load(in_postgres.iter().map(String::as_str)).await, Err(Error::Refused { .. })));
-    for catalogue in [postgres, back] {
+    let mut dumps = Vec::new();
+    for place in Place::both() {
+        let files = tempfile::tempdir().unwrap();
+        let catalogue = catalogue_in(&place).await;
+        assert_eq!(catalogue.database().engine(), place.engine());
+        dumps.push(without_seal_time(suite(&catalogue, files.path()).await));
         catalogue.close().await;
     }
+    assert_eq!(Place::both().map(|place| place.engine()), [Engine::Sqlite, Engine::Postgres]);
+    assert_eq!(dumps[0], dumps[1]);
 }
 
 /// Two archives sealed at two times differ in their chains.
@@ -237,11 +249,8 @@ fn without_seal_time(dump: Vec<String>) -> Vec<String> {
 // REQ: FEP-ARC-050
 #[tokio::test]
 async fn writers_at_the_same_time_wait_for_each_other_on_both_databases() {
-    let files = tempfile::tempdir().unwrap();
-    let server = Server::start();
-    let sqlite = support::catalogue_at(files.path()).await;
-    let postgres = Catalogue::open(&server.database("writers")).await.unwrap();
-    for catalogue in [sqlite, postgres] {
+    for place in Place::both() {
+        let catalogue = catalogue_in(&place).await;
         let writers: Vec<_> = (0..8)
             .map(|writer| {
                 let catalogue = catalogue.clone();
@@ -259,50 +268,45 @@ async fn writers_at_the_same_time_wait_for_each_other_on_both_databases() {
             writer.await.unwrap();
         }
         assert_eq!(catalogue.audit(0, 1000).await.unwrap().len(), 80);
-        assert_eq!(catalogue.audit_broken_at().await.unwrap(), None);
+        assert_eq!(catalogue.audit_problem().await.unwrap(), None);
         catalogue.close().await;
     }
 }
 
 // REQ: FEP-ARC-051
 #[tokio::test]
-async fn a_changed_audit_entry_is_found() {
+async fn a_changed_audit_entry_and_an_end_that_was_cut_off_are_found() {
     let files = tempfile::tempdir().unwrap();
     let catalogue = support::catalogue_at(files.path()).await;
     for subject in ["one", "two", "three"] {
         catalogue.note(START, "ada", "note", subject, "").await.unwrap();
     }
-    let dump: Vec<String> =
-        catalogue.dump().await.unwrap().into_iter().map(|line| line.replace("\"two\"", "\"zwei\"")).collect();
-    let elsewhere = tempfile::tempdir().unwrap();
-    let forged = support::catalogue_at(elsewhere.path()).await;
-    forged.load(dump.iter().map(String::as_str)).await.unwrap();
-    assert_eq!(forged.audit_broken_at().await.unwrap(), Some(2));
-}
-
-// REQ: FEP-ARC-049
-#[tokio::test]
-async fn the_database_itself_refuses_a_deletion_that_one_person_decided() {
-    let files = tempfile::tempdir().unwrap();
-    let server = Server::start();
-    let sqlite = support::catalogue_at(files.path()).await;
-    let postgres = Catalogue::open(&server.database("alone")).await.unwrap();
-    let row = |decider: &str, state: &str| {
-        format!(
-            "{{\"table\":\"deletions\",\"id\":\"deletion-1\",\"reason\":\"\",\"requester\":\"ada\",\
-             \"requested_at\":1,\"decider\":{decider},\"decided_at\":2,\"state\":\"{state}\"}}"
-        )
-    };
-    for catalogue in [sqlite, postgres] {
-        for alone in
-            [row("\"ada\"", "approved"), row("null", "approved"), row("null", "done"), row("\"ada\"", "done")]
-        {
-            let loaded = catalogue.load([alone.as_str()]).await;
-            assert!(matches!(loaded, Err(Error::Sql { .. })), "{loaded:?}");
-        }
-        catalogue.load([row("\"bo\"", "approved").as_str()]).await.unwrap();
-        catalogue.close().await;
-    }
+    let mut watch = AuditWatch::default();
+    assert!(!watch.step(&catalogue).await.unwrap());
+    assert_eq!(watch.problem(), None);
+    let change = async |sql| sqlx::query(sql).execute(catalogue.database().pool()).await.unwrap();
+    // What was verified is not read again: a new watch finds it.
+    change("UPDATE kit_audit SET subject = 'zwei' WHERE number = 2").await;
+    let problem = catalogue.audit_problem().await.unwrap().unwrap();
+    assert!(problem.contains("entry 2"), "{problem}");
+    assert!(!watch.step(&catalogue).await.unwrap());
+    assert_eq!(watch.problem(), None);
+    change("UPDATE kit_audit SET subject = 'two' WHERE number = 2").await;
+    // What is added is verified as it comes, and an end that was cut off is seen at once.
+    catalogue.note(START, "ada", "note", "four", "").await.unwrap();
+    assert!(!watch.step(&catalogue).await.unwrap());
+    assert_eq!(watch.problem(), None);
+    change("DELETE FROM kit_audit WHERE number = 4").await;
+    assert!(!watch.step(&catalogue).await.unwrap());
+    assert!(watch.problem().unwrap().contains("entry 4"), "{watch:?}");
+    // A head that was signed before finds the same, and a trail that was written anew.
+    let key = ed25519_dalek::SigningKey::from_bytes(&[7; 32]);
+    let head = catalogue.sign_audit_head(START, &key).await.unwrap();
+    assert_eq!((head.head.number, head.signed_at.0), (3, START));
+    change("DELETE FROM kit_audit WHERE number = 3").await;
+    let public = key.verifying_key().to_bytes();
+    let report = fep_audit::verify(catalogue.database(), &[head], Some(&public)).await.unwrap();
+    assert!(!report.holds(), "{report:?}");
 }
 
 // REQ: FEP-ARC-050

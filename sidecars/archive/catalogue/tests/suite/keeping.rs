@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::orders::options_at;
 use crate::support::s3::S3;
 use crate::support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 use fep_catalogue::{
@@ -40,7 +41,7 @@ async fn scrub(archive: &Archive, keeper: &Keeper) -> fep_catalogue::ScrubReport
     let mut told = 0;
     let report = keeper.scrub(&SegmentFilter::default(), START, |_| told += 1).await.unwrap();
     assert_eq!(told, report.segments);
-    assert_eq!(archive.catalogue.audit_broken_at().await.unwrap(), None);
+    assert_eq!(archive.catalogue.audit_problem().await.unwrap(), None);
     report
 }
 
@@ -206,24 +207,25 @@ async fn restores_by_way_of(target: &Store) {
     keeper.store_segment(&ids[0]).await.unwrap();
     keeper.release_file(&ids[0]).await.unwrap();
     let first = keeper.backup(target, START, |_| {}).await.unwrap();
-    // Three segments, three index files, the footer that is left of the released file.
-    assert_eq!((first.copied, first.missing.len()), (7, 0), "{first:?}");
+    // Three segments, three index files, the footer that is left of the released file, the catalogue and its manifest.
+    assert_eq!((first.copied, first.missing.len()), (9, 0), "{first:?}");
     Recorder::new(archive.root(), "two.frames")
         .frames(&(0..50).map(|count| tm_frame(2, 0, count, START)).collect::<Vec<_>>());
     archive.ingest.step().await.unwrap();
     let second = keeper.backup(target, START + 1, |_| {}).await.unwrap();
     assert_eq!(
-        second.copied, 3,
-        "the new segment, its index, and what is left of a released file: {second:?}"
+        second.copied, 5,
+        "the new segment, its index, what is left of a released file, the catalogue and its manifest: {second:?}"
     );
 
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();
-    let catalogue = catalogue_at(fresh.path()).await;
-    let report = Keeper::restore(target, fresh.path(), &store, &catalogue, |_| {}).await.unwrap();
+    let report =
+        Keeper::restore(target, fresh.path(), &store, &options_at(fresh.path()), |_| {}).await.unwrap();
     assert_eq!(report.objects, second.objects);
+    let catalogue = catalogue_at(fresh.path()).await;
     assert_eq!(catalogue.gap(&gap.id).await.unwrap().state, GapState::Accepted);
-    assert_eq!(catalogue.audit_broken_at().await.unwrap(), None);
+    assert_eq!(catalogue.audit_problem().await.unwrap(), None);
     let restored = Keeper::new(fresh.path(), catalogue.clone(), store, layouts());
     let scrubbed = restored.scrub(&SegmentFilter::default(), START, |_| {}).await.unwrap();
     assert_eq!((scrubbed.segments, scrubbed.findings.len()), (4, 0), "{scrubbed:?}");
@@ -232,8 +234,9 @@ async fn restores_by_way_of(target: &Store) {
         segments.into_iter().map(|segment| (segment.facts, segment.frames_index)).collect::<Vec<_>>()
     };
     assert_eq!(facts(&catalogue).await, facts(&archive.catalogue).await);
-    let again = Keeper::restore(target, fresh.path(), &archive.store, &catalogue, |_| {}).await;
-    assert!(matches!(again, Err(Error::Refused { .. })), "{again:?}");
+    let again =
+        Keeper::restore(target, fresh.path(), &archive.store, &options_at(fresh.path()), |_| {}).await;
+    assert!(matches!(again, Err(Error::Database(fep_database::Error::NotEmpty { .. }))), "{again:?}");
 }
 
 // REQ: FEP-ARC-056
@@ -279,10 +282,9 @@ async fn a_damaged_backup_is_noticed_before_the_catalogue_is_loaded() {
     flip(&elsewhere.path().join(format!("segments/{}.seg", ids[2])));
     let fresh = tempfile::tempdir().unwrap();
     let store = Store::open(&StoreConfig::directory(fresh.path())).unwrap();
-    let catalogue = catalogue_at(fresh.path()).await;
-    let result = Keeper::restore(&target, fresh.path(), &store, &catalogue, |_| {}).await;
+    let result = Keeper::restore(&target, fresh.path(), &store, &options_at(fresh.path()), |_| {}).await;
     assert!(matches!(result, Err(Error::ObjectDiffers { .. })), "{result:?}");
-    assert_eq!(catalogue.totals().await.unwrap().segments, 0);
+    assert!(!fresh.path().join("catalogue.sqlite3").exists());
 }
 
 // REQ: FEP-SEG-158

@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 
 use super::keeping::{DAY, filled, flip};
+use crate::orders::{actor, lift};
 use crate::support::{MS, START};
 use fep_catalogue::{DeletionState, Error, RetentionRule, Scope, SegmentFilter, SegmentState, Tier};
 
@@ -23,8 +24,9 @@ async fn a_hold_over_an_approved_deletion_and_a_segment_that_cannot_move_hold_up
     let catalogue = &archive.catalogue;
     let mut deletions = Vec::new();
     for id in &ids[..2] {
-        let asked = catalogue.request_deletion(std::slice::from_ref(id), "old", "ada", START).await.unwrap();
-        deletions.push(catalogue.approve_deletion(&asked.id, "bo", START).await.unwrap().id);
+        let asked =
+            catalogue.request_deletion(std::slice::from_ref(id), "old", &actor("ada"), START).await.unwrap();
+        deletions.push(catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap().id);
     }
     let scope = Scope { to_tai_ns: Some(START + MS), ..Scope::default() };
     let hold = catalogue.hold(&scope, "inquiry", "judge", START).await.unwrap();
@@ -38,7 +40,7 @@ async fn a_hold_over_an_approved_deletion_and_a_segment_that_cannot_move_hold_up
     assert!(round.problems[0].why.contains(&hold.id), "it says what it waits for: {round:?}");
     assert!(keeper.file(&ids[0]).exists());
     // Once the hold is lifted, the deletion goes on by itself.
-    catalogue.release_hold(&hold.id, "judge", "over", START).await.unwrap();
+    lift(catalogue, &hold.id).await;
     let round = keeper.round(&[], START + 8 * DAY).await.unwrap();
     assert_eq!(round.deleted, [(deletions[0].clone(), 1)]);
     assert!(!keeper.file(&ids[0]).exists());
@@ -49,28 +51,30 @@ async fn a_hold_over_an_approved_deletion_and_a_segment_that_cannot_move_hold_up
 async fn an_approved_deletion_can_be_withdrawn_and_then_nothing_more_goes() {
     let (archive, keeper, ids) = filled().await;
     let catalogue = &archive.catalogue;
-    let asked = catalogue.request_deletion(&ids, "old", "ada", START).await.unwrap();
-    catalogue.approve_deletion(&asked.id, "bo", START).await.unwrap();
-    let withdrawn = keeper.withdraw(&asked.id, "ada", "still needed", START).await.unwrap();
+    let asked = catalogue.request_deletion(&ids, "old", &actor("ada"), START).await.unwrap();
+    catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap();
+    let withdrawn = catalogue.end_deletion(&asked.id, &actor("ada"), "still needed", START).await.unwrap();
     assert_eq!(withdrawn.state, DeletionState::Withdrawn);
     assert_eq!(withdrawn.decided, Some((START, "bo".to_owned())), "who had approved it is still known");
     assert_eq!(keeper.round(&[], START).await.unwrap(), fep_catalogue::Round::default());
     assert!(matches!(keeper.carry_out(&asked.id, START).await, Err(Error::Refused { .. })));
     assert!(ids.iter().all(|id| keeper.file(id).exists()));
     for too_late in [
-        keeper.withdraw(&asked.id, "ada", "", START).await.map(drop),
-        catalogue.approve_deletion(&asked.id, "bo", START).await.map(drop),
+        catalogue.end_deletion(&asked.id, &actor("ada"), "", START).await.map(drop),
+        catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.map(drop),
     ] {
         assert!(matches!(too_late, Err(Error::Refused { .. })), "{too_late:?}");
     }
     let entries = catalogue.audit(0, 100).await.unwrap();
     let last = entries.last().unwrap();
-    assert_eq!((last.action.as_str(), last.person.as_str()), ("deletion withdrawn", "ada"));
+    assert_eq!((last.action.as_str(), last.person.as_str()), ("order step not allowed", "bo"));
+    let action = |entry: &&fep_audit::Entry| entry.action == "order withdrawn" && entry.person == "ada";
+    assert_eq!(entries.iter().filter(action).count(), 1);
     // One that was carried out cannot be.
-    let asked = catalogue.request_deletion(&ids[..1], "old", "ada", START).await.unwrap();
-    catalogue.approve_deletion(&asked.id, "bo", START).await.unwrap();
+    let asked = catalogue.request_deletion(&ids[..1], "old", &actor("ada"), START).await.unwrap();
+    catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap();
     keeper.round(&[], START).await.unwrap();
-    let gone = keeper.withdraw(&asked.id, "ada", "", START).await;
+    let gone = catalogue.end_deletion(&asked.id, &actor("ada"), "", START).await;
     assert!(matches!(gone, Err(Error::Refused { .. })), "{gone:?}");
 }
 
@@ -150,8 +154,9 @@ async fn segments_that_move_or_go_while_a_scrub_runs_are_judged_as_they_are_then
         .scrub(&SegmentFilter::default(), START, |_| {
             if !std::mem::replace(&mut deleted, true) {
                 let deletes = async {
-                    let asked = catalogue.request_deletion(&ids[2..], "old", "ada", START).await.unwrap();
-                    catalogue.approve_deletion(&asked.id, "bo", START).await.unwrap();
+                    let asked =
+                        catalogue.request_deletion(&ids[2..], "old", &actor("ada"), START).await.unwrap();
+                    catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap();
                     keeper.carry_out(&asked.id, START).await.unwrap();
                 };
                 tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(deletes));

@@ -4,40 +4,47 @@
 use std::time::Instant;
 
 use crate::support::{MS, SCID, START, catalogue_at, ingest_config};
-use fep_catalogue::{ContactFilter, Ingest, SegmentFilter, Store, StoreConfig};
+use fep_catalogue::{Catalogue, ContactFilter, Ingest, SegmentFilter, Store, StoreConfig};
 use rustix::time::{ClockId, clock_gettime};
+use sqlx::AssertSqlSafe;
 
 /// Reception of one segment, and from one to the next.
 const LONG: i64 = 600_000 * MS;
 
-/// Rows of the dump of `count` segments of one ring, each with one presence and one run.
-fn rows(count: u64) -> impl Iterator<Item = String> {
+/// Puts `count` segments of one ring into the catalogue, each with one presence and one run.
+async fn fill(catalogue: &Catalogue, count: u64) {
+    const AT_ONCE: usize = 200;
     let hash = "0".repeat(64);
-    let of = move |number: u64, table: usize| {
+    let columns = [
+        "segments (id, ring, colour, series, base_pos, first_seq, end_seq, records, lost_records, file_octets, \
+         content_sha256, chain, previous_chain, first_rx, last_rx, frames, packets, payload_octets, state, state_reason, tier)",
+        "presences (segment_id, part, link, session, scid, by_packets, first_rx, last_rx, units, bad, corrected, idle, octets)",
+        "runs (segment_id, ring, colour, series, link, session, tfvn, scid, vcid, expedited, apid, first_seq, last_seq, \
+         first_rx, last_rx, first_count, last_count, units, duplicates, modulus, first_flags)",
+    ];
+    let row = |number: u64, table: usize| {
         let id = format!("black/one.frames/0000000000001234-{number:016x}");
         let (first, last) = (START + number as i64 * LONG, START + number as i64 * LONG + LONG - MS);
         match table {
             0 => format!(
-                r#"{{"table":"segments","id":"{id}","ring":"one.frames","colour":"black","series":4660,"base_pos":{number},
-"first_seq":{number},"end_seq":{number},"records":1,"lost_records":0,"file_octets":1000,"content_sha256":"{hash}",
-"chain":"{hash}","previous_chain":"{hash}","first_rx":{first},"last_rx":{last},"frames":1,"packets":0,"payload_octets":1,
-"state":"ok","state_reason":"","tier":"hot","object_key":null,"object_octets":null,"object_sha256":null,"frames_key":null,
-"frames_octets":null,"frames_sha256":null,"packets_key":null,"packets_octets":null,"packets_sha256":null}}"#
+                "('{id}','one.frames','black',4660,{number},{number},{number},1,0,1000,'{hash}','{hash}','{hash}',{first},{last},\
+                 1,0,1,'ok','','hot')"
             ),
-            1 => format!(
-                r#"{{"table":"presences","segment_id":"{id}","part":0,"link":1,"session":0,"scid":{SCID},"by_packets":0,
-"first_rx":{first},"last_rx":{last},"units":60000,"bad":0,"corrected":0,"idle":0,"octets":1}}"#
-            ),
+            1 => format!("('{id}',0,1,0,{SCID},0,{first},{last},60000,0,0,0,1)"),
             _ => format!(
-                r#"{{"table":"runs","segment_id":"{id}","ring":"one.frames","colour":"black","series":4660,"link":1,"session":0,
-"tfvn":0,"scid":{SCID},"vcid":0,"expedited":0,"apid":-1,"first_seq":{number},"last_seq":{number},"first_rx":{first},
-"last_rx":{last},"first_count":0,"last_count":95,"units":60000,"duplicates":0,"modulus":256,"first_flags":0}}"#
+                "('{id}','one.frames','black',4660,1,0,0,{SCID},0,0,-1,{number},{number},{first},{last},0,95,60000,0,256,0)"
             ),
         }
     };
-    (0..count)
-        .flat_map(move |number| (0..3).map(move |table| (number, table)))
-        .map(move |(number, table)| of(number, table))
+    let mut writing = catalogue.database().begin("filling a catalogue").await.unwrap();
+    for numbers in (0..count).collect::<Vec<_>>().chunks(AT_ONCE) {
+        for (table, columns) in columns.iter().enumerate() {
+            let rows: Vec<String> = numbers.iter().map(|number| row(*number, table)).collect();
+            let sql = format!("INSERT INTO {columns} VALUES {}", rows.join(","));
+            sqlx::query(AssertSqlSafe(sql)).persistent(false).execute(&mut *writing).await.unwrap();
+        }
+    }
+    writing.commit().await.unwrap();
 }
 
 fn cpu_us() -> i64 {
@@ -48,9 +55,7 @@ fn cpu_us() -> i64 {
 async fn measure(count: u64) {
     let directory = tempfile::tempdir().unwrap();
     let catalogue = catalogue_at(directory.path()).await;
-    let lines: Vec<String> = rows(count).collect();
-    catalogue.load(lines.iter().map(String::as_str)).await.unwrap();
-    drop(lines);
+    fill(&catalogue, count).await;
     let ring = directory.path().join("black/one.frames");
     std::fs::create_dir_all(&ring).unwrap();
     for number in 0..count {

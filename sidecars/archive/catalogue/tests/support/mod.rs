@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "every test program uses its own part")]
 
-pub(crate) mod postgres;
 pub(crate) mod s3;
 
 use fep_time::Tai;
@@ -181,8 +180,12 @@ pub(crate) fn layouts() -> PacketLayouts {
     PacketLayouts { spacecraft: [(673, serde_json::from_str(layout).unwrap())].into() }
 }
 
+pub(crate) fn url_at(directory: &Path) -> String {
+    format!("sqlite://{}/catalogue.sqlite3", directory.display())
+}
+
 pub(crate) async fn catalogue_at(directory: &Path) -> Catalogue {
-    Catalogue::open(&format!("sqlite://{}/catalogue.sqlite3", directory.display())).await.unwrap()
+    Catalogue::open(&url_at(directory)).await.unwrap()
 }
 
 pub(crate) fn ingest_config(archive: &Path) -> IngestConfig {

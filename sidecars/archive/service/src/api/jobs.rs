@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use fep_catalogue::{Due, SegmentFilter, Store, StoreConfig};
+use fep_catalogue::Due;
 use fep_kit::Problem;
 use fep_kit::access::{Caller, Role};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Body, catalogue_problem};
-use crate::jobs::Job;
+use crate::jobs::{self, BackupArguments, Job, ScrubArguments};
 use crate::service::{Service, now_tai_ns};
 
-/// Scrubs and backups, those that are over included (the last 32).
+/// Scrubs and backups, the oldest first, those that are over included.
 #[utoipa::path(get, path = "/v1/jobs", tag = "keeping", responses((status = 200, description = "jobs")))]
-pub(crate) async fn jobs(State(service): State<Arc<Service>>) -> Json<Vec<Job>> {
-    Json(service.jobs.list())
+pub(crate) async fn jobs(State(service): State<Arc<Service>>) -> Result<Json<Vec<Job>>, Problem> {
+    let jobs = service.archive.catalogue.jobs().await.map_err(catalogue_problem("listing jobs"))?;
+    Ok(Json(jobs.into_iter().map(Job::from).collect()))
 }
 
 /// One job, with its progress and report.
@@ -26,16 +27,19 @@ pub(crate) async fn job(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
 ) -> Result<Json<Job>, Problem> {
-    let found = id.parse().ok().and_then(|id| service.jobs.get(id));
-    found.map(Json).ok_or_else(|| Problem::not_found(format!("there is no job {id}")))
+    shown(service.archive.catalogue.job(&id).await, "looking for a job")
 }
 
-/// Nothing is needed.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct NewScrub {
-    /// Only segments of this ring.
-    ring: Option<String>,
+/// Cancels a job: one that waits is over, one that runs ends before its next segment. Needs the role operate.
+#[utoipa::path(post, path = "/v1/jobs/{id}/cancel", tag = "keeping", params(("id" = u64, Path)),
+    responses((status = 200, description = "the job"), (status = 409, description = "it is over")))]
+pub(crate) async fn cancel(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    caller: Caller,
+) -> Result<Json<Job>, Problem> {
+    caller.may(Role::Operate)?;
+    shown(service.archive.catalogue.cancel_job(&id, now_tai_ns()).await, "cancelling a job")
 }
 
 /// Reads every segment, copy and index file again, compares all hashes, repairs from good copies, and puts what cannot be
@@ -45,16 +49,10 @@ pub(crate) struct NewScrub {
 pub(crate) async fn scrub(
     State(service): State<Arc<Service>>,
     caller: Caller,
-    Body(new): Body<NewScrub>,
+    Body(new): Body<ScrubArguments>,
 ) -> Result<Json<Job>, Problem> {
     caller.may(Role::Operate)?;
-    let filter = SegmentFilter { ring: new.ring, ..SegmentFilter::default() };
-    let segments = count(&service, &filter).await?;
-    let keeper = service.keeper.clone();
-    let started = service.jobs.start("scrub", caller.name(), segments, |progress| async move {
-        keeper.scrub(&filter, now_tai_ns(), |report| progress.segment(report)).await
-    });
-    started.map(Json).ok_or_else(|| Problem::conflict("a scrub is running").hint("GET /v1/jobs shows it"))
+    ask(&service, jobs::SCRUB, &new, caller.name()).await
 }
 
 /// Where to.
@@ -64,8 +62,8 @@ pub(crate) struct NewBackup {
     place: Option<String>,
 }
 
-/// Copies catalogue, segments and indexes to a place that the configuration allows: `{"place": "file:///backup/fep"}`, or
-/// `{}` for the first one. What is there already is not copied again. Needs the role operate.
+/// Copies catalogue, segments, indexes and configuration to a place that the configuration allows: `{"place":
+/// "file:///backup/fep"}`, or `{}` for the first one. What is there already is not copied again. Needs the role operate.
 #[utoipa::path(post, path = "/v1/backup", tag = "keeping",
     responses((status = 200, description = "the job"), (status = 409, description = "a backup is running")))]
 pub(crate) async fn backup(
@@ -80,7 +78,7 @@ pub(crate) async fn backup(
         Some(place) => places.iter().find(|allowed| *allowed == place),
         None => places.first(),
     };
-    let place = place.ok_or_else(|| {
+    let place = place.cloned().ok_or_else(|| {
         Problem::bad_parameter("place", "this service does not make backups there", allowed)
             .hint("retention.backups in the configuration lists the places")
     })?;
@@ -88,14 +86,23 @@ pub(crate) async fn backup(
         crate::process::make_directory(directory)
             .map_err(|error| Problem::conflict(format!("{place} cannot be made: {error}")).at("place"))?;
     }
-    let config = StoreConfig { url: place.clone(), ..service.config.store.clone() };
-    let target = Store::open(&config).map_err(catalogue_problem("opening the backup"))?;
-    let segments = count(&service, &SegmentFilter::default()).await?;
-    let keeper = service.keeper.clone();
-    let started = service.jobs.start("backup", caller.name(), segments, |progress| async move {
-        keeper.backup(&target, now_tai_ns(), |report| progress.segment(report)).await
-    });
-    started.map(Json).ok_or_else(|| Problem::conflict("a backup is running").hint("GET /v1/jobs shows it"))
+    ask(&service, jobs::BACKUP, &BackupArguments { place }, caller.name()).await
+}
+
+async fn ask(
+    service: &Service,
+    kind: &str,
+    arguments: &impl Serialize,
+    person: &str,
+) -> Result<Json<Job>, Problem> {
+    let arguments =
+        serde_json::to_string(arguments).map_err(|error| Problem::fault("asking for work", &error))?;
+    let added = service.archive.catalogue.add_job(kind, &arguments, person, now_tai_ns()).await;
+    shown(added, "asking for work")
+}
+
+fn shown(job: Result<fep_jobs::Job, fep_catalogue::Error>, doing: &str) -> Result<Json<Job>, Problem> {
+    job.map(|job| Json(job.into())).map_err(catalogue_problem(doing))
 }
 
 /// Segments that their class does not keep any longer, and the holds that keep them nevertheless. Nothing is deleted by
@@ -104,8 +111,4 @@ pub(crate) async fn backup(
 pub(crate) async fn retention(State(service): State<Arc<Service>>) -> Result<Json<Vec<Due>>, Problem> {
     let due = service.keeper.due_for_deletion(&service.config.retention.rules, now_tai_ns()).await;
     due.map(Json).map_err(catalogue_problem("applying the rules of keeping"))
-}
-
-async fn count(service: &Service, filter: &SegmentFilter) -> Result<u64, Problem> {
-    service.archive.catalogue.count_segments(filter).await.map_err(catalogue_problem("counting segments"))
 }

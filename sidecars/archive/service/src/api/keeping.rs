@@ -1,13 +1,15 @@
-//! Keeping: holds, deletions by two persons, the audit trail.
+//! Keeping: holds, orders to lift them and to delete, the audit trail.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
-use fep_catalogue::{AuditEntry, Deletion, Hold, Scope, SegmentId};
+use axum::response::{IntoResponse, Response};
+use fep_catalogue::{Deletion, Hold, HoldRelease, Scope, SegmentId};
 use fep_kit::Problem;
 use fep_kit::access::{Caller, Role};
-use serde::{Deserialize, Serialize};
+use fep_orders::Actor;
+use serde::Deserialize;
 
 use super::params::Params;
 use super::{Body, catalogue_problem};
@@ -47,25 +49,81 @@ pub(crate) struct Note {
     note: String,
 }
 
-/// What was done.
-#[derive(Serialize)]
-pub(crate) struct Done {
-    message: String,
+/// What somebody approves: the SHA-256 that they have looked at; left out, what the order is bound to.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Approval {
+    #[serde(default)]
+    content_sha256: Option<String>,
 }
 
-/// Lifts a hold. Needs a person with the role approve: what was held can be deleted afterwards.
+impl Approval {
+    fn content(&self) -> Result<Option<[u8; 32]>, Problem> {
+        let text = self.content_sha256.as_deref();
+        text.map(|text| {
+            fep_database::hex::octets(text).ok_or_else(|| {
+                Problem::bad_parameter("content_sha256", format!("{text:?}"), "64 hexadecimal digits")
+            })
+        })
+        .transpose()
+    }
+}
+
+/// Who acts in an order: a person with a token. The rules of the order say which roles it needs.
+fn actor(caller: &Caller) -> Result<Actor, Problem> {
+    let roles = [(Role::Operate, "operator"), (Role::Approve, "approver")];
+    let has: Vec<&str> =
+        roles.iter().filter(|(role, _)| caller.may(*role).is_ok()).map(|(_, name)| *name).collect();
+    let person = caller.person(if has.contains(&"operator") { Role::Operate } else { Role::Approve })?;
+    Actor::new(person, person, &has).map_err(|error| Problem::fault("finding out who asks", &error))
+}
+
+/// Asks for the lifting of a hold: an order that another person approves. Needs a person with the role operate.
 #[utoipa::path(post, path = "/v1/holds/{id}/release", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "done"), (status = 403, description = "no such person")))]
+    responses((status = 200, description = "the order, waiting"), (status = 403, description = "no such person")))]
 pub(crate) async fn release(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
     caller: Caller,
     Body(note): Body<Note>,
-) -> Result<Json<Done>, Problem> {
-    let person = caller.person(Role::Approve)?;
-    let done = service.archive.catalogue.release_hold(&id, person, &note.note, now_tai_ns()).await;
-    done.map_err(catalogue_problem("lifting a hold"))?;
-    Ok(Json(Done { message: format!("hold {id} is lifted") }))
+) -> Result<Json<HoldRelease>, Problem> {
+    let asked =
+        service.archive.catalogue.request_release(&id, &note.note, &actor(&caller)?, now_tai_ns()).await;
+    asked.map(Json).map_err(catalogue_problem("asking for the lifting of a hold"))
+}
+
+/// Orders to lift holds, and where they stand.
+#[utoipa::path(get, path = "/v1/releases", tag = "keeping", responses((status = 200, description = "orders")))]
+pub(crate) async fn releases(State(service): State<Arc<Service>>) -> Result<Json<Vec<HoldRelease>>, Problem> {
+    service.archive.catalogue.releases().await.map(Json).map_err(catalogue_problem("listing orders"))
+}
+
+/// Approves the lifting of a hold: another person than the one who asked, with the role approve. It is lifted with the last
+/// approval.
+#[utoipa::path(post, path = "/v1/releases/{id}/approve", tag = "keeping", params(("id" = String, Path)),
+    responses((status = 200, description = "approved"), (status = 403, description = "the same person, or none with the role")))]
+pub(crate) async fn approve_release(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    caller: Caller,
+    Body(approval): Body<Option<Approval>>,
+) -> Result<Json<HoldRelease>, Problem> {
+    let content = approval.unwrap_or_default().content()?;
+    let done = service.archive.catalogue.approve_release(&id, &actor(&caller)?, content, now_tai_ns()).await;
+    done.map(Json).map_err(catalogue_problem("approving the lifting of a hold"))
+}
+
+/// Refuses the lifting of a hold; who asked for it withdraws it.
+#[utoipa::path(post, path = "/v1/releases/{id}/refuse", tag = "keeping", params(("id" = String, Path)),
+    responses((status = 200, description = "refused or withdrawn")))]
+pub(crate) async fn refuse_release(
+    State(service): State<Arc<Service>>,
+    Path(id): Path<String>,
+    caller: Caller,
+    Body(note): Body<Note>,
+) -> Result<Json<HoldRelease>, Problem> {
+    let done = service.archive.catalogue.end_release(&id, &actor(&caller)?, &note.note, now_tai_ns()).await;
+    done.map(Json).map_err(catalogue_problem("refusing the lifting of a hold"))
 }
 
 /// Deletions that were asked for, and where they stand.
@@ -90,13 +148,12 @@ pub(crate) async fn request_deletion(
     caller: Caller,
     Body(new): Body<NewDeletion>,
 ) -> Result<Json<Deletion>, Problem> {
-    let person = caller.person(Role::Operate)?;
     let catalogue = &service.archive.catalogue;
-    let asked = catalogue.request_deletion(&new.segments, &new.reason, person, now_tai_ns()).await;
+    let asked = catalogue.request_deletion(&new.segments, &new.reason, &actor(&caller)?, now_tai_ns()).await;
     asked.map(Json).map_err(catalogue_problem("asking for a deletion"))
 }
 
-/// Approves a deletion: the second person, who must be another one, with the role approve.
+/// Approves a deletion: another person than the one who asked, with the role approve.
 #[utoipa::path(post, path = "/v1/deletions/{id}/approve", tag = "keeping", params(("id" = String, Path)),
     responses((status = 200, description = "approved; the octets go with the next round of keeping"),
         (status = 403, description = "the same person, or none with the role")))]
@@ -104,67 +161,65 @@ pub(crate) async fn approve_deletion(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
     caller: Caller,
+    Body(approval): Body<Option<Approval>>,
 ) -> Result<Json<Deletion>, Problem> {
-    let catalogue = &service.archive.catalogue;
-    let asked = catalogue.deletion(&id).await.map_err(catalogue_problem("looking for a deletion"))?;
-    let person = caller.second_person(&asked.requester)?;
-    let approved = catalogue.approve_deletion(&id, person, now_tai_ns()).await;
-    approved.map(Json).map_err(catalogue_problem("approving a deletion"))
+    let content = approval.unwrap_or_default().content()?;
+    let done = service.archive.catalogue.approve_deletion(&id, &actor(&caller)?, content, now_tai_ns()).await;
+    done.map(Json).map_err(catalogue_problem("approving a deletion"))
 }
 
-/// Refuses a deletion, or takes it back.
+/// Refuses a deletion that was not begun, also an approved one: anybody who could approve. Who asked for it withdraws it.
 #[utoipa::path(post, path = "/v1/deletions/{id}/refuse", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "refused")))]
+    responses((status = 200, description = "refused or withdrawn"), (status = 409, description = "begun or decided already")))]
 pub(crate) async fn refuse_deletion(
     State(service): State<Arc<Service>>,
     Path(id): Path<String>,
     caller: Caller,
     Body(note): Body<Note>,
 ) -> Result<Json<Deletion>, Problem> {
-    let catalogue = &service.archive.catalogue;
-    let asked = catalogue.deletion(&id).await.map_err(catalogue_problem("looking for a deletion"))?;
-    // Who asked may take it back; anybody else needs the role.
-    let person = if caller.name() == asked.requester {
-        caller.person(Role::Operate)?
-    } else {
-        caller.person(Role::Approve)?
-    };
-    let refused = catalogue.refuse_deletion(&id, person, &note.note, now_tai_ns()).await;
-    refused.map(Json).map_err(catalogue_problem("refusing a deletion"))
+    let done = service.archive.catalogue.end_deletion(&id, &actor(&caller)?, &note.note, now_tai_ns()).await;
+    done.map(Json).map_err(catalogue_problem("refusing a deletion"))
 }
 
-/// Withdraws a deletion, also one that was approved: what is not gone by then stays. Who asked may do so with the role operate,
-/// anybody else needs the role approve.
+/// The same as `refuse`: who asked withdraws, anybody else who could approve refuses.
 #[utoipa::path(post, path = "/v1/deletions/{id}/withdraw", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "withdrawn"), (status = 409, description = "refused or carried out already")))]
+    responses((status = 200, description = "withdrawn or refused"), (status = 409, description = "begun or decided already")))]
 pub(crate) async fn withdraw_deletion(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
+    state: State<Arc<Service>>,
+    id: Path<String>,
     caller: Caller,
-    Body(note): Body<Note>,
+    note: Body<Note>,
 ) -> Result<Json<Deletion>, Problem> {
-    let catalogue = &service.archive.catalogue;
-    let asked = catalogue.deletion(&id).await.map_err(catalogue_problem("looking for a deletion"))?;
-    let role = if caller.name() == asked.requester { Role::Operate } else { Role::Approve };
-    let withdrawn = service.keeper.withdraw(&id, caller.person(role)?, &note.note, now_tai_ns()).await;
-    withdrawn.map(Json).map_err(catalogue_problem("withdrawing a deletion"))
+    refuse_deletion(state, id, caller, note).await
 }
 
-/// Who did what, in order; each entry holds the hash of the one before it.
+/// Who did what, in order; each entry holds the hash of the one before it. `trail=earlier`: what an earlier release wrote.
 #[utoipa::path(get, path = "/v1/audit", tag = "keeping",
-    params(("after" = Option<u16>, Query, description = "entries after this number"), ("limit" = Option<u32>, Query)),
+    params(("after" = Option<u64>, Query, description = "entries after this number"), ("limit" = Option<u32>, Query),
+        ("trail" = Option<String>, Query)),
     responses((status = 200, description = "entries")))]
 pub(crate) async fn audit(
     State(service): State<Arc<Service>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Vec<AuditEntry>>, Problem> {
-    let params = Params::parse(query.as_deref(), &["after", "limit"])?;
+) -> Result<Response, Problem> {
+    let params = Params::parse(query.as_deref(), &["after", "limit", "trail"])?;
     let after = match params.text("after") {
         None => 0,
         Some(text) => text
             .parse()
             .map_err(|_| Problem::bad_parameter("after", format!("{text:?}"), "the number of an entry"))?,
     };
-    let entries = service.archive.catalogue.audit(after, params.limit(1000, 10_000)?).await;
-    entries.map(Json).map_err(catalogue_problem("reading the audit trail"))
+    let limit = params.limit(1000, 1000)?;
+    let (catalogue, doing) = (&service.archive.catalogue, "reading the audit trail");
+    match params.text("trail") {
+        None => {
+            let entries = catalogue.audit(after, limit).await.map_err(catalogue_problem(doing))?;
+            Ok(Json(entries).into_response())
+        }
+        Some("earlier") => {
+            let entries = catalogue.earlier_audit(after, limit).await.map_err(catalogue_problem(doing))?;
+            Ok(Json(entries).into_response())
+        }
+        Some(other) => Err(Problem::bad_parameter("trail", format!("{other:?}"), "earlier, or left out")),
+    }
 }

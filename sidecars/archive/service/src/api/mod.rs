@@ -12,6 +12,7 @@ mod tail;
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
@@ -48,6 +49,9 @@ use crate::service::Service;
         keeping::holds,
         keeping::hold,
         keeping::release,
+        keeping::releases,
+        keeping::approve_release,
+        keeping::refuse_release,
         keeping::deletions,
         keeping::request_deletion,
         keeping::approve_deletion,
@@ -56,6 +60,7 @@ use crate::service::Service;
         keeping::audit,
         jobs::jobs,
         jobs::job,
+        jobs::cancel,
         jobs::scrub,
         jobs::backup,
         jobs::retention,
@@ -86,6 +91,9 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/completeness", get(catalogue::completeness))
         .route("/v1/holds", get(keeping::holds).post(keeping::hold))
         .route("/v1/holds/{id}/release", post(keeping::release))
+        .route("/v1/releases", get(keeping::releases))
+        .route("/v1/releases/{id}/approve", post(keeping::approve_release))
+        .route("/v1/releases/{id}/refuse", post(keeping::refuse_release))
         .route("/v1/deletions", get(keeping::deletions).post(keeping::request_deletion))
         .route("/v1/deletions/{id}/approve", post(keeping::approve_deletion))
         .route("/v1/deletions/{id}/refuse", post(keeping::refuse_deletion))
@@ -93,6 +101,7 @@ pub fn router(service: Arc<Service>) -> Router {
         .route("/v1/audit", get(keeping::audit))
         .route("/v1/jobs", get(jobs::jobs))
         .route("/v1/jobs/{id}", get(jobs::job))
+        .route("/v1/jobs/{id}/cancel", post(jobs::cancel))
         .route("/v1/scrub", post(jobs::scrub))
         .route("/v1/backup", post(jobs::backup))
         .route("/v1/retention", get(jobs::retention))
@@ -124,6 +133,14 @@ fn catalogue_problem(doing: &str) -> impl FnOnce(fep_catalogue::Error) -> Proble
     move |error| match &error {
         Error::NotFound { .. } => Problem::not_found(error.to_string()),
         Error::Refused { .. } => Problem::conflict(error.to_string()),
+        Error::NotAllowed(fep_orders::Error::Refused {
+            refusal: fep_orders::Refusal::OwnOrder { .. },
+            ..
+        }) => Problem::new(StatusCode::FORBIDDEN, "second-person-needed", error.to_string())
+            .hint("another person with the role \"approve\" must"),
+        Error::NotAllowed(_) => Problem::new(StatusCode::FORBIDDEN, "not-permitted", error.to_string()).hint(
+            "retention.deletion_approvers and retention.release_approvers say which roles an order needs",
+        ),
         Error::Name { what, given, allowed } => {
             Problem::bad_parameter(*what, format!("unknown value {given:?}"), allowed.clone())
         }
@@ -142,6 +159,8 @@ impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<
         let octets = axum::body::Bytes::from_request(request, state)
             .await
             .map_err(|error| Problem::bad_parameter("body", error.body_text(), "JSON of at most 2 MiB"))?;
+        // No body is none of the values.
+        let octets = if octets.is_empty() { axum::body::Bytes::from_static(b"null") } else { octets };
         serde_json::from_slice(&octets).map(Body).map_err(|error| {
             let text = error.to_string();
             let (detail, allowed) =

@@ -74,6 +74,7 @@ impl Served {
         let config = root.join("archive.toml");
         let text = format!(
             "[archive]\nsegments = \"{0}/segments\"\nrings = \"{0}/bus\"\ndatabase = \"sqlite://{0}/catalogue.sqlite3\"\n\
+             audit_key = \"{0}/audit.key\"\n\
              [store]\n{store}[retention]\nremoval_key = \"{0}/keys/removals.key\"\n[http]\nlisten = [\"127.0.0.1:0\", \"unix:{1}\"]\nstop_grace_s = 1\n{more}",
             root.display(),
             socket.display()
