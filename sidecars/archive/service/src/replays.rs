@@ -78,8 +78,10 @@ impl Reel for PlanReel {
     }
 }
 
-/// What a replay is asked for with.
+/// What a replay is asked for with. The struct that flattens has to refuse unknown members: the flattened one never sees
+/// them.
 #[derive(Debug, Clone, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NewReplay {
     /// `frames` or `packets`.
     pub unit: String,
@@ -199,4 +201,25 @@ pub fn selection(new: &NewReplay) -> Result<Retrieval, fep_archive_query::BadPar
     };
     // A plan for octets: what is not on disk yet is not played.
     Ok(retrieval.in_format(form))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NewReplay;
+
+    fn order(more: &str) -> Result<NewReplay, String> {
+        let text = format!(
+            r#"{{"name": "a", "unit": "frames", "query": "", "target": {{"kind": "udp", "to": "127.0.0.1:9"}}{more}}}"#
+        );
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }
+
+    // REQ: FEP-ARC-160
+    #[test]
+    fn an_unknown_member_of_a_replay_order_is_refused_by_its_name() {
+        assert!(order("").is_ok());
+        assert!(order(r#", "speed": 10, "loop": true, "paused": true"#).is_ok());
+        let refused = order(r#", "pause": true"#).expect_err("an unknown member");
+        assert!(refused.contains("unknown field `pause`"), "{refused}");
+    }
 }
