@@ -35,6 +35,6 @@ pub use limits::Limits;
 pub use matrix::Matrix;
 pub use param::{Form, Parameter, Place, Reach, Source, Values};
 pub use route::{Access, Call, Declaration, Declared, Method, Route};
-pub use serve::{Door, DoorConfig, DoorError, serve};
+pub use serve::{ClientCertificate, Door, DoorConfig, DoorError, serve};
 pub use service::{Arrival, Mistake, NOT_AUTHENTICATED, OUT_OF_SCOPE, ROLE_MISSING, Refusal, Service};
-pub use tls::{Certificates, TlsError};
+pub use tls::{Certificates, ClientAuthority, TlsError};
