@@ -93,6 +93,21 @@ impl DoorConfig {
             unix_mode: unix_mode(),
         }
     }
+
+    /// The address, where the door is safe as configured; nothing is touched.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<Address, DoorError> {
+        let address: Address = self.listen.parse().map_err(DoorError::Address)?;
+        match (&self.certificate, &self.key, &address) {
+            (Some(_), Some(_), Address::Tcp(_)) => Ok(address),
+            (None, None, _) if self.client_ca.is_some() => Err(DoorError::ClientAuthority(address)),
+            (None, None, _) if address.is_local() => Ok(address),
+            (None, None, _) => Err(DoorError::Plain(address)),
+            _ => Err(DoorError::Half(address)),
+        }
+    }
 }
 
 /// A door that cannot be opened.
@@ -141,19 +156,16 @@ impl Door {
     /// # Errors
     /// A configuration that is not safe, certificates that cannot be used, the system's.
     pub async fn open(config: &DoorConfig) -> Result<Door, DoorError> {
-        let address: Address = config.listen.parse().map_err(DoorError::Address)?;
-        let clients = config.client_ca.clone().map(|file| ClientAuthority {
-            file,
-            is_required: config.client_certificate == ClientCertificate::Required,
-        });
-        let certificates = match (&config.certificate, &config.key, &address) {
-            (Some(certificate), Some(key), Address::Tcp(_)) => {
+        let address = config.check()?;
+        let certificates = match (&config.certificate, &config.key) {
+            (Some(certificate), Some(key)) => {
+                let clients = config.client_ca.clone().map(|file| ClientAuthority {
+                    file,
+                    is_required: config.client_certificate == ClientCertificate::Required,
+                });
                 Some(Certificates::with_clients(certificate, key, clients)?)
             }
-            (None, None, _) if clients.is_some() => return Err(DoorError::ClientAuthority(address)),
-            (None, None, address) if address.is_local() => None,
-            (None, None, _) => return Err(DoorError::Plain(address)),
-            _ => return Err(DoorError::Half(address)),
+            _ => None,
         };
         let system = |source| DoorError::System { address: address.clone(), source };
         let listener = address.bind(config.unix_mode).await.map_err(system)?;
