@@ -131,6 +131,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-config",
             "fep-control",
             "fep-downlink",
+            "fep-file",
             "fep-mission",
             "fep-record",
             "fep-segments",
