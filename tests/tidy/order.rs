@@ -70,15 +70,7 @@ const ORDER: &[(&str, &[&str])] = &[
     // The one process that reads accounts and private keys.
     (
         "fep-identity-service",
-        &[
-            "fep-audit",
-            "fep-database",
-            "fep-identity",
-            "fep-kit",
-            "fep-process",
-            "fep-route",
-            "fep-time",
-        ],
+        &["fep-audit", "fep-database", "fep-identity", "fep-kit", "fep-process", "fep-route", "fep-time"],
     ),
     ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),

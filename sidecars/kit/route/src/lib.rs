@@ -21,6 +21,7 @@ mod body;
 mod events;
 mod guard;
 mod http;
+mod journal;
 mod limits;
 pub mod login;
 mod matrix;

@@ -8,16 +8,16 @@ use axum::http::StatusCode;
 use fep_identity::accounts::AccountError;
 use fep_identity::tokens::{NewToken, PREFIX, TokenError};
 use fep_identity::{
-    Authenticator, Caller, Identity, IdentityError, Issued, LoginRefused, Means, NumericDate, Person,
-    PersonId, Profile, Role, RoleSet, Scope,
+    Authenticator, Caller, Identity, IdentityError, Issued, LoginRefused, Means, NumericDate, PersonId,
+    Profile, Role, RoleSet, Scope,
 };
 use fep_kit::{Problem, Stop};
-use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::body::{Json, List};
+pub use crate::journal::{Act, Journal, NoJournal};
 use crate::param::Form;
 use crate::route::{Call, Declared, Route};
 use crate::service::{NOT_AUTHENTICATED, bearer};
@@ -131,50 +131,6 @@ struct NewPassword {
     password: String,
     /// Seconds since 1970-01-01T00:00:00 UTC.
     expires: Option<i64>,
-}
-
-/// Something that was done to accounts, tokens or tickets, or refused.
-#[derive(Debug, Clone)]
-pub struct Act<'a> {
-    /// Identifier of the request.
-    pub request_id: &'a str,
-    /// Who; `None` where nobody is known.
-    pub person: Option<&'a Person>,
-    /// The account that was named.
-    pub account: &'a str,
-    /// What: `login`, `account added`.
-    pub action: &'a str,
-    /// To what: the name of an account, the identifier of a token.
-    pub subject: &'a str,
-    /// Everything else, an object.
-    pub detail: Value,
-}
-
-/// Where acts on identity are recorded.
-///
-/// What gives something (a ticket, a token, an account, a password) is done only where it can be recorded. What takes
-/// something away (log-out, revocation, disabling) is done in any case.
-pub trait Journal: Send + Sync {
-    /// Records an act.
-    ///
-    /// # Errors
-    /// The answer to the caller where it cannot be recorded.
-    fn record<'a>(&'a self, act: Act<'a>) -> BoxFuture<'a, Result<(), Problem>>;
-
-    /// Records a refusal, within bounds: anybody can cause one.
-    fn refused(&self, act: &Act<'_>);
-}
-
-/// Records nothing, for tests that have no audit trail.
-#[derive(Debug, Clone, Copy)]
-pub struct NoJournal;
-
-impl Journal for NoJournal {
-    fn record<'a>(&'a self, _: Act<'a>) -> BoxFuture<'a, Result<(), Problem>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-
-    fn refused(&self, _: &Act<'_>) {}
 }
 
 /// What the routes work on.
