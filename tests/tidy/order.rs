@@ -63,7 +63,15 @@ const ORDER: &[(&str, &[&str])] = &[
     ("fep-jobs", &["fep-database", "fep-time"]),
     ("fep-orders", &["fep-audit", "fep-database", "fep-time"]),
     ("fep-identity", &["fep-bus", "fep-record", "fep-time"]),
-    ("fep-route", &["fep-bus", "fep-identity", "fep-kit", "fep-record", "fep-time"]),
+    (
+        "fep-route",
+        &["fep-audit", "fep-bus", "fep-database", "fep-identity", "fep-kit", "fep-record", "fep-time"],
+    ),
+    // The one process that reads accounts and private keys.
+    (
+        "fep-identity-service",
+        &["fep-audit", "fep-database", "fep-identity", "fep-kit", "fep-process", "fep-route", "fep-time"],
+    ),
     ("fep-segments", &["fep-bus", "fep-file", "fep-record", "fep-time"]),
     ("fep-archive-query", &["fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
@@ -125,6 +133,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-config",
             "fep-control",
             "fep-downlink",
+            "fep-file",
             "fep-mission",
             "fep-record",
             "fep-segments",

@@ -152,6 +152,34 @@ Example:
     #[command(subcommand)]
     Archive(crate::archive::args::ArchiveCommand),
 
+    /// Log in to the identity service; the password is read from the terminal or standard input
+    #[command(
+        after_help = "The ticket is kept in $XDG_RUNTIME_DIR/fep/session.json (or below $XDG_STATE_HOME, ~/.local/state) with mode
+0600, for the commands that ask services. FEP_TICKET is taken as a ticket instead, and FEP_TOKEN as an API token.
+
+Example:
+  fepctl login --account anna"
+    )]
+    Login(crate::identity::LoginArgs),
+
+    /// End the session of the last login
+    Logout(crate::identity::Server),
+
+    /// Show who one is for services, and what one may do
+    Whoami(crate::identity::WhoArgs),
+
+    /// API tokens of programs: new, list, revoke
+    #[command(subcommand)]
+    Token(crate::identity::TokenCommand),
+
+    /// Local accounts: add, list, disable, password
+    #[command(subcommand)]
+    Account(crate::identity::AccountCommand),
+
+    /// The audit trail of a service: list, verify, export
+    #[command(subcommand)]
+    Audit(crate::identity::AuditCommand),
+
     /// Print a completion script for a shell
     #[command(after_help = "Example:
   fepctl completions bash > ~/.local/share/bash-completion/completions/fepctl")]

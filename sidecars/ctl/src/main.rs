@@ -16,6 +16,7 @@ mod encode;
 mod failure;
 mod figures;
 mod hashing;
+mod identity;
 mod input;
 mod keys;
 mod monitor;
@@ -26,6 +27,8 @@ mod programs;
 mod refused;
 mod report;
 mod ring;
+mod service;
+mod session;
 mod sidecars;
 mod signals;
 mod sim;
@@ -62,6 +65,12 @@ fn main() -> ExitCode {
         Command::Metrics(args) => client::metrics(args),
         Command::Captures(args) => captures::run(args.json),
         Command::Archive(command) => archive::run(command),
+        Command::Login(args) => identity::login(args),
+        Command::Logout(server) => identity::logout(server),
+        Command::Whoami(args) => identity::whoami(args),
+        Command::Token(command) => identity::token(command),
+        Command::Account(command) => identity::account(command),
+        Command::Audit(command) => identity::audit(command),
         Command::Completions { shell } => completions(*shell),
     };
     match done {

@@ -5,7 +5,7 @@ mod support;
 use serde_json::json;
 use support::*;
 
-const COMMANDS: [&[&str]; 33] = [
+const COMMANDS: [&[&str]; 46] = [
     &[],
     &["up"],
     &["monitor"],
@@ -38,6 +38,19 @@ const COMMANDS: [&[&str]; 33] = [
     &["sim"],
     &["metrics"],
     &["captures"],
+    &["login"],
+    &["logout"],
+    &["whoami"],
+    &["token"],
+    &["token", "new"],
+    &["token", "list"],
+    &["token", "revoke"],
+    &["account"],
+    &["account", "add"],
+    &["account", "disable"],
+    &["audit"],
+    &["audit", "list"],
+    &["audit", "verify"],
     &["completions"],
 ];
 

@@ -1,77 +1,27 @@
-//! Who a request comes from: by ticket, by token, or by the peer of a Unix socket.
+//! Who a request comes from: by ticket, by token, by the peer of a Unix socket, or by the certificate of the other end.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use fep_time::Monotonic;
-use serde::{Deserialize, Serialize};
 
 use crate::state::StateError;
 use crate::ticket::TicketRefused;
 use crate::tokens::{self, TokenRefused, Tokens};
 use crate::verifier::Verifier;
-use crate::{Caller, Means, NumericDate, Person, RoleSet, Scope};
+use crate::{Caller, Means, NumericDate, PeerCertificate, Peers};
 
 /// How often the files of keys and tokens are looked at for changes: a revocation is known everywhere after this time.
 const LOOK_EVERY_NS: i64 = fep_time::NS_PER_SECOND;
 
-/// A service that is known by the user it runs as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PeerService {
-    /// Its user identifier.
-    pub uid: u32,
-    /// What it may do.
-    pub roles: RoleSet,
-    /// Where.
-    pub scopes: Vec<Scope>,
-}
-
-/// Services by name: `[identity.peers.recorder]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Peers(BTreeMap<String, PeerService>);
-
-impl Peers {
-    /// These services.
-    #[must_use]
-    pub fn new(services: BTreeMap<String, PeerService>) -> Peers {
-        Peers(services)
-    }
-
-    /// Refuses two services of one user: nobody could tell them apart.
-    ///
-    /// # Errors
-    /// Both names.
-    pub fn check(&self) -> Result<(), (String, String)> {
-        let mut names: BTreeMap<u32, &String> = BTreeMap::new();
-        for (name, service) in &self.0 {
-            if let Some(other) = names.insert(service.uid, name) {
-                return Err((other.clone(), name.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn caller(&self, uid: u32) -> Option<Caller> {
-        let (name, service) = self.0.iter().find(|(_, service)| service.uid == uid)?;
-        Some(Caller {
-            person: Person::service(name),
-            roles: service.roles,
-            scopes: service.scopes.clone(),
-            means: Means::Peer(uid),
-            until: None,
-        })
-    }
-}
-
 /// What is known of the other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// The kernel reports this user, and the socket is one whose peers are trusted.
     TrustedPeer(u32),
+    /// The other end has this certificate, verified against the authority of the door.
+    Certificate(Arc<PeerCertificate>),
     /// Nothing that proves anything: TCP, or a Unix socket behind which a proxy speaks for others.
     None,
 }
@@ -102,7 +52,7 @@ pub struct Authenticator {
 }
 
 impl Authenticator {
-    /// Of tickets, and of peers of Unix sockets.
+    /// Of tickets, and of services that are known as peers.
     ///
     /// # Errors
     /// A public file that cannot be used.
@@ -135,8 +85,12 @@ impl Authenticator {
         now: NumericDate,
     ) -> Result<Arc<Caller>, Unauthenticated> {
         let Some(bearer) = bearer else {
-            let Credentials::TrustedPeer(uid) = credentials else { return Err(Unauthenticated::Nothing) };
-            return self.peers.caller(uid).map(Arc::new).ok_or(Unauthenticated::Nothing);
+            let caller = match credentials {
+                Credentials::TrustedPeer(uid) => self.peers.of_user(uid),
+                Credentials::Certificate(certificate) => self.peers.of_certificate(&certificate),
+                Credentials::None => None,
+            };
+            return caller.map(Arc::new).ok_or(Unauthenticated::Nothing);
         };
         if !bearer.starts_with(tokens::PREFIX) {
             return Ok(self.verifier.caller(bearer, now)?);
@@ -187,12 +141,18 @@ impl Authenticator {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
-    use crate::Role;
+    use crate::{PeerService, Person, Role, RoleSet, Scope};
 
     fn peers() -> Peers {
-        let recorder =
-            PeerService { uid: 990, roles: RoleSet::of(&[Role::Observer]), scopes: vec![Scope::ALL] };
+        let recorder = PeerService {
+            uid: Some(990),
+            certificate: None,
+            roles: RoleSet::of(&[Role::Observer]),
+            scopes: vec![Scope::ALL],
+        };
         Peers::new(BTreeMap::from([("recorder".to_owned(), recorder)]))
     }
 
@@ -211,13 +171,5 @@ mod tests {
             let refused = authenticator.caller(Some(bearer), Credentials::TrustedPeer(990), now);
             assert!(refused.is_err(), "{bearer:?} must not fall back to the peer");
         }
-    }
-
-    #[test]
-    fn two_services_of_one_user_are_refused() {
-        let service = PeerService { uid: 1, roles: RoleSet::ALL, scopes: vec![] };
-        let both = BTreeMap::from([("a".to_owned(), service.clone()), ("b".to_owned(), service)]);
-        assert_eq!(Peers::new(both).check(), Err(("a".to_owned(), "b".to_owned())));
-        assert_eq!(peers().check(), Ok(()));
     }
 }

@@ -44,6 +44,8 @@ pub enum Means {
     Token(String),
     /// By the credentials that the kernel reports of a Unix socket's peer: its user identifier.
     Peer(u32),
+    /// By a certificate under an authority of the door: its name as configured.
+    Certificate(String),
 }
 
 /// Who asks, and what they may do.
@@ -57,7 +59,7 @@ pub struct Caller {
     pub scopes: Vec<Scope>,
     /// How it proved who it is.
     pub means: Means,
-    /// Until when this holds; a stream ends then. `None` for a peer, who is asked for at every connection.
+    /// Until when this holds; a stream ends then. `None` for a peer, who proves who it is at every connection.
     pub until: Option<NumericDate>,
 }
 

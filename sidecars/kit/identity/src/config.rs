@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "ldap")]
 use crate::ldap::LdapConfig;
 use crate::ticket::MAX_LIFETIME_S;
-use crate::{Cost, Lockout, Peers, RoleSets};
+use crate::{Cost, Lockout, PeerMistake, Peers, RoleSets};
 
 /// The section `[identity]` of a service's configuration. Every member has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,7 +25,7 @@ pub struct IdentityConfig {
     pub lockout: Lockout,
     /// Sets of roles by name.
     pub role_sets: RoleSets,
-    /// Services by the user they run as.
+    /// Services by the user they run as or by their certificate.
     pub peers: Peers,
     /// The directory of persons.
     #[cfg(feature = "ldap")]
@@ -105,9 +105,8 @@ impl IdentityConfig {
         if let Err((name, why)) = self.role_sets.check() {
             return Err(mistake(&format!("role_sets.{name}"), why, "another name and at least one role"));
         }
-        if let Err((one, other)) = self.peers.check() {
-            let message = format!("{one} runs as the same user: nobody could tell them apart");
-            return Err(mistake(&format!("peers.{other}.uid"), message, "a user of its own"));
+        if let Err(PeerMistake { key, message, allowed }) = self.peers.check() {
+            return Err(mistake(&format!("peers.{key}"), message, allowed));
         }
         #[cfg(feature = "ldap")]
         if let Some(ldap) = &self.ldap {

@@ -235,7 +235,7 @@ impl Identity {
     /// The state directory's.
     pub fn log_out(&self, caller: &Caller, jti: Option<&str>, now: NumericDate) -> Result<(), IdentityError> {
         match (&caller.means, jti) {
-            (Means::Peer(_), _) | (Means::Ticket, None) => Ok(()),
+            (Means::Peer(_) | Means::Certificate(_), _) | (Means::Ticket, None) => Ok(()),
             (_, Some(jti)) => {
                 let person = caller.person.id.clone();
                 Ok(self.keys.revoke(Revoked::Ticket { jti: jti.to_owned(), person }, now)?)

@@ -9,6 +9,7 @@
 //! | persons of an LDAP directory (feature `ldap`) | `ldap` |
 //! | API tokens: hashed, named, scoped, ending, revocable | [`tokens`] |
 //! | tickets: short-lived, signed, verified off-line | [`ticket`], [`keys`], [`Verifier`] |
+//! | services by the user they run as or by their certificate | [`Peers`] |
 //! | who a request comes from | [`Authenticator`] |
 //! | all of it over one state directory | [`Identity`] |
 //!
@@ -25,6 +26,7 @@ pub mod keys;
 #[cfg(feature = "ldap")]
 pub mod ldap;
 mod password;
+mod peers;
 mod random;
 mod role;
 mod scope;
@@ -34,12 +36,13 @@ pub mod tokens;
 mod verifier;
 
 pub use accounts::{Lockout, LoginRefused, Profile};
-pub use authenticator::{Authenticator, Credentials, PeerService, Peers, Unauthenticated};
+pub use authenticator::{Authenticator, Credentials, Unauthenticated};
 pub use caller::{Caller, Denied, Means, Person, PersonId};
 pub use config::{IdentityConfig, IdentityConfigError};
 pub use date::NumericDate;
 pub use identity::{Excess, Identity, IdentityError, Issued};
 pub use password::{Cost, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, PasswordHash};
+pub use peers::{CertificateName, PeerCertificate, PeerMistake, PeerService, Peers};
 pub use role::{Role, RoleSet, RoleSets, UnknownRole};
 pub use scope::{All, Asked, Colours, Scope, Sessions, Spacecraft, Target};
 pub use state::StateError;

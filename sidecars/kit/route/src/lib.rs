@@ -8,14 +8,20 @@
 //! | sizes, times and numbers | [`Limits`] |
 //! | doors: loopback, Unix sockets, TLS 1.3; Host and Origin | [`Door`], [`DoorConfig`], [`serve`], [`Certificates`] |
 //! | live data as events that resume | [`Feed`], [`Events`] |
+//! | the section `[http]`, health, metrics | [`HttpConfig`], [`status_routes`] |
+//! | the audit trail of a service (feature `audit`) | `audit::Trail` |
 //! | log in, log out, tokens, accounts | [`login`] |
 //! | the generated test of who may call what | [`Matrix`] |
 //!
 //! Whoever is not named by a declaration is refused: see [`Route`]'s module for what does not compile.
 
+#[cfg(feature = "audit")]
+pub mod audit;
 mod body;
 mod events;
 mod guard;
+mod http;
+mod journal;
 mod limits;
 pub mod login;
 mod matrix;
@@ -31,10 +37,11 @@ mod watched;
 pub use body::{Answer, Body, Json, List, Octets, Schemas};
 pub use events::{EventError, Events, Feed, GAP, MAX_EVENT_BYTES};
 pub use guard::Names;
+pub use http::{HttpConfig, status_routes};
 pub use limits::Limits;
 pub use matrix::Matrix;
 pub use param::{Form, Parameter, Place, Reach, Source, Values};
 pub use route::{Access, Call, Declaration, Declared, Method, Route};
-pub use serve::{Door, DoorConfig, DoorError, serve};
+pub use serve::{ClientCertificate, Door, DoorConfig, DoorError, serve};
 pub use service::{Arrival, Mistake, NOT_AUTHENTICATED, OUT_OF_SCOPE, ROLE_MISSING, Refusal, Service};
-pub use tls::{Certificates, TlsError};
+pub use tls::{Certificates, ClientAuthority, TlsError};

@@ -13,9 +13,11 @@ use fep_identity::{
 };
 use fep_kit::{Problem, Stop};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::body::{Json, List};
+pub use crate::journal::{Act, Journal, NoJournal};
 use crate::param::Form;
 use crate::route::{Call, Declared, Route};
 use crate::service::{NOT_AUTHENTICATED, bearer};
@@ -133,17 +135,31 @@ struct NewPassword {
 
 /// What the routes work on.
 struct Mounted {
+    journal: Arc<dyn Journal>,
     identity: Arc<Identity>,
     authenticator: Arc<Authenticator>,
 }
 
 type State = Arc<Mounted>;
 
-/// The routes of identity. `authenticator` is that of this very process: what is revoked here holds here at once.
+/// The routes of identity, of which nothing is recorded: for tests.
 #[must_use]
 pub fn routes(identity: &Arc<Identity>, authenticator: &Arc<Authenticator>) -> Vec<Declared> {
-    let state =
-        Arc::new(Mounted { identity: Arc::clone(identity), authenticator: Arc::clone(authenticator) });
+    recorded_routes(identity, authenticator, Arc::new(NoJournal))
+}
+
+/// The routes of identity. `authenticator` is that of this very process: what is revoked here holds here at once.
+#[must_use]
+pub fn recorded_routes(
+    identity: &Arc<Identity>,
+    authenticator: &Arc<Authenticator>,
+    journal: Arc<dyn Journal>,
+) -> Vec<Declared> {
+    let state = Arc::new(Mounted {
+        journal,
+        identity: Arc::clone(identity),
+        authenticator: Arc::clone(authenticator),
+    });
     let name = |route: Route<_>| route.path_parameter("name", Form::Text(64), "Name of the account.");
     vec![
         Route::post("/v1/login", "Logs a person in and answers with a ticket.")
@@ -263,6 +279,15 @@ async fn log_in(state: State, call: Call<Json<Login>>) -> Result<Json<Ticket>, P
     let shown: String = name.chars().take(64).collect();
     match answer {
         Ok(issued) => {
+            let act = Act {
+                request_id: &call.request_id,
+                person: Some(&issued.person),
+                account: &shown,
+                action: "login",
+                subject: "",
+                detail: json!({}),
+            };
+            state.journal.record(act).await?;
             tracing::info!(request = %call.request_id, account = %shown, "logged in");
             Ok(issued.into())
         }
@@ -273,6 +298,14 @@ async fn log_in(state: State, call: Call<Json<Login>>) -> Result<Json<Ticket>, P
         }
         Err(refused) => {
             tracing::warn!(request = %call.request_id, account = ?shown, "login refused: {refused}");
+            state.journal.refused(&Act {
+                request_id: &call.request_id,
+                person: None,
+                account: &shown,
+                action: "login refused",
+                subject: "",
+                detail: json!({"reason": refused.to_string()}),
+            });
             let detail = "the account does not exist, is locked or has ended, or its password is another one";
             Err(Problem::new(StatusCode::UNAUTHORIZED, NOT_AUTHENTICATED, detail)
                 .hint("an administrator sees the reason in the log and unlocks accounts"))
@@ -314,6 +347,11 @@ async fn ticket_for_token(state: State, call: Call<()>) -> Result<Json<Ticket>, 
         let detail = "the request comes with no API token";
         return Err(Problem::new(StatusCode::BAD_REQUEST, "no-token", detail).at("Authorization"));
     };
+    let id = match &call.caller()?.means {
+        Means::Token(id) => id.clone(),
+        _ => String::new(),
+    };
+    gives(&state, &call, "ticket for token", &id, json!({})).await?;
     let issued =
         blocking(state, move |state| state.identity.ticket_for_token(&token, NumericDate::now())).await?;
     let refused = |_| {
@@ -328,12 +366,14 @@ async fn log_out(state: State, call: Call<()>) -> Result<(), Problem> {
     let ticket = bearer(&call.headers).ok().flatten().filter(|bearer| !bearer.starts_with(PREFIX));
     let now = NumericDate::now();
     let jti = ticket.and_then(|ticket| state.authenticator.verifier().claims(ticket, now).ok());
-    blocking(state, move |state| {
+    blocking(Arc::clone(&state), move |state| {
         state.identity.log_out(&caller, jti.as_ref().map(|claims| claims.jti.as_str()), now)?;
         state.authenticator.look_now();
         Ok(())
     })
-    .await
+    .await?;
+    took(&state, &call, "log-out", "").await;
+    Ok(())
 }
 
 async fn me(_: State, call: Call<()>) -> Result<Json<Me>, Problem> {
@@ -373,26 +413,46 @@ async fn tokens(state: State, call: Call<()>) -> Result<List<TokenView>, Problem
 
 async fn make_token(state: State, call: Call<Json<TokenOrder>>) -> Result<Json<TokenMade>, Problem> {
     let caller = Arc::clone(call.caller()?);
+    let maker = caller.person.clone();
     if caller.means != Means::Ticket {
         // A stolen token must not make itself another one that outlives it.
         let detail = "a token is made by a person who has logged in, not by a token";
         return Err(Problem::new(StatusCode::FORBIDDEN, "login-needed", detail).hint("POST /v1/login"));
     }
-    let order = call.body.0;
-    let made = blocking(state, move |state| {
+    let order = &call.body.0;
+    let detail = json!({
+        "name": order.name, "roles": names(order.roles), "scopes": order.scopes, "lifetime_s": order.lifetime_s,
+    });
+    gives(&state, &call, "token asked", "", detail).await?;
+    let TokenOrder { name, roles, scopes, lifetime_s } = call.body.0;
+    let made = blocking(Arc::clone(&state), move |state| {
         let now = NumericDate::now();
         let new = NewToken {
-            name: order.name,
+            name,
             person: caller.person.clone(),
-            roles: order.roles,
-            scopes: order.scopes,
-            expires: now.plus_s(i64::from(order.lifetime_s)),
+            roles,
+            scopes,
+            expires: now.plus_s(i64::from(lifetime_s)),
         };
         state.identity.make_token(&caller, new, now)
     })
     .await?;
     let made =
         made.map_err(|excess| Problem::new(StatusCode::FORBIDDEN, "more-than-own", excess.to_string()))?;
+    let act = Act {
+        request_id: &call.request_id,
+        person: Some(&maker),
+        account: "",
+        action: "token made",
+        subject: &made.id,
+        detail: json!({}),
+    };
+    if let Err(problem) = state.journal.record(act).await {
+        // Nobody has seen it: it is ended again.
+        let id = made.id;
+        blocking(state, move |state| state.identity.revoke_token(&id, NumericDate::now())).await?;
+        return Err(problem);
+    }
     Ok(Json(TokenMade { id: made.id, token: made.text }))
 }
 
@@ -404,12 +464,15 @@ async fn revoke_token(state: State, call: Call<()>) -> Result<(), Problem> {
     if found.is_none_or(|(_, token)| !sees(caller, &token.person.id)) {
         return Err(Problem::not_found(format!("you have no token with the identifier {id:?}")));
     }
-    blocking(state, move |state| {
-        state.identity.revoke_token(&id, NumericDate::now())?;
+    let token = id.clone();
+    blocking(Arc::clone(&state), move |state| {
+        state.identity.revoke_token(&token, NumericDate::now())?;
         state.authenticator.look_now();
         Ok(())
     })
-    .await
+    .await?;
+    took(&state, &call, "token revoked", &id).await;
+    Ok(())
 }
 
 async fn accounts(state: State, _call: Call<()>) -> Result<List<AccountView>, Problem> {
@@ -427,6 +490,10 @@ async fn accounts(state: State, _call: Call<()>) -> Result<List<AccountView>, Pr
 }
 
 async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), Problem> {
+    let new = &call.body.0;
+    let detail =
+        json!({"person": new.person, "roles": new.roles, "scopes": new.scopes, "expires": new.expires});
+    gives(&state, &call, "account added", &new.name, detail).await?;
     let new = call.body.0;
     blocking(state, move |state| {
         let person = PersonId(new.person.unwrap_or_else(|| format!("local:{}", new.name)));
@@ -445,27 +512,55 @@ async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), 
 
 async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
-    blocking(state, move |state| {
-        state.identity.disable(&name, NumericDate::now())?;
+    let account = name.clone();
+    blocking(Arc::clone(&state), move |state| {
+        state.identity.disable(&account, NumericDate::now())?;
         state.authenticator.look_now();
         Ok(())
     })
-    .await
+    .await?;
+    took(&state, &call, "account disabled", &name).await;
+    Ok(())
 }
 
 async fn unlock(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
+    gives(&state, &call, "account unlocked", &name, json!({})).await?;
     blocking(state, move |state| Ok(state.identity.accounts().unlock(&name)?)).await
 }
 
 async fn set_password(state: State, call: Call<Json<NewPassword>>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
+    gives(&state, &call, "password set", &name, json!({"expires": call.body.0.expires})).await?;
     let new = call.body.0;
     blocking(state, move |state| {
         let expires = new.expires.map(NumericDate);
         Ok(state.identity.accounts().set_password(&name, &new.password, expires)?)
     })
     .await
+}
+
+/// Records what will be given, before it is: what cannot be recorded is not done. An act that fails after that is recorded
+/// and was not done, which the answer with the same request identifier says.
+async fn gives<B: Sync>(
+    state: &State,
+    call: &Call<B>,
+    action: &str,
+    subject: &str,
+    detail: Value,
+) -> Result<(), Problem> {
+    let person = Some(&call.caller()?.person);
+    state
+        .journal
+        .record(Act { request_id: &call.request_id, person, account: "", action, subject, detail })
+        .await
+}
+
+/// Records what was taken away. It is taken away whether or not that can be recorded: the journal's health says what cannot.
+async fn took<B: Sync>(state: &State, call: &Call<B>, action: &str, subject: &str) {
+    if let Err(problem) = gives(state, call, action, subject, json!({})).await {
+        tracing::error!(request = %call.request_id, "{action} {subject}: not recorded: {problem}");
+    }
 }
 
 /// Runs what reads and writes files beside the tasks of the runtime.

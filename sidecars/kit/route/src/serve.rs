@@ -25,10 +25,21 @@ use crate::guard::Names;
 use crate::limits::{Limits, seconds};
 use crate::service::Arrival;
 use crate::timed::Timed;
-use crate::tls::{Certificates, TlsError};
+use crate::tls::{Certificates, ClientAuthority, TlsError, peer_of};
 
 /// How often the files of certificates are looked at.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(10);
+
+/// What becomes of a client without a certificate at a door with `client_ca`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// It gets no connection.
+    #[default]
+    Required,
+    /// It may come with a ticket.
+    Optional,
+}
 
 /// One door as configured: `[[http.doors]]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +53,12 @@ pub struct DoorConfig {
     /// Private key of the certificate (PEM).
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// Authority of the certificates that clients show (PEM): services are known by theirs, `[identity.peers]`.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+    /// What becomes of a client without a certificate, where `client_ca` is set.
+    #[serde(default)]
+    pub client_certificate: ClientCertificate,
     /// Names by which clients ask, `host` or `host:port`, beside the address itself.
     #[serde(default)]
     pub hosts: Vec<String>,
@@ -68,10 +85,27 @@ impl DoorConfig {
             listen: listen.to_owned(),
             certificate: None,
             key: None,
+            client_ca: None,
+            client_certificate: ClientCertificate::default(),
             hosts: Vec::new(),
             origins: Vec::new(),
             proxied: false,
             unix_mode: unix_mode(),
+        }
+    }
+
+    /// The address, where the door is safe as configured; nothing is touched.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn check(&self) -> Result<Address, DoorError> {
+        let address: Address = self.listen.parse().map_err(DoorError::Address)?;
+        match (&self.certificate, &self.key, &address) {
+            (Some(_), Some(_), Address::Tcp(_)) => Ok(address),
+            (None, None, _) if self.client_ca.is_some() => Err(DoorError::ClientAuthority(address)),
+            (None, None, _) if address.is_local() => Ok(address),
+            (None, None, _) => Err(DoorError::Plain(address)),
+            _ => Err(DoorError::Half(address)),
         }
     }
 }
@@ -90,6 +124,9 @@ pub enum DoorError {
     /// One of certificate and key.
     #[error("{0}: a certificate and its key go together, and not with a Unix socket")]
     Half(Address),
+    /// An authority of clients where nobody shows a certificate.
+    #[error("{0}: client_ca is for doors with a certificate and a key")]
+    ClientAuthority(Address),
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -119,12 +156,16 @@ impl Door {
     /// # Errors
     /// A configuration that is not safe, certificates that cannot be used, the system's.
     pub async fn open(config: &DoorConfig) -> Result<Door, DoorError> {
-        let address: Address = config.listen.parse().map_err(DoorError::Address)?;
-        let certificates = match (&config.certificate, &config.key, &address) {
-            (Some(certificate), Some(key), Address::Tcp(_)) => Some(Certificates::read(certificate, key)?),
-            (None, None, address) if address.is_local() => None,
-            (None, None, _) => return Err(DoorError::Plain(address)),
-            _ => return Err(DoorError::Half(address)),
+        let address = config.check()?;
+        let certificates = match (&config.certificate, &config.key) {
+            (Some(certificate), Some(key)) => {
+                let clients = config.client_ca.clone().map(|file| ClientAuthority {
+                    file,
+                    is_required: config.client_certificate == ClientCertificate::Required,
+                });
+                Some(Certificates::with_clients(certificate, key, clients)?)
+            }
+            _ => None,
         };
         let system = |source| DoorError::System { address: address.clone(), source };
         let listener = address.bind(config.unix_mode).await.map_err(system)?;
@@ -253,7 +294,6 @@ async fn accept(
     stop: Stop,
     grace: Duration,
 ) {
-    let acceptor = door.certificates.as_ref().map(|certificates| TlsAcceptor::from(certificates.config()));
     let mut look = tokio::time::interval(LOOK_AT_CERTIFICATES);
     let mut tasks = JoinSet::new();
     loop {
@@ -262,8 +302,8 @@ async fn accept(
             accepted = accept_one(&door.listener) => accepted,
             _ = look.tick() => {
                 match door.certificates.as_ref().map(Certificates::refresh) {
-                    Some(Ok(true)) => tracing::info!("{}: the certificate was read again", door.address),
-                    Some(Err(error)) => tracing::error!("{}: the old certificate stays: {error}", door.address),
+                    Some(Ok(true)) => tracing::info!("{}: the certificates were read again", door.address),
+                    Some(Err(error)) => tracing::error!("{}: the old certificates stay: {error}", door.address),
                     _ => {}
                 }
                 continue;
@@ -293,7 +333,8 @@ async fn accept(
         };
         let arrival = Arrival { credentials, names: Arc::clone(&door.names) };
         let (router, limits, stop) = (router.clone(), Arc::clone(&limits), stop.clone());
-        let acceptor = acceptor.clone();
+        let acceptor =
+            door.certificates.as_ref().map(|certificates| TlsAcceptor::from(certificates.config()));
         tasks.spawn(async move {
             let _connected = connected;
             match stream {
@@ -320,7 +361,7 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     acceptor: Option<TlsAcceptor>,
     router: Router,
-    arrival: Arrival,
+    mut arrival: Arrival,
     limits: &Limits,
     stop: Stop,
     grace: Duration,
@@ -330,7 +371,12 @@ async fn begin<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         return connection(stream, router, arrival, limits, stop, grace).await;
     };
     match tokio::time::timeout(seconds(limits.head_timeout_s), acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => connection(stream, router, arrival, limits, stop, grace).await,
+        Ok(Ok(stream)) => {
+            if let Some(certificate) = peer_of(stream.get_ref().1) {
+                arrival.credentials = Credentials::Certificate(Arc::new(certificate));
+            }
+            connection(stream, router, arrival, limits, stop, grace).await;
+        }
         Ok(Err(error)) => tracing::debug!("a TLS handshake failed: {error}"),
         Err(_) => tracing::debug!("a TLS handshake took too long"),
     }

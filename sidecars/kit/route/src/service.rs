@@ -397,7 +397,8 @@ fn who(
         (problem, reason)
     };
     let bearer = bearer(headers).map_err(|detail| refuse(detail, detail.to_owned()))?;
-    let credentials = extensions.get::<Arrival>().map_or(Credentials::None, |arrival| arrival.credentials);
+    let credentials =
+        extensions.get::<Arrival>().map_or(Credentials::None, |arrival| arrival.credentials.clone());
     shared.authenticator.caller(bearer, credentials, NumericDate::now()).map_err(|reason| {
         let detail = match bearer {
             Some(_) => "this ticket or token is not accepted",
@@ -430,11 +431,12 @@ fn watch(
 ) -> Option<Watch> {
     let caller = caller?;
     let bearer = bearer(headers).ok().flatten().map(str::to_owned);
-    let credentials = extensions.get::<Arrival>().map_or(Credentials::None, |arrival| arrival.credentials);
+    let credentials =
+        extensions.get::<Arrival>().map_or(Credentials::None, |arrival| arrival.credentials.clone());
     let shared = Arc::clone(shared);
     Some(Watch::new(move || {
         shared.authenticator.look(Monotonic::now());
-        let now = shared.authenticator.caller(bearer.as_deref(), credentials, NumericDate::now());
+        let now = shared.authenticator.caller(bearer.as_deref(), credentials.clone(), NumericDate::now());
         now.is_ok_and(|now| now.roles == caller.roles && now.scopes == caller.scopes)
     }))
 }

@@ -318,7 +318,12 @@ async fn one_address_does_not_take_every_connection() {
 #[tokio::test]
 async fn the_peer_of_a_unix_socket_is_known_by_its_user_but_not_behind_a_proxy() {
     let uid = rustix::process::getuid().as_raw();
-    let peer = PeerService { uid, roles: RoleSet::of(&[Role::Observer]), scopes: vec![Scope::ALL] };
+    let peer = PeerService {
+        uid: Some(uid),
+        certificate: None,
+        roles: RoleSet::of(&[Role::Observer]),
+        scopes: vec![Scope::ALL],
+    };
     let peers = Peers::new(BTreeMap::from([("tester".to_owned(), peer)]));
     let site = Site::new(Limits::default(), peers);
     let line = format!("GET {FRAMES}");

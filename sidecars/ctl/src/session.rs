@@ -1,0 +1,170 @@
+//! Who one is for services: the ticket of the last login, kept in a file that only its owner reads.
+
+use std::path::{Path, PathBuf};
+
+use fep_time::clock::unix_now_ns;
+use hyper::Method;
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+use crate::service::{Address, ask};
+
+/// The identity service where nothing else is said.
+pub(crate) const DEFAULT_SERVER: &str = "unix:/run/fep/identity.sock";
+/// No session is longer.
+const SESSION_MAX: u64 = 64 << 10;
+
+/// An answer to a login or to a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    /// Where the login was.
+    #[serde(default)]
+    pub(crate) server: String,
+    /// The name that was given.
+    pub(crate) account: String,
+    /// For the header `Authorization`.
+    pub(crate) ticket: String,
+    /// Seconds since 1970-01-01T00:00:00 UTC.
+    pub(crate) expires: i64,
+}
+
+impl Session {
+    /// Seconds until it ends; `None` when it has ended.
+    pub(crate) fn left_s(&self) -> Option<i64> {
+        let now_s = i64::try_from(unix_now_ns() / 1_000_000_000).unwrap_or(i64::MAX);
+        Some(self.expires.saturating_sub(now_s)).filter(|left_s| *left_s > 0)
+    }
+}
+
+/// The ticket for a request to `server`, any service of the installation: `FEP_TICKET` as it is, one for the API token in
+/// `FEP_TOKEN`, or that of the last login. `None` where there is none of them: the service may know the peer by its user.
+///
+/// # Errors
+/// A server to which no ticket may be sent, a token that is refused, a session that has ended or that others can read.
+pub(crate) fn bearer(server: &str) -> Result<Option<String>, Failure> {
+    Address::parse(server)?;
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if let Some(ticket) = set("FEP_TICKET") {
+        return Ok(Some(ticket));
+    }
+    if let Some(token) = set("FEP_TOKEN") {
+        let identity = set("FEP_IDENTITY").unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+        let answer = ask(&identity, Method::POST, "/v1/ticket", Some(&token), None)?;
+        return Ok(Some(read(&identity, &answer)?.ticket));
+    }
+    let Some(session) = load()? else { return Ok(None) };
+    if session.left_s().is_none() {
+        return Err(Failure::new(format!("the session of {} has ended", session.account))
+            .hint(format!("fepctl login --account {}", session.account)));
+    }
+    Ok(Some(session.ticket))
+}
+
+/// The session in an answer of the identity service.
+///
+/// # Errors
+/// Something else than a ticket.
+pub(crate) fn read(server: &str, answer: &[u8]) -> Result<Session, Failure> {
+    let session: Session = serde_json::from_slice(answer).map_err(|error| {
+        Failure::new(format!("{server} answered with something else than a ticket: {error}"))
+    })?;
+    Ok(Session { server: server.to_owned(), ..session })
+}
+
+/// The session of the last login; `None` when nobody is logged in.
+///
+/// # Errors
+/// A file that others can read or that holds no session.
+pub(crate) fn load() -> Result<Option<Session>, Failure> {
+    load_from(&file()?)
+}
+
+fn load_from(file: &Path) -> Result<Option<Session>, Failure> {
+    use std::os::unix::fs::PermissionsExt;
+    let failed =
+        |why: String| Failure::new(why).hint("fepctl logout removes it, fepctl login makes a new one");
+    let Some(text) =
+        fep_file::read_if_exists(file, SESSION_MAX).map_err(|error| failed(error.to_string()))?
+    else {
+        return Ok(None);
+    };
+    let mode =
+        std::fs::metadata(file).map_err(|error| Failure::file("look at", file, &error))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let why =
+            format!("{} has mode {:04o}: others could have read the ticket", file.display(), mode & 0o7777);
+        return Err(failed(why));
+    }
+    serde_json::from_slice(&text)
+        .map(Some)
+        .map_err(|error| failed(format!("{} holds no session: {error}", file.display())))
+}
+
+/// Keeps a session.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn keep(session: &Session) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt;
+    let file = file()?;
+    if let Some(dir) = file.parent() {
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|error| Failure::file("make", dir, &error))?;
+    }
+    let text = serde_json::to_vec(session).map_err(|error| Failure::new(error.to_string()))?;
+    fep_file::replace(&file, 0o600, &text).map_err(|error| Failure::new(error.to_string()))
+}
+
+/// Forgets the session.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn forget() -> Result<(), Failure> {
+    let file = file()?;
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::file("remove", &file, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn file() -> Result<PathBuf, Failure> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let dir = set("XDG_RUNTIME_DIR")
+        .or_else(|| set("XDG_STATE_HOME"))
+        .or_else(|| set("HOME").map(|home| home.join(".local/state")))
+        .ok_or_else(|| {
+            Failure::new("a session has no place: XDG_RUNTIME_DIR, XDG_STATE_HOME and HOME are not set")
+        })?;
+    Ok(dir.join("fep/session.json"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    // REQ: FEP-CTL-171
+    #[test]
+    fn a_session_that_others_can_read_or_that_is_damaged_is_refused_by_name() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("session.json");
+        assert_eq!(load_from(&file).expect("no file"), None);
+        let session = Session {
+            server: String::new(),
+            account: "anna".to_owned(),
+            ticket: "a.b.c".to_owned(),
+            expires: 1,
+        };
+        let text = serde_json::to_vec(&session).expect("JSON");
+        fep_file::replace(&file, 0o600, &text).expect("written");
+        assert_eq!(load_from(&file).expect("a session").as_ref(), Some(&session));
+        assert_eq!(session.left_s(), None, "it has ended");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("set");
+        assert!(load_from(&file).expect_err("refused").to_string().contains("mode 0640"));
+        fep_file::replace(&file, 0o600, b"{}").expect("written");
+        assert!(load_from(&file).expect_err("refused").to_string().contains("holds no session"));
+    }
+}

@@ -1,0 +1,143 @@
+//! Logging in: the session file, and which ticket a service is sent. The service is a socket that answers as the identity
+//! service does; the real one is tested in its own crate.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+const FAR: i64 = 4_000_000_000;
+
+/// Answers each request by its path; what was asked comes out of the channel: first line, `Authorization`, body.
+fn serve(socket: &Path) -> Receiver<(String, String, String)> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut reader = BufReader::new(stream.try_clone().expect("a clone"));
+            let (mut head, mut bearer, mut length) = (String::new(), String::new(), 0);
+            reader.read_line(&mut head).expect("a request");
+            loop {
+                let mut line = String::new();
+                reader.read_line(&mut line).expect("a header");
+                let lower = line.to_ascii_lowercase();
+                if let Some(value) = lower.strip_prefix("content-length:") {
+                    length = value.trim().parse().expect("a length");
+                }
+                if lower.starts_with("authorization:") {
+                    line["authorization:".len()..].trim().clone_into(&mut bearer);
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("a body");
+            let body = String::from_utf8(body).expect("text");
+            let ticket = |ticket: &str| {
+                format!(
+                    r#"{{"ticket":"{ticket}","expires":{FAR},"account":"anna","person":"p","roles":[],"scopes":[]}}"#
+                )
+            };
+            let (status, answer) = match head.split(' ').nth(1) {
+                Some("/v1/login") if body.contains("wrong") => {
+                    (401, r#"{"detail":"it is wrong","hint":"ask"}"#.to_owned())
+                }
+                Some("/v1/login") => (200, ticket("of.the.login")),
+                Some("/v1/ticket") => (200, ticket("of.the.token")),
+                Some("/v1/me") => {
+                    (200, r#"{"account":"anna","person":"p","roles":["observer"],"scopes":[]}"#.to_owned())
+                }
+                Some("/v1/audit/verify") => {
+                    (200, r#"{"holds":false,"entries":7,"findings":["entry 3 was altered"]}"#.to_owned())
+                }
+                _ => (204, String::new()),
+            };
+            let kind = if status == 401 { "application/problem+json" } else { "application/json" };
+            let length =
+                if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", answer.len()) };
+            write!(stream, "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{length}\r\n{answer}")
+                .expect("sent");
+            sender.send((head.trim().to_owned(), bearer, body)).expect("the test listens");
+        }
+    });
+    receiver
+}
+
+fn run(dir: &Path, arguments: &[&str], set: &[(&str, &str)], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fepctl"));
+    command.args(arguments).env_remove("FEP_TICKET").env_remove("FEP_TOKEN");
+    command.env("XDG_RUNTIME_DIR", dir).env("FEP_IDENTITY", format!("unix:{}", dir.join("s.sock").display()));
+    command.envs(set.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("it starts");
+    // A command that reads nothing may have ended.
+    let _ = child.stdin.take().expect("an input").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+// REQ: FEP-CTL-170
+#[test]
+fn a_login_keeps_its_ticket_for_the_owner_alone_until_the_log_out_and_the_environment_comes_first() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let asked = serve(&dir.path().join("s.sock"));
+    let refused = run(dir.path(), &["login", "--account", "anna"], &[], "wrong password\n");
+    assert!(!refused.status.success() && said(&refused).contains("it is wrong\n  ask"), "{}", said(&refused));
+    asked.recv().expect("a login");
+    let session = dir.path().join("fep/session.json");
+    assert!(!session.exists());
+
+    let done = run(dir.path(), &["login", "--account", "anna"], &[], "the password\n");
+    assert!(done.status.success() && said(&done).contains("anna is logged in"), "{}", said(&done));
+    let (_, _, body) = asked.recv().expect("a login");
+    assert_eq!(body, r#"{"account":"anna","password":"the password"}"#);
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    assert_eq!((mode(&session), mode(&dir.path().join("fep"))), (0o600, 0o700));
+
+    for (set, bearers) in [
+        (&[][..], &["Bearer of.the.login"][..]),
+        (&[("FEP_TICKET", "a.b.c")], &["Bearer a.b.c"]),
+        (&[("FEP_TOKEN", "fep_x")], &["Bearer fep_x", "Bearer of.the.token"]),
+    ] {
+        let done = run(dir.path(), &["whoami"], set, "");
+        assert!(done.status.success() && said(&done).contains("observer"), "{}", said(&done));
+        for bearer in bearers {
+            assert_eq!(asked.recv().expect("a request").1, *bearer);
+        }
+    }
+    let broken = run(dir.path(), &["audit", "verify"], &[], "");
+    assert!(!broken.status.success() && said(&broken).contains("entry 3 was altered"), "{}", said(&broken));
+    asked.recv().expect("a request");
+
+    let done = run(dir.path(), &["logout"], &[], "");
+    assert!(done.status.success(), "{}", said(&done));
+    let (line, bearer, _) = asked.recv().expect("a log-out");
+    assert_eq!((line.as_str(), bearer.as_str()), ("POST /v1/logout HTTP/1.1", "Bearer of.the.login"));
+    assert!(!session.exists());
+}
+
+// REQ: FEP-CTL-170
+#[test]
+fn a_session_that_has_ended_is_reported_with_what_to_do_and_its_ticket_is_not_sent() {
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::create_dir(dir.path().join("fep")).expect("made");
+    let session = dir.path().join("fep/session.json");
+    std::fs::write(&session, r#"{"server":"","account":"anna","ticket":"a.b.c","expires":1}"#)
+        .expect("written");
+    std::fs::set_permissions(&session, std::fs::Permissions::from_mode(0o600)).expect("set");
+    let refused = run(dir.path(), &["whoami"], &[], "");
+    let text = said(&refused);
+    assert!(
+        text.contains("the session of anna has ended") && text.contains("fepctl login --account anna"),
+        "{text}"
+    );
+    // Without a service the log-out of a session that has ended still forgets it.
+    assert!(run(dir.path(), &["logout"], &[], "").status.success());
+    assert!(!session.exists());
+}

@@ -1,0 +1,110 @@
+//! The first administrator, added on this machine by who owns the state directory: nobody can log in before.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use fep_audit::Event;
+use fep_database::Database;
+use fep_identity::{Identity, NumericDate, PersonId, Profile, Role, Scope};
+use fep_time::tai_now;
+
+use crate::config::Config;
+
+/// No password is longer; more is not read.
+const LINE_MAX: u64 = 4096;
+
+/// Adds an account with the role administrator, unless one has it.
+pub(crate) async fn add_administrator(config: &Config, name: &str) -> Result<(), String> {
+    let state = &config.places.state;
+    hold_to_owner(state)?;
+    let identity = Identity::open(state, config.identity.clone(), NumericDate::now());
+    let identity = identity.map_err(|error| error.to_string())?;
+    let listed = identity.accounts().list().map_err(|error| error.to_string())?;
+    let is_administrator = |roles: &[String]| {
+        let resolved = config.identity.role_sets.resolve(roles.iter().map(String::as_str));
+        resolved.is_ok_and(|roles| roles.has(Role::Administrator))
+    };
+    if let Some(known) = listed.iter().find(|known| is_administrator(&known.profile.roles)) {
+        return Err(format!(
+            "{} is an administrator already: administrators add others with `fepctl account add`",
+            known.name
+        ));
+    }
+    let password = password()?;
+    let database = Database::open(&config.places.database, &[fep_audit::SCHEMA]).await;
+    let database = database.map_err(|error| error.to_string())?;
+    let uid = rustix::process::geteuid().as_raw();
+    let event = Event {
+        at: tai_now(),
+        person: "service:fep-identity".to_owned(),
+        account: format!("uid {uid}"),
+        action: "first administrator added".to_owned(),
+        subject: name.chars().take(64).collect(),
+        detail: "{}".to_owned(),
+    };
+    // Before the deed, like everything that gives something.
+    fep_audit::note(&database, event).await.map_err(|error| error.to_string())?;
+    let profile = Profile {
+        person: PersonId(format!("local:{name}")),
+        roles: vec![Role::Administrator.name().to_owned()],
+        scopes: vec![Scope::ALL],
+        expires: None,
+        password_expires: None,
+        disabled: false,
+    };
+    identity.add_account(name, &password, profile).map_err(|error| error.to_string())?;
+    println!("{name} is an administrator: `fepctl login --account {name}`");
+    database.close().await;
+    Ok(())
+}
+
+/// Files that another user makes in the directory could not be read by the service.
+fn hold_to_owner(state: &Path) -> Result<(), String> {
+    let uid = rustix::process::geteuid().as_raw();
+    match std::fs::metadata(state) {
+        Ok(metadata) if metadata.uid() != uid => Err(format!(
+            "{} belongs to the user {}, and this is {uid}: run it as that user (`sudo -u '#{}' fep-identity …`)",
+            state.display(),
+            metadata.uid(),
+            metadata.uid()
+        )),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(format!("{}: {error}", state.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The password: from the terminal without echo, typed twice, or the first line of standard input.
+fn password() -> Result<String, String> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return line();
+    }
+    let failed = |error: rustix::io::Errno| format!("the terminal cannot be read without echo: {error}");
+    let before = rustix::termios::tcgetattr(&input).map_err(failed)?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
+    rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Flush, &silent).map_err(failed)?;
+    let typed = ask("password: ").and_then(|first| Ok((first, ask("once more: ")?)));
+    rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Flush, &before).map_err(failed)?;
+    let (first, second) = typed?;
+    if first == second { Ok(first) } else { Err("the two passwords differ".to_owned()) }
+}
+
+fn ask(prompt: &str) -> Result<String, String> {
+    eprint!("{prompt}");
+    // A prompt that cannot be shown is no reason not to read.
+    let _ = std::io::stderr().flush();
+    let typed = line();
+    eprintln!();
+    typed
+}
+
+fn line() -> Result<String, String> {
+    let mut text = String::new();
+    let mut input = std::io::Read::take(std::io::stdin().lock(), LINE_MAX);
+    input.read_line(&mut text).map_err(|error| format!("the password cannot be read: {error}"))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}

@@ -1,0 +1,297 @@
+//! The real process over its Unix socket: the first administrator, logins, tokens, the audit trail, its health.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fep_database::{Database, Options};
+use fep_identity::{Authenticator, Cost, Identity, IdentityConfig, NumericDate, Peers};
+use fep_kit::health::Health;
+use fep_route::audit::Trail;
+use fep_route::{Limits, Matrix};
+use serde_json::{Value, json};
+
+const PASSWORD: &str = "correct horse battery";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Site {
+    dir: tempfile::TempDir,
+}
+
+struct Running {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // A process that has ended already needs no end.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Site {
+    fn new() -> Site {
+        let site = Site { dir: tempfile::tempdir().expect("a directory") };
+        let (state, database) = (site.path("state"), site.path("audit.sqlite3"));
+        let text = format!(
+            "[service]\nstate = {state:?}\n[service.database]\nurl = \"sqlite://{}\"\n\
+             [[http.doors]]\nlisten = \"unix:{}\"\n\
+             [identity.password]\nmemory_kib = 19456\npasses = 2\n",
+            database.display(),
+            site.path("identity.sock").display(),
+        );
+        std::fs::write(site.path("identity.toml"), text).expect("written");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fep-identity"));
+        command.arg("--config").arg(self.path("identity.toml")).args(arguments);
+        command
+    }
+
+    fn add_administrator(&self, name: &str, password: &str) -> Output {
+        let mut command = self.command(&["add-administrator", name]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let mut input = child.stdin.take().expect("an input");
+        // It may refuse before it reads.
+        let _ = writeln!(input, "{password}");
+        drop(input);
+        child.wait_with_output().expect("it ends")
+    }
+
+    fn start(&self) -> Running {
+        let child = self.command(&[]).stderr(Stdio::null()).spawn().expect("it starts");
+        let mut running = Running { child, socket: self.path("identity.sock") };
+        let until = Instant::now() + PATIENCE;
+        while UnixStream::connect(&running.socket).is_err() {
+            assert_eq!(running.child.try_wait().expect("a child"), None, "it ended");
+            assert!(Instant::now() < until, "it does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        running
+    }
+}
+
+impl Running {
+    /// Status and body.
+    fn ask(&self, line: &str, bearer: &str, body: &Value) -> (u16, String) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let mut stream = UnixStream::connect(&self.socket).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("set");
+        let authorization =
+            if bearer.is_empty() { String::new() } else { format!("Authorization: Bearer {bearer}\r\n") };
+        let request = format!(
+            "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
+    }
+
+    fn json(&self, line: &str, bearer: &str, body: &Value) -> Value {
+        let (status, text) = self.ask(line, bearer, body);
+        assert!((200..300).contains(&status), "{line}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    fn login(&self, account: &str) -> String {
+        let body = json!({"account": account, "password": PASSWORD});
+        self.json("POST /v1/login", "", &body)["ticket"].as_str().expect("a ticket").to_owned()
+    }
+
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
+        assert!(self.child.wait().expect("it ends").success());
+    }
+}
+
+fn actions(entries: &Value) -> Vec<String> {
+    let entries = entries.as_array().expect("a list").iter();
+    entries.map(|entry| entry["action"].as_str().expect("an action").to_owned()).collect()
+}
+
+// REQ: FEP-KIT-311
+#[test]
+fn the_first_administrator_is_added_once_and_only_with_a_good_password() {
+    let site = Site::new();
+    assert!(site.command(&["--check"]).output().expect("it runs").status.success());
+    assert!(!site.path("state").exists(), "a check touches nothing");
+    let short = site.add_administrator("root", "short");
+    let said = String::from_utf8_lossy(&short.stderr).into_owned();
+    assert!(!short.status.success() && said.contains("15 characters"), "{said}");
+    assert!(site.add_administrator("anna", PASSWORD).status.success());
+    let second = site.add_administrator("bert", PASSWORD);
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(!second.status.success() && said.contains("anna is an administrator already"), "{said}");
+    let running = site.start();
+    let me = running.json("GET /v1/me", &running.login("anna"), &Value::Null);
+    assert_eq!(me["roles"], json!(["administrator"]));
+    running.stop();
+}
+
+// REQ: FEP-KIT-312
+#[test]
+fn logins_refusals_tokens_and_accounts_are_in_the_audit_trail_which_verifies() {
+    let site = Site::new();
+    assert!(site.add_administrator("anna", PASSWORD).status.success());
+    let running = site.start();
+    let wrong = json!({"account": "anna", "password": "another password"});
+    assert_eq!(running.ask("POST /v1/login", "", &wrong).0, 401);
+    let anna = running.login("anna");
+    let all =
+        json!([{"spacecraft": "all", "colours": ["black", "red"], "sessions": ["ops", "test", "replay"]}]);
+    let bert = json!({"name": "bert", "password": PASSWORD, "roles": ["observer"], "scopes": all});
+    running.json("POST /v1/accounts", &anna, &bert);
+    let ticket = running.login("bert");
+    assert_eq!(running.ask("GET /v1/accounts", &ticket, &Value::Null).0, 403, "bert only observes");
+    assert_eq!(running.ask("GET /v1/audit", &ticket, &Value::Null).0, 403, "and reads no trail");
+    let order = json!({"name": "script", "roles": ["observer"], "scopes": all, "lifetime_s": 600});
+    let made = running.json("POST /v1/tokens", &ticket, &order);
+    let (id, token) = (made["id"].as_str().expect("an id"), made["token"].as_str().expect("a token"));
+    let exchanged = running.json("POST /v1/ticket", token, &Value::Null);
+    let stolen = exchanged["ticket"].as_str().expect("a ticket");
+    running.json(&format!("DELETE /v1/tokens/{id}"), &ticket, &Value::Null);
+    for bearer in [token, stolen] {
+        assert_eq!(running.ask("GET /v1/me", bearer, &Value::Null).0, 401, "revoked");
+    }
+    running.json("POST /v1/accounts/bert/disable", &anna, &Value::Null);
+    assert_eq!(running.ask("GET /v1/me", &ticket, &Value::Null).0, 401, "a ticket of a disabled account");
+
+    // Refusals are written by a task of their own.
+    let until = Instant::now() + PATIENCE;
+    let expected_refusals = ["GET /v1/accounts", "GET /v1/audit", "GET /v1/me"];
+    loop {
+        let refused = running.json("GET /v1/audit?action=refused", &anna, &Value::Null);
+        let subjects: Vec<&str> = refused
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter_map(|entry| entry["subject"].as_str())
+            .collect();
+        if expected_refusals.iter().all(|subject| subjects.contains(subject)) {
+            break;
+        }
+        assert!(Instant::now() < until, "{subjects:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let trail = running.json("GET /v1/audit", &anna, &Value::Null);
+    let done: Vec<String> = actions(&trail)
+        .into_iter()
+        .filter(|action| !matches!(action.as_str(), "refused" | "login refused"))
+        .collect();
+    assert_eq!(
+        done,
+        [
+            "first administrator added",
+            "login",
+            "account added",
+            "login",
+            "token asked",
+            "token made",
+            "ticket for token",
+            "token revoked",
+            "account disabled"
+        ]
+    );
+    let refused = running.json("GET /v1/audit?action=login%20refused", &anna, &Value::Null);
+    assert_eq!(
+        (refused[0]["account"].as_str(), refused[0]["person"].as_str()),
+        (Some("anna"), Some("nobody"))
+    );
+    assert!(
+        !trail.to_string().contains(PASSWORD) && !trail.to_string().contains(token),
+        "no secret is in it"
+    );
+    let report = running.json("GET /v1/audit/verify", &anna, &Value::Null);
+    assert_eq!(report["holds"], json!(true), "{report}");
+    let (status, lines) = running.ask("GET /v1/audit/export", &anna, &Value::Null);
+    assert_eq!(status, 200);
+    // Chunked: only what is JSON is a line of the trail.
+    let lines: String =
+        lines.lines().filter(|line| line.starts_with('{')).map(|line| line.to_owned() + "\n").collect();
+    let report = fep_audit::verify_lines(lines.as_bytes(), &[], None).expect("readable");
+    assert!(report.holds() && report.entries > 12, "{report:?}");
+    running.stop();
+}
+
+async fn alter(site: &Path) {
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&format!("sqlite://{}", site.display())).await.expect("a database");
+    let altered =
+        sqlx::query("UPDATE kit_audit SET account = 'nobody' WHERE number = 1").execute(&pool).await;
+    assert_eq!(altered.expect("altered").rows_affected(), 1);
+    pool.close().await;
+}
+
+// REQ: FEP-KIT-313
+#[test]
+fn a_trail_that_somebody_altered_turns_the_health_red() {
+    let site = Site::new();
+    assert!(site.add_administrator("anna", PASSWORD).status.success());
+    let health = |running: &Running, wanted: u16| {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let (status, text) = running.ask("GET /health", "", &Value::Null);
+            if status == wanted && !text.contains("first time") {
+                return text;
+            }
+            assert!(Instant::now() < until, "{status} {text}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let running = site.start();
+    health(&running, 200);
+    running.stop();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(alter(&site.path("audit.sqlite3")));
+    let running = site.start();
+    let said = health(&running, 503);
+    assert!(said.contains("the chain is broken: entry 1 was altered"), "{said}");
+    let metrics = running.ask("GET /metrics", "", &Value::Null).1;
+    running.login("anna");
+    let after = running.ask("GET /metrics", "", &Value::Null).1;
+    assert!(
+        !metrics.contains("action=\"login\"")
+            && after.contains("fep_identity_acts_total{action=\"login\"} 1")
+    );
+    running.stop();
+}
+
+// REQ: FEP-KIT-314
+#[tokio::test]
+async fn every_route_lets_in_exactly_those_it_declares() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = IdentityConfig { password: Cost { memory_kib: 8, passes: 1 }, ..IdentityConfig::default() };
+    let identity = Identity::open_unchecked(&dir.path().join("state"), config, NumericDate::now());
+    let identity = Arc::new(identity.expect("an identity"));
+    let authenticator = Authenticator::new(&identity.public_file(), Peers::default()).expect("keys");
+    let authenticator = Arc::new(authenticator.with_tokens(Arc::clone(identity.tokens())));
+    let url = format!("sqlite://{}", dir.path().join("audit.sqlite3").display());
+    let database = Database::open(&Options::new(&url), &[fep_audit::SCHEMA]).await.expect("a database");
+    let health = Health::new("test");
+    let trail = Trail::new(&database, &health);
+    let service =
+        fep_identity_service::service(&identity, &authenticator, &trail, &health, Limits::default());
+    let service = service.expect("a service");
+    let ticket =
+        |roles, scopes| identity.ticket_for_test(roles, scopes, NumericDate::now()).expect("a ticket");
+    let matrix = Matrix::of(&service, ticket).await;
+    assert!(matrix.wrong.is_empty(), "{:#?}", matrix.wrong);
+    assert!(matrix.calls > 500 && matrix.let_in > 100, "{} {}", matrix.calls, matrix.let_in);
+}
