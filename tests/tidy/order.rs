@@ -80,10 +80,21 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     // What is played again goes out by the wire format of the feeds.
-    ("fep-replay", &["fep-bus", "fep-feeds", "fep-record", "fep-segments", "fep-time"]),
+    ("fep-feed-wire", &["fep-bus", "fep-config", "fep-record", "fep-time"]),
+    ("fep-replay", &["fep-bus", "fep-feed-wire", "fep-record", "fep-segments", "fep-time"]),
     (
         "fep-feeds",
-        &["fep-bus", "fep-ccsds", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"],
+        &[
+            "fep-bus",
+            "fep-ccsds",
+            "fep-config",
+            "fep-feed-wire",
+            "fep-file",
+            "fep-kit",
+            "fep-record",
+            "fep-segments",
+            "fep-time",
+        ],
     ),
     (
         "fep-archive",
@@ -92,7 +103,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-bus",
             "fep-catalogue",
             "fep-ccsds",
-            "fep-feeds",
+            "fep-feed-wire",
             "fep-config",
             "fep-kit",
             "fep-mission",
@@ -203,6 +214,13 @@ fn decoding_links_no_web_server_no_runtime_and_no_ring_of_the_kernel() {
         let found: Vec<_> = heavy.iter().filter(|name| linked.contains(**name)).collect();
         assert!(found.is_empty(), "{package} links {found:?}");
     }
+    // What is played again, and who speaks with a feed, need no server of feeds.
+    for package in ["fep-feed-wire", "fep-replay"] {
+        let linked = linked(package);
+        let found: Vec<_> = heavy.iter().filter(|name| linked.contains(**name)).collect();
+        assert!(found.is_empty() && !linked.contains("fep-feeds"), "{package} links {found:?}");
+    }
+    assert!(!linked("fep-archive").contains("fep-feeds"), "fep-archive links the server of the feeds");
     let linked = linked("fepctl");
     let found: Vec<_> =
         ["fepd", "axum", "io-uring"].into_iter().filter(|name| linked.contains(*name)).collect();

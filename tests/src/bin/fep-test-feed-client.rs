@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use fep_bus::Record;
-use fep_feeds::control::FromFeed;
-use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, encode_acknowledgement, encode_control};
+use fep_feed_wire::control::FromFeed;
+use fep_feed_wire::wire::{Decoder, MESSAGE_MAX, Message, encode_acknowledgement, encode_control};
 use fep_tests::journal::{Line, Writer};
 
 /// Lines written at once.

@@ -8,11 +8,11 @@ use fep_segments::{
     Follow, FollowSpec, Item, Loss, LossCause, Place, SegmentError, SegmentName, Source, Stream,
 };
 
-use crate::control::Start;
 use crate::cursor::{CursorFile, Stand};
 use crate::feed::Places;
 use crate::ledger::Lost;
 use crate::status::SourceStatus;
+use fep_feed_wire::control::Start;
 
 /// Records taken from one source before the next has its turn.
 const BURST: u32 = 64;

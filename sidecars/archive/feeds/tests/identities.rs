@@ -6,7 +6,7 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use fep_bus::Tag;
-use fep_feeds::control::FromFeed;
+use fep_feed_wire::control::FromFeed;
 use fep_record::{KIND_FRAME, Session};
 use fep_time::Tai;
 use support::*;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fep_bus::{ClaimError, OnFull, Producer, RingSpec, Tag, Warden, WardenSpec};
-use fep_feeds::control::{FromFeed, PROTOCOL, SourcePlace, to_json};
-use fep_feeds::wire::{RECORD_HEAD_LEN, RecordHead, encode_control, encode_record};
+use fep_feed_wire::control::{FromFeed, PROTOCOL, SourcePlace, to_json};
+use fep_feed_wire::wire::{RECORD_HEAD_LEN, RecordHead, encode_control, encode_record};
 use fep_record::{KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_segments::Stream;
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Tag};
-use fep_feeds::spec::check_name;
+use fep_feed_wire::spec::check_name;
 use fep_record::Session;
 use serde::{Deserialize, Serialize};
 

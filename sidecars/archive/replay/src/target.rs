@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use fep_bus::Colour;
-use fep_feeds::FeedsConfig;
-use fep_feeds::spec::{SessionName, Transport};
+use fep_feed_wire::FeedSections;
+use fep_feed_wire::spec::{SessionName, Transport};
 use serde::{Deserialize, Serialize};
 
 /// How records lie on the wire.
@@ -87,7 +87,7 @@ pub struct Policy {
 
 impl Policy {
     /// Takes note of the addresses of all feeds that are not meant for replayed data.
-    pub fn refuse_feeds(&mut self, feeds: &FeedsConfig) {
+    pub fn refuse_feeds(&mut self, feeds: &FeedSections) {
         for feed in feeds.feeds.values().filter(|feed| feed.session != SessionName::Replay) {
             match &feed.transport {
                 Transport::Udp { to: address, .. } | Transport::TcpClient { address, .. } => {
@@ -180,7 +180,7 @@ mod tests {
         .expect("TOML");
         let mut policy =
             Policy { receivers: vec!["192.0.2.7".parse().expect("an address")], ..Policy::default() };
-        policy.refuse_feeds(&FeedsConfig::read(&document).expect("valid feeds"));
+        policy.refuse_feeds(&FeedSections::read(&document).expect("valid feeds"));
         let check = |to: &str| policy.check(&udp(to), Colour::Black).map_err(|refused| refused.to_string());
         assert_eq!(check("192.0.2.7:10018"), Ok(()), "the feed is meant for replays");
         let refused = check("192.0.2.7:10017").expect_err("an operational consumer");

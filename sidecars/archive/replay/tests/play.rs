@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Consumer, Poll, Position, Record, Resume, Tag};
 use fep_ccsds::Gvcid;
-use fep_feeds::control::FromFeed;
-use fep_feeds::filter::{Filter, Filtered};
-use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, parse};
+use fep_feed_wire::control::FromFeed;
+use fep_feed_wire::filter::{Filter, Filtered};
+use fep_feed_wire::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, parse};
 use fep_record::{FrameRecord, KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_replay::{
     Order, Phase, Played, Policy, Reel, Replay, ReplaySpec, ReplayStatus, SegmentReel, Shelf, Speed,

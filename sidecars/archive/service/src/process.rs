@@ -9,7 +9,7 @@ use fep_catalogue::{
     Catalogue, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Round, Store, StoreConfig,
     Tail, TailLimits, Watermarks,
 };
-use fep_feeds::FeedsConfig;
+use fep_feed_wire::FeedSections;
 use fep_kit::access::Access;
 use fep_kit::health::Health;
 use fep_kit::listen::serve;
@@ -165,7 +165,7 @@ async fn keep_once(service: &Service, marks: &Watermarks) -> Result<Round, fep_c
 
 /// Where replays may go: nowhere that live data goes, as far as this file tells.
 fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
-    let feeds = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
+    let feeds = FeedSections::read(document).map_err(|errors| errors.to_string())?;
     let mut policy = Policy {
         rings: config.replay.rings.then(|| config.archive.rings.clone()),
         receivers: config.replay.receivers.clone(),

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
-use fep_feeds::control::{FromFeed, SourcePlace};
+use fep_feed_wire::control::{FromFeed, SourcePlace};
+use fep_feed_wire::wire::{
+    Decoder, MESSAGE_MAX, Message, RecordHead, encode_acknowledgement, encode_control,
+};
 use fep_feeds::status::{ClientStatus, FeedStatus};
-use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, encode_acknowledgement, encode_control};
 use fep_kit::{Document, Stop};
 use fep_record::{FrameRecord, KIND_FRAME, Session};
 

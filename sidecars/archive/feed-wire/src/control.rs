@@ -4,7 +4,6 @@ use fep_record::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::ledger::Lost;
 
 /// Version of the protocol of framed feeds.
 pub const PROTOCOL: u32 = 1;
@@ -94,6 +93,39 @@ pub enum FromFeed {
     },
     /// Nothing to send, and the connection stands.
     Alive,
+}
+
+/// Why a record that was wanted was not sent. In this order they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// Neither in the ring nor in the archive any more: there is no recorder, or it lost it itself.
+    Source,
+    /// In the archive, but damaged there.
+    Damaged,
+    /// In the archive's object store alone: it can be retrieved there, but not by a feed.
+    Stored,
+    /// Its length is not that of the feed's frames, or more than a datagram holds.
+    Length,
+    /// The system did not take the datagram.
+    Refused,
+}
+
+impl Lost {
+    /// Every reason, in order.
+    pub const ALL: [Lost; 5] = [Lost::Source, Lost::Damaged, Lost::Stored, Lost::Length, Lost::Refused];
+
+    /// Name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lost::Source => "source",
+            Lost::Damaged => "damaged",
+            Lost::Stored => "stored",
+            Lost::Length => "length",
+            Lost::Refused => "refused",
+        }
+    }
 }
 
 /// Where a client stands in a source.
