@@ -12,7 +12,7 @@ use fep_catalogue::{
 use fep_feed_wire::FeedSections;
 use fep_kit::access::Access;
 use fep_kit::health::Health;
-use fep_kit::listen::serve;
+use fep_kit::listen::{Address, serve};
 use fep_kit::metrics::Metrics;
 use fep_kit::{Document, Stop};
 use fep_replay::Policy;
@@ -172,7 +172,13 @@ fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
         operational: config.replay.operational.clone(),
         raw_targets: config.replay.raw_targets.clone(),
         red_over_network: config.replay.red_over_network,
+        ..Policy::default()
     };
+    // What this process listens at is no receiver either; the sockets of other live processes are looked up.
+    policy.operational.extend(config.addresses.iter().filter_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }));
     policy.refuse_feeds(&feeds);
     Ok(policy)
 }
