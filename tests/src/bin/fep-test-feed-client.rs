@@ -97,7 +97,7 @@ fn connection(
                 }
                 Message::Control(json) => {
                     match serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))? {
-                        FromFeed::Alive => idle = true,
+                        FromFeed::Alive { .. } => idle = true,
                         FromFeed::Refused { reason, .. } => return Err(wrong(reason)),
                         FromFeed::Lost { from_seq, to_seq, reason, .. } => {
                             return Err(wrong(format!("{from_seq} to {to_seq} are lost: {reason:?}")));

@@ -92,7 +92,11 @@ pub enum FromFeed {
         reason: Lost,
     },
     /// Nothing to send, and the connection stands.
-    Alive,
+    Alive {
+        /// Sources whose next records exist and cannot be read at the moment; they are not lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Waiting>,
+    },
 }
 
 /// Why a record that was wanted was not sent. In this order they are counted.
@@ -103,8 +107,6 @@ pub enum Lost {
     Source,
     /// In the archive, but damaged there.
     Damaged,
-    /// In the archive's object store alone: it can be retrieved there, but not by a feed.
-    Stored,
     /// Its length is not that of the feed's frames, or more than a datagram holds.
     Length,
     /// The system did not take the datagram.
@@ -113,7 +115,7 @@ pub enum Lost {
 
 impl Lost {
     /// Every reason, in order.
-    pub const ALL: [Lost; 5] = [Lost::Source, Lost::Damaged, Lost::Stored, Lost::Length, Lost::Refused];
+    pub const ALL: [Lost; 4] = [Lost::Source, Lost::Damaged, Lost::Length, Lost::Refused];
 
     /// Name in reports.
     #[must_use]
@@ -121,11 +123,22 @@ impl Lost {
         match self {
             Lost::Source => "source",
             Lost::Damaged => "damaged",
-            Lost::Stored => "stored",
             Lost::Length => "length",
             Lost::Refused => "refused",
         }
     }
+}
+
+/// A source whose next records exist and cannot be read at the moment: they were moved to an object store that is away, or the
+/// disk fails to read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Index of the source.
+    pub source: u16,
+    /// The numbering that the sequence number belongs to.
+    pub series: u64,
+    /// The record that is waited for.
+    pub from_seq: u64,
 }
 
 /// Where a client stands in a source.

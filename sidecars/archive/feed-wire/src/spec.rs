@@ -35,6 +35,20 @@ impl Default for Archive {
     }
 }
 
+/// What of section `[store]` concerns the feeds; the archive service judges its other keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Store {
+    /// `file://DIRECTORY`, or an address of S3.
+    pub url: String,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { url: "file:///var/lib/fep/archive/store".to_owned() }
+    }
+}
+
 /// Section `[feeding]`: the process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -43,6 +57,8 @@ pub struct Feeding {
     pub name: String,
     /// Directory of the clients' cursors. One process at a time.
     pub cursors: PathBuf,
+    /// Directory in which the objects of the archive's store can be read; "" is that of `[store] url`, if it is `file://`.
+    pub objects: PathBuf,
     /// Where status and orders are served: `IP:PORT` or `unix:PATH`; "" serves nowhere.
     pub listen: String,
     /// Permissions of a Unix socket, octal.
@@ -62,6 +78,7 @@ impl Default for Feeding {
         Feeding {
             name: String::new(),
             cursors: PathBuf::from("/var/lib/fep/feeds"),
+            objects: PathBuf::new(),
             listen: "unix:/dev/shm/fep/feeds.sock".to_owned(),
             listen_mode: "0660".to_owned(),
             patience_ms: 10_000,
@@ -236,6 +253,8 @@ pub struct FeedSections {
     pub archive: Archive,
     /// Section `[feeding]`.
     pub feeding: Feeding,
+    /// Directory in which the objects of the archive's store can be read, if one is known.
+    pub objects: Option<PathBuf>,
     /// Sections `[feeds.NAME]`.
     pub feeds: BTreeMap<String, FeedSpec>,
 }
@@ -247,9 +266,15 @@ impl FeedSections {
     /// With file, line, key and what is allowed.
     pub fn read(document: &Document) -> Result<FeedSections, ConfigErrors> {
         let places = ConfigErrors::both(document.section("archive"), document.section("feeding"));
-        let read = ConfigErrors::both(places, document.section("feeds"));
-        let ((archive, feeding), feeds) = read?;
-        let sections = FeedSections { archive, feeding, feeds };
+        let lists = ConfigErrors::both(document.section("store"), document.section("feeds"));
+        let ((archive, feeding), (store, feeds)): ((Archive, Feeding), (Store, _)) =
+            ConfigErrors::both(places, lists)?;
+        let objects = match store.url.strip_prefix("file://") {
+            _ if feeding.objects != PathBuf::new() => Some(feeding.objects.clone()),
+            Some(directory) if !directory.is_empty() => Some(PathBuf::from(directory)),
+            _ => None,
+        };
+        let sections = FeedSections { archive, feeding, objects, feeds };
         let mut sensible = Ok(());
         check::check(&sections, &mut |key: &str, message: &str, allowed: &str| {
             let before = std::mem::replace(&mut sensible, Ok(()));

@@ -15,6 +15,8 @@ pub struct FeedsConfig {
     pub archive: Archive,
     /// Section `[feeding]`.
     pub feeding: Feeding,
+    /// Directory in which the objects of the archive's store can be read, if one is known.
+    pub(crate) objects: Option<std::path::PathBuf>,
     /// Sections `[feeds.NAME]`.
     pub feeds: BTreeMap<String, FeedSpec>,
     /// Where status and orders are served.
@@ -32,7 +34,7 @@ impl FeedsConfig {
     /// # Errors
     /// Every mistake, with file, line, key and what is allowed.
     pub fn read(document: &Document) -> Result<FeedsConfig, ConfigErrors> {
-        let FeedSections { archive, feeding, feeds } = FeedSections::read(document)?;
+        let FeedSections { archive, feeding, objects, feeds } = FeedSections::read(document)?;
         let listen = match feeding.listen.as_str() {
             "" => Ok(None),
             text => text.parse().map(Some).map_err(|error: String| {
@@ -58,6 +60,6 @@ impl FeedsConfig {
         let listening = ConfigErrors::both(listen, listen_mode);
         let ((listen, listen_mode), _) = ConfigErrors::both(listening, ConfigErrors::both(log, cursors))?;
         let access = Access::from_document(document, listen.as_slice())?;
-        Ok(FeedsConfig { archive, feeding, feeds, listen, listen_mode, access })
+        Ok(FeedsConfig { archive, feeding, objects, feeds, listen, listen_mode, access })
     }
 }

@@ -44,6 +44,8 @@ pub(crate) struct Places {
     pub(crate) rings: PathBuf,
     pub(crate) segments: PathBuf,
     pub(crate) cursors: PathBuf,
+    /// Directory in which the objects of the archive's store can be read.
+    pub(crate) objects: Option<PathBuf>,
     pub(crate) patience: Duration,
     /// Most names that clients of one feed may have.
     pub(crate) names_max: usize,

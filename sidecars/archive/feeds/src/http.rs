@@ -130,7 +130,13 @@ fn order(feeds: &Feeds, name: &str, caller: &Caller, enabled: bool) -> Result<Js
 async fn health(State(feeds): State<Feeds>) -> Report {
     let health = Health::new(concat!("fep-feeds ", env!("CARGO_PKG_VERSION")));
     for (name, feed) in feeds.iter() {
-        match feed.state.status().problem {
+        let status = feed.state.status();
+        let waits = status.clients.iter().find_map(|client| {
+            let source = client.sources.iter().find(|source| source.waits_for.is_some())?;
+            let what = source.waits_for.as_deref()?;
+            Some(format!("client {} waits in {}: {what}", client.name, source.ring))
+        });
+        match status.problem.or(waits) {
             Some(problem) => health.warning(name, problem),
             None => health.well(name),
         }

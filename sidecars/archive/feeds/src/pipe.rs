@@ -103,7 +103,7 @@ impl Pipe {
 
     /// Appends a sign of life.
     pub(crate) fn alive(&mut self, out: &mut Vec<u8>) {
-        self.delivery.say(&FromFeed::Alive, out);
+        self.delivery.say(&FromFeed::Alive { waiting: self.sources.waiting() }, out);
     }
 }
 

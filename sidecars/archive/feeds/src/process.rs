@@ -34,6 +34,7 @@ pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
         rings: config.archive.rings.clone(),
         segments: config.archive.segments.clone(),
         cursors: feeding.cursors.clone(),
+        objects: config.objects.clone(),
         patience: Duration::from_millis(feeding.patience_ms),
         names_max: feeding.names_max,
         service: feeding.name.clone(),

@@ -19,7 +19,7 @@ pub use aside::{SetAside, list_aside, probe_disk, put_aside, reserve_name};
 pub use block::{BlockBuilder, BlockContent, BlockError, BlockHeader, BlockKind, RecordView, Records};
 pub use end::{DamagedFile, OpenLeft, StreamEnd, stream_end};
 pub use error::SegmentError;
-pub use follow::{Follow, FollowSpec, Item, Source, Start, series_after};
+pub use follow::{Follow, FollowSpec, Item, Moved, Source, Start, series_after};
 pub use footer::Footer;
 pub use header::SegmentHeader;
 pub use layout::{BLOCK_HEADER_LEN, FIELDS, FORMAT_VERSION, PAGE_LEN};

@@ -236,7 +236,7 @@ impl Client {
         loop {
             match self.next() {
                 Got::Record(head, payload) => return (head, payload),
-                Got::Control(FromFeed::Alive) => {}
+                Got::Control(FromFeed::Alive { .. }) => {}
                 Got::Control(said) => self.controls.push(said),
             }
         }
