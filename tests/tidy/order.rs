@@ -12,14 +12,15 @@ use crate::root;
 const ORDER: &[(&str, &[&str])] = &[
     // Time and bytes are arguments up to `fep-downlink`: no clock but fep-time's, no socket, no thread.
     ("fep-time", &[]),
+    ("fep-colour", &[]),
     ("fep-coding", &[]),
     ("fep-config", &[]),
     ("fep-ccsds", &["fep-coding", "fep-time"]),
-    ("fep-mission", &["fep-ccsds", "fep-coding", "fep-config", "fep-time"]),
+    ("fep-mission", &["fep-ccsds", "fep-coding", "fep-colour", "fep-config", "fep-time"]),
     ("fep-record", &["fep-ccsds", "fep-time"]),
     ("fep-downlink", &["fep-ccsds", "fep-coding", "fep-mission", "fep-record", "fep-time"]),
     // Shared memory, sockets, simulators: they know nothing of one another.
-    ("fep-bus", &["fep-time"]),
+    ("fep-bus", &["fep-colour", "fep-time"]),
     ("fep-net", &["fep-time"]),
     ("fep-sim", &["fep-ccsds", "fep-coding", "fep-time"]),
     // The daemon: what it is configured with and says, and what it does.
@@ -65,7 +66,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ("fep-identity", &["fep-bus", "fep-record", "fep-time"]),
     ("fep-route", &["fep-bus", "fep-identity", "fep-kit", "fep-record", "fep-time"]),
     ("fep-segments", &["fep-bus", "fep-record", "fep-time"]),
-    ("fep-archive-query", &["fep-record", "fep-time"]),
+    ("fep-archive-query", &["fep-colour", "fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
     (
         "fep-catalogue",
@@ -73,6 +74,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-archive-query",
             "fep-bus",
             "fep-ccsds",
+            "fep-colour",
             "fep-mission",
             "fep-record",
             "fep-segments",
