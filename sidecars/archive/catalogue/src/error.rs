@@ -156,11 +156,3 @@ impl Error {
         Error::Refused { what: what.into(), why: why.into() }
     }
 }
-
-impl From<fep_colour::NoColour> for Error {
-    fn from(error: fep_colour::NoColour) -> Error {
-        let allowed =
-            fep_colour::Colour::ALL.iter().map(|colour| colour.name()).collect::<Vec<_>>().join(", ");
-        Error::Name { what: "Colour", given: error.0, allowed }
-    }
-}

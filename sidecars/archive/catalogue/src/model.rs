@@ -50,6 +50,14 @@ macro_rules! named {
     };
 }
 
+impl From<fep_colour::NoColour> for Error {
+    fn from(error: fep_colour::NoColour) -> Error {
+        let allowed =
+            fep_colour::Colour::ALL.iter().map(|colour| colour.name()).collect::<Vec<_>>().join(", ");
+        Error::Name { what: "Colour", given: error.0, allowed }
+    }
+}
+
 named! {
     /// Where a segment's octets are.
     Tier {

@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    // REQ: FEP-REPLAY-150
+    // REQ: FEP-REPLAY-004, FEP-REPLAY-150
     #[test]
     fn a_replay_goes_over_no_network_to_what_is_not_named_with_its_port() {
         for target in every_kind("127.0.0.1:9", Form::Framed) {
