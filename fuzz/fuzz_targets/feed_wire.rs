@@ -3,8 +3,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use fep_feeds::control::{FromClient, FromFeed};
-use fep_feeds::wire::{
+use fep_feed_wire::control::{FromClient, FromFeed};
+use fep_feed_wire::wire::{
     CLIENT_MESSAGE_MAX, Decoder, MESSAGE_MAX, Message, RecordHead, WireError, encode_acknowledgement,
     encode_control, encode_record, parse,
 };

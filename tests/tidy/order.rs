@@ -12,14 +12,15 @@ use crate::root;
 const ORDER: &[(&str, &[&str])] = &[
     // Time and bytes are arguments up to `fep-downlink`: no clock but fep-time's, no socket, no thread.
     ("fep-time", &[]),
+    ("fep-colour", &[]),
     ("fep-coding", &[]),
     ("fep-config", &[]),
     ("fep-ccsds", &["fep-coding", "fep-time"]),
-    ("fep-mission", &["fep-ccsds", "fep-coding", "fep-config", "fep-time"]),
+    ("fep-mission", &["fep-ccsds", "fep-coding", "fep-colour", "fep-config", "fep-time"]),
     ("fep-record", &["fep-ccsds", "fep-time"]),
     ("fep-downlink", &["fep-ccsds", "fep-coding", "fep-mission", "fep-record", "fep-time"]),
     // Shared memory, sockets, simulators: they know nothing of one another.
-    ("fep-bus", &["fep-time"]),
+    ("fep-bus", &["fep-colour", "fep-time"]),
     ("fep-net", &["fep-time"]),
     ("fep-sim", &["fep-ccsds", "fep-coding", "fep-time"]),
     // The daemon: what it is configured with and says, and what it does.
@@ -73,7 +74,7 @@ const ORDER: &[(&str, &[&str])] = &[
         &["fep-audit", "fep-database", "fep-identity", "fep-kit", "fep-process", "fep-route", "fep-time"],
     ),
     ("fep-segments", &["fep-bus", "fep-file", "fep-record", "fep-time"]),
-    ("fep-archive-query", &["fep-record", "fep-time"]),
+    ("fep-archive-query", &["fep-colour", "fep-record", "fep-time"]),
     ("fep-recorder", &["fep-bus", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"]),
     (
         "fep-catalogue",
@@ -82,6 +83,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-audit",
             "fep-bus",
             "fep-ccsds",
+            "fep-colour",
             "fep-database",
             "fep-file",
             "fep-jobs",
@@ -93,10 +95,21 @@ const ORDER: &[(&str, &[&str])] = &[
         ],
     ),
     // What is played again goes out by the wire format of the feeds.
-    ("fep-replay", &["fep-bus", "fep-feeds", "fep-record", "fep-segments", "fep-time"]),
+    ("fep-feed-wire", &["fep-bus", "fep-config", "fep-record", "fep-time"]),
+    ("fep-replay", &["fep-bus", "fep-feed-wire", "fep-record", "fep-segments", "fep-time"]),
     (
         "fep-feeds",
-        &["fep-bus", "fep-ccsds", "fep-config", "fep-kit", "fep-record", "fep-segments", "fep-time"],
+        &[
+            "fep-bus",
+            "fep-ccsds",
+            "fep-config",
+            "fep-feed-wire",
+            "fep-file",
+            "fep-kit",
+            "fep-record",
+            "fep-segments",
+            "fep-time",
+        ],
     ),
     (
         "fep-archive",
@@ -107,7 +120,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-catalogue",
             "fep-ccsds",
             "fep-database",
-            "fep-feeds",
+            "fep-feed-wire",
             "fep-file",
             "fep-config",
             "fep-jobs",
@@ -222,6 +235,13 @@ fn decoding_links_no_web_server_no_runtime_and_no_ring_of_the_kernel() {
         let found: Vec<_> = heavy.iter().filter(|name| linked.contains(**name)).collect();
         assert!(found.is_empty(), "{package} links {found:?}");
     }
+    // What is played again, and who speaks with a feed, need no server of feeds.
+    for package in ["fep-feed-wire", "fep-replay"] {
+        let linked = linked(package);
+        let found: Vec<_> = heavy.iter().filter(|name| linked.contains(**name)).collect();
+        assert!(found.is_empty() && !linked.contains("fep-feeds"), "{package} links {found:?}");
+    }
+    assert!(!linked("fep-archive").contains("fep-feeds"), "fep-archive links the server of the feeds");
     let linked = linked("fepctl");
     let found: Vec<_> =
         ["fepd", "axum", "io-uring"].into_iter().filter(|name| linked.contains(*name)).collect();

@@ -3,7 +3,7 @@
 
 use fep_ccsds::{AosHeader, Fecf, Fhp, FrameParts, FrameSpec, Header, TmDataField, TmHeader};
 use fep_downlink::{Merge, MergeInput, MergeSpec, Quality};
-use fep_mission::VcColour;
+use fep_mission::Colour;
 use fep_record::{FrameFlags, FrameRecord};
 use fep_time::{Monotonic, Tai};
 
@@ -159,7 +159,7 @@ fn run(spec: &MergeSpec, frames: &[Vec<u8>], arrivals: &[Arrival], served: &mut 
             octets: &frames[*frame],
             record: *record,
             received: Tai(*at),
-            colour: VcColour::Black,
+            colour: Colour::Black,
             antenna: *antenna,
             seq: *frame as u64,
             quality: Quality::Unstated,

@@ -13,6 +13,7 @@ use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::Colour;
 use crate::directory::{Directory, Owner, Use};
 use crate::error::BusError;
 use crate::layout::{
@@ -20,7 +21,7 @@ use crate::layout::{
 };
 use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Memory, Ordering, format_page};
-use crate::spec::{Colour, RingSpec, check_name};
+use crate::spec::{RingSpec, check_name};
 
 /// Directories of colours: others may look which rings exist.
 const COLOUR_MODE: u32 = 0o755;

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use fep_time::{Monotonic, Tai};
 
+use crate::Colour;
 use crate::directory::{Directory, Identity, Names, Owner, Use};
 use crate::error::BusError;
 use crate::file::{name_of, random_word};
@@ -22,7 +23,7 @@ use crate::heartbeat;
 use crate::lock;
 use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Ordering, fence, load_acquire};
-use crate::spec::{Access, Colour, check_name};
+use crate::spec::{Access, check_name};
 
 /// Longest value, in octets.
 pub const LATEST_VALUE_MAX: usize = 32;

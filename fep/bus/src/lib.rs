@@ -23,6 +23,7 @@ compile_error!("the shared layout is little-endian and positions are 64 bits wid
 pub use consumer::{Consumer, Poll, Resume, SILENT_AFTER_NS, Span};
 pub use descriptor::{Record, Seq, Tag};
 pub use error::{BusError, ClaimError};
+pub use fep_colour::Colour;
 pub use latest::{
     LATEST_CAPACITY_MAX, LATEST_FIELDS, LATEST_VALUE_MAX, Latest, LatestBusy, LatestError, LatestPage,
     LatestReader, LatestSpec,
@@ -36,7 +37,7 @@ pub use metrics::{
 pub use producer::{Claim, Origin, Producer};
 pub use reader::{Gap, GapCause, Ledger, Payload};
 pub use remove::{Removal, remove_if_drained};
-pub use spec::{Access, Colour, OnFull, RingSpec, check_name};
+pub use spec::{Access, OnFull, RingSpec, check_name};
 pub use warden::{CursorProblem, GateState, GateStatus, Warden, WardenEvent, WardenSpec};
 
 mod consumer;

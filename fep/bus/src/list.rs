@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fep_time::Monotonic;
 
+use crate::Colour;
 use crate::directory::{Directory, Names, Owner, Use};
 use crate::error::BusError;
 use crate::file::{self, StaticPage};
@@ -12,7 +13,6 @@ use crate::heartbeat;
 use crate::layout::{Position, page, state};
 use crate::lock;
 use crate::producer::LOCK_NAME;
-use crate::spec::Colour;
 
 /// Entries of a colour's directory that are looked at.
 pub(crate) const RINGS_MAX: usize = 4096;

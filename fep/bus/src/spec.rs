@@ -3,27 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+use fep_colour::Colour;
+
 use crate::error::BusError;
 use crate::layout;
-
-/// Red (deciphered) and black data never share a directory, a group or a ring.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Colour {
-    /// Data that may be seen by everyone who may see the station link.
-    Black,
-    /// Deciphered data.
-    Red,
-}
-
-impl Colour {
-    /// Name of the colour's directory below the bus directory.
-    pub const fn directory(self) -> &'static str {
-        match self {
-            Colour::Black => "black",
-            Colour::Red => "red",
-        }
-    }
-}
 
 /// What the producer does when a gated consumer is a whole ring behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,7 @@
 //! ```
 
 mod diagnostics;
+mod digest;
 mod document;
 mod every;
 mod near;
@@ -35,6 +36,7 @@ mod syntax;
 mod words;
 
 pub use diagnostics::{ConfigError, ConfigErrors, Diagnostics, SHOWN_MAX};
+pub use digest::digest_of_hex;
 pub use document::Document;
 pub use near::{distance, nearest};
 pub use section::{Place, Section, parse};

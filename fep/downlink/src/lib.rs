@@ -42,7 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use chain::Chain;
 pub use counters::ResumePoint;
 pub use decoding::{DecodeJob, DecodePool};
-use fep_mission::VcColour;
+use fep_mission::Colour;
 pub use ledger::{BadFrames, Counts, Ledger, UnknownReason, VcLedger};
 pub use merge::{
     ANTENNAS_MAX, AntennaCounts, Fate, Merge, MergeInput, MergeLedger, MergeSpec, MergeSpecError, Merged,
@@ -160,7 +160,7 @@ pub struct FrameOut<'a> {
     /// Index of its virtual channel in the configuration; `None` when it cannot be attributed.
     pub vc: Option<usize>,
     /// Which rings it may go to.
-    pub colour: VcColour,
+    pub colour: Colour,
     /// Frames of its virtual channel missing before it; at least so many with [`fep_record::FrameFlags::LOSS_AT_LEAST`].
     pub lost: u64,
     /// The counters of its spacecraft as they stand with this frame; `None` when it cannot be attributed.
@@ -177,7 +177,7 @@ pub struct OcfOut {
     /// When the frame was received.
     pub received: Tai,
     /// Colour of the frame.
-    pub colour: VcColour,
+    pub colour: Colour,
     /// Whether a code or a FECF has verified the frame.
     pub verified: bool,
 }
@@ -194,7 +194,7 @@ pub struct PacketOut<'a> {
     /// Index of its virtual channel in the configuration.
     pub vc: usize,
     /// Which rings it may go to.
-    pub colour: VcColour,
+    pub colour: Colour,
 }
 
 /// Something that an operator wants to know.

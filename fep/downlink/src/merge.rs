@@ -48,7 +48,7 @@ mod track;
 use std::collections::HashMap;
 
 use fep_ccsds::{Frame, FrameSpec, Gvcid};
-use fep_mission::VcColour;
+use fep_mission::Colour;
 use fep_record::{BadReason, FrameRecord};
 use fep_time::{Monotonic, Tai};
 
@@ -88,7 +88,7 @@ pub struct MergeInput<'a> {
     /// When it was received, as the antenna says.
     pub received: Tai,
     /// Which rings it may go to.
-    pub colour: VcColour,
+    pub colour: Colour,
     /// Which antenna: the number of its link.
     pub antenna: u16,
     /// Its number on the antenna's ring.
@@ -118,7 +118,7 @@ pub struct Merged<'a> {
     /// When the chosen antenna received it.
     pub received: Tai,
     /// Which rings it may go to.
-    pub colour: VcColour,
+    pub colour: Colour,
     /// The chosen antenna.
     pub antenna: u16,
     /// Its number on the chosen antenna's ring.

@@ -13,7 +13,7 @@ use fep_ccsds::{
 };
 use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
-use fep_mission::{ChannelConfig, VcColour, VcService};
+use fep_mission::{ChannelConfig, Colour, VcService};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 use fep_time::Monotonic;
 
@@ -37,7 +37,7 @@ pub struct Spacecraft {
     /// Whether the code detects what it cannot correct.
     code_verifies: bool,
     /// Colour of what cannot be attributed to a virtual channel.
-    unattributed: VcColour,
+    unattributed: Colour,
     session: Session,
     idle: IdlePolicy,
     explore: bool,
@@ -113,7 +113,7 @@ impl Spacecraft {
         Spacecraft {
             code_verifies: channel.code.detects_errors(),
             spec: channel.frame.clone(),
-            unattributed: if channel.has_red() { VcColour::Red } else { VcColour::Black },
+            unattributed: if channel.has_red() { Colour::Red } else { Colour::Black },
             session: options.session,
             idle: options.idle,
             explore: options.explore,
@@ -311,7 +311,7 @@ impl Spacecraft {
         if reorder.is_some_and(|reorder| reorder.is_next(frame, octets, note.received, verified, now)) {
             return self.accept(judged, index, sink);
         }
-        let (received, quality, colour) = (note.received, note.quality, VcColour::Black);
+        let (received, quality, colour) = (note.received, note.quality, Colour::Black);
         let input = MergeInput { octets, record, received, colour, antenna: 0, seq: 0, quality };
         self.with_reorder(sink, |reorder, mut out| {
             reorder.push_parsed(&input, frame, 0, now, &mut out);

@@ -3,7 +3,7 @@
 use fep_ccsds::{
     Continuity, Fhp, Frame, FrameKind, Gvcid, PacketAssembler, PacketEvent, PacketZone, SpacePacketHeader,
 };
-use fep_mission::{ChannelSpacecraft, UndeclaredApids, VcColour, VcConfig, VcService};
+use fep_mission::{ChannelSpacecraft, Colour, UndeclaredApids, VcConfig, VcService};
 use fep_record::{FrameFlags, FrameRecord, PacketRecord};
 use fep_time::Tai;
 
@@ -13,7 +13,7 @@ use crate::{ChainEvent, IdlePolicy, PacketOut, Sink, UndeclaredPackets, VcLedger
 /// State of one virtual channel.
 pub(crate) struct VirtualChannel {
     pub(crate) gvcid: Gvcid,
-    pub(crate) colour: VcColour,
+    pub(crate) colour: Colour,
     pub(crate) service: VcService,
     pub(crate) takes_packets: bool,
     /// The mission does not describe it.
@@ -24,7 +24,7 @@ pub(crate) struct VirtualChannel {
     index: usize,
     assembler: PacketAssembler,
     /// Colour of the octets of the packet in progress.
-    in_progress: VcColour,
+    in_progress: Colour,
     apids: Option<Box<DeclaredApids>>,
     undeclared: UndeclaredPackets,
 }
@@ -78,7 +78,7 @@ impl VirtualChannel {
     }
 
     /// A virtual channel of which nothing is known but a frame: packets, as the kind of frame carries them.
-    pub(crate) fn explored(index: usize, frame: &Frame<'_>, colour: VcColour) -> VirtualChannel {
+    pub(crate) fn explored(index: usize, frame: &Frame<'_>, colour: Colour) -> VirtualChannel {
         let service = match frame.kind {
             FrameKind::Aos | FrameKind::Uslp if frame.idle => VcService::Idle,
             FrameKind::Aos => VcService::MPdu,
@@ -177,7 +177,7 @@ pub(crate) struct FrameContext {
     pub(crate) record: FrameRecord,
     pub(crate) received: Tai,
     pub(crate) idle: IdlePolicy,
-    pub(crate) colour: VcColour,
+    pub(crate) colour: Colour,
 }
 
 fn packet_record(

@@ -6,13 +6,13 @@ mod record;
 
 use fep_ccsds::{Fhp, FrameParts, Gvcid, Header, TmDataField, TmHeader, UslpHeader};
 use fep_downlink::{Chain, ChainEvent, ChainOptions, Framing, IdlePolicy, Reception, ReorderSpec};
-use fep_mission::{ChannelConfig, VcColour};
+use fep_mission::{ChannelConfig, Colour};
 use fep_record::{BadReason, FrameFlags};
 use fep_time::{Monotonic, Tai};
 use made::{aos_frame, cadus, channel_of};
 use record::Recorder;
 
-use VcColour::{Black, Red};
+use Colour::{Black, Red};
 
 /// AOS frames with a red virtual channel 1 beside a black one 0.
 const RED_AOS: &str = r#"
@@ -135,7 +135,7 @@ fn what_cannot_be_attributed_is_red_where_a_virtual_channel_is_red_and_the_rest_
     for octets in [&sent[0][..100], &sent[0], &sent[1]] {
         chain.receive(&Reception::new(octets, Tai(5)), Monotonic(5), &mut recorder);
     }
-    let colours: Vec<VcColour> = recorder.frames.iter().map(|frame| frame.colour).collect();
+    let colours: Vec<Colour> = recorder.frames.iter().map(|frame| frame.colour).collect();
     assert_eq!(colours, [Red, Black, Red]);
 }
 

@@ -5,7 +5,7 @@ mod passes;
 use std::collections::{BTreeMap, BTreeSet};
 
 use fep_downlink::{Fate, Merge, MergeInput, MergeSpec, MergeSpecError, Merged, Quality};
-use fep_mission::VcColour;
+use fep_mission::Colour;
 use fep_record::{BadReason, FrameFlags, FrameRecord};
 use fep_time::{Monotonic, Tai};
 use passes::{AntennaSim, Arrival, Kind, Pass, Random, arrivals};
@@ -56,7 +56,7 @@ fn run(pass: &Pass, spec: MergeSpec, arrivals: Vec<Arrival>) -> Run {
             octets: &pass.frames[arrival.frame].octets,
             record,
             received: Tai(arrival.received),
-            colour: VcColour::Black,
+            colour: Colour::Black,
             antenna: arrival.antenna,
             seq: arrival.frame as u64,
             quality: Quality::Unstated,

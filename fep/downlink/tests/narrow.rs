@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use fep_ccsds::{Fhp, FrameParts, Header, TmDataField, TmHeader};
 use fep_downlink::{ChainOptions, Merge, MergeInput, MergeSpec, Merged, Quality, Spacecraft};
-use fep_mission::{ChannelConfig, VcColour};
+use fep_mission::{ChannelConfig, Colour};
 use fep_record::{FrameFlags, FrameRecord};
 use fep_time::{Monotonic, Tai};
 use made::channel_of;
@@ -91,7 +91,7 @@ impl Lab {
             octets: &octets,
             record,
             received: Tai(arrival.received),
-            colour: VcColour::Black,
+            colour: Colour::Black,
             antenna: arrival.antenna,
             seq: arrival.number,
             quality: Quality::Unstated,

@@ -6,7 +6,7 @@ mod record;
 
 use fep_ccsds::{AosHeader, FrameParts, FrameSpec, Header};
 use fep_downlink::{Chain, ChainOptions, Framing, Merge, MergeInput, MergeSpec, Quality, Reception};
-use fep_mission::VcColour;
+use fep_mission::Colour;
 use fep_record::{FrameFlags, FrameRecord};
 use fep_time::{Monotonic, Tai};
 use made::{aos_frame, channel_of};
@@ -77,7 +77,7 @@ impl Pass {
                 octets: &octets,
                 record,
                 received: Tai(at),
-                colour: VcColour::Black,
+                colour: Colour::Black,
                 antenna: *antenna,
                 seq: 0,
                 quality: Quality::Unstated,

@@ -16,7 +16,6 @@ use std::collections::BTreeMap;
 use fep_bus::{BusError, Colour, LatestPage, LatestReader, LatestSpec};
 use fep_ccsds::OcfReport;
 use fep_downlink::OcfOut;
-use fep_mission::VcColour;
 use fep_time::{Monotonic, Tai};
 
 use crate::rings::BusSetting;
@@ -95,10 +94,10 @@ impl OcfOutlet {
             }
         };
         let page = match (colour, &mut self.red) {
-            (VcColour::Red, Some(red)) => red,
+            (Colour::Red, Some(red)) => red,
             // The pages are made for the colours of the channel, as the rings are.
-            (VcColour::Red, None) => unreachable!("a red field without a red page"),
-            (VcColour::Black, _) => &mut self.black,
+            (Colour::Red, None) => unreachable!("a red field without a red page"),
+            (Colour::Black, _) => &mut self.black,
         };
         if self.newest.get(&key).is_some_and(|newest| received < *newest) {
             return;
@@ -172,7 +171,7 @@ mod tests {
         BusSetting { dir: dir.to_owned(), rings: fep_control::config::load(None).unwrap().rings }
     }
 
-    fn ocf(frame_vcid: u8, report_vcid: u8, report_value: u8, at: i64, colour: VcColour) -> OcfOut {
+    fn ocf(frame_vcid: u8, report_vcid: u8, report_value: u8, at: i64, colour: Colour) -> OcfOut {
         let clcw =
             Clcw { vcid: report_vcid, report_value, lockout: true, ..Clcw::parse([1, 0, 0, 0]).unwrap() };
         let gvcid = Gvcid { tfvn: 0, scid: 171, vcid: frame_vcid };
@@ -185,11 +184,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let setting = setting(dir.path());
         let mut outlet = OcfOutlet::open(&setting, "leo", false).unwrap();
-        outlet.take(&ocf(0, 1, 10, 100, VcColour::Black));
-        outlet.take(&ocf(3, 1, 12, 300, VcColour::Black));
-        outlet.take(&ocf(0, 1, 11, 200, VcColour::Black));
-        outlet.take(&ocf(0, 2, 77, 250, VcColour::Black));
-        let type_2 = OcfOut { octets: [0x80, 1, 2, 3], ..ocf(0, 0, 0, 400, VcColour::Black) };
+        outlet.take(&ocf(0, 1, 10, 100, Colour::Black));
+        outlet.take(&ocf(3, 1, 12, 300, Colour::Black));
+        outlet.take(&ocf(0, 1, 11, 200, Colour::Black));
+        outlet.take(&ocf(0, 2, 77, 250, Colour::Black));
+        let type_2 = OcfOut { octets: [0x80, 1, 2, 3], ..ocf(0, 0, 0, 400, Colour::Black) };
         outlet.take(&type_2);
         outlet.housekeep(Monotonic::now());
         let shown = clcws(&open_reader(&setting, "leo").unwrap());
@@ -206,7 +205,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let setting = setting(dir.path());
         let mut outlet = OcfOutlet::open(&setting, "leo", true).unwrap();
-        outlet.take(&ocf(5, 1, 10, 100, VcColour::Red));
+        outlet.take(&ocf(5, 1, 10, 100, Colour::Red));
         assert!(clcws(&open_reader(&setting, "leo").unwrap()).is_empty());
         let red = LatestReader::open(dir.path(), "red/leo.ocf").unwrap();
         assert_eq!(clcws(&red).len(), 1);

@@ -15,7 +15,7 @@ use fep_bus::{
 };
 use fep_ccsds::{CounterState, Frame, Gvcid, MasterChannelState, Mcid};
 use fep_downlink::{FrameOut, ResumePoint};
-use fep_mission::{ChannelConfig, VcColour};
+use fep_mission::ChannelConfig;
 use fep_record::{BadReason, FrameRecord, KIND_FRAME};
 
 /// The page of one link or spacecraft.
@@ -92,7 +92,7 @@ impl ResumePage {
             }
         }
         if let Some(seq) = seq {
-            self.page.set(self.seqs[usize::from(frame.colour == VcColour::Red)], seq);
+            self.page.set(self.seqs[usize::from(frame.colour == Colour::Red)], seq);
         }
     }
 

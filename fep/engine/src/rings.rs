@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use fep_bus::{Access, BusError, Colour, Producer, RingSpec};
 use fep_control::config::{Config, RingSize, RingsConfig, is_role_name};
-use fep_mission::VcColour;
 
 /// Name of the ring of all events.
 pub(crate) const EVENTS_RING: &str = "events";
@@ -143,11 +142,11 @@ impl Rings {
     /// # Panics
     /// For red data of a role that was opened without red rings: its [`RingPlan`] is made from the same virtual channels.
     #[inline]
-    pub(crate) fn pair(&mut self, colour: VcColour) -> &mut RingPair {
+    pub(crate) fn pair(&mut self, colour: Colour) -> &mut RingPair {
         match (colour, &mut self.red) {
-            (VcColour::Red, Some(red)) => red,
-            (VcColour::Red, None) => unreachable!("red data without red rings"),
-            (VcColour::Black, _) => &mut self.black,
+            (Colour::Red, Some(red)) => red,
+            (Colour::Red, None) => unreachable!("red data without red rings"),
+            (Colour::Black, _) => &mut self.black,
         }
     }
 

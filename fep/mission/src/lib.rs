@@ -23,6 +23,7 @@ use fep_coding::{CodeSpec, Randomizer, SyncSpec};
 use fep_config::{ConfigErrors, Diagnostics, Source};
 use serde::Serialize;
 
+pub use fep_colour::Colour;
 pub use packets::{PacketLayout, SecondaryHeader, TimeField};
 pub use read::read_mission;
 
@@ -133,7 +134,7 @@ impl ChannelConfig {
 
     /// Whether some virtual channel carries clear data of an enciphered mission.
     pub fn has_red(&self) -> bool {
-        self.vcs.iter().any(|vc| vc.colour == VcColour::Red)
+        self.vcs.iter().any(|vc| vc.colour == Colour::Red)
     }
 }
 
@@ -153,7 +154,7 @@ pub struct VcConfig {
     /// Whether packets are taken out and published.
     pub packets: bool,
     /// Whether its data is clear data of an enciphered mission.
-    pub colour: VcColour,
+    pub colour: Colour,
 }
 
 /// What the data field of a virtual channel carries.
@@ -177,16 +178,6 @@ impl VcService {
     pub fn carries_packets(self) -> bool {
         matches!(self, VcService::Packets | VcService::MPdu)
     }
-}
-
-/// Which rings a virtual channel's data may go to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum VcColour {
-    /// Unclassified or enciphered.
-    Black,
-    /// Clear data of an enciphered mission.
-    Red,
 }
 
 /// Reads one mission: a built-in one by name, or a file by path (anything with a `/` or ending in `.toml`).

@@ -9,7 +9,7 @@ use fep_config::{Diagnostics, Place, Section, Source, nearest, parse};
 
 use crate::code::{read_code, read_sync};
 use crate::{
-    ChannelConfig, ChannelSpacecraft, Mission, PacketLayout, Spacecraft, UndeclaredApids, VcColour, VcConfig,
+    ChannelConfig, ChannelSpacecraft, Colour, Mission, PacketLayout, Spacecraft, UndeclaredApids, VcConfig,
     VcService,
 };
 
@@ -218,7 +218,7 @@ fn read_vcs(
                 name: "fill".to_owned(),
                 service: VcService::Idle,
                 packets: false,
-                colour: VcColour::Black,
+                colour: Colour::Black,
             });
         }
     }
@@ -313,8 +313,8 @@ fn read_vc(
     {
         place.report(found, "this service carries no packets", "false");
     }
-    let colours = [("black", VcColour::Black), ("red", VcColour::Red)];
-    let colour = section.choice("colour", &colours, found).unwrap_or(VcColour::Black);
+    let colours = [("black", Colour::Black), ("red", Colour::Red)];
+    let colour = section.choice("colour", &colours, found).unwrap_or(Colour::Black);
     let own = section.string("spacecraft", found);
     section.finish(found);
     let (spacecraft, scid) = match (own, carried) {

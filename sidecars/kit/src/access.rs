@@ -23,6 +23,8 @@ use sha2::{Digest, Sha256};
 use crate::listen::{Address, Peer};
 use crate::{ConfigErrors, Document, Problem};
 
+pub use fep_config::digest_of_hex;
+
 /// What a user may do. Each role stands alone: who may approve may not therefore operate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +36,9 @@ pub enum Role {
     /// Be the second person of an act that destroys data.
     Approve,
 }
+
+/// What `roles` of a user may hold.
+const ROLES: &str = "one or more of \"read\", \"operate\", \"approve\", each once";
 
 impl Role {
     const fn name(self) -> &'static str {
@@ -176,6 +181,13 @@ impl Access {
                 let message = format!("{} has the same token: these would be one person", other.name);
                 return Err(document.mistake(&key, &message, "a token of one's own"));
             }
+            let key = format!("users.{name}.roles");
+            if user.roles.is_empty() {
+                return Err(document.mistake(&key, "empty: this user could do nothing", ROLES));
+            }
+            if (1..user.roles.len()).any(|at| user.roles[..at].contains(&user.roles[at])) {
+                return Err(document.mistake(&key, "a role is named twice", ROLES));
+            }
             users.push(User { name, digest, roles: user.roles });
         }
         Ok(Access { users: Arc::new(users) })
@@ -223,22 +235,6 @@ fn without_token(peer: &Peer) -> Caller {
         Peer::Tcp(address) => (address.ip().to_string(), vec![Role::Read]),
     };
     Caller { name, roles, authenticated: false }
-}
-
-/// A SHA-256 as configurations write it: 64 hexadecimal digits, of either case. `None` of anything else.
-#[must_use]
-pub fn digest_of_hex(text: &str) -> Option<[u8; 32]> {
-    let text = text.as_bytes();
-    if text.len() != 64 {
-        return None;
-    }
-    let mut digest = [0; 32];
-    for (octet, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
-        let high = char::from(pair[0]).to_digit(16)?;
-        let low = char::from(pair[1]).to_digit(16)?;
-        *octet = (high << 4 | low) as u8;
-    }
-    Some(digest)
 }
 
 /// Middleware: finds out who asks, holds them to the role `read`, and lets handlers take a [`Caller`]. A request that
@@ -332,6 +328,21 @@ roles = [\"read\", \"approve\"]
             assert_eq!(caller.may(Role::Operate).is_ok(), operates, "{peer:?}");
             assert!(caller.may(Role::Approve).is_err());
         }
+    }
+
+    #[test]
+    fn a_user_without_a_role_or_with_one_twice_is_refused_at_the_key() {
+        let user = |roles: &str| {
+            let digest = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
+            let text = format!("[users.carl]\nroles = {roles}\ntoken_sha256 = \"{digest}\"\n");
+            access(&text).map(drop).map_err(|refused| refused.to_string())
+        };
+        assert_eq!(user("[\"read\"]"), Ok(()));
+        let allowed = "(allowed: one or more of \"read\", \"operate\", \"approve\", each once)";
+        let expected = format!("x.toml:2:1: users.carl.roles: empty: this user could do nothing {allowed}");
+        assert_eq!(user("[]"), Err(expected));
+        let expected = format!("x.toml:2:1: users.carl.roles: a role is named twice {allowed}");
+        assert_eq!(user("[\"read\", \"operate\", \"read\"]"), Err(expected));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use fep_bus::Record;
-use fep_feeds::control::FromFeed;
-use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, encode_acknowledgement, encode_control};
+use fep_feed_wire::control::FromFeed;
+use fep_feed_wire::wire::{Decoder, MESSAGE_MAX, Message, encode_acknowledgement, encode_control};
 use fep_tests::journal::{Line, Writer};
 
 /// Lines written at once.
@@ -97,7 +97,7 @@ fn connection(
                 }
                 Message::Control(json) => {
                     match serde_json::from_slice(json).map_err(|error| wrong(error.to_string()))? {
-                        FromFeed::Alive => idle = true,
+                        FromFeed::Alive { .. } => idle = true,
                         FromFeed::Refused { reason, .. } => return Err(wrong(reason)),
                         FromFeed::Lost { from_seq, to_seq, reason, .. } => {
                             return Err(wrong(format!("{from_seq} to {to_seq} are lost: {reason:?}")));

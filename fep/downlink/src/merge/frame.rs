@@ -1,6 +1,6 @@
 //! A frame within the merge, and the way out of it.
 
-use fep_mission::VcColour;
+use fep_mission::Colour;
 use fep_record::{FrameFlags, FrameRecord};
 use fep_time::{Monotonic, Tai};
 use twox_hash::XxHash3_64;
@@ -16,7 +16,7 @@ pub(super) type Antennas = u64;
 pub(super) struct Facts {
     pub(super) record: FrameRecord,
     pub(super) received: Tai,
-    pub(super) colour: VcColour,
+    pub(super) colour: Colour,
     /// Index of the antenna in the specification.
     pub(super) antenna: usize,
     pub(super) seq: u64,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use fep_downlink::{ChainEvent, FrameOut, OcfOut, PacketOut, Sink};
-use fep_mission::VcColour;
+use fep_mission::Colour;
 use fep_record::{FrameRecord, PacketRecord};
 use fep_time::Tai;
 use sha2::{Digest, Sha256};
@@ -16,7 +16,7 @@ pub(crate) struct Frame {
     pub(crate) record: FrameRecord,
     pub(crate) lost: u64,
     pub(crate) received: Tai,
-    pub(crate) colour: VcColour,
+    pub(crate) colour: Colour,
     pub(crate) vc: Option<usize>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Recorder {
     pub(crate) frames: Vec<Frame>,
     pub(crate) packets: Vec<(PacketRecord, Vec<u8>)>,
     pub(crate) events: Vec<ChainEvent>,
-    pub(crate) packet_colours: Vec<VcColour>,
+    pub(crate) packet_colours: Vec<Colour>,
     pub(crate) ocfs: Vec<OcfOut>,
 }
 

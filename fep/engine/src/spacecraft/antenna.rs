@@ -8,7 +8,6 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use fep_bus::{BusError, Colour, Consumer, Ledger, Poll, Position, Record, Resume};
-use fep_mission::VcColour;
 use fep_time::{Monotonic, Tai};
 
 use crate::heard::Heard;
@@ -57,7 +56,7 @@ impl Followed {
 /// What came of a look at the rings of an antenna.
 pub(crate) enum Look {
     /// A frame record, its payload in the buffer.
-    Record(Record, VcColour),
+    Record(Record, Colour),
     /// Everything has been read.
     Empty,
 }
@@ -146,11 +145,7 @@ impl Antenna {
                 match consumer.poll(octets) {
                     Poll::Record(record) => {
                         self.next = index + 1;
-                        let colour = match followed.colour {
-                            Colour::Black => VcColour::Black,
-                            Colour::Red => VcColour::Red,
-                        };
-                        return Look::Record(record, colour);
+                        return Look::Record(record, followed.colour);
                     }
                     Poll::Gap(gap) => self.lost_unreported += gap.records,
                     Poll::Restarted { .. } => {}

@@ -8,7 +8,6 @@ use std::path::Path;
 
 use fep_bus::{Colour, Consumer, Poll, Resume};
 use fep_downlink::{Merge, MergeInput, Quality};
-use fep_mission::VcColour;
 use fep_record::{BadReason, FrameRecord};
 use fep_time::{Monotonic, Tai};
 
@@ -72,10 +71,7 @@ impl Recall<'_> {
                 octets: &octets,
                 record: known,
                 received: record.tag.received,
-                colour: match colour {
-                    Colour::Black => VcColour::Black,
-                    Colour::Red => VcColour::Red,
-                },
+                colour,
                 antenna: MEMORY,
                 seq: record.seq,
                 quality: Quality::Unstated,

@@ -2,6 +2,7 @@
 //!
 //! All times are TAI in nanoseconds since 1958-01-01, as in the ring's descriptors.
 
+pub use fep_colour::Colour;
 use fep_record::{FrameFlags, Session};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -49,13 +50,11 @@ macro_rules! named {
     };
 }
 
-named! {
-    /// Whether data may leave the protected side. Red data was deciphered here.
-    Colour {
-        /// As received.
-        Black = "black",
-        /// Deciphered.
-        Red = "red",
+impl From<fep_colour::NoColour> for Error {
+    fn from(error: fep_colour::NoColour) -> Error {
+        let allowed =
+            fep_colour::Colour::ALL.iter().map(|colour| colour.name()).collect::<Vec<_>>().join(", ");
+        Error::Name { what: "Colour", given: error.0, allowed }
     }
 }
 

@@ -4,24 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use fep_kit::access::digest_of_hex;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::spec::{FeedSpec, Feeding, Form, Transport, check_name};
-
-/// A client as configured: `[feeding.clients.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientSpec {
-    /// SHA-256 of its token, 64 hexadecimal digits (`printf %s TOKEN | sha256sum`).
-    pub token_sha256: String,
-    /// Feeds that it may take; left out, all that are not red.
-    #[serde(default)]
-    pub feeds: Vec<String>,
-    /// Whether it may take red data, of the feeds that it names.
-    #[serde(default)]
-    pub red: bool,
-}
+use fep_feed_wire::address;
+use fep_feed_wire::spec::{FeedSpec, Feeding, Transport};
 
 /// Why somebody is refused, and what would be right.
 pub(crate) type Refusal = (String, String);
@@ -41,11 +27,12 @@ struct Known {
 }
 
 impl Clients {
-    /// Of a configuration that [`check`] has nothing against.
+    /// Of a configuration without mistakes.
     pub(crate) fn new(feeding: &Feeding) -> Clients {
         let known = feeding.clients.iter().filter_map(|(name, client)| {
             let digest = digest_of_hex(&client.token_sha256)?;
-            Some((name.clone(), Known { digest, feeds: client.feeds.clone(), red: client.red }))
+            let feeds = client.feeds.clone().unwrap_or_default();
+            Some((name.clone(), Known { digest, feeds, red: client.red }))
         });
         Clients { known: known.collect(), red_receivers: feeding.red_receivers.clone() }
     }
@@ -58,14 +45,14 @@ impl Clients {
         let ip = peer.ip().to_canonical();
         if let Transport::TcpServer { peers, .. } = &spec.transport
             && !peers.is_empty()
-            && !peers.contains(&ip)
+            && !address::names(peers, ip)
         {
             return Err((
                 format!("{ip} is none of the peers of this feed"),
                 "its peers (transport.peers)".to_owned(),
             ));
         }
-        if spec.is_red() && !self.red_receivers.contains(&ip) {
+        if spec.is_red() && !address::names(&self.red_receivers, ip) {
             return Err((
                 format!("{ip} may not receive red data"),
                 "the addresses of feeding.red_receivers".to_owned(),
@@ -112,81 +99,16 @@ impl Clients {
     }
 }
 
-/// Checks clients and feeds against each other. `refuse` takes key, mistake, and what is allowed.
-pub(crate) fn check(
-    feeding: &Feeding,
-    feeds: &BTreeMap<String, FeedSpec>,
-    refuse: &mut impl FnMut(&str, &str, &str),
-) {
-    let mut tokens: BTreeMap<[u8; 32], &str> = BTreeMap::new();
-    for (name, client) in &feeding.clients {
-        let key = format!("feeding.clients.{name}");
-        if let Err(allowed) = check_name(name) {
-            refuse(&key, "no name of a client", allowed);
-        }
-        match digest_of_hex(&client.token_sha256) {
-            None => refuse(&format!("{key}.token_sha256"), "no SHA-256", "64 hexadecimal digits"),
-            Some(digest) => {
-                if let Some(other) = tokens.insert(digest, name) {
-                    let mistake = format!("{other} has the same token: these would be one client");
-                    refuse(&format!("{key}.token_sha256"), &mistake, "a token of one's own");
-                }
-            }
-        }
-        let known = || feeds.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        if let Some(unknown) = client.feeds.iter().find(|feed| !feeds.contains_key(*feed)) {
-            refuse(&format!("{key}.feeds"), &format!("there is no feed \"{unknown}\""), &known());
-        }
-        if client.red && client.feeds.is_empty() {
-            let mistake = "red data goes only to clients whose feeds are named";
-            refuse(&format!("{key}.feeds"), mistake, "the names of feeds");
-        }
-    }
-    for (name, feed) in feeds {
-        let key = format!("feeds.{name}.transport");
-        let is_red = feed.is_red();
-        if let Some((place, mistake, allowed)) = feed.colour_problem() {
-            refuse(&format!("feeds.{name}.{place}"), &mistake, allowed);
-        }
-        match &feed.transport {
-            Transport::TcpServer { bind, peers, .. } => {
-                let open = !bind.ip().to_canonical().is_loopback();
-                if feed.form == Form::Framed && feeding.clients.is_empty() && (open || is_red) {
-                    let mistake = format!("{bind} can be reached by others and no client is configured");
-                    let mistake =
-                        if open { mistake } else { "red data and no client is configured".to_owned() };
-                    refuse(
-                        &key,
-                        &mistake,
-                        "clients with tokens (feeding.clients), or black data on a loopback address",
-                    );
-                }
-                if feed.form == Form::Raw && open && peers.is_empty() {
-                    let mistake =
-                        format!("{bind} can be reached by others, and a raw feed asks nobody who it is");
-                    refuse(&key, &mistake, "peers = [\"IP\", …], a loopback address, or form = \"framed\"");
-                }
-            }
-            Transport::TcpClient { address: to, .. } | Transport::Udp { to, .. } => {
-                if is_red && !feeding.red_receivers.contains(&to.ip().to_canonical()) {
-                    let mistake = format!("{} may not receive red data", to.ip());
-                    refuse(&key, &mistake, "the addresses of feeding.red_receivers");
-                }
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::FeedsConfig;
+    use fep_feed_wire::FeedSections;
     use fep_kit::Document;
 
     // REQ: FEP-FEED-403
     #[test]
     fn red_is_given_to_nobody_but_cleared_clients_at_addresses_that_are_named() {
-        let text = "[feeding]\nred_receivers = [\"127.0.0.1\"]\n\
+        let text = "[feeding]\nred_receivers = [\"::ffff:127.0.0.1\"]\n\
             [feeding.clients.c]\nred = true\nfeeds = [\"red\"]\n\
             token_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"\n\
             [feeding.clients.d]\nfeeds = [\"red\", \"black\"]\n\
@@ -196,7 +118,7 @@ mod tests {
             [feeds.black]\nsources = [\"a.frames\"]\nsession = \"OPS\"\nform = \"framed\"\n\
             transport = { kind = \"tcp_server\", bind = \"127.0.0.1:0\", peers = [\"127.0.0.2\"] }\n";
         let document = Document::from_text("archive.toml", text).expect("TOML");
-        let config = FeedsConfig::read(&document).unwrap_or_else(|errors| panic!("{errors}"));
+        let config = FeedSections::read(&document).unwrap_or_else(|errors| panic!("{errors}"));
         let clients = Clients::new(&config.feeding);
         let connects = |feed: &str, peer: &str| {
             clients.may_connect(&config.feeds[feed], peer.parse().expect("an address")).is_ok()

@@ -5,13 +5,15 @@
 //! second time without being marked as repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use fep_bus::Position;
+use fep_file::FileError;
 use fep_segments::Place;
+use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 /// How far ahead of what is sent the bound is written, in records.
@@ -57,6 +59,9 @@ struct Form {
 
 const FORMAT: u32 = 1;
 
+/// Longest cursor file that is read: many times what as many sources as a feed may have need.
+const FILE_MAX: u64 = 1 << 20;
+
 /// The cursor file of one client.
 #[derive(Debug)]
 pub(crate) struct CursorFile {
@@ -70,26 +75,28 @@ impl CursorFile {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn open(dir: &Path, feed: &str, client: &str) -> io::Result<(CursorFile, Option<String>)> {
+    pub(crate) fn open(
+        dir: &Path,
+        feed: &str,
+        client: &str,
+    ) -> Result<(CursorFile, Option<String>), FileError> {
         let dir = dir.join(feed);
         make_directory(&dir)?;
         let path = dir.join(format!("{client}.json"));
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok((CursorFile { path, stored: BTreeMap::new() }, None));
-            }
+        let problem = match fep_file::read_if_exists(&path, FILE_MAX) {
+            Ok(None) => return Ok((CursorFile { path, stored: BTreeMap::new() }, None)),
+            Ok(Some(text)) => match serde_json::from_slice::<Form>(&text) {
+                Ok(form) if form.format == FORMAT => {
+                    return Ok((CursorFile { path, stored: form.sources }, None));
+                }
+                Ok(form) => format!("format {}, this program knows {FORMAT}", form.format),
+                Err(error) => error.to_string(),
+            },
+            Err(error @ FileError::TooLong { .. }) => error.to_string(),
             Err(error) => return Err(error),
         };
-        let problem = match serde_json::from_str::<Form>(&text) {
-            Ok(form) if form.format == FORMAT => {
-                return Ok((CursorFile { path, stored: form.sources }, None));
-            }
-            Ok(form) => format!("format {}, this program knows {FORMAT}", form.format),
-            Err(error) => error.to_string(),
-        };
         let aside = path.with_extension("unreadable");
-        std::fs::rename(&path, &aside)?;
+        std::fs::rename(&path, &aside).map_err(io_error("set aside", &path))?;
         let problem = format!("{}: {problem}; set aside as {}", path.display(), aside.display());
         Ok((CursorFile { path, stored: BTreeMap::new() }, Some(problem)))
     }
@@ -103,25 +110,20 @@ impl CursorFile {
     ///
     /// # Errors
     /// The system's; the file is then as before.
-    pub(crate) fn store<'a>(&mut self, stands: impl Iterator<Item = (&'a str, Stand)>) -> io::Result<()> {
+    pub(crate) fn store<'a>(
+        &mut self,
+        stands: impl Iterator<Item = (&'a str, Stand)>,
+    ) -> Result<(), FileError> {
         let mut sources = self.stored.clone();
         sources.extend(stands.map(|(source, stand)| (source.to_owned(), stand)));
         if sources == self.stored {
             return Ok(());
         }
         let form = Form { format: FORMAT, sources };
-        // On disk before it has its name, and its name on disk before anything goes on: after a power cut it is the old cursor
-        // or the new one, and no record that was beyond the bound was sent.
-        let temporary = self.path.with_extension("new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&temporary)?;
-        file.write_all(&serde_json::to_vec(&form)?)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, &self.path)?;
-        if let Some(directory) = self.path.parent() {
-            File::open(directory)?.sync_all()?;
-        }
+        // On disk before anything goes on: after a power cut it is the old cursor or the new one, and no record that was
+        // beyond the bound was sent.
+        let text = serde_json::to_vec(&form).map_err(|error| io_error("write", &self.path)(error.into()))?;
+        fep_file::replace(&self.path, 0o600, &text)?;
         self.stored = form.sources;
         Ok(())
     }
@@ -130,14 +132,15 @@ impl CursorFile {
     ///
     /// # Errors
     /// The system's.
-    pub(crate) fn names(dir: &Path, feed: &str) -> io::Result<BTreeSet<String>> {
-        let entries = match std::fs::read_dir(dir.join(feed)) {
+    pub(crate) fn names(dir: &Path, feed: &str) -> Result<BTreeSet<String>, FileError> {
+        let dir = dir.join(feed);
+        let entries = match std::fs::read_dir(&dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-            entries => entries?,
+            entries => entries.map_err(io_error("list", &dir))?,
         };
         let mut names = BTreeSet::new();
         for entry in entries {
-            let path = entry?.path();
+            let path = entry.map_err(io_error("list", &dir))?.path();
             let is_cursor = path.extension().is_some_and(|end| end == "json" || end == "unreadable");
             if let (true, Some(name)) = (is_cursor, path.file_stem()) {
                 names.insert(name.to_string_lossy().into_owned());
@@ -147,9 +150,55 @@ impl CursorFile {
     }
 }
 
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError::Io { action, path, source }
+}
+
 /// Makes a directory of cursors, and those above it, for the owner alone. One that exists stays as it is.
-pub(crate) fn make_directory(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
+fn make_directory(dir: &Path) -> Result<(), FileError> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_directory(parent)?;
+    }
+    match fep_file::create_directory(dir, 0o700) {
+        // Another client of the feed was faster.
+        Err(FileError::Exists { .. }) if dir.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// The directory of the cursors while this process has it.
+#[derive(Debug)]
+pub(crate) struct CursorDirectory(#[expect(dead_code, reason = "its lock lives as long as it")] File);
+
+impl CursorDirectory {
+    /// Makes the directory if need be and takes it for this process alone.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when another process has it.
+    pub(crate) fn hold(dir: &Path) -> Result<CursorDirectory, FileError> {
+        make_directory(dir)?;
+        // No feed has a name that begins with a dot.
+        let path = dir.join(".lock");
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+        let file = options.open(&path).map_err(io_error("open", &path))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
+            let held =
+                "another process keeps its cursors here: each needs a directory (feeding.cursors) of its own";
+            let error = io::Error::from(errno);
+            let error = match error.kind() {
+                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, held),
+                _ => error,
+            };
+            io_error("lock", &path)(error)
+        })?;
+        Ok(CursorDirectory(file))
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +209,7 @@ mod tests {
         Stand { series: 3, next_seq: 7, next_pos: 640, next_payload: 600, sent_before_seq: 9 };
 
     #[test]
-    fn a_stand_is_kept_by_feed_client_and_source() -> io::Result<()> {
+    fn a_stand_is_kept_by_feed_client_and_source() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let (mut cursor, problem) = CursorFile::open(dir.path(), "f", "a")?;
         assert_eq!((cursor.stand("x.frames"), problem), (None, None));
@@ -175,7 +224,8 @@ mod tests {
 
     // REQ: FEP-FEED-009
     #[test]
-    fn a_cursor_that_cannot_be_understood_is_told_and_set_aside() -> io::Result<()> {
+    fn a_cursor_that_cannot_be_understood_is_reported_and_set_aside() -> Result<(), Box<dyn std::error::Error>>
+    {
         let dir = tempfile::tempdir()?;
         for text in ["", "{\"format\":1,\"sources\":{\"x\":{\"next", "{\"format\":2,\"sources\":{}}"] {
             std::fs::create_dir_all(dir.path().join("f"))?;
@@ -185,6 +235,44 @@ mod tests {
             assert!(problem.is_some_and(|problem| problem.contains("a.json")));
             assert_eq!(std::fs::read_to_string(dir.path().join("f/a.unreadable"))?, text);
         }
+        Ok(())
+    }
+
+    // REQ: FEP-FEED-152
+    #[test]
+    fn a_cursor_is_replaced_whole_for_its_owner_alone_and_never_through_a_link()
+    -> Result<(), Box<dyn std::error::Error>> {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir()?;
+        let (mut cursor, _) = CursorFile::open(dir.path(), "f", "a")?;
+        cursor.store([("x.frames", HERE)].into_iter())?;
+        let file = dir.path().join("f/a.json");
+        assert_eq!(std::fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(dir.path().join("f"))?.count(), 1, "nothing is left beside it");
+        let other = dir.path().join("other");
+        std::fs::write(&other, "not ours")?;
+        std::fs::remove_file(&file)?;
+        std::os::unix::fs::symlink(&other, &file)?;
+        assert!(CursorFile::open(dir.path(), "f", "a").is_err(), "read through a link");
+        assert!(cursor.store([("y.frames", HERE)].into_iter()).is_err(), "written through a link");
+        assert_eq!(std::fs::read_to_string(&other)?, "not ours");
+        std::fs::remove_file(&file)?;
+        std::fs::write(&file, vec![b' '; FILE_MAX as usize + 1])?;
+        let (_, problem) = CursorFile::open(dir.path(), "f", "a")?;
+        assert!(problem.is_some_and(|problem| problem.contains("a.json")), "too long to be one");
+        Ok(())
+    }
+
+    // REQ: FEP-FEED-153
+    #[test]
+    fn two_processes_never_keep_their_cursors_in_one_directory() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let below = dir.path().join("made/as/needed");
+        let first = CursorDirectory::hold(&below)?;
+        let refused = CursorDirectory::hold(&below).map(drop).expect_err("it is held").to_string();
+        assert!(refused.contains("another process keeps its cursors here"), "{refused}");
+        drop(first);
+        CursorDirectory::hold(&below)?;
         Ok(())
     }
 }

@@ -5,8 +5,8 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use crate::pipe::{Pipe, PipeError};
-use crate::spec::Form;
 use crate::status::{ClientState, FeedState};
+use fep_feed_wire::spec::Form;
 
 /// Longest sleep while the sources have nothing.
 const IDLE_MAX: Duration = Duration::from_millis(5);

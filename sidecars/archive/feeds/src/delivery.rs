@@ -7,13 +7,13 @@ use fep_bus::Record;
 use fep_record::Session;
 use fep_segments::Place;
 
-use crate::control::{FromFeed, SourcePlace, to_json};
 use crate::cursor::{STRIDE, Stand};
-use crate::filter::Filter;
 use crate::ledger::{Ledger, Lost};
-use crate::spec::Form;
 use crate::window::Window;
-use crate::wire::{RecordHead, encode_control, encode_record};
+use fep_feed_wire::control::{FromFeed, SourcePlace, to_json};
+use fep_feed_wire::filter::Filter;
+use fep_feed_wire::spec::Form;
+use fep_feed_wire::wire::{RecordHead, encode_control, encode_record};
 
 /// Records that may be on their way at a time; with more the client is waited for.
 pub(crate) const ON_THE_WAY_MAX: usize = 1 << 16;
@@ -70,7 +70,7 @@ impl Delivery {
     pub(crate) fn welcome(&mut self, feed: &str, client: &str, rings: &[String], out: &mut Vec<u8>) {
         let sources = rings.iter().zip(self.window.read()).zip(&self.repeated_before);
         let said = FromFeed::Welcome {
-            protocol: crate::control::PROTOCOL,
+            protocol: fep_feed_wire::control::PROTOCOL,
             feed: feed.to_owned(),
             client: client.to_owned(),
             session: self.terms.session,
@@ -128,7 +128,7 @@ impl Delivery {
             self.window.passed(source, after);
             return;
         }
-        let head_len = if self.terms.form == Form::Framed { crate::wire::RECORD_HEAD_LEN } else { 0 };
+        let head_len = if self.terms.form == Form::Framed { fep_feed_wire::wire::RECORD_HEAD_LEN } else { 0 };
         let of_length = self.terms.record_len.is_none_or(|len| len as usize == payload.len());
         if !of_length || head_len + payload.len() > self.terms.message_max {
             self.lost(source, record.seq, record.seq + 1, Lost::Length, after, out);

@@ -7,22 +7,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use fep_file::FileError;
 use fep_kit::Stop;
 use fep_record::Session;
 use socket2::{SockRef, TcpKeepalive};
 
 use crate::clients::{Clients, Refusal};
-use crate::control::{FromClient, FromFeed, PROTOCOL, Start, to_json};
 use crate::cursor::CursorFile;
 use crate::datagrams::{self, Target};
 use crate::delivery::{Delivery, Terms};
-use crate::filter::Filter;
 use crate::pipe::Pipe;
 use crate::sources::Sources;
-use crate::spec::{FeedSpec, Form, Transport, check_name};
 use crate::status::{ClientState, FeedState};
 use crate::stream::{self, Service};
-use crate::wire::{MESSAGE_MAX, encode_control};
+use fep_feed_wire::control::{FromClient, FromFeed, PROTOCOL, Start, to_json};
+use fep_feed_wire::filter::Filter;
+use fep_feed_wire::spec::{FeedSpec, Form, Transport, check_name};
+use fep_feed_wire::wire::{MESSAGE_MAX, encode_control};
 
 /// How often a thread that waits for something else looks whether it shall end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -43,9 +44,13 @@ pub(crate) struct Places {
     pub(crate) rings: PathBuf,
     pub(crate) segments: PathBuf,
     pub(crate) cursors: PathBuf,
+    /// Directory in which the objects of the archive's store can be read.
+    pub(crate) objects: Option<PathBuf>,
     pub(crate) patience: Duration,
     /// Most names that clients of one feed may have.
     pub(crate) names_max: usize,
+    /// Name of this process among the consumers of a ring; "" for none.
+    pub(crate) service: String,
 }
 
 /// One feed: its configuration, its state, and all that its threads need.
@@ -197,6 +202,9 @@ impl Feed {
             return Err((format!("{client:?} is no name of a client"), allowed.to_owned()));
         }
         self.clients.may_take(&self.state.name, self.spec.is_red(), &client, token.as_deref())?;
+        if let Some((key, what, allowed)) = filter.problem() {
+            return Err((format!("filter.{key}: {what}"), allowed.to_owned()));
+        }
         self.has_room_for(&client)?;
         Ok(Who { name: client, start: start.unwrap_or(self.spec.start), acknowledge, filter })
     }
@@ -204,7 +212,7 @@ impl Feed {
     /// Refuses a name that was never here once as many as may be have been: each has a cursor and a state.
     fn has_room_for(&self, client: &str) -> Result<(), Refusal> {
         let names_max = self.places.names_max;
-        let cannot = |error: io::Error| (format!("the cursors cannot be read: {error}"), String::new());
+        let cannot = |error: FileError| (format!("the cursors cannot be read: {error}"), String::new());
         let known = CursorFile::names(&self.places.cursors, &self.state.name).map_err(cannot)?;
         if known.contains(client)
             || self.state.knows(client)
@@ -241,19 +249,7 @@ impl Feed {
 
     /// The client's name among the consumers of a ring.
     fn consumer(&self, client: &str) -> String {
-        let name = if client == self.state.name {
-            client.to_owned()
-        } else {
-            format!("{}.{client}", self.state.name)
-        };
-        if name.len() <= CONSUMER_NAME_MAX {
-            return name;
-        }
-        // Long names are told apart by what is a hash of them: the cursor that counts is ours, not the ring's.
-        let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, octet| {
-            (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01B3)
-        });
-        format!("feed.{hash:016x}")
+        consumer_name(&self.places.service, &self.state.name, client)
     }
 
     /// Opens sources and cursor of a client that nobody else serves now.
@@ -356,5 +352,60 @@ impl Feed {
         let finished = pipe.finish(&client);
         client.ended("ended by the feed".to_owned());
         ended.and(finished).map_err(|error| error.to_string())
+    }
+}
+
+/// The name that a client of a feed of a process has among the consumers of a ring: different for different clients, feeds and
+/// processes, and one that a ring takes.
+fn consumer_name(service: &str, feed: &str, client: &str) -> String {
+    // A feed without named clients goes by its own name.
+    let client = if client == feed { "" } else { client };
+    let before = if service.is_empty() { String::new() } else { format!("{service}..") };
+    let after = if client.is_empty() { String::new() } else { format!(".{client}") };
+    let name = format!("{before}{feed}{after}");
+    // A dot within a part could be taken for one between two.
+    if name.len() <= CONSUMER_NAME_MAX && [service, feed, client].iter().all(|part| !part.contains('.')) {
+        return name;
+    }
+    // Told apart by what is a hash of them: the cursor that counts is ours, not the ring's.
+    let parts = [service, feed, client].join("/");
+    let hash = parts.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, octet| {
+        (hash ^ u64::from(octet)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    format!("feed.{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-FEED-153
+    #[test]
+    fn clients_of_different_feeds_and_processes_are_different_consumers() {
+        assert_eq!(consumer_name("", "yamcs-cso-1", "yamcs-cso-1"), "yamcs-cso-1");
+        assert_eq!(consumer_name("", "cso-2", "archive"), "cso-2.archive");
+        assert_eq!(consumer_name("north", "cso-2", "archive"), "north..cso-2.archive");
+        let who = [
+            ("", "a", "a"),
+            ("", "a", "b"),
+            ("", "a.b", "a.b"),
+            ("", "a", "b.c"),
+            ("", "a.b", "c"),
+            ("", "a.b.c", "a.b.c"),
+            ("a", "b", "b"),
+            ("a", "b", "c"),
+            ("a.b", "c", "c"),
+            ("n", "a", "a"),
+            ("", "n", "a"),
+            ("north", "a-feed-with-a-long-name", "client-of-it"),
+            ("south", "a-feed-with-a-long-name", "client-of-it"),
+        ];
+        let mut names: Vec<String> =
+            who.iter().map(|(service, feed, client)| consumer_name(service, feed, client)).collect();
+        assert!(names.iter().all(|name| fep_bus::check_name(name).is_ok()), "{names:?}");
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
     }
 }

@@ -2,18 +2,19 @@
 //! `GET /metrics`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Path, State};
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRef, Path, State};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use fep_kit::Problem;
 use fep_kit::access::{Access, Caller, Role, authenticate};
 use fep_kit::health::{Health, Report};
+use fep_kit::metrics::Metrics;
 use fep_kit::problem::{no_such_method, no_such_path};
+use prometheus::IntCounterVec;
 
 use crate::feed::Feed;
 use crate::status::FeedStatus;
@@ -21,8 +22,55 @@ use crate::status::FeedStatus;
 /// All feeds, by name.
 pub(crate) type Feeds = Arc<BTreeMap<String, Arc<Feed>>>;
 
+/// What is served.
+#[derive(Clone)]
+pub(crate) struct Served {
+    feeds: Feeds,
+    metrics: Metrics,
+    records: IntCounterVec,
+    /// What the counters have been raised to: two readers at a time must not raise them twice.
+    noting: Arc<Mutex<()>>,
+}
+
+impl Served {
+    /// # Errors
+    /// When a metric's name is taken, which would be a mistake of the program.
+    pub(crate) fn new(feeds: Feeds) -> Result<Served, prometheus::Error> {
+        let metrics = Metrics::new("fep_feeds");
+        let help =
+            "Records of the sources by what became of them; the sum over \"what\" is what was followed.";
+        let records = metrics.counters("records", help, &["feed", "client", "what", "reason"])?;
+        Ok(Served { feeds, metrics, records, noting: Arc::default() })
+    }
+
+    /// Raises the metrics to the ledgers of the clients. A ledger counts a record that the system refused as sent until it is
+    /// refused; the metric never falls and is right again with the next record sent.
+    fn take_note(&self) {
+        let _one_at_a_time = self.noting.lock().unwrap_or_else(PoisonError::into_inner);
+        for feed in self.feeds.values() {
+            let status = feed.state.status();
+            for client in &status.clients {
+                let raise = |what: &str, reason: &str, count: u64| {
+                    let labels = [status.name.as_str(), client.name.as_str(), what, reason];
+                    let counter = self.records.with_label_values(&labels);
+                    counter.inc_by(count.saturating_sub(counter.get()));
+                };
+                raise("sent", "", client.counts.sent);
+                client.counts.filtered.iter().for_each(|(reason, count)| raise("filtered", reason, *count));
+                client.counts.lost.iter().for_each(|(reason, count)| raise("lost", reason, *count));
+            }
+        }
+    }
+}
+
+impl FromRef<Served> for Feeds {
+    fn from_ref(served: &Served) -> Feeds {
+        Arc::clone(&served.feeds)
+    }
+}
+
 /// The service's paths. `/health` and `/metrics` are open to whoever reaches the address.
-pub(crate) fn router(feeds: Feeds, access: Access) -> Router {
+pub(crate) fn router(served: Served, access: Access) -> Router {
     let guarded = Router::new()
         .route("/feeds", get(all))
         .route("/feeds/{feed}", get(one))
@@ -35,7 +83,7 @@ pub(crate) fn router(feeds: Feeds, access: Access) -> Router {
         .route("/metrics", get(metrics))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
-        .with_state(feeds)
+        .with_state(served)
 }
 
 fn find<'a>(feeds: &'a Feeds, name: &str) -> Result<&'a Arc<Feed>, Problem> {
@@ -82,7 +130,13 @@ fn order(feeds: &Feeds, name: &str, caller: &Caller, enabled: bool) -> Result<Js
 async fn health(State(feeds): State<Feeds>) -> Report {
     let health = Health::new(concat!("fep-feeds ", env!("CARGO_PKG_VERSION")));
     for (name, feed) in feeds.iter() {
-        match feed.state.status().problem {
+        let status = feed.state.status();
+        let waits = status.clients.iter().find_map(|client| {
+            let source = client.sources.iter().find(|source| source.waits_for.is_some())?;
+            let what = source.waits_for.as_deref()?;
+            Some(format!("client {} waits in {}: {what}", client.name, source.ring))
+        });
+        match status.problem.or(waits) {
             Some(problem) => health.warning(name, problem),
             None => health.well(name),
         }
@@ -90,24 +144,8 @@ async fn health(State(feeds): State<Feeds>) -> Report {
     health.report()
 }
 
-/// Prometheus text, made from the same numbers as the status.
-async fn metrics(State(feeds): State<Feeds>) -> Response {
-    let mut text = String::from(
-        "# HELP fep_feeds_records_total Records of the sources by what became of them; the sum over \"what\" is what was \
-         followed.\n# TYPE fep_feeds_records_total counter\n",
-    );
-    for feed in feeds.values() {
-        let status = feed.state.status();
-        for client in &status.clients {
-            let labels = format!("feed=\"{}\",client=\"{}\"", status.name, client.name);
-            let mut line = |what: &str, reason: &str, count: u64| {
-                let labels = format!("{labels},what=\"{what}\",reason=\"{reason}\"");
-                text.push_str(&format!("fep_feeds_records_total{{{labels}}} {count}\n"));
-            };
-            line("sent", "", client.counts.sent);
-            client.counts.filtered.iter().for_each(|(reason, count)| line("filtered", reason, *count));
-            client.counts.lost.iter().for_each(|(reason, count)| line("lost", reason, *count));
-        }
-    }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+/// The counters of all clients as of now.
+async fn metrics(State(served): State<Served>) -> Result<Response, Problem> {
+    served.take_note();
+    served.metrics.answer()
 }

@@ -5,40 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::filter::Filtered;
+use fep_feed_wire::filter::Filtered;
 
-/// Why a record that was wanted was not sent. In this order they are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Lost {
-    /// Neither in the ring nor in the archive any more: there is no recorder, or it lost it itself.
-    Source,
-    /// In the archive, but damaged there.
-    Damaged,
-    /// In the archive's object store alone: it can be retrieved there, but not by a feed.
-    Stored,
-    /// Its length is not that of the feed's frames, or more than a datagram holds.
-    Length,
-    /// The system did not take the datagram.
-    Refused,
-}
-
-impl Lost {
-    /// Every reason, in order.
-    pub const ALL: [Lost; 5] = [Lost::Source, Lost::Damaged, Lost::Stored, Lost::Length, Lost::Refused];
-
-    /// Name in reports.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Lost::Source => "source",
-            Lost::Damaged => "damaged",
-            Lost::Stored => "stored",
-            Lost::Length => "length",
-            Lost::Refused => "refused",
-        }
-    }
-}
+pub use fep_feed_wire::control::Lost;
 
 /// Counters of one client, since the process started. Written by the client's thread, read by the status.
 #[derive(Debug, Default)]

@@ -2,16 +2,13 @@
 //!
 //! A feed follows rings, live where it can and from the archive's segments where it is behind, and tells its client
 //! which. A slow client harms nobody: it has a thread, a buffer and a cursor of its own. `docs/feeds.md` is the normative
-//! description of what goes over the wire; [`wire`] and [`control`] are both ends of it.
+//! description of what goes over the wire; the crate `fep-feed-wire` is both ends of it.
+
+pub mod ledger;
+pub mod status;
 
 mod clients;
-pub mod control;
-pub mod filter;
-pub mod ledger;
-pub mod spec;
-pub mod status;
-pub mod wire;
-
+mod config;
 mod cursor;
 mod datagrams;
 mod delivery;
@@ -24,7 +21,5 @@ mod sources;
 mod stream;
 mod window;
 
-pub use clients::ClientSpec;
-pub use filter::Filter;
+pub use config::FeedsConfig;
 pub use process::run;
-pub use spec::{FeedSpec, FeedsConfig};

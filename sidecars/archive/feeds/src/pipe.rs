@@ -1,15 +1,15 @@
 //! One client's way from its sources to octets: sources, delivery, cursor.
 
-use std::io;
 use std::time::{Duration, Instant};
 
+use fep_file::FileError;
 use fep_segments::SegmentError;
 
-use crate::control::FromFeed;
 use crate::cursor::{CursorFile, Stand};
 use crate::delivery::Delivery;
 use crate::sources::{Event, Sources};
 use crate::status::ClientState;
+use fep_feed_wire::control::FromFeed;
 
 /// How often a cursor is stored while records go out: each time the disk has to confirm it.
 const STORE_EVERY: Duration = Duration::from_secs(1);
@@ -20,7 +20,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(200);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PipeError {
     #[error("its cursor cannot be stored: {0}")]
-    Cursor(io::Error),
+    Cursor(FileError),
     #[error(transparent)]
     Source(#[from] SegmentError),
 }
@@ -103,7 +103,7 @@ impl Pipe {
 
     /// Appends a sign of life.
     pub(crate) fn alive(&mut self, out: &mut Vec<u8>) {
-        self.delivery.say(&FromFeed::Alive, out);
+        self.delivery.say(&FromFeed::Alive { waiting: self.sources.waiting() }, out);
     }
 }
 

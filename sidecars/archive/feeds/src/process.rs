@@ -10,10 +10,12 @@ use fep_kit::{Document, Stop};
 use fep_record::Session;
 
 use crate::clients::Clients;
+use crate::config::FeedsConfig;
+use crate::cursor::CursorDirectory;
 use crate::feed::{Feed, Places};
-use crate::http;
-use crate::spec::{FeedSpec, FeedsConfig, Transport};
+use crate::http::{self, Served};
 use crate::status::FeedState;
+use fep_feed_wire::spec::{FeedSpec, Transport};
 
 /// How long requests that run may take to end.
 const GRACE: Duration = Duration::from_secs(2);
@@ -25,28 +27,17 @@ const GRACE: Duration = Duration::from_secs(2);
 pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
     let config = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
     let feeding = &config.feeding;
-    let mistake = |key: &str, what: &str, allowed: &str| document.mistake(key, what, allowed).to_string();
-    let listen: Option<Address> = match feeding.listen.as_str() {
-        "" => None,
-        text => Some(
-            text.parse()
-                .map_err(|error: String| mistake("feeding.listen", &error, "IP:PORT, unix:PATH, or \"\""))?,
-        ),
-    };
-    let mode = u32::from_str_radix(&feeding.listen_mode, 8).ok().filter(|mode| *mode <= 0o777);
-    let mode = mode.ok_or_else(|| {
-        mistake("feeding.listen_mode", "no permissions", "three octal digits, e.g. \"0660\"")
-    })?;
-    let access = Access::from_document(document, listen.as_slice()).map_err(|errors| errors.to_string())?;
-    crate::cursor::make_directory(&feeding.cursors)
-        .map_err(|error| format!("{}: {error}", feeding.cursors.display()))?;
+    // Until the end: two processes with one directory would each undo what the other confirmed.
+    let _alone = CursorDirectory::hold(&feeding.cursors).map_err(|error| error.to_string())?;
     let clients = Arc::new(Clients::new(feeding));
     let places = Places {
         rings: config.archive.rings.clone(),
         segments: config.archive.segments.clone(),
         cursors: feeding.cursors.clone(),
+        objects: config.objects.clone(),
         patience: Duration::from_millis(feeding.patience_ms),
         names_max: feeding.names_max,
+        service: feeding.name.clone(),
     };
     let feeds: BTreeMap<String, Arc<Feed>> = config
         .feeds
@@ -64,7 +55,7 @@ pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || feed.run());
         threads.push(thread.map_err(|error| format!("no thread for the feed {name}: {error}"))?);
     }
-    let served = attend(Arc::new(feeds), listen, mode, access, stop);
+    let served = attend(Arc::new(feeds), config.listen, config.listen_mode, config.access, stop);
     stop.now();
     for thread in threads {
         // A thread that panicked has told it already; the others end in order.
@@ -81,6 +72,7 @@ fn attend(
     access: Access,
     stop: &Stop,
 ) -> Result<(), String> {
+    let served = Served::new(feeds).map_err(|error| format!("no metrics: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -91,7 +83,7 @@ fn attend(
             return Ok(());
         };
         let listener = address.bind(mode).await.map_err(|error| format!("{address}: {error}"))?;
-        serve(vec![listener], http::router(feeds, access), stop.clone(), GRACE)
+        serve(vec![listener], http::router(served, access), stop.clone(), GRACE)
             .await
             .map_err(|error| format!("{address}: {error}"))
     })

@@ -1,18 +1,14 @@
 //! The sources of one client as one stream: fair turns, records borrowed, a change of state told before what it
 //! concerns.
 
-use std::path::PathBuf;
-
 use fep_bus::{Colour, Position, Record};
-use fep_segments::{
-    Follow, FollowSpec, Item, Loss, LossCause, Place, SegmentError, SegmentName, Source, Stream,
-};
+use fep_segments::{Follow, FollowSpec, Item, Loss, LossCause, Moved, Place, SegmentError, Source, Stream};
 
-use crate::control::Start;
 use crate::cursor::{CursorFile, Stand};
 use crate::feed::Places;
 use crate::ledger::Lost;
 use crate::status::SourceStatus;
+use fep_feed_wire::control::{Start, Waiting};
 
 /// Records taken from one source before the next has its turn.
 const BURST: u32 = 64;
@@ -31,7 +27,6 @@ pub(crate) enum Event<'a> {
 
 struct OneSource {
     follow: Follow,
-    segments: PathBuf,
     /// What the client was told last.
     told: Option<(bool, u64)>,
     /// Read and not handed out yet: a change of state goes first, or the numbering waits until all is settled.
@@ -77,10 +72,9 @@ impl Sources {
                 (None, Start::Oldest) => fep_segments::Start::Oldest,
                 (None, Start::Live) => fep_segments::Start::Latest,
             };
-            let follow = Follow::open(spec, start)?;
+            let follow = Follow::open_with(spec, Moved::Read(places.objects.clone()), start)?;
             stands.push(stand.unwrap_or_else(|| Stand::new(follow.place(), 0)));
-            let segments = places.segments.clone();
-            sources.push(OneSource { follow, segments, told: None, held: None, payload: Vec::new() });
+            sources.push(OneSource { follow, told: None, held: None, payload: Vec::new() });
         }
         Ok((Sources { sources, turn: 0, burst: 0 }, stands))
     }
@@ -116,6 +110,20 @@ impl Sources {
                 next_seq: source.follow.place().position.seq,
                 confirmed_seq: confirmed.next_seq,
                 behind: source.follow.lag_records(),
+                waits_for: source.follow.waits_for().map(str::to_owned),
+            })
+            .collect()
+    }
+}
+
+impl Sources {
+    /// Sources in which something is waited for, by index, and the record that comes next there.
+    pub(crate) fn waiting(&self) -> Vec<Waiting> {
+        let waits = self.sources.iter().enumerate().filter(|(_, source)| source.follow.waits_for().is_some());
+        waits
+            .map(|(index, source)| {
+                let place = source.follow.place();
+                Waiting { source: index as u16, series: place.series, from_seq: place.position.seq }
             })
             .collect()
     }
@@ -135,20 +143,6 @@ impl OneSource {
         Ok(settled || !matches!(self.held, Some(Held::Series(_))))
     }
 
-    /// Whether the archive says that it holds what was removed from the disk: beside what is left of such a segment lies a
-    /// file of its name that ends in `.stored`.
-    fn is_stored(&self, loss: &Loss, series: u64) -> bool {
-        let stream = self.follow.stream();
-        let directory = stream.directory(&self.segments);
-        let marked = |name: SegmentName| directory.join(format!("{name}.stored")).exists();
-        // Most losses begin where their segment does; else it is the last one before.
-        marked(SegmentName { series, base_pos: loss.from.pos })
-            || fep_segments::list(&self.segments, stream).is_ok_and(|list| {
-                let holds = |name: SegmentName| name.series == series && name.base_pos <= loss.from.pos;
-                list.iter().rfind(|entry| holds(entry.name)).is_some_and(|entry| marked(entry.name))
-            })
-    }
-
     /// Hands out what is held. A change of state comes first, and what is held stays held.
     fn hand_out(&mut self, source: u16) -> Event<'_> {
         let after = self.follow.place();
@@ -162,7 +156,6 @@ impl OneSource {
             Some(Held::Gap(loss)) => {
                 let reason = match loss.cause {
                     LossCause::DamagedBlock | LossCause::MissingSegment => Lost::Damaged,
-                    LossCause::Removed if self.is_stored(&loss, after.series) => Lost::Stored,
                     _ => Lost::Source,
                 };
                 Event::Lost { source, from_seq: loss.from.seq, after, reason }

@@ -59,6 +59,10 @@ pub struct SourceStatus {
     pub confirmed_seq: u64,
     /// Records published and not read yet, as far as the ring tells.
     pub behind: Option<u64>,
+    /// Why the next records, which exist, are waited for: they are in an object store that cannot be read here, or the disk fails
+    /// to read them at the moment.
+    #[serde(default)]
+    pub waits_for: Option<String>,
 }
 
 /// A client while the process runs. Shared by its thread, its feed and whoever asks.

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::control::FromClient;
 use crate::outq;
 use crate::pipe::{Pipe, PipeError};
-use crate::spec::Form;
 use crate::status::ClientState;
-use crate::wire::{CLIENT_MESSAGE_MAX, Decoder, Message};
+use fep_feed_wire::control::FromClient;
+use fep_feed_wire::spec::Form;
+use fep_feed_wire::wire::{CLIENT_MESSAGE_MAX, Decoder, Message};
 
 /// Octets held ready for the socket.
 const READY: usize = 256 << 10;

@@ -5,9 +5,9 @@ mod support;
 use std::io::Read;
 use std::net::{TcpListener, UdpSocket};
 
-use fep_feeds::control::FromFeed;
+use fep_feed_wire::control::FromFeed;
+use fep_feed_wire::wire::{Message, parse};
 use fep_feeds::status::FeedStatus;
-use fep_feeds::wire::{Message, parse};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 use support::*;
 
@@ -306,7 +306,7 @@ fn a_feed_is_disabled_and_enabled_over_http_and_goes_on_where_it_was() {
     assert!(unknown.contains("404") && unknown.contains("\"allowed\":\"f\""), "{unknown}");
     let metrics = house.try_request("GET", "/metrics").expect("an answer");
     assert!(
-        metrics.contains("fep_feeds_records_total{feed=\"f\",client=\"c\",what=\"sent\",reason=\"\"} 20"),
+        metrics.contains("fep_feeds_records_total{client=\"c\",feed=\"f\",reason=\"\",what=\"sent\"} 20"),
         "{metrics}"
     );
     assert!(house.try_request("GET", "/health").expect("well").contains("\"state\":\"well\""));

@@ -1,14 +1,11 @@
-//! Who may take a feed, what is bounded, and what of the archive a feed cannot read.
+//! Who may take a feed, and what is bounded.
 
 mod support;
 
 use std::io::Read;
 use std::net::TcpStream;
 
-use fep_bus::Tag;
-use fep_feeds::control::FromFeed;
-use fep_record::{KIND_FRAME, Session};
-use fep_time::Tai;
+use fep_record::Session;
 use support::*;
 
 /// SHA-256 of "alpha" and "beta" as coreutils compute them.
@@ -106,70 +103,4 @@ fn a_flood_of_connections_takes_no_more_threads_than_are_allowed_and_disturbs_no
     assert!(said.is_empty() || said.contains("2 clients are connected"), "{said}");
     house.frames("a.frames", 0..5, Session::Ops);
     assert_eq!(client.numbers(5), [0, 1, 2, 3, 4]);
-}
-
-// REQ: FEP-FEED-402
-#[test]
-fn what_the_archive_moved_to_its_object_store_is_not_reported_as_lost_by_everybody() {
-    use fep_bus::{Colour, Position};
-    use fep_segments::{Chain, SegmentHeader, SegmentWriter, Stream};
-    let mut house = House::new(&[]);
-    let archive = house.dir.path().join("segments");
-    let mut next = Position { seq: 1, pos: 0, payload: 0 };
-    let (mut chain, mut previous) = (Chain::default(), None);
-    let mut paths = Vec::new();
-    for segment in 0..4_u64 {
-        let header = SegmentHeader {
-            stream: Stream::new(Colour::Black, "a.frames"),
-            schema: "ccsds.frame.v1".to_owned(),
-            id: segment + 1,
-            instance: 7,
-            series: 9,
-            base: next,
-            created_unix_ns: 1,
-            previous,
-        };
-        let mut writer = SegmentWriter::create(&archive, header).expect("it can be written");
-        for number in segment * 10..segment * 10 + 10 {
-            let (flags, words) = frame(number, Session::Ops).to_words();
-            let tag = Tag { kind: KIND_FRAME, flags, received: Tai(1), published: Tai(2), words };
-            writer.record(tag, &payload(number)).expect("it fits");
-        }
-        next = writer.position();
-        let (path, footer) = writer.seal(chain).expect("it can be sealed");
-        (chain, previous) = (Chain(footer.chain), Some(footer.name()));
-        paths.push(path);
-    }
-    house.start(FRAMED);
-    let mut client = Client::named(house.address("f"), "c", ",\"acknowledge\":true");
-    assert_eq!(client.numbers(10), (0..10).collect::<Vec<_>>());
-    client.acknowledge(10);
-    house.until("it is taken", "f", |status| {
-        status.clients[0].sources.first().is_some_and(|source| source.confirmed_seq == 11)
-    });
-    house.stop();
-    // The second is in the object store, the third was deleted.
-    for (path, stored) in [(&paths[1], true), (&paths[2], false)] {
-        fep_segments::remove_sealed(path).expect("it can be removed");
-        if stored {
-            std::fs::write(path.with_extension("stored"), "key").expect("written");
-        }
-    }
-    house.start(FRAMED);
-    let mut again = Client::named(house.address("f"), "c", ",\"acknowledge\":true");
-    assert_eq!(again.numbers(10), (30..40).collect::<Vec<_>>());
-    let lost: Vec<(u64, u64, String)> = again
-        .controls
-        .iter()
-        .filter_map(|said| match said {
-            FromFeed::Lost { from_seq, to_seq, reason, .. } => {
-                Some((*from_seq, *to_seq, reason.name().to_owned()))
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(lost, [(11, 21, "stored".to_owned()), (21, 31, "source".to_owned())]);
-    let status = house.client("f", "c");
-    assert_eq!((status.counts.lost["stored"], status.counts.lost["source"]), (10, 10));
-    assert!(is_balanced(&status));
 }

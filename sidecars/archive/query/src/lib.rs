@@ -25,9 +25,10 @@ mod selection;
 pub mod sql;
 mod times;
 
+pub use fep_colour::Colour;
 pub use numbers::Numbers;
 pub use params::Params;
-pub use selection::{Colour, Format, Idle, Quality, Retrieval, Selection, Unit};
+pub use selection::{Format, Idle, Quality, Retrieval, Selection, Unit};
 pub use times::{parse_time, time_text};
 
 /// A parameter that was refused.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fep_colour::Colour;
 use fep_record::Session;
 
 use crate::{Numbers, time_text};
@@ -39,16 +40,6 @@ spelled! {
         Frames = "frames",
         /// Packets.
         Packets = "packets",
-    }
-}
-
-spelled! {
-    /// Whether the data was deciphered on the ground.
-    Colour {
-        /// As received.
-        Black = "black",
-        /// Deciphered: kept and served apart.
-        Red = "red",
     }
 }
 

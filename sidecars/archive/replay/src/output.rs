@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use fep_bus::{ClaimError, OnFull, Producer, RingSpec, Tag, Warden, WardenSpec};
-use fep_feeds::control::{FromFeed, PROTOCOL, SourcePlace, to_json};
-use fep_feeds::wire::{RECORD_HEAD_LEN, RecordHead, encode_control, encode_record};
+use fep_feed_wire::control::{FromFeed, PROTOCOL, SourcePlace, to_json};
+use fep_feed_wire::wire::{RECORD_HEAD_LEN, RecordHead, encode_control, encode_record};
 use fep_record::{KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_segments::Stream;
 
+use crate::live::Live;
 use crate::reel::Played;
 use crate::target::Form;
 
@@ -89,6 +90,7 @@ impl Encoder {
 pub(crate) struct TcpOutput {
     stream: Option<TcpStream>,
     listener: Option<TcpListener>,
+    live: Live,
     encoder: Encoder,
     ready: Vec<u8>,
     start: usize,
@@ -104,20 +106,21 @@ impl TcpOutput {
         streams: &[Stream],
     ) -> io::Result<TcpOutput> {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-        let mut output = TcpOutput::new(None, form, name, streams);
+        let mut output = TcpOutput::new(None, Live::default(), form, name, streams);
         output.adopt(stream)?;
         Ok(output)
     }
 
     pub(crate) fn listen(
         bind: SocketAddr,
+        live: Live,
         form: Form,
         name: &str,
         streams: &[Stream],
     ) -> io::Result<TcpOutput> {
         let listener = TcpListener::bind(bind)?;
         listener.set_nonblocking(true)?;
-        Ok(TcpOutput::new(Some(listener), form, name, streams))
+        Ok(TcpOutput::new(Some(listener), live, form, name, streams))
     }
 
     /// The address listened at, while nobody has come.
@@ -125,10 +128,16 @@ impl TcpOutput {
         self.listener.as_ref()?.local_addr().ok()
     }
 
-    fn new(listener: Option<TcpListener>, form: Form, name: &str, streams: &[Stream]) -> TcpOutput {
+    fn new(
+        listener: Option<TcpListener>,
+        live: Live,
+        form: Form,
+        name: &str,
+        streams: &[Stream],
+    ) -> TcpOutput {
         let mut ready = Vec::with_capacity(2 * BATCH);
         let encoder = Encoder::welcome(form, name, streams, &mut ready);
-        TcpOutput { stream: None, listener, encoder, ready, start: 0, frame_len: None }
+        TcpOutput { stream: None, listener, live, encoder, ready, start: 0, frame_len: None }
     }
 
     fn adopt(&mut self, stream: TcpStream) -> io::Result<()> {
@@ -139,14 +148,24 @@ impl TcpOutput {
         Ok(())
     }
 
-    /// Takes the first receiver that connects; `false` while nobody has.
+    /// Takes the first receiver that connects; `false` while nobody has. A live process of ours is none: it took this address for
+    /// that of a station, and would take what it receives for live.
     fn has_receiver(&mut self) -> io::Result<bool> {
         if self.stream.is_some() {
             return Ok(true);
         }
         let Some(listener) = &self.listener else { return Ok(false) };
         match listener.accept() {
-            Ok((stream, _)) => self.adopt(stream).map(|()| true),
+            Ok((stream, peer)) => {
+                let own = stream.local_addr()?;
+                if let Err(who) = self.live.check_peer(peer, own) {
+                    return Err(io::Error::new(
+                        io::ErrorKind::PermissionDenied,
+                        format!("{who}: nothing is replayed"),
+                    ));
+                }
+                self.adopt(stream).map(|()| true)
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }

@@ -7,20 +7,24 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Tag};
-use fep_feeds::spec::check_name;
+use fep_feed_wire::spec::check_name;
 use fep_record::Session;
 use serde::{Deserialize, Serialize};
 
+use crate::live::{Live, Protocol};
 use crate::output::{Offer, Output, RingOutput, TcpOutput, UdpOutput};
 use crate::pacing::{Due, Pacer, Speed};
 use crate::reel::{Played, Reel, ReelError, colour_of};
-use crate::target::{NotAllowed, Policy, Target};
+use crate::target::{NotAllowed, Policy, Target, door};
 
 /// Longest name of a replay: its ring's name must fit.
 pub const NAME_MAX: usize = 15;
 
 /// How often a thread that waits looks after its output.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// How often it is looked whether a live process of ours has come to where a replay goes.
+const GUARD_EVERY: Duration = Duration::from_secs(1);
 
 /// What is to be played, apart from the reel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,14 +206,17 @@ impl Replay {
         }
         policy.check(&spec.target, colour_of(reel.as_ref()))?;
         let mut address = None;
+        let mut door = door(&spec.target);
         let (name, streams) = (&spec.name, reel.streams());
         let output: Box<dyn Output> = match &spec.target {
             Target::TcpClient { address, form } => {
                 Box::new(TcpOutput::connect(*address, *form, name, streams).map_err(StartError::Receiver)?)
             }
             Target::TcpServer { bind, form } => {
-                let output = TcpOutput::listen(*bind, *form, name, streams).map_err(StartError::Receiver)?;
+                let output = TcpOutput::listen(*bind, policy.live.clone(), *form, name, streams);
+                let output = output.map_err(StartError::Receiver)?;
                 address = output.address();
+                door = address.map(|address| (Protocol::Tcp, address));
                 Box::new(output)
             }
             Target::Udp { to, form } => {
@@ -253,6 +260,7 @@ impl Replay {
             sent_before_lap: 0,
             payload: Vec::new(),
             began: Instant::now(),
+            guard: Guard { live: policy.live.clone(), door, checked: Instant::now() },
         };
         let thread = std::thread::Builder::new()
             .name(format!("replay-{}", spec.name))
@@ -313,6 +321,28 @@ struct Player {
     sent_before_lap: u64,
     payload: Vec<u8>,
     began: Instant,
+    guard: Guard,
+}
+
+/// Looks again and again whether a live process of ours has come to where the replay goes.
+struct Guard {
+    live: Live,
+    door: Option<(Protocol, SocketAddr)>,
+    checked: Instant,
+}
+
+impl Guard {
+    fn attend(&mut self) -> io::Result<()> {
+        let Some((protocol, address)) = self.door else { return Ok(()) };
+        if self.checked.elapsed() < GUARD_EVERY {
+            return Ok(());
+        }
+        let checked = self.live.check(protocol, address);
+        self.checked = Instant::now();
+        checked.map_err(|who| {
+            io::Error::new(io::ErrorKind::PermissionDenied, format!("{who}: nothing more is replayed"))
+        })
+    }
 }
 
 enum Failure {
@@ -369,6 +399,7 @@ impl Player {
                 if self.obey()? {
                     return Ok(Phase::Stopped);
                 }
+                self.guard.attend()?;
                 self.show();
                 until_look = STRIDE;
             }
@@ -449,6 +480,7 @@ impl Player {
                 return Ok(Some(Phase::Ended));
             }
             self.output.wait(LOOK_EVERY)?;
+            self.guard.attend()?;
             if self.obey()? {
                 return Ok(Some(Phase::Stopped));
             }

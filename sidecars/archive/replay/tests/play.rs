@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Colour, Consumer, Poll, Position, Record, Resume, Tag};
 use fep_ccsds::Gvcid;
-use fep_feeds::control::FromFeed;
-use fep_feeds::filter::{Filter, Filtered};
-use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, parse};
+use fep_feed_wire::control::FromFeed;
+use fep_feed_wire::filter::{Filter, Filtered};
+use fep_feed_wire::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, parse};
 use fep_record::{FrameRecord, KIND_FRAME, REPLAY_RING_PREFIX, Session};
 use fep_replay::{
     Order, Phase, Played, Policy, Reel, Replay, ReplaySpec, ReplayStatus, SegmentReel, Shelf, Speed,
@@ -96,10 +96,11 @@ fn records(octets: &[u8]) -> Vec<(RecordHead, Vec<u8>)> {
 #[test]
 fn over_tcp_every_record_arrives_once_in_order_and_says_that_it_is_replayed() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let target =
-        serde_json::json!({ "kind": "tcp_client", "address": listener.local_addr().expect("bound") });
+    let address = listener.local_addr().expect("bound");
+    let policy = Policy { receivers: vec![address], ..Policy::default() };
+    let target = serde_json::json!({ "kind": "tcp_client", "address": address });
     let spec = spec(target, serde_json::json!({ "speed": "fastest" }));
-    let replay = Replay::start(spec, Box::new(shelf(5000, MS)), &Policy::default()).expect("it starts");
+    let replay = Replay::start(spec, Box::new(shelf(5000, MS)), &policy).expect("it starts");
     let (mut stream, _) = listener.accept().expect("it connects");
     let mut octets = Vec::new();
     stream.read_to_end(&mut octets).expect("it ends");
@@ -122,12 +123,13 @@ fn over_tcp_every_record_arrives_once_in_order_and_says_that_it_is_replayed() {
 fn a_replay_pauses_steps_seeks_changes_speed_and_loops_as_ordered() {
     let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port");
     receiver.set_read_timeout(Some(LONG)).expect("a timeout");
-    let target =
-        serde_json::json!({ "kind": "udp", "to": receiver.local_addr().expect("bound"), "form": "framed" });
+    let to = receiver.local_addr().expect("bound");
+    let policy = Policy { receivers: vec![to], ..Policy::default() };
+    let target = serde_json::json!({ "kind": "udp", "to": to, "form": "framed" });
     // A day between records: only orders can move it.
     let day = 86_400_000 * MS;
     let spec = spec(target, serde_json::json!({ "paused": true }));
-    let replay = Replay::start(spec, Box::new(shelf(10, day)), &Policy::default()).expect("it starts");
+    let replay = Replay::start(spec, Box::new(shelf(10, day)), &policy).expect("it starts");
     let mut datagram = vec![0; 65_536];
     let mut next = || loop {
         let len = receiver.recv(&mut datagram).expect("a datagram");
@@ -266,8 +268,9 @@ fn a_replay_ring_can_be_told_by_its_name_its_schema_and_every_record_and_no_live
 #[test]
 fn a_record_that_cannot_be_marked_does_not_leave() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let target =
-        serde_json::json!({ "kind": "tcp_client", "address": listener.local_addr().expect("bound") });
+    let address = listener.local_addr().expect("bound");
+    let policy = Policy { receivers: vec![address], ..Policy::default() };
+    let target = serde_json::json!({ "kind": "tcp_client", "address": address });
     let mut unknown = tag(5, Session::Ops);
     unknown.kind = 77;
     let record = |seq, tag| Record { seq, pos: 0, len: 1, tag, payload_before: 0 };
@@ -277,7 +280,7 @@ fn a_record_that_cannot_be_marked_does_not_leave() {
     ];
     let reel = Shelf::new(streams(), records_in);
     let spec = spec(target, serde_json::json!({ "speed": "fastest" }));
-    let replay = Replay::start(spec, Box::new(reel), &Policy::default()).expect("it starts");
+    let replay = Replay::start(spec, Box::new(reel), &policy).expect("it starts");
     let (mut stream, _) = listener.accept().expect("it connects");
     let mut octets = Vec::new();
     stream.read_to_end(&mut octets).expect("it ends");

@@ -22,8 +22,12 @@ use crate::tree::{SegmentEntry, SegmentState, list};
 use fep_time::Monotonic;
 
 pub use beginning::series_after;
+pub use moved::Moved;
+
+use moved::{Failing, Whereabouts};
 
 mod beginning;
+mod moved;
 
 /// What to follow.
 #[derive(Debug, Clone)]
@@ -91,6 +95,11 @@ pub struct Follow {
     not_before: Option<i64>,
     /// Set until the first place is known.
     undecided: Option<Start>,
+    /// What becomes of segments that were moved to an object store.
+    moved: Moved,
+    /// Why it waits although something may be there.
+    waits_for: Option<String>,
+    failing: Option<Failing>,
     attach_after: Instant,
     heartbeat_after: Instant,
 }
@@ -108,15 +117,21 @@ struct Segment {
 }
 
 impl Segment {
-    /// Opens a segment that may be growing; `None` when it was sealed or removed in this very moment, or when its header
-    /// page is damaged: what it holds is a gap then, and the stream goes on behind it.
+    /// Opens a segment that may be growing; `None` when it was sealed or removed in this very moment, or when it is damaged: what
+    /// it holds is a gap then, and the stream goes on behind it.
     fn open(entry: &SegmentEntry) -> Result<Option<Segment>, SegmentError> {
+        match Segment::try_open(entry) {
+            Err(SegmentError::Io { source, .. }) if plain::condemns(&source) => Ok(None),
+            opened => opened,
+        }
+    }
+
+    /// As [`Segment::open`], but what the disk fails to read is an error: it may read it the next time.
+    fn try_open(entry: &SegmentEntry) -> Result<Option<Segment>, SegmentError> {
         let reader = match SegmentReader::open_growing(&entry.path) {
             Ok(reader) => reader,
             Err(SegmentError::Format { .. }) => return Ok(None),
-            Err(SegmentError::Io { source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound || plain::condemns(&source) =>
-            {
+            Err(SegmentError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
                 return Ok(None);
             }
             Err(error) => return Err(error),
@@ -139,6 +154,15 @@ fn legible(footer: Result<Option<Footer>, SegmentError>) -> Result<Option<Footer
     }
 }
 
+/// Whether a segment holds the place.
+enum Opened {
+    Yes,
+    /// None does (yet).
+    No,
+    /// One does, and cannot be read at the moment.
+    Waits,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Wanted {
     cause: LossCause,
@@ -151,6 +175,11 @@ const HOUSEKEEPING: Duration = Duration::from_millis(100);
 impl Follow {
     /// Begins to follow. Neither segments nor ring need be there yet.
     pub fn open(spec: FollowSpec, start: Start) -> Result<Follow, SegmentError> {
+        Follow::open_with(spec, Moved::Gap, start)
+    }
+
+    /// As [`Follow::open`], and says what becomes of segments that were moved to an object store.
+    pub fn open_with(spec: FollowSpec, moved: Moved, start: Start) -> Result<Follow, SegmentError> {
         let now = Instant::now();
         let mut follow = Follow {
             spec,
@@ -161,6 +190,9 @@ impl Follow {
             wanted: None,
             not_before: None,
             undecided: Some(start),
+            moved,
+            waits_for: None,
+            failing: None,
             attach_after: now,
             heartbeat_after: now + HOUSEKEEPING,
         };
@@ -199,7 +231,7 @@ impl Follow {
         Some(head.saturating_sub(self.place.position.seq))
     }
 
-    /// The next item; a record's payload is put into `payload`, which then holds exactly it.
+    /// The next item; with [`Item::Empty`], [`Follow::waits_for`] says whether something is waited for. A record's payload is put into `payload`, which then holds exactly it.
     pub fn next(&mut self, payload: &mut Vec<u8>) -> Result<Item, SegmentError> {
         if self.undecided.is_some() && !self.decide()? {
             return Ok(Item::Empty);
@@ -219,6 +251,8 @@ impl Follow {
                 }
                 if item == Item::Empty {
                     self.keep_house()?;
+                } else {
+                    self.waits_for = None;
                 }
                 return Ok(item);
             }
@@ -302,12 +336,25 @@ impl Follow {
     }
 
     fn step_segments(&mut self, payload: &mut Vec<u8>) -> Result<Option<Item>, SegmentError> {
-        if self.segment.is_none() && !self.open_segment()? {
-            return self.beyond_segments();
+        if self.segment.is_none() {
+            match self.open_segment()? {
+                Opened::Yes => {}
+                Opened::No => return self.beyond_segments(),
+                Opened::Waits => return Ok(Some(Item::Empty)),
+            }
         }
         let Some(segment) = &mut self.segment else { return Ok(None) };
         loop {
-            match segment.reader.next()? {
+            let piece = match segment.reader.next() {
+                Ok(piece) => piece,
+                Err(error) => {
+                    // What was read is behind us: the file is opened again at this place.
+                    let path = segment.reader.path().to_owned();
+                    self.segment = None;
+                    return self.tolerate(&path, &error).map(Some).ok_or(error);
+                }
+            };
+            match piece {
                 Some(Piece::Record(view)) => {
                     let record = view.record;
                     if record.seq < self.place.position.seq {
@@ -335,14 +382,18 @@ impl Follow {
 
     /// The segment has no more to say for now: another one follows, or the ring.
     fn after_segment(&mut self) -> Result<Option<Item>, SegmentError> {
-        let Some(segment) = &mut self.segment else { return Ok(None) };
-        let name = segment.name;
-        let segments = match &self.spec.archive {
-            Some(archive) => list(archive, &self.spec.stream)?,
-            None => Vec::new(),
+        let Some(name) = self.segment.as_ref().map(|segment| segment.name) else { return Ok(None) };
+        let segments = self.segments()?;
+        let here = match segments.iter().find(|entry| entry.name == name) {
+            Some(entry) => match self.whereabouts(entry)? {
+                Whereabouts::Here(entry) => Some(entry),
+                // Read to its end and moved or removed meanwhile: nothing has come in its place.
+                Whereabouts::Removed | Whereabouts::Away(_) => None,
+            },
+            None => None,
         };
-        let replaced = segments.iter().any(|entry| entry.name == name && segment.is_replaced(entry));
-        if replaced {
+        let Some(segment) = &mut self.segment else { return Ok(None) };
+        if here.is_some_and(|entry| segment.is_replaced(&entry)) {
             self.segment = None;
             return Ok(None);
         }
@@ -365,12 +416,21 @@ impl Follow {
 
     /// Goes into a segment that begins where we are, or before, or after a hole.
     fn enter(&mut self, entry: &SegmentEntry) -> Result<Option<Item>, SegmentError> {
-        if entry.state == SegmentState::Removed {
+        let was_moved = entry.state == SegmentState::Removed;
+        let whereabouts = self.whereabouts(entry)?;
+        let readable = match &whereabouts {
+            Whereabouts::Here(entry) => Some(entry),
+            Whereabouts::Removed | Whereabouts::Away(_) => None,
+        };
+        let Some(entry) = readable else {
             let end = legible(footer_of(entry))?.map_or(self.place.position, |footer| footer.end);
             // Later segments are looked for after it, by name.
             let next = self.segments()?.into_iter().find(|later| later.name > entry.name);
             let from = self.place.position;
             if end.seq > from.seq {
+                if let Whereabouts::Away(why) = whereabouts {
+                    return Ok(self.wait_for(why));
+                }
                 self.place.position = end;
                 return Ok(Some(Item::Gap(Loss { from, to: end, cause: LossCause::Removed })));
             }
@@ -379,9 +439,19 @@ impl Follow {
                 Some(next) => self.enter_series(&next),
                 None => self.beyond_segments(),
             };
+        };
+        let mut segment = match self.open_patiently(entry)? {
+            Ok(Some(segment)) => segment,
+            Ok(None) => return Ok(None),
+            Err(waits) => return Ok(waits),
+        };
+        let header = segment.reader.header();
+        let found = (header.series, header.base.pos, &header.stream);
+        if was_moved && found != (entry.name.series, entry.name.base_pos, &self.spec.stream) {
+            let what = format!("{} holds another segment than its name says", entry.path.display());
+            return Ok(self.wait_for(what));
         }
-        let Some(mut segment) = Segment::open(entry)? else { return Ok(None) };
-        let base = segment.reader.header().base;
+        let base = header.base;
         let from = self.place.position;
         let hole = base.seq > from.seq;
         if !hole {
@@ -406,9 +476,10 @@ impl Follow {
             }
             base = match entry.state {
                 SegmentState::Removed => legible(footer_of(entry))?.map(|footer| footer.base),
-                SegmentState::Open | SegmentState::Sealed => {
-                    Segment::open(entry)?.map(|segment| segment.reader.header().base)
-                }
+                SegmentState::Open | SegmentState::Sealed => match self.open_patiently(entry)? {
+                    Ok(segment) => segment.map(|segment| segment.reader.header().base),
+                    Err(waits) => return Ok(waits),
+                },
             };
         }
         let Some(base) = base else { return Ok(Some(Item::Empty)) };
@@ -417,8 +488,8 @@ impl Follow {
         Ok(Some(Item::Series(self.place)))
     }
 
-    /// Opens the segment that holds the place; `false` when there is none (yet).
-    fn open_segment(&mut self) -> Result<bool, SegmentError> {
+    /// Opens the segment that holds the place.
+    fn open_segment(&mut self) -> Result<Opened, SegmentError> {
         let segments = self.segments()?;
         let here = segments
             .iter()
@@ -426,12 +497,16 @@ impl Follow {
                 entry.name.series == self.place.series && entry.name.base_pos <= self.place.position.pos
             })
             .cloned();
-        let Some(entry) = here else { return Ok(false) };
-        if entry.state == SegmentState::Removed {
-            return Ok(false);
+        let Some(entry) = here else { return Ok(Opened::No) };
+        if !matches!(self.whereabouts(&entry)?, Whereabouts::Here(_)) {
+            return Ok(Opened::No);
         }
-        self.enter(&entry)?;
-        Ok(self.segment.is_some())
+        let entered = self.enter(&entry)?;
+        Ok(match (&self.segment, entered) {
+            (Some(_), _) => Opened::Yes,
+            (None, Some(Item::Empty)) => Opened::Waits,
+            (None, _) => Opened::No,
+        })
     }
 
     /// No segment has what we want: the ring, a later segment, a gap, or nothing yet.

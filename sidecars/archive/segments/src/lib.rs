@@ -20,7 +20,7 @@ pub use block::{BlockBuilder, BlockContent, BlockError, BlockHeader, BlockKind, 
 pub use content::{ContentAlgorithm, ContentHash, ContentHasher};
 pub use end::{DamagedFile, OpenLeft, StreamEnd, stream_end};
 pub use error::SegmentError;
-pub use follow::{Follow, FollowSpec, Item, Source, Start, series_after};
+pub use follow::{Follow, FollowSpec, Item, Moved, Source, Start, series_after};
 pub use footer::Footer;
 pub use header::SegmentHeader;
 pub use judge::{Expected, RootVerdict};

@@ -1,7 +1,7 @@
 //! The sections of `config/archive.toml` that this process reads; the file explains every key.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,8 +173,8 @@ impl Default for RetentionConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReplayConfig {
-    /// Machines other than this one that replays may be sent to.
-    pub receivers: Vec<IpAddr>,
+    /// Addresses that framed replays may be sent to, or waited for at.
+    pub receivers: Vec<SocketAddr>,
     /// Addresses that take live data: no replay goes there. Those of the feeds are known without being named here.
     pub operational: Vec<SocketAddr>,
     /// Addresses that payloads alone may be replayed to: nothing in them says that they are replayed.

@@ -9,10 +9,10 @@ use fep_catalogue::{
     Catalogue, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Round, Store, StoreConfig,
     Tail, TailLimits, Watermarks,
 };
-use fep_feeds::FeedsConfig;
+use fep_feed_wire::FeedSections;
 use fep_kit::access::Access;
 use fep_kit::health::Health;
-use fep_kit::listen::serve;
+use fep_kit::listen::{Address, serve};
 use fep_kit::metrics::Metrics;
 use fep_kit::{Document, Stop};
 use fep_replay::Policy;
@@ -188,14 +188,20 @@ async fn keep_once(service: &Service, marks: &Watermarks) -> Result<Round, fep_c
 
 /// Where replays may go: nowhere that live data goes, as far as this file tells.
 fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
-    let feeds = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
+    let feeds = FeedSections::read(document).map_err(|errors| errors.to_string())?;
     let mut policy = Policy {
         rings: config.replay.rings.then(|| config.archive.rings.clone()),
         receivers: config.replay.receivers.clone(),
         operational: config.replay.operational.clone(),
         raw_targets: config.replay.raw_targets.clone(),
         red_over_network: config.replay.red_over_network,
+        ..Policy::default()
     };
+    // What this process listens at is no receiver either; the sockets of other live processes are looked up.
+    policy.operational.extend(config.addresses.iter().filter_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    }));
     policy.refuse_feeds(&feeds);
     Ok(policy)
 }

@@ -10,7 +10,7 @@ use fep_replay::{
 use fep_segments::Stream;
 use tokio::runtime::Handle;
 
-use crate::retrieval::{Merge, Octets, Payload, Plan, bus_colour};
+use crate::retrieval::{Merge, Octets, Payload, Plan};
 
 /// Replays that are over are kept to be looked at, the last so many.
 const OVER_KEPT: usize = 32;
@@ -31,9 +31,7 @@ impl PlanReel {
     /// Of a plan. To be read on threads outside of the runtime only.
     #[must_use]
     pub fn new(plan: Plan, runtime: Handle) -> PlanReel {
-        let stream = |source: &crate::retrieval::SourceSpec| {
-            Stream::new(bus_colour(source.colour), source.ring.clone())
-        };
+        let stream = |source: &crate::retrieval::SourceSpec| Stream::new(source.colour, source.ring.clone());
         let streams = plan.sources.iter().map(stream).collect();
         let (rows, octets) = (plan.rows(&runtime), plan.octets(runtime.clone()));
         PlanReel { plan, runtime, streams, rows, octets, taken: 0, missing: 0 }

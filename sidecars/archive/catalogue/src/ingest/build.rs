@@ -8,7 +8,7 @@ use bytes::Bytes;
 use fep_segments::{Footer, Piece, ReadAt, SegmentReader};
 use tokio::runtime::Handle;
 
-use super::{colour_of, index_key};
+use super::index_key;
 use crate::index::{BuiltIndex, IndexBuilder, ParquetBytes, Record};
 use crate::model::{IndexFile, Segment, SegmentFacts, SegmentState, StoredObject, Tier};
 use crate::object_at::ObjectAt;
@@ -160,7 +160,7 @@ pub fn build_index<S: ReadAt>(
 pub(super) fn facts_of(footer: &Footer, file_octets: u64) -> SegmentFacts {
     SegmentFacts {
         ring: footer.stream.ring.clone(),
-        colour: colour_of(&footer.stream),
+        colour: footer.stream.colour,
         series: footer.series,
         base_pos: footer.base.pos,
         first_seq: footer.base.seq,

@@ -11,7 +11,7 @@ use fep_segments::{
 };
 use fep_time::LeapSeconds;
 
-use super::{IngestConfig, colour_of};
+use super::IngestConfig;
 use crate::index::{NOT_IN_A_SEGMENT, PackedRows, Record};
 use crate::packet_layout::PacketLayouts;
 use crate::{Error, Tail};
@@ -140,7 +140,7 @@ impl Following {
     }
 
     fn take(&mut self, config: &IngestConfig, stream: &Stream) -> Result<u64, Error> {
-        let (consumer, colour) = (self.consumer, colour_of(stream));
+        let (consumer, colour) = (self.consumer, stream.colour);
         let Following { streams, rows, payload, layouts, leap_seconds, tail, .. } = self;
         let Some(followed) = streams.get_mut(stream) else { return Ok(0) };
         let follow = match &mut followed.follow {

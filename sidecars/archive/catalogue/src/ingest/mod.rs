@@ -23,7 +23,7 @@ use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
 
 use crate::index::INDEX_VERSION;
-use crate::model::{Colour, IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, Tier};
+use crate::model::{IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::{Catalogue, Inserted, SegmentFilter};
 use crate::store::Store;
@@ -283,7 +283,7 @@ impl Ingest {
         self.following.stir(&stream, growing);
         let mut stored = BTreeMap::new();
         for table in ["frames", "packets"] {
-            let colour = colour_of(&stream);
+            let colour = stream.colour;
             let folder = format!("index/v{INDEX_VERSION}/{table}/colour={colour}/ring={}", stream.ring);
             stored.append(&mut self.store.list(&folder).await?);
         }
@@ -479,11 +479,7 @@ enum TakenIn {
 
 /// The segments of a stream.
 fn filter_of(stream: &Stream) -> SegmentFilter {
-    SegmentFilter {
-        ring: Some(stream.ring.clone()),
-        colour: Some(colour_of(stream)),
-        ..SegmentFilter::default()
-    }
+    SegmentFilter { ring: Some(stream.ring.clone()), colour: Some(stream.colour), ..SegmentFilter::default() }
 }
 
 /// The name in the catalogue of a segment file.
@@ -517,11 +513,4 @@ pub(crate) fn index_key(facts: &SegmentFacts, table: &str, first_rx_tai_ns: i64)
         "index/v{INDEX_VERSION}/{table}/colour={}/ring={}/date={day}/{:016x}-{:016x}.parquet",
         facts.colour, facts.ring, facts.series, facts.base_pos
     )
-}
-
-pub(crate) fn colour_of(stream: &Stream) -> Colour {
-    match stream.colour {
-        fep_bus::Colour::Black => Colour::Black,
-        fep_bus::Colour::Red => Colour::Red,
-    }
 }

@@ -40,8 +40,8 @@ pub(super) fn number<T: TryFrom<i64>>(row: &AnyRow, column: &'static str) -> Res
 }
 
 /// A name of an enumeration.
-pub(super) fn name<T: FromStr<Err = Error>>(row: &AnyRow, column: &'static str) -> Result<T, Error> {
-    text(row, column)?.parse()
+pub(super) fn name<T: FromStr<Err: Into<Error>>>(row: &AnyRow, column: &'static str) -> Result<T, Error> {
+    text(row, column)?.parse().map_err(Into::into)
 }
 
 pub(super) fn hash(row: &AnyRow, column: &'static str) -> Result<[u8; 32], Error> {

@@ -12,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
-use fep_feeds::control::{FromFeed, SourcePlace};
+use fep_feed_wire::control::{FromFeed, SourcePlace};
+use fep_feed_wire::wire::{
+    Decoder, MESSAGE_MAX, Message, RecordHead, encode_acknowledgement, encode_control,
+};
 use fep_feeds::status::{ClientStatus, FeedStatus};
-use fep_feeds::wire::{Decoder, MESSAGE_MAX, Message, RecordHead, encode_acknowledgement, encode_control};
 use fep_kit::{Document, Stop};
 use fep_record::{FrameRecord, KIND_FRAME, Session};
 
@@ -234,7 +236,7 @@ impl Client {
         loop {
             match self.next() {
                 Got::Record(head, payload) => return (head, payload),
-                Got::Control(FromFeed::Alive) => {}
+                Got::Control(FromFeed::Alive { .. }) => {}
                 Got::Control(said) => self.controls.push(said),
             }
         }

@@ -29,6 +29,7 @@ impl Follow {
                 self.source = if self.attach()? { Source::Ring } else { Source::Segments };
             }
             Start::Oldest | Start::Time(_) => {
+                let segments = self.readable(segments)?;
                 let first = match start {
                     Start::Time(from) => {
                         self.not_before = Some(from);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use axum::extract::{RawQuery, State};
 use axum::response::sse::{Event, KeepAlive, Sse};
-use fep_archive_query::{Colour as QueryColour, Format, Retrieval, Unit};
-use fep_catalogue::{Arrival, Arrivals, Colour};
+use fep_archive_query::{Colour, Format, Retrieval, Unit};
+use fep_catalogue::{Arrival, Arrivals};
 use fep_kit::Problem;
 use futures::Stream;
 use tokio::sync::mpsc;
@@ -53,7 +53,7 @@ pub(crate) async fn tail(
         }
     }
     let retrieval = Retrieval::from_pairs(unit, rest).map_err(params::problem)?;
-    if retrieval.selection.colour == QueryColour::Red && !service.config.http.serve_red {
+    if retrieval.selection.colour == Colour::Red && !service.config.http.serve_red {
         return Err(Problem::bad_parameter("colour", "this service does not give out red data", "black"));
     }
     let permit = service.tail_permit()?;
@@ -109,10 +109,7 @@ async fn follow(
 /// The rows of an arrival that can be wanted: of the unit, colour and ring asked for.
 fn rows_of(arrival: &Arrival, retrieval: &Retrieval, columns: &Columns) -> Vec<Row> {
     let selection = &retrieval.selection;
-    let of_colour = match selection.colour {
-        QueryColour::Black => arrival.colour == Colour::Black,
-        QueryColour::Red => arrival.colour == Colour::Red,
-    };
+    let of_colour = arrival.colour == selection.colour;
     let of_ring = selection.ring.is_empty() || selection.ring.contains(&arrival.ring);
     let batch = match retrieval.unit {
         Unit::Frames => &arrival.frames,

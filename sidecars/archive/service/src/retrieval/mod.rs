@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use fep_catalogue::{Colour, SegmentId};
 pub use filter::RowFilter;
 pub use merge::{Found, Merge};
-pub use octets::{Octets, Payload, bus_colour};
+pub use octets::{Octets, Payload};
 pub use plan::{Archive, Plan};
 pub use row::{Columns, Kind, PacketPlaces, Row};
 pub use source::{Source, SourceSpec, object_path};

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use fep_bus::{Colour as BusColour, Record};
+use fep_bus::Record;
 use fep_catalogue::{Colour, ObjectAt, Segment, SegmentId, StoredObject, Tier};
 use fep_segments::{
     Piece, ReadAt, RecordAt, SegmentError, SegmentName, SegmentReader, SegmentState, Stream, list,
@@ -200,7 +200,7 @@ impl Octets {
         series: u64,
         seq: u64,
     ) -> Result<Option<SegmentReader<File>>, Error> {
-        let entries = list(&self.archive.segments, &Stream::new(bus_colour(colour), ring))?;
+        let entries = list(&self.archive.segments, &Stream::new(colour, ring))?;
         for entry in entries.iter().rev() {
             if entry.name.series != series || entry.state == SegmentState::Removed {
                 continue;
@@ -241,7 +241,7 @@ impl Octets {
         {
             return Ok((self.open_object(object.clone())?, true));
         }
-        let directory = Stream::new(bus_colour(colour), ring).directory(&self.archive.segments);
+        let directory = Stream::new(colour, ring).directory(&self.archive.segments);
         match open_file(&directory.join(name.sealed_file())) {
             Ok(reader) => Ok((reader, false)),
             Err(error) => Ok((self.open_copy(&id, of_file(&id, error))?, true)),
@@ -297,13 +297,4 @@ fn of_file(id: &SegmentId, error: SegmentError) -> Error {
 
 fn id_of(colour: Colour, ring: &str, name: SegmentName) -> SegmentId {
     SegmentId(format!("{colour}/{ring}/{name}"))
-}
-
-/// The same colour, as the bus has it.
-#[must_use]
-pub fn bus_colour(colour: Colour) -> BusColour {
-    match colour {
-        Colour::Black => BusColour::Black,
-        Colour::Red => BusColour::Red,
-    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use fep_archive_query::{Colour as QueryColour, Format, Numbers, Retrieval, Unit};
+use fep_archive_query::{Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{
     Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
 };
@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use super::Error;
 use super::filter::RowFilter;
 use super::merge::Merge;
-use super::octets::{Octets, bus_colour};
+use super::octets::Octets;
 use super::row::Columns;
 use super::source::{Source, SourceSpec};
 
@@ -66,10 +66,7 @@ impl Plan {
         // The snapshot first: what is sealed in between is then in both, and dropped from the snapshot below.
         let mut tail = archive.tail.snapshot();
         let selection = &retrieval.selection;
-        let colour = match selection.colour {
-            QueryColour::Black => Colour::Black,
-            QueryColour::Red => Colour::Red,
-        };
+        let colour = selection.colour;
         let single = |numbers: &Option<Numbers>| numbers.as_ref().and_then(Numbers::single);
         let filter = SegmentFilter {
             from_tai_ns: selection.from_tai_ns,
@@ -173,7 +170,7 @@ impl Plan {
 fn on_disk(archive: &Path, mut sources: Vec<SourceSpec>) -> Result<Vec<SourceSpec>, Error> {
     for source in &mut sources {
         let mut ends: BTreeMap<u64, u64> = BTreeMap::new();
-        let stream = Stream::new(bus_colour(source.colour), source.ring.clone());
+        let stream = Stream::new(source.colour, source.ring.clone());
         for entry in fep_segments::list(archive, &stream)?.into_iter().rev() {
             let series = entry.name.series;
             if source.tail.iter().all(|piece| piece.series() != series) {

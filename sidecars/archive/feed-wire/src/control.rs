@@ -4,7 +4,6 @@ use fep_record::Session;
 use serde::{Deserialize, Serialize};
 
 use crate::filter::Filter;
-use crate::ledger::Lost;
 
 /// Version of the protocol of framed feeds.
 pub const PROTOCOL: u32 = 1;
@@ -93,7 +92,53 @@ pub enum FromFeed {
         reason: Lost,
     },
     /// Nothing to send, and the connection stands.
-    Alive,
+    Alive {
+        /// Sources whose next records exist and cannot be read at the moment; they are not lost.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waiting: Vec<Waiting>,
+    },
+}
+
+/// Why a record that was wanted was not sent. In this order they are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lost {
+    /// Neither in the ring nor in the archive any more: there is no recorder, or it lost it itself.
+    Source,
+    /// In the archive, but damaged there.
+    Damaged,
+    /// Its length is not that of the feed's frames, or more than a datagram holds.
+    Length,
+    /// The system did not take the datagram.
+    Refused,
+}
+
+impl Lost {
+    /// Every reason, in order.
+    pub const ALL: [Lost; 4] = [Lost::Source, Lost::Damaged, Lost::Length, Lost::Refused];
+
+    /// Name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Lost::Source => "source",
+            Lost::Damaged => "damaged",
+            Lost::Length => "length",
+            Lost::Refused => "refused",
+        }
+    }
+}
+
+/// A source whose next records exist and cannot be read at the moment: they were moved to an object store that is away, or the
+/// disk fails to read them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Index of the source.
+    pub source: u16,
+    /// The numbering that the sequence number belongs to.
+    pub series: u64,
+    /// The record that is waited for.
+    pub from_seq: u64,
 }
 
 /// Where a client stands in a source.

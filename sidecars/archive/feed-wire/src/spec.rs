@@ -5,11 +5,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fep_kit::{ConfigErrors, Document};
-use fep_record::{REPLAY_RING_PREFIX, Session};
+use fep_config::{ConfigErrors, Document};
+use fep_record::Session;
 use serde::Deserialize;
 
-use crate::clients::{self, ClientSpec};
+use crate::check;
 use crate::control::Start;
 use crate::filter::Filter;
 
@@ -35,12 +35,30 @@ impl Default for Archive {
     }
 }
 
+/// What of section `[store]` concerns the feeds; the archive service judges its other keys.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Store {
+    /// `file://DIRECTORY`, or an address of S3.
+    pub url: String,
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { url: "file:///var/lib/fep/archive/store".to_owned() }
+    }
+}
+
 /// Section `[feeding]`: the process.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Feeding {
-    /// Directory of the clients' cursors.
+    /// Name of this process among those that follow the same rings; "" when it is the only one of its kind.
+    pub name: String,
+    /// Directory of the clients' cursors. One process at a time.
     pub cursors: PathBuf,
+    /// Directory in which the objects of the archive's store can be read; "" is that of `[store] url`, if it is `file://`.
+    pub objects: PathBuf,
     /// Where status and orders are served: `IP:PORT` or `unix:PATH`; "" serves nowhere.
     pub listen: String,
     /// Permissions of a Unix socket, octal.
@@ -58,7 +76,9 @@ pub struct Feeding {
 impl Default for Feeding {
     fn default() -> Feeding {
         Feeding {
+            name: String::new(),
             cursors: PathBuf::from("/var/lib/fep/feeds"),
+            objects: PathBuf::new(),
             listen: "unix:/dev/shm/fep/feeds.sock".to_owned(),
             listen_mode: "0660".to_owned(),
             patience_ms: 10_000,
@@ -67,6 +87,20 @@ impl Default for Feeding {
             red_receivers: Vec::new(),
         }
     }
+}
+
+/// A client as configured: `[feeding.clients.NAME]`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientSpec {
+    /// SHA-256 of its token, 64 hexadecimal digits (`printf %s TOKEN | sha256sum`).
+    pub token_sha256: String,
+    /// Feeds that it may take; left out, all that are not red.
+    #[serde(default)]
+    pub feeds: Option<Vec<String>>,
+    /// Whether it may take red data, of the feeds that it names.
+    #[serde(default)]
+    pub red: bool,
 }
 
 /// How records lie on the wire.
@@ -210,136 +244,52 @@ impl FeedSpec {
     pub fn is_red(&self) -> bool {
         self.sources.iter().any(|source| source.starts_with("red/"))
     }
-
-    /// As [`FeedSpec::problem`], of the colours of its sources.
-    pub(crate) fn colour_problem(&self) -> Option<(&'static str, String, &'static str)> {
-        for source in &self.sources {
-            let name = source.strip_prefix("red/").or(source.strip_prefix("black/")).unwrap_or(source);
-            if check_name(name).is_err() {
-                let allowed = "RING or red/RING; a ring's name: 1 to 31 of a-z 0-9 - _ . and no dot first";
-                return Some(("sources", format!("\"{source}\" is no name of a ring"), allowed));
-            }
-        }
-        let black = self.sources.iter().find(|source| !source.starts_with("red/"));
-        match black {
-            Some(black) if self.is_red() => Some((
-                "sources",
-                format!("\"{black}\" is black and others are red: one feed has one colour"),
-                "only red sources, or only black ones",
-            )),
-            _ => None,
-        }
-    }
-
-    /// What does not go together: the key, what is wrong with it, what is allowed.
-    fn problem(&self) -> Option<(&'static str, String, &'static str)> {
-        if self.sources.is_empty() {
-            return Some(("sources", "no ring is named".to_owned(), "one name or more"));
-        }
-        for (index, source) in self.sources.iter().enumerate() {
-            if self.sources[..index].contains(source) {
-                return Some(("sources", format!("\"{source}\" is named twice"), "each ring once"));
-            }
-            let name = source.strip_prefix("red/").unwrap_or(source);
-            if name.starts_with(REPLAY_RING_PREFIX) && self.session != SessionName::Replay {
-                return Some((
-                    "sources",
-                    format!(
-                        "\"{source}\" holds replayed data, which never goes to a feed of another session"
-                    ),
-                    "rings of live data, or session = \"REPLAY\"",
-                ));
-            }
-        }
-        let packets = |source: &String| source.ends_with(".packets");
-        let raw_tcp = self.form == Form::Raw && !matches!(self.transport, Transport::Udp { .. });
-        if raw_tcp && self.frame_len.is_none() && !self.sources.iter().all(packets) {
-            return Some((
-                "frame_len",
-                "a stream of raw frames needs their length".to_owned(),
-                "octets of a frame, or form = \"framed\"",
-            ));
-        }
-        if raw_tcp && self.sources.iter().any(packets) && !self.sources.iter().all(packets) {
-            return Some((
-                "sources",
-                "frames and packets in one raw stream cannot be told apart".to_owned(),
-                "only frames, only packets, or form = \"framed\"",
-            ));
-        }
-        if self.frame_len.is_some() && !raw_tcp {
-            return Some(("frame_len", "only raw feeds over TCP have one".to_owned(), "nothing"));
-        }
-        if !self.filter.apids.is_empty() && !self.sources.iter().all(packets) {
-            return Some((
-                "filter.apids",
-                "frames have no application process".to_owned(),
-                "sources that are all rings of packets",
-            ));
-        }
-        match &self.transport {
-            Transport::TcpServer { clients_max: 0, .. } => {
-                Some(("transport", "clients_max = 0: nobody could connect".to_owned(), "1 or more"))
-            }
-            Transport::TcpClient { acknowledge: true, .. } if self.form == Form::Raw => Some((
-                "transport",
-                "a client of a raw feed cannot acknowledge".to_owned(),
-                "acknowledge = false, or form = \"framed\"",
-            )),
-            Transport::Udp { pace_bps: Some(0), .. } => {
-                Some(("transport", "pace_bps = 0: nothing would ever be sent".to_owned(), "1 or more"))
-            }
-            Transport::Udp { datagram_max, .. } if *datagram_max == 0 || *datagram_max > 65_507 => Some((
-                "transport",
-                format!("datagram_max = {datagram_max}: no datagram is so long"),
-                "1 to 65507",
-            )),
-            _ => None,
-        }
-    }
 }
 
-/// The whole configuration of the process.
+/// What the configuration says of feeds, free of mistakes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FeedsConfig {
+pub struct FeedSections {
     /// What is ours of section `[archive]`.
     pub archive: Archive,
     /// Section `[feeding]`.
     pub feeding: Feeding,
+    /// Directory in which the objects of the archive's store can be read, if one is known.
+    pub objects: Option<PathBuf>,
     /// Sections `[feeds.NAME]`.
     pub feeds: BTreeMap<String, FeedSpec>,
 }
 
-impl FeedsConfig {
-    /// Reads the sections and checks what no single key can tell.
+impl FeedSections {
+    /// Reads the sections and checks what no single key can tell. Every mistake is reported at once.
     ///
     /// # Errors
     /// With file, line, key and what is allowed.
-    pub fn read(document: &Document) -> Result<FeedsConfig, ConfigErrors> {
+    pub fn read(document: &Document) -> Result<FeedSections, ConfigErrors> {
         let places = ConfigErrors::both(document.section("archive"), document.section("feeding"));
-        let read = ConfigErrors::both(places, document.section("feeds"));
-        let ((archive, feeding), feeds): ((Archive, Feeding), BTreeMap<String, FeedSpec>) = read?;
+        let lists = ConfigErrors::both(document.section("store"), document.section("feeds"));
+        let ((archive, feeding), (store, feeds)): ((Archive, Feeding), (Store, _)) =
+            ConfigErrors::both(places, lists)?;
+        let objects = match store.url.strip_prefix("file://") {
+            _ if feeding.objects != PathBuf::new() => Some(feeding.objects.clone()),
+            Some(directory) if !directory.is_empty() => Some(PathBuf::from(directory)),
+            _ => None,
+        };
+        let sections = FeedSections { archive, feeding, objects, feeds };
         let mut sensible = Ok(());
-        let mut refuse = |key: &str, message: &str, allowed: &str| {
+        check::check(&sections, &mut |key: &str, message: &str, allowed: &str| {
             let before = std::mem::replace(&mut sensible, Ok(()));
             let mistake = Err::<(), _>(document.mistake(key, message, allowed));
             sensible = ConfigErrors::both(before, mistake).map(drop);
-        };
-        for (name, feed) in &feeds {
-            if let Err(allowed) = check_name(name) {
-                refuse(&format!("feeds.{name}"), "no name of a feed", allowed);
-            }
-            if let Some((key, message, allowed)) = feed.problem() {
-                refuse(&format!("feeds.{name}.{key}"), &message, allowed);
-            }
-        }
-        clients::check(&feeding, &feeds, &mut refuse);
-        if feeding.names_max == 0 {
-            refuse("feeding.names_max", "0: no client could have a cursor", "1 or more");
-        }
+        });
         sensible?;
-        Ok(FeedsConfig { archive, feeding, feeds })
+        Ok(sections)
     }
+}
+
+/// The name of a ring without its colour, of a source as configured.
+#[must_use]
+pub fn ring_of(source: &str) -> &str {
+    source.strip_prefix("red/").or(source.strip_prefix("black/")).unwrap_or(source)
 }
 
 /// Names of feeds and clients become file names.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// Application process identifier of idle packets (133.0-B-2 4.1.3.3.4).
 const IDLE_APID: u16 = 0x7FF;
+/// Highest virtual channel identifier of any transfer frame.
+const VCID_MAX: u8 = 63;
 
 /// Good, bad, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -95,6 +97,20 @@ impl Filtered {
 }
 
 impl Filter {
+    /// A value that no frame or packet can have, which would let nothing through: the key, what is wrong, what is allowed.
+    /// A virtual channel identifier has 3 bits in TM frames (132.0-B-3 4.1.2) and 6 in AOS and USLP frames (732.0-B-4 4.1.2,
+    /// 732.1-B-2 4.1.2), an application process identifier 11 (133.0-B-2 4.1.3.3.4). A spacecraft identifier may have all 16.
+    #[must_use]
+    pub fn problem(&self) -> Option<(&'static str, String, &'static str)> {
+        let vcid = self.vcs.iter().find(|vcid| **vcid > VCID_MAX);
+        let apid = self.apids.iter().find(|apid| **apid > IDLE_APID);
+        match (vcid, apid) {
+            (Some(vcid), _) => Some(("vcs", format!("{vcid} is no virtual channel"), "0 to 63")),
+            (None, Some(apid)) => Some(("apids", format!("{apid} is no application process"), "0 to 2047")),
+            (None, None) => None,
+        }
+    }
+
     /// Judges one record for a feed of `session`. `Ok` means: send it. The session comes first, and there is no way
     /// around it.
     ///

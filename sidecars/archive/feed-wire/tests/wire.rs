@@ -2,7 +2,7 @@
 
 use fep_bus::Tag;
 use fep_ccsds::Gvcid;
-use fep_feeds::wire::{
+use fep_feed_wire::wire::{
     CLIENT_MESSAGE_MAX, Decoder, MESSAGE_MAX, Message, RecordHead, WireError, encode_acknowledgement,
     encode_control, encode_record, parse,
 };

@@ -2,7 +2,7 @@
 //! Rust, and every test, uses the code that serves it.
 //!
 //! ```
-//! use fep_feeds::wire::{Decoder, Message, MESSAGE_MAX, encode_control};
+//! use fep_feed_wire::wire::{Decoder, Message, MESSAGE_MAX, encode_control};
 //! let mut octets = Vec::new();
 //! encode_control(br#"{"say":"alive"}"#, &mut octets);
 //! let mut decoder = Decoder::new(MESSAGE_MAX);
@@ -10,7 +10,7 @@
 //! assert_eq!(decoder.next_message()?, None, "not whole yet");
 //! decoder.push(&octets[5..]);
 //! assert_eq!(decoder.next_message()?, Some(Message::Control(br#"{"say":"alive"}"#)));
-//! # Ok::<(), fep_feeds::wire::WireError>(())
+//! # Ok::<(), fep_feed_wire::wire::WireError>(())
 //! ```
 
 use fep_bus::Tag;

@@ -1,0 +1,73 @@
+//! A check of the configuration is the start's own code: both refuse the same, in the same words.
+
+use fep_feeds::FeedsConfig;
+use fep_kit::{Document, Stop};
+
+// REQ: FEP-FEED-150
+#[test]
+fn what_a_start_refuses_a_check_refuses_in_the_same_words() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let digest = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
+    for (text, expected) in [
+        (
+            "[archive]\nlog = \"fep=loud\"\n".to_owned(),
+            "test.toml:2:1: archive.log: \"fep=loud\" is not a log filter",
+        ),
+        (
+            "[feeding]\nlisten = \"localhost:80\"\n".to_owned(),
+            "test.toml:2:1: feeding.listen: \"localhost:80\" is neither",
+        ),
+        ("[feeding]\nlisten_mode = \"9\"\n".to_owned(), "test.toml:2:1: feeding.listen_mode: no permissions"),
+        (format!("[feeding]\ncursors = {file:?}\n"), "test.toml:2:1: feeding.cursors:"),
+        (
+            format!("[users.anna]\nroles = []\ntoken_sha256 = \"{digest}\"\n"),
+            "test.toml:2:1: users.anna.roles: empty: this user could do nothing",
+        ),
+        (
+            "[feeding]\nlisten = \"0.0.0.0:8401\"\n".to_owned(),
+            "can be reached from other machines and no user is configured",
+        ),
+        (
+            "[feeds.f]\nsources = [\"../../etc/passwd\"]\nsession = \"OPS\"\nform = \"framed\"\n\
+             transport = { kind = \"tcp_server\", bind = \"127.0.0.1:0\" }\n"
+                .to_owned(),
+            "test.toml:2:1: feeds.f.sources: \"../../etc/passwd\" is no name of a ring",
+        ),
+    ] {
+        let document = Document::from_text("test.toml", text).expect("TOML");
+        let checked = FeedsConfig::read(&document).map(drop).expect_err(expected).to_string();
+        assert!(checked.contains(expected), "{checked}\nexpected\n{expected}");
+        let started = fep_feeds::run(&document, &Stop::default()).expect_err(expected);
+        assert_eq!(started, checked);
+    }
+}
+
+// REQ: FEP-FEED-153
+#[test]
+fn a_second_process_with_the_same_cursors_ends_at_its_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = format!("[feeding]\nlisten = \"\"\ncursors = {:?}\n", dir.path().join("cursors"));
+    let document = Document::from_text("test.toml", text).expect("TOML");
+    let stops = [Stop::default(), Stop::default()];
+    let mut threads: Vec<_> = stops
+        .iter()
+        .map(|stop| {
+            let (document, stop) = (document.clone(), stop.clone());
+            std::thread::spawn(move || fep_feeds::run(&document, &stop))
+        })
+        .collect();
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let ended = loop {
+        match threads.iter().position(std::thread::JoinHandle::is_finished) {
+            Some(ended) => break ended,
+            None => assert!(std::time::Instant::now() < give_up, "both run"),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    };
+    let refused = threads.remove(ended).join().expect("no panic").expect_err("the other has the directory");
+    assert!(refused.contains("another process keeps its cursors here"), "{refused}");
+    stops.iter().for_each(Stop::now);
+    threads.remove(0).join().expect("no panic").expect("an orderly end");
+}
