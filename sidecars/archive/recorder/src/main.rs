@@ -3,36 +3,26 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use fep_kit::Stop;
+use clap::{Args, Subcommand};
+use fep_kit::Document;
+use fep_process::{Process, Service};
 use fep_recorder::Config;
-
-const AFTER_HELP: &str = "\
-It runs until SIGTERM or SIGINT, then commits what it has and seals its segments.
-Exit codes: 0 stopped in order, 1 could not run (or nothing could be repaired), 2 wrong usage.";
 
 const AFTER_REPAIR: &str = "\
 A wrong octet in header or footer is put right; a footer that is worse off is made again from the blocks, up to the last
 whole one. The file as it was stays beside, as ….original. The recorder may run meanwhile.";
 
-/// fep-recorder, copies the rings of fepd to segment files
-#[derive(Parser)]
-#[command(name = "fep-recorder", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Configuration, sections [archive] and [recorder] (see config/archive.toml)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Directory of the rings, instead of archive.rings
     #[arg(long, value_name = "DIR")]
     rings: Option<PathBuf>,
     /// Directory of the segments, instead of archive.segments
     #[arg(long, value_name = "DIR")]
     segments: Option<PathBuf>,
-    /// Only check the configuration and its places, as a start does
-    #[arg(long)]
-    check: bool,
 }
 
 /// What it does instead of recording.
@@ -47,9 +37,59 @@ enum Command {
     },
 }
 
+/// What this process was asked to do.
+enum Recorder {
+    Record { config: Config, notes: Vec<String> },
+    Repair(Vec<PathBuf>),
+}
+
+impl Service for Recorder {
+    const NAME: &'static str = "fep-recorder";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "fep-recorder, copies the rings of fepd to segment files";
+    const DEFAULTS: &'static str = "";
+    type Arguments = Arguments;
+
+    fn prepare(document: &Document, arguments: Arguments) -> Result<Recorder, String> {
+        if let Some(Command::Repair { files }) = arguments.command {
+            return Ok(Recorder::Repair(files));
+        }
+        let mut config = Config::of(document).map_err(|errors| errors.to_string())?;
+        config.places.rings = arguments.rings.unwrap_or(config.places.rings);
+        config.places.segments = arguments.segments.unwrap_or(config.places.segments);
+        let mut notes = vec![format!("rings recorded: {}", config.recorder.record.join(", "))];
+        let found = fep_recorder::check(&config).map_err(|error| error.to_string())?;
+        notes.extend(found.into_iter().map(|note| format!("note: {note}")));
+        Ok(Recorder::Record { config, notes })
+    }
+
+    fn log(&self) -> &str {
+        match self {
+            Recorder::Record { config, .. } => &config.places.log,
+            Recorder::Repair(_) => "warn",
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Recorder::Record { notes, .. } => notes.clone(),
+            Recorder::Repair(_) => Vec::new(),
+        }
+    }
+
+    fn run(self, process: &Process) -> Result<(), String> {
+        match self {
+            Recorder::Record { config, .. } => {
+                fep_recorder::run(config, process).map_err(|error| error.to_string())
+            }
+            Recorder::Repair(files) => repair(&files),
+        }
+    }
+}
+
 /// Repairs each file; fails when one cannot be.
-fn repair(files: &[PathBuf]) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
+fn repair(files: &[PathBuf]) -> Result<(), String> {
+    let mut problems = Vec::new();
     for file in files {
         match fep_segments::repair(file) {
             Ok(repaired) => {
@@ -66,52 +106,12 @@ fn repair(files: &[PathBuf]) -> ExitCode {
                 println!("{}: {} records, {state}", repaired.path.display(), repaired.records);
                 println!("  the damaged file is {} now", repaired.original.display());
             }
-            Err(error) => {
-                eprintln!("fep-recorder: {error}");
-                code = ExitCode::FAILURE;
-            }
+            Err(error) => problems.push(error.to_string()),
         }
     }
-    code
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    if let Some(Command::Repair { files }) = &arguments.command {
-        return repair(files);
-    }
-    let mut config = match arguments.config.as_deref().map(Config::load).transpose() {
-        Ok(config) => config.unwrap_or_default(),
-        Err(errors) => {
-            eprintln!("fep-recorder: the configuration is refused:\n{errors}");
-            return ExitCode::FAILURE;
-        }
-    };
-    config.places.rings = arguments.rings.unwrap_or(config.places.rings);
-    config.places.segments = arguments.segments.unwrap_or(config.places.segments);
-    let failed = |message: String| {
-        eprintln!("fep-recorder: {message}");
-        ExitCode::FAILURE
-    };
-    if let Err(error) = fep_kit::trace::start(&config.places.log) {
-        return failed(format!("archive.log: {error}"));
-    }
-    if arguments.check {
-        return match fep_recorder::check(&config) {
-            Ok(notes) => {
-                println!("the configuration is good: rings {}", config.recorder.record.join(", "));
-                notes.iter().for_each(|note| println!("note: {note}"));
-                ExitCode::SUCCESS
-            }
-            Err(error) => failed(error.to_string()),
-        };
-    }
-    let stop = match Stop::on_signals() {
-        Ok(stop) => stop,
-        Err(error) => return failed(format!("no signals can be heard: {error}")),
-    };
-    match fep_recorder::run(config, &stop) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error.to_string()),
-    }
+    fep_process::main::<Recorder>()
 }

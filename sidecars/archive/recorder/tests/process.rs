@@ -151,7 +151,7 @@ fn check_refuses_what_a_start_refuses_with_the_same_reason() {
     let config = site.configure("log.toml", &good, "");
     let text = std::fs::read_to_string(&config).unwrap().replace("\"warn\"", "\"fep=loud\"");
     std::fs::write(&config, text).unwrap();
-    refuses(&config, "archive.log");
+    refuses(&config, "log: \"fep=loud\" is not a log filter");
     assert_eq!(run(&site.configure("good.toml", &good, ""), true).status.code(), Some(0));
     assert!(!good.exists(), "a check changes nothing");
     std::fs::write(site.path("bus"), b"").unwrap();
