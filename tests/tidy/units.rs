@@ -28,8 +28,15 @@ const EVERYWHERE: &[(&str, &str)] = &[
 ];
 
 /// Keys that every unit has with some value.
-const SOME_VALUE: &[&str] =
-    &["ExecStart", "User", "Group", "WatchdogSec", "RestrictAddressFamilies", "SystemCallFilter", "TimeoutStopSec"];
+const SOME_VALUE: &[&str] = &[
+    "ExecStart",
+    "User",
+    "Group",
+    "WatchdogSec",
+    "RestrictAddressFamilies",
+    "SystemCallFilter",
+    "TimeoutStopSec",
+];
 
 struct Unit {
     name: String,
@@ -108,7 +115,11 @@ fn every_unit_runs_a_program_of_ours_as_a_user_of_its_own_and_is_hardened() {
         assert!(programs.contains(program) || program == "fep-identity", "{}: {program}", unit.name);
         assert!(arguments.starts_with("--config /etc/fep/"), "{}: {arguments}", unit.name);
         let user = unit.value("User");
-        assert!(user != "root" && users.lines().any(|line| declares(line, "u", user)), "{}: {user}", unit.name);
+        assert!(
+            user != "root" && users.lines().any(|line| declares(line, "u", user)),
+            "{}: {user}",
+            unit.name
+        );
         for group in unit.words("Group").union(&unit.words("SupplementaryGroups")) {
             let known = ["u", "g"].iter().any(|kind| users.lines().any(|line| declares(line, kind, group)));
             assert!(known, "{}: {group}", unit.name);
@@ -180,6 +191,7 @@ fn systemd_finds_nothing_to_say_of_the_units() {
     // It does find what is wrong.
     let wrong = place.path().join("fep-wrong.service");
     std::fs::write(&wrong, "[Service]\nExecStart=/bin/true\nProtectSytem=strict\n").expect("written");
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&wrong).output().expect("it runs");
+    let output =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&wrong).output().expect("it runs");
     assert!(String::from_utf8_lossy(&output.stderr).contains("ProtectSytem"), "{output:?}");
 }

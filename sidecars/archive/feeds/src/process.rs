@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fep_kit::Document;
 use fep_kit::access::Access;
 use fep_kit::listen::{Address, serve};
-use fep_kit::Document;
 use fep_process::Process;
 use fep_record::Session;
 

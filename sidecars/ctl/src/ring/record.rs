@@ -51,7 +51,7 @@ impl Understood {
 }
 
 /// Names of links by their number.
-pub(super) struct LinkNames(pub(super) Vec<(u16, String)>);
+pub(crate) struct LinkNames(pub(crate) Vec<(u16, String)>);
 
 impl LinkNames {
     fn name(&self, id: u16) -> String {
@@ -90,7 +90,7 @@ fn sequence_flags_name(sequence: u16) -> &'static str {
 }
 
 /// The record as one line, without its end.
-pub(super) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String {
+pub(crate) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String {
     let time = times::utc(record.tag.received.0, 6);
     match Understood::of(record) {
         Understood::Frame(frame) => {
@@ -203,7 +203,7 @@ pub(crate) fn event_text(payload: &[u8]) -> String {
 }
 
 /// The record as one JSON object.
-pub(super) fn json(record: &Record, payload: &[u8], links: &LinkNames) -> Value {
+pub(crate) fn json(record: &Record, payload: &[u8], links: &LinkNames) -> Value {
     let mut object = json!({
         "seq": record.seq,
         "rx_utc": times::utc(record.tag.received.0, 9),

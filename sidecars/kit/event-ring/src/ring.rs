@@ -80,8 +80,12 @@ impl EventRing {
             unpublished: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         });
-        let publisher =
-            Publisher { shared: Arc::clone(&shared), rings: rings.to_owned(), spec, producer: Some(producer) };
+        let publisher = Publisher {
+            shared: Arc::clone(&shared),
+            rings: rings.to_owned(),
+            spec,
+            producer: Some(producer),
+        };
         let thread = std::thread::Builder::new()
             .name("events".to_owned())
             .spawn(move || publisher.run())
@@ -118,9 +122,10 @@ impl EventSender {
         let tag = Tag { kind: KIND_EVENT, flags, received: now, published: now, words };
         let mut payload = detail.to_string().into_bytes();
         if payload.len() > EVENT_MAX as usize {
-            payload = json!({"event": code.name(), "advice": code.advice(), "detail": "too long, see the log"})
-                .to_string()
-                .into_bytes();
+            payload =
+                json!({"event": code.name(), "advice": code.advice(), "detail": "too long, see the log"})
+                    .to_string()
+                    .into_bytes();
         }
         if self.shared.waiting.push(Waiting { tag, payload }).is_err() {
             self.shared.unpublished.fetch_add(1, Ordering::Relaxed);
@@ -293,7 +298,6 @@ mod tests {
         let overwritten = consumer.position().seq - consumer.first().seq - records;
         assert_eq!(overwritten + records + sender.unpublished(), 2000);
     }
-
 
     // REQ: FEP-KIT-252
     #[test]

@@ -123,7 +123,11 @@ mod tests {
         for (second, due) in [(0, true), (1, false), (2, true), (3, false), (9, true), (10, false)] {
             watchdog.turned(start + Duration::from_secs(second));
             let received = supervisor.recv(&mut octets).ok();
-            assert_eq!(received.map(|length| &octets[..length]), due.then_some(&b"WATCHDOG=1"[..]), "{second}");
+            assert_eq!(
+                received.map(|length| &octets[..length]),
+                due.then_some(&b"WATCHDOG=1"[..]),
+                "{second}"
+            );
         }
     }
 }
