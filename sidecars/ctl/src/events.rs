@@ -213,3 +213,72 @@ fn in_json(item: &EventItem, links: &LinkNames) -> Value {
         EventItem::Series { stream } => json!({"kind": "series", "ring": stream.to_string()}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use fep_event_ring::EventRing;
+    use fep_record::Session;
+
+    use super::*;
+
+    fep_events::event_codes! {
+        /// Of this test.
+        enum TestEvent {
+            /// Good.
+            Good = 1, "good", Normal, "nothing";
+            /// Bad.
+            Bad = 2, "bad_thing", Distress, "look at it";
+        }
+    }
+
+    // REQ: FEP-KIT-254
+    #[test]
+    fn events_of_every_ring_are_shown_by_severity_and_spacecraft_with_what_to_do_on_demand() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for process in ["one", "other"] {
+            let ring = EventRing::open(directory.path(), process).expect("a ring");
+            ring.sender().report(TestEvent::Good, 7, Session::Ops, json!({"link": "north"}));
+            ring.sender().report(TestEvent::Bad, 9, Session::Test, json!({"spacecraft": "leo", "lost": 3}));
+        }
+        let mut follow = EventFollow::open(EventFollowSpec {
+            rings: directory.path().to_owned(),
+            archive: None,
+            cursors: None,
+            consumer: "test".to_owned(),
+            start: Start::Oldest,
+            patience: Duration::ZERO,
+        })
+        .expect("it follows");
+        let items: Vec<EventItem> = std::iter::from_fn(|| follow.next()).collect();
+        let shown = |severity: u8, spacecraft: Option<(&str, &[u16])>| {
+            let spacecraft =
+                spacecraft.map(|(name, links)| (name.to_owned(), links.iter().copied().collect()));
+            let wanted = Wanted { severity, spacecraft };
+            let events = items.iter().filter_map(|item| match item {
+                EventItem::Event(event) if wanted.includes(event) => {
+                    Some((event.stream.ring.as_str(), event.event.code))
+                }
+                _ => None,
+            });
+            events.collect::<BTreeSet<_>>()
+        };
+        let all =
+            BTreeSet::from([("one.events", 1), ("one.events", 2), ("other.events", 1), ("other.events", 2)]);
+        let bad = BTreeSet::from([("one.events", 2), ("other.events", 2)]);
+        let good = BTreeSet::from([("one.events", 1), ("other.events", 1)]);
+        assert_eq!(shown(0, None), all);
+        assert_eq!(shown(fep_events::Severity::Warning as u8, None), bad);
+        assert_eq!(shown(fep_events::Severity::Critical as u8, None), BTreeSet::new());
+        assert_eq!(shown(0, Some(("leo", &[]))), bad, "the merged spacecraft by its name");
+        assert_eq!(shown(0, Some(("north-sat", &[7]))), good, "a link by its number");
+        let links = LinkNames(vec![(7, "north".to_owned())]);
+        let item = items.iter().find(|item| matches!(item, EventItem::Event(event) if event.event.code == 2));
+        let item = item.expect("it came");
+        let (plain, advised) = (in_words(item, &links, false), in_words(item, &links, true));
+        assert!(plain.contains(" DISTRESS bad thing lost=3") && !plain.contains("look"), "{plain}");
+        assert_eq!(advised, format!("{plain}\n    to do: look at it"));
+        let object = in_json(item, &links);
+        assert_eq!((&object["severity"], &object["spacecraft"]), (&json!("DISTRESS"), &json!("leo")));
+        assert_eq!(object["event"]["advice"], "look at it");
+    }
+}
