@@ -160,7 +160,7 @@ fn show(
     let mut last = Instant::now();
     let kept = |follow: &mut EventFollow| follow.commit().map_err(|error| Failure::new(error.to_string()));
     while args.count.is_none_or(|count| shown < count) && !ending.asked() {
-        let Some(item) = follow.next() else {
+        let Some(item) = follow.next_item() else {
             out.flush().map_err(output)?;
             kept(follow)?;
             let is_idle = args.until_idle.is_some_and(|limit| last.elapsed() >= Duration::from_millis(limit));
@@ -249,7 +249,7 @@ mod tests {
             patience: Duration::ZERO,
         })
         .expect("it follows");
-        let items: Vec<EventItem> = std::iter::from_fn(|| follow.next()).collect();
+        let items: Vec<EventItem> = std::iter::from_fn(|| follow.next_item()).collect();
         let shown = |severity: u8, spacecraft: Option<(&str, &[u16])>| {
             let spacecraft =
                 spacecraft.map(|(name, links)| (name.to_owned(), links.iter().copied().collect()));

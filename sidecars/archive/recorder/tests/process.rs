@@ -225,7 +225,7 @@ fn events_rings_are_recorded_and_a_follower_reads_from_segments_what_a_ring_has_
     .unwrap();
     let mut next = 0u64;
     until("every event came", || {
-        while let Some(item) = follow.next() {
+        while let Some(item) = follow.next_item() {
             match item {
                 // The recorder has events of its own.
                 EventItem::Event(event) if event.event.code == 900 => {

@@ -105,7 +105,7 @@ impl EventFollow {
 
     /// The next item of any ring; `None` when there is nothing new now. A ring that cannot be read is logged and tried again;
     /// the others go on.
-    pub fn next(&mut self) -> Option<EventItem> {
+    pub fn next_item(&mut self) -> Option<EventItem> {
         if Instant::now() >= self.scan_at {
             self.scan();
         }

@@ -64,7 +64,7 @@ fn follow(place: &Path) {
     log.write_all(b"life\n").expect("written");
     loop {
         let mut lines = String::new();
-        while let Some(item) = follow.next() {
+        while let Some(item) = follow.next_item() {
             match item {
                 EventItem::Event(event) => {
                     assert_eq!((event.event.code, event.event.severity), (900, 2));
