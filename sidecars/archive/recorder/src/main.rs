@@ -39,7 +39,7 @@ enum Command {
 
 /// What this process was asked to do.
 enum Recorder {
-    Record { config: Config, notes: Vec<String> },
+    Record { config: Box<Config>, notes: Vec<String> },
     Repair(Vec<PathBuf>),
 }
 
@@ -60,7 +60,7 @@ impl Service for Recorder {
         let mut notes = vec![format!("rings recorded: {}", config.recorder.record.join(", "))];
         let found = fep_recorder::check(&config).map_err(|error| error.to_string())?;
         notes.extend(found.into_iter().map(|note| format!("note: {note}")));
-        Ok(Recorder::Record { config, notes })
+        Ok(Recorder::Record { config: Box::new(config), notes })
     }
 
     fn log(&self) -> &str {
@@ -80,7 +80,7 @@ impl Service for Recorder {
     fn run(self, process: &Process) -> Result<(), String> {
         match self {
             Recorder::Record { config, .. } => {
-                fep_recorder::run(config, process).map_err(|error| error.to_string())
+                fep_recorder::run(*config, process).map_err(|error| error.to_string())
             }
             Recorder::Repair(files) => repair(&files),
         }
