@@ -46,6 +46,7 @@ tools:
 		$(TOOLS)/venv/bin/pip install -q --disable-pip-version-check 'moto[server]==5.1.22'; }
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "installing PostgreSQL"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql; }
 	@test -x /usr/sbin/slapd || { echo "installing slapd"; $(SUDO) apt-get update -q && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends slapd; }
+	@command -v systemd-analyze >/dev/null || { echo "installing systemd, whose systemd-analyze looks at the units of config/systemd"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends systemd; }
 	@command -v java >/dev/null || { echo "installing a Java runtime for Yamcs"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends openjdk-17-jre-headless; }
 	@$(TOOLS)/venv/bin/python -c 'import fprime_yamcs_bundle' 2>/dev/null || { \
 		echo "installing Yamcs into $(TOOLS)/venv"; \

@@ -3,6 +3,7 @@
 mod codecs;
 mod layouts;
 mod order;
+mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -2,9 +2,10 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fep_bus::BusError;
+use fep_notify::Notify;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::control_socket::{self, Bound, Name};
@@ -108,6 +109,7 @@ pub fn run(source: ConfigSource, config: Config) -> Result<(), DaemonError> {
 
 async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError> {
     let signals = Signals::new()?;
+    let notify = Notify::from_environment();
     let run_dir = config.daemon.run_dir.clone();
     std::fs::create_dir_all(&run_dir).map_err(os(format!("run_dir {}", run_dir.display())))?;
     check_owner(&run_dir)?;
@@ -138,10 +140,11 @@ async fn control(source: ConfigSource, config: Config) -> Result<(), DaemonError
     }
     // Requests are answered until everything has stopped.
     let mut answering = None;
-    let ran = run_until_stopped(&shared, &config, bound, &mut answering, signals).await;
+    let ran = run_until_stopped(&shared, &config, bound, &mut answering, signals, &notify).await;
     if let Err(error) = &ran {
         tracing::error!("{error}");
     }
+    notify.stopping();
     shared.lock().stop();
     shared.until(Supervisor::has_stopped).await;
     // Answers under way (that of the stop request itself) are still sent.
@@ -174,6 +177,7 @@ async fn run_until_stopped(
     bound: Bound,
     answering: &mut Option<Answering>,
     mut signals: Signals,
+    notify: &Notify,
 ) -> Result<(), DaemonError> {
     let socket = config.control_socket();
     let answer = |(listener, name)| Answering {
@@ -183,6 +187,8 @@ async fn run_until_stopped(
     let placed = bound.put_in_place().map_err(os(format!("control socket {}", socket.display())))?;
     *answering = Some(answer(placed));
     tracing::info!(socket = %socket.display(), links = config.links.len(), "fepd runs");
+    notify.ready();
+    let mut watchdog = notify.watchdog();
 
     let mut slowly = tokio::time::interval(SLOWLY);
     let mut tick = TICK;
@@ -193,6 +199,8 @@ async fn run_until_stopped(
             }
             _ = slowly.tick() => {
                 shared.lock().tick_slowly()?;
+                // Supervision works: roles that stand still are its business.
+                watchdog.turned(Instant::now());
                 // It goes with a run directory that somebody deletes.
                 if answering.as_ref().is_none_or(|answering| answering.name.is_gone())
                     && let Ok(placed) =

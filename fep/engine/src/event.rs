@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crossbeam::queue::ArrayQueue;
+use fep_events::event_codes;
 use fep_net::Refusal;
 use fep_record::BadReason;
 use fep_time::{Monotonic, Tai};
@@ -20,112 +21,78 @@ use fep_downlink::ChainEvent;
 /// Shortest time between two events of the same kind from one link.
 pub const REPORT_EVERY_NS: i64 = 250_000_000;
 
-/// How bad an event is, as in the record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Severity {
-    /// Good to know.
-    Info = 1,
-    /// Data was lost or may be.
-    Warning = 2,
-    /// Something does not work.
-    Alarm = 4,
-}
-
-/// Declares event codes once: number, name, severity.
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $severity:ident;)*) => {
-        /// What an event says, as in the record.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u16)]
-        pub enum EventCode { $($(#[$doc])* $name = $number,)* }
-
-        impl EventCode {
-            /// All of them.
-            pub const ALL: &[EventCode] = &[$(EventCode::$name,)*];
-
-            /// Name in the payload.
-            pub const fn name(self) -> &'static str {
-                match self { $(EventCode::$name => $text,)* }
-            }
-
-            /// How bad it is.
-            pub const fn severity(self) -> Severity {
-                match self { $(EventCode::$name => Severity::$severity,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    /// The synchroniser is sure of the markers.
-    LockAcquired = 1, "lock_acquired", Info;
-    /// It is not any more.
-    LockLost = 2, "lock_lost", Warning;
-    /// The station delivers.
-    Connected = 3, "connected", Info;
-    /// The connection is gone.
-    Disconnected = 4, "disconnected", Warning;
-    /// Frames of a virtual channel are missing.
-    Gap = 5, "gap", Warning;
-    /// A frame counter jumped backwards.
-    CounterReset = 6, "counter_reset", Warning;
-    /// Frames came twice.
-    Duplicates = 7, "duplicates", Warning;
-    /// Frames are bad.
-    BadFrames = 8, "bad_frames", Warning;
-    /// Packets longer than the packets ring takes.
-    PacketsDropped = 9, "packets_dropped", Warning;
-    /// The thread of a link runs.
-    LinkStarted = 10, "link_started", Info;
-    /// It has stopped as commanded.
-    LinkStopped = 11, "link_stopped", Info;
-    /// It has stopped by itself, or could not start; it is tried again.
-    LinkFailed = 12, "link_failed", Alarm;
-    /// The data has ended: end of a file or of standard input.
-    LinkEnded = 13, "link_ended", Info;
-    /// The chain was reset as commanded: synchronisation, frame counters and packets begun are forgotten, the connection stays.
-    LinkReset = 14, "link_reset", Info;
-    /// A convolutional decoder has found its phase.
-    PhaseFound = 15, "phase_found", Info;
-    /// It has lost it.
-    PhaseLost = 16, "phase_lost", Warning;
-    /// A packet has an APID that the mission file does not name, the first of its virtual channel.
-    UndeclaredApid = 17, "undeclared_apid", Warning;
-    /// TM frames have a data field status of packet telemetry (102.0-B), first seen on their virtual channel.
-    LegacyStatus = 18, "legacy_status", Info;
-    /// The thread of a role does not stop: it was abandoned, and its rings are not used again before it has ended.
-    Abandoned = 19, "abandoned", Alarm;
-    /// A link of datagrams has had none for its `silence_ms`.
-    Silent = 50, "silent", Info;
-    /// A server refused a connection: another station is connected, or the newcomer is not allowed.
-    StationRefused = 52, "station_refused", Warning;
-    /// The link tries to connect, or to open its device, in vain.
-    ConnectFailed = 53, "connect_failed", Warning;
-    /// Records of an antenna were overwritten before its spacecraft read them.
-    AntennaLapped = 51, "antenna_lapped", Alarm;
-    /// The configuration was read again.
-    Reloaded = 20, "reloaded", Info;
-    /// It was refused.
-    ReloadRefused = 21, "reload_refused", Warning;
-    /// A consumer is watched.
-    ConsumerArmed = 30, "consumer_armed", Info;
-    /// It is about to lose records.
-    ConsumerWarned = 31, "consumer_warned", Warning;
-    /// It has caught up.
-    ConsumerRecovered = 32, "consumer_recovered", Info;
-    /// It was given up.
-    ConsumerEvicted = 33, "consumer_evicted", Alarm;
-    /// Its cursor file says nothing that can be believed.
-    CursorIgnored = 34, "cursor_ignored", Warning;
-    /// `fepd` runs.
-    Started = 40, "started", Info;
-    /// `fepd` stops.
-    Stopping = 41, "stopping", Info;
-    /// A ring of a link that is configured no more was removed: everything in it had been read.
-    RingRemoved = 43, "ring_removed", Info;
-    /// The run directory has been deleted or replaced: nobody can find the rings any more.
-    RunDirectoryGone = 42, "run_directory_gone", Alarm;
+event_codes! {
+    /// What an event says, as in the record.
+    pub enum EventCode {
+        /// The synchroniser is sure of the markers.
+        LockAcquired = 1, "lock_acquired", Normal, "nothing";
+        /// It is not any more.
+        LockLost = 2, "lock_lost", Warning, "look at the station's signal; at the end of a pass it is normal";
+        /// The station delivers.
+        Connected = 3, "connected", Normal, "nothing";
+        /// The connection is gone.
+        Disconnected = 4, "disconnected", Warning, "nothing, it connects again by itself; `fepctl link disable NAME`, then `enable NAME`, tries at once";
+        /// Frames of a virtual channel are missing.
+        Gap = 5, "gap", Warning, "note the time; ask the station for its record";
+        /// A frame counter jumped backwards.
+        CounterReset = 6, "counter_reset", Warning, "expected after an on-board reset; otherwise two sources feed one link: look at the stations";
+        /// Frames came twice.
+        Duplicates = 7, "duplicates", Warning, "a station sends twice, or two stations feed one link: look at the stations";
+        /// Frames are bad.
+        BadFrames = 8, "bad_frames", Warning, "with a reason `unknown_…` the link names the wrong channel or spacecraft; else look at the signal";
+        /// Packets longer than the packets ring takes.
+        PacketsDropped = 9, "packets_dropped", Warning, "raise `rings.packet_max`";
+        /// The thread of a link runs.
+        LinkStarted = 10, "link_started", Normal, "nothing";
+        /// It has stopped as commanded.
+        LinkStopped = 11, "link_stopped", Normal, "nothing";
+        /// It has stopped by itself, or could not start; it is tried again.
+        LinkFailed = 12, "link_failed", Distress, "remove the cause that the event names (`fepctl link show NAME` has it too); it is tried again by itself";
+        /// The data has ended: end of a file or of standard input.
+        LinkEnded = 13, "link_ended", Normal, "nothing";
+        /// The chain was reset as commanded: synchronisation, frame counters and packets begun are forgotten, the connection stays.
+        LinkReset = 14, "link_reset", Normal, "nothing";
+        /// A convolutional decoder has found its phase.
+        PhaseFound = 15, "phase_found", Normal, "nothing";
+        /// It has lost it.
+        PhaseLost = 16, "phase_lost", Warning, "look at the signal; if `phase_found` has another hypothesis each time, the code or rate of the channel is configured wrongly";
+        /// A packet has an APID that the mission file does not name, the first of its virtual channel.
+        UndeclaredApid = 17, "undeclared_apid", Warning, "if the APID is right, add it to the mission file";
+        /// TM frames have a data field status of packet telemetry (102.0-B), first seen on their virtual channel.
+        LegacyStatus = 18, "legacy_status", Normal, "nothing";
+        /// The thread of a role does not stop: it was abandoned, and its rings are not used again before it has ended.
+        Abandoned = 19, "abandoned", Distress, "wait: it starts again when its thread has ended; if it never does, restart `fepd`";
+        /// A link of datagrams has had none for its `silence_ms`.
+        Silent = 50, "silent", Normal, "nothing";
+        /// A server refused a connection: another station is connected, or the newcomer is not allowed.
+        StationRefused = 52, "station_refused", Warning, "if the wrong station is connected, `fepctl link disable NAME`, then `enable NAME`, ends its connection; set `allowed_peers`, and `takeover_silence_ms` or `idle_timeout_ms` for silent ones";
+        /// The link tries to connect, or to open its device, in vain.
+        ConnectFailed = 53, "connect_failed", Warning, "no such file or no permission: look at the device and its group; refused or no answer: the station is off, or its address is wrong. It is tried again by itself";
+        /// Records of an antenna were overwritten before its spacecraft read them.
+        AntennaLapped = 51, "antenna_lapped", Distress, "give the links larger frames rings (`rings.frames_data_mib`), or the spacecraft's thread a core";
+        /// The configuration was read again.
+        Reloaded = 20, "reloaded", Normal, "nothing";
+        /// It was refused.
+        ReloadRefused = 21, "reload_refused", Warning, "correct the file (`fepctl config check FILE` lists its mistakes), then reload again; the old configuration stays";
+        /// A consumer is watched.
+        ConsumerArmed = 30, "consumer_armed", Normal, "nothing";
+        /// It is about to lose records.
+        ConsumerWarned = 31, "consumer_warned", Warning, "find what holds the consumer up: its processor, disk or network";
+        /// It has caught up.
+        ConsumerRecovered = 32, "consumer_recovered", Normal, "nothing";
+        /// It was given up.
+        ConsumerEvicted = 33, "consumer_evicted", Distress, "find what holds the consumer up; what it lost is in its ledger, and what the recorder lost is a gap of the archive";
+        /// Its cursor file says nothing that can be believed.
+        CursorIgnored = 34, "cursor_ignored", Warning, "delete the cursor file; its owner starts at the oldest record";
+        /// `fepd` runs.
+        Started = 40, "started", Normal, "nothing";
+        /// `fepd` stops.
+        Stopping = 41, "stopping", Normal, "nothing";
+        /// A ring of a link that is configured no more was removed: everything in it had been read.
+        RingRemoved = 43, "ring_removed", Normal, "nothing";
+        /// The run directory has been deleted or replaced: nobody can find the rings any more.
+        RunDirectoryGone = 42, "run_directory_gone", Critical, "start consumers again that do not attach by themselves; find out who deleted the directory";
+    }
 }
 
 /// Number of no link, in events of the process as a whole.
@@ -315,18 +282,17 @@ impl LinkEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fep_events::EventCode as _;
 
+    // REQ: FEP-KIT-251
     #[test]
-    fn every_event_stands_in_the_operations_manual_with_its_severity() {
+    fn every_event_stands_in_the_operations_manual_with_its_severity_and_what_to_do() {
         let manual = include_str!("../../../docs/operations.md");
         for code in EventCode::ALL {
-            let severity = match code.severity() {
-                Severity::Info => "information",
-                Severity::Warning => "warning",
-                Severity::Alarm => "alarm",
-            };
-            let row = format!("\n| `{}` | {severity} | ", code.name());
-            assert_eq!(manual.matches(&row).count(), 1, "{row}");
+            let first = format!("| `{}` | {} | ", code.name(), code.severity().name());
+            let rows: Vec<&str> = manual.lines().filter(|row| row.starts_with(&first)).collect();
+            assert_eq!(rows.len(), 1, "{first}");
+            assert!(rows[0].ends_with(&format!(" | {} |", code.advice())), "{}", rows[0]);
         }
     }
 

@@ -119,6 +119,13 @@ control socket."
     /// Stop the running daemon in order
     Stop(ClientArgs),
 
+    /// Follow the events of every process
+    #[command(after_help = "Examples:
+  fepctl events --advice                            what happens from now on, and what to do about it
+  fepctl events --since 1h --severity distress --until-idle 500
+  fepctl events --spacecraft snpp --json | jq .")]
+    Events(crate::events::EventsArgs),
+
     /// Look into the shared-memory rings: list, tail, dump, follow
     #[command(subcommand)]
     Ring(crate::ring::args::RingCommand),

@@ -13,6 +13,7 @@ mod config;
 mod daemon;
 mod decode;
 mod encode;
+mod events;
 mod failure;
 mod figures;
 mod hashing;
@@ -58,6 +59,7 @@ fn main() -> ExitCode {
         Command::Status(args) => client::status(args),
         Command::Reload(args) => client::reload(args),
         Command::Stop(args) => client::stop(args),
+        Command::Events(args) => events::run(args),
         Command::Ring(command) => ring::run(command),
         Command::Config(command) => config::run(command),
         Command::Missions(args) => config::missions(args.json),

@@ -1,6 +1,9 @@
 //! Ring times as people read them.
 
+use fep_archive_query::parse_time;
 use fep_time::{AsciiForm, LeapSeconds, Tai};
+
+use crate::failure::Failure;
 
 /// A ring time (nanoseconds of TAI since 1958-01-01) as UTC with so many decimals,
 /// `2026-03-01T12:03:04.567Z`; `-` when nobody stamped it.
@@ -26,6 +29,33 @@ pub(crate) fn time_of_day(tai_ns: i64) -> String {
         Some((_, time)) => time.trim_end_matches('Z').to_owned(),
         None => text,
     }
+}
+
+/// The beginning of a span that lasts until now: `90s`, `10m`, `2h`, `1d` back from now, or a UTC time. Nanoseconds of TAI.
+pub(crate) fn since(option: &str, text: &str) -> Result<i64, Failure> {
+    if let Some(ns) = duration_ns(text) {
+        return Ok(fep_time::tai_now().0.saturating_sub(ns));
+    }
+    parse_time(text).map_err(|problem| {
+        Failure::usage(format!(
+            "{option}: {text:?}: {problem}; or a number and s, m, h or d back from now, as 10m"
+        ))
+    })
+}
+
+/// `90s`, `10m`, `2h`, `1d`.
+pub(crate) fn duration_ns(text: &str) -> Option<i64> {
+    let split = text.len() - text.chars().last().map_or(0, char::len_utf8);
+    let (number, unit) = text.split_at(split);
+    let unit_s: f64 = match unit {
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return None,
+    };
+    let ns = number.parse::<f64>().ok()? * unit_s * 1e9;
+    (ns.is_finite() && ns > 0.0 && ns < 4e18).then_some(ns as i64)
 }
 
 #[cfg(test)]

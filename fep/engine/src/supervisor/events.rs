@@ -1,11 +1,12 @@
 //! The events ring: what roles and the supervisor itself report.
 
 use fep_bus::Tag;
-use fep_record::{EventRecord, KIND_EVENT, Session};
+use fep_events::{EventCode as _, Severity};
+use fep_record::{KIND_EVENT, Session};
 use serde_json::Value;
 
 use super::Supervisor;
-use crate::event::{Event, EventCode, Severity};
+use crate::event::{Event, EventCode};
 use crate::rings::EVENT_MAX;
 use crate::supervised::AnySupervised;
 
@@ -29,19 +30,17 @@ impl Supervisor {
         }
         let role = self.roles().find(|role| role.id() == link_id);
         let session = role.map_or(Session::Ops, |role| role.session());
-        if let Value::Object(fields) = &mut detail {
-            fields.insert("event".to_owned(), code.name().into());
-            if let Some(role) = role {
-                fields.insert(role.kind().to_owned(), role.name().into());
-            }
+        if let (Value::Object(fields), Some(role)) = (&mut detail, role) {
+            fields.insert(role.kind().to_owned(), role.name().into());
         }
+        // With what to do: whoever shows the record need not know this program.
+        code.describe(&mut detail);
         match code.severity() {
-            Severity::Info => tracing::info!("{detail}"),
+            Severity::Normal => tracing::info!("{detail}"),
             Severity::Warning => tracing::warn!("{detail}"),
-            Severity::Alarm => tracing::error!("{detail}"),
+            Severity::Distress | Severity::Critical => tracing::error!("{detail}"),
         }
-        let record = EventRecord { code: code as u16, severity: code.severity() as u8, link_id, session };
-        let (flags, words) = record.to_words();
+        let (flags, words) = code.record(link_id, session).to_words();
         let tag = Tag { kind: KIND_EVENT, flags, received: at, published: fep_time::tai_now(), words };
         let payload = detail.to_string();
         let payload = if payload.len() > EVENT_MAX as usize { "{}" } else { payload.as_str() };

@@ -1,42 +1,41 @@
 //! `fep-feeds`: frames and packets to other systems. See `docs/feeds.md`.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
 use fep_feeds::FeedsConfig;
-use fep_kit::{Document, Stop, trace};
+use fep_kit::Document;
+use fep_process::{NoArguments, Process, Service};
 
-/// Gives frames and packets to other systems, each client with its own filter and its own lossless cursor.
-#[derive(Parser)]
-#[command(version)]
-struct Arguments {
-    /// Configuration of the archive's processes; this one reads [archive], [feeding], [feeds.NAME] and [users].
-    #[arg(long, value_name = "FILE")]
-    config: PathBuf,
-    /// Only says what is wrong with the configuration, if anything.
-    #[arg(long)]
-    check: bool,
+struct Feeds {
+    document: Document,
+    config: FeedsConfig,
+}
+
+impl Service for Feeds {
+    const NAME: &'static str = "fep-feeds";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "Gives frames and packets to other systems, each client with its own filter and its own lossless cursor";
+    const DEFAULTS: &'static str = "";
+    type Arguments = NoArguments;
+
+    fn prepare(document: &Document, _: NoArguments) -> Result<Feeds, String> {
+        let config = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
+        Ok(Feeds { document: document.clone(), config })
+    }
+
+    fn log(&self) -> &str {
+        &self.config.archive.log
+    }
+
+    fn notes(&self) -> Vec<String> {
+        vec![format!("{} feeds", self.config.feeds.len())]
+    }
+
+    fn run(self, process: &Process) -> Result<(), String> {
+        fep_feeds::run(&self.document, process)
+    }
 }
 
 fn main() -> ExitCode {
-    match start(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("fep-feeds: {problem}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn start(arguments: &Arguments) -> Result<(), String> {
-    let document = Document::read(&arguments.config).map_err(|errors| errors.to_string())?;
-    let config = FeedsConfig::read(&document).map_err(|errors| errors.to_string())?;
-    if arguments.check {
-        println!("{}: {} feeds, nothing wrong", arguments.config.display(), config.feeds.len());
-        return Ok(());
-    }
-    trace::start(&config.archive.log)?;
-    let stop = Stop::on_signals().map_err(|error| format!("signals cannot be heard: {error}"))?;
-    fep_feeds::run(&document, &stop)
+    fep_process::main::<Feeds>()
 }

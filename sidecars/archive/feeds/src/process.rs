@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use fep_kit::Document;
 use fep_kit::access::Access;
 use fep_kit::listen::{Address, serve};
-use fep_kit::{Document, Stop};
+use fep_process::Process;
 use fep_record::Session;
 
 use crate::clients::Clients;
@@ -24,7 +25,8 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 /// Why it cannot start, or could not go on.
-pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
+pub fn run(document: &Document, process: &Process) -> Result<(), String> {
+    let stop = &process.stop;
     let config = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
     let feeding = &config.feeding;
     // Until the end: two processes with one directory would each undo what the other confirmed.
@@ -55,7 +57,9 @@ pub fn run(document: &Document, stop: &Stop) -> Result<(), String> {
         let thread = std::thread::Builder::new().name(name.clone()).spawn(move || feed.run());
         threads.push(thread.map_err(|error| format!("no thread for the feed {name}: {error}"))?);
     }
-    let served = attend(Arc::new(feeds), config.listen, config.listen_mode, config.access, stop);
+    let is_working = || threads.iter().all(|thread| !thread.is_finished());
+    let served =
+        attend(Arc::new(feeds), config.listen, config.listen_mode, config.access, process, is_working);
     stop.now();
     for thread in threads {
         // A thread that panicked has told it already; the others end in order.
@@ -70,7 +74,8 @@ fn attend(
     listen: Option<Address>,
     mode: u32,
     access: Access,
-    stop: &Stop,
+    process: &Process,
+    is_working: impl Fn() -> bool,
 ) -> Result<(), String> {
     let served = Served::new(feeds).map_err(|error| format!("no metrics: {error}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -79,14 +84,32 @@ fn attend(
         .map_err(|error| format!("no runtime: {error}"))?;
     runtime.block_on(async {
         let Some(address) = listen else {
-            stop.wait().await;
+            process.notify.ready();
+            let alive = say_alive(process, is_working);
+            tokio::select! { () = process.stop.wait() => {}, () = alive => {} }
             return Ok(());
         };
         let listener = address.bind(mode).await.map_err(|error| format!("{address}: {error}"))?;
-        serve(vec![listener], http::router(served, access), stop.clone(), GRACE)
-            .await
-            .map_err(|error| format!("{address}: {error}"))
+        process.notify.ready();
+        let served = serve(vec![listener], http::router(served, access), process.stop.clone(), GRACE);
+        let alive = say_alive(process, is_working);
+        tokio::select! {
+            served = served => served.map_err(|error| format!("{address}: {error}")),
+            () = alive => Ok(()),
+        }
     })
+}
+
+/// Says to the supervisor that the process lives, for as long as the thread of every feed does. It never ends.
+async fn say_alive(process: &Process, is_working: impl Fn() -> bool) {
+    let mut watchdog = process.notify.watchdog();
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        second.tick().await;
+        if is_working() {
+            watchdog.turned(Instant::now());
+        }
+    }
 }
 
 fn in_words(spec: &FeedSpec) -> String {

@@ -2,6 +2,11 @@
 
 use fep_feeds::FeedsConfig;
 use fep_kit::{Document, Stop};
+use fep_process::{Notify, Process};
+
+fn process(stop: Stop) -> Process {
+    Process { stop, notify: Notify::default() }
+}
 
 // REQ: FEP-FEED-150
 #[test]
@@ -39,7 +44,7 @@ fn what_a_start_refuses_a_check_refuses_in_the_same_words() {
         let document = Document::from_text("test.toml", text).expect("TOML");
         let checked = FeedsConfig::read(&document).map(drop).expect_err(expected).to_string();
         assert!(checked.contains(expected), "{checked}\nexpected\n{expected}");
-        let started = fep_feeds::run(&document, &Stop::default()).expect_err(expected);
+        let started = fep_feeds::run(&document, &process(Stop::default())).expect_err(expected);
         assert_eq!(started, checked);
     }
 }
@@ -54,8 +59,8 @@ fn a_second_process_with_the_same_cursors_ends_at_its_start() {
     let mut threads: Vec<_> = stops
         .iter()
         .map(|stop| {
-            let (document, stop) = (document.clone(), stop.clone());
-            std::thread::spawn(move || fep_feeds::run(&document, &stop))
+            let (document, process) = (document.clone(), process(stop.clone()));
+            std::thread::spawn(move || fep_feeds::run(&document, &process))
         })
         .collect();
     let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);

@@ -69,7 +69,7 @@ pub struct RecorderConfig {
 impl Default for RecorderConfig {
     fn default() -> RecorderConfig {
         RecorderConfig {
-            record: vec!["*.frames".to_owned(), "*.packets".to_owned()],
+            record: ["*.frames", "*.packets", "events", "*.events"].map(str::to_owned).to_vec(),
             consumer: "recorder".to_owned(),
             segment_mib: 256,
             seal_after_s: 600,

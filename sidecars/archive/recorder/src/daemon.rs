@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, RingInfo};
-use fep_kit::Stop;
+use fep_process::Process;
 use fep_segments::{ArchiveLock, SegmentError, Stream, roots};
 use rustix::fs::{Access, access};
 use serde_json::json;
@@ -276,7 +276,6 @@ impl Recorder {
         while let Some(event) = self.sealer.next_event() {
             self.events.tell(event);
         }
-        self.events.housekeep();
         self.lay_out_figures();
         if let Some(figures) = &mut self.figures {
             // Rings that wait to be opened again stand still: that is told, too.
@@ -434,13 +433,16 @@ pub fn check(config: &Config) -> Result<Vec<String>, SegmentError> {
 ///
 /// # Errors
 /// As [`Recorder::new`]; and when every ring refuses this process for good ([`Recorder::is_useless`]).
-pub fn run(config: Config, stop: &Stop) -> Result<(), SegmentError> {
+pub fn run(config: Config, process: &Process) -> Result<(), SegmentError> {
     tracing::info!(
         segments = %config.places.segments.display(), rings = %config.places.rings.display(), "recording"
     );
     let mut recorder = Recorder::new(config)?;
-    while !stop.is_stopping() {
+    process.notify.ready();
+    let mut watchdog = process.notify.watchdog();
+    while !process.stop.is_stopping() {
         recorder.turn();
+        watchdog.turned(Instant::now());
         if recorder.is_useless(Instant::now()).is_some() {
             return Err(recorder.give_up());
         }

@@ -1,81 +1,60 @@
 //! What the recorder tells operators: log lines, and records of the ring `recorder.events` in the form of fepd's own.
 
-use fep_time::Tai;
 use std::path::Path;
 
-use fep_bus::{BusError, Producer, RingSpec, Tag};
-use fep_record::{EventRecord, KIND_EVENT, Session};
+use fep_event_ring::{EventRing, EventRingError};
+use fep_events::event_codes;
+use fep_record::Session;
 use fep_segments::{SegmentName, Stream};
-use fep_time::{Monotonic, tai_now};
 use serde_json::{Value, json};
 
-/// Name of the recorder's own events ring.
-pub(crate) const EVENTS_RING: &str = "recorder.events";
-const EVENT_MAX: u32 = 16 << 10;
+/// Its events ring is `recorder.events`.
+const PROCESS: &str = "recorder";
 
-/// Declares event codes once: number, name, severity as in the record (1 information, 2 warning, 4 alarm).
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal, $severity:literal;)*) => {
-        /// What an event says. Numbers of the recorder start at 100.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        #[repr(u16)]
-        pub enum EventCode { $($(#[$doc])* $name = $number,)* }
-
-        impl EventCode {
-            /// Name in the payload.
-            pub const fn name(self) -> &'static str {
-                match self { $(EventCode::$name => $text,)* }
-            }
-
-            /// 1 information, 2 warning, 4 alarm.
-            pub const fn severity(self) -> u8 {
-                match self { $(EventCode::$name => $severity,)* }
-            }
-        }
-    };
-}
-
-codes! {
-    /// A ring is recorded from now on.
-    RecordingStarted = 100, "recording_started", 1;
-    /// It is not any more.
-    RecordingStopped = 101, "recording_stopped", 1;
-    /// A segment was sealed.
-    SegmentSealed = 102, "segment_sealed", 1;
-    /// A segment of a recorder that died was found.
-    SegmentRecovered = 103, "segment_recovered", 2;
-    /// Records were lost; the loss is recorded.
-    RecordsLost = 104, "records_lost", 4;
-    /// The numbering of a ring begins anew.
-    SeriesStarted = 105, "series_started", 2;
-    /// A file is damaged; unless it has to stay, it was put aside. Recording goes on under a new name.
-    SegmentDamaged = 106, "segment_damaged", 4;
-    /// What the cursor says was on disk is in no segment.
-    SegmentsMissing = 107, "segments_missing", 4;
-    /// Free space fell under the warning level.
-    DiskWarning = 110, "disk_warning", 2;
-    /// Free space fell under the critical level, or there is none: nothing more is recorded.
-    DiskFull = 111, "disk_full", 4;
-    /// There is room again.
-    DiskRecovered = 112, "disk_recovered", 1;
-    /// The disk refused something else.
-    DiskError = 113, "disk_error", 4;
-    /// A ring cannot be recorded.
-    RingRefused = 114, "ring_refused", 4;
-    /// A day was signed.
-    DaySigned = 120, "day_signed", 1;
-    /// A segment could not be sealed; it is tried again.
-    SealingFailed = 121, "sealing_failed", 4;
-    /// The clock stepped forward, or ran far ahead of the newest segment: no day is signed before it has been steady.
-    ClockDoubted = 123, "clock_doubted", 2;
-    /// A root of a day that has not come was put aside.
-    RootSetAside = 124, "root_set_aside", 4;
-    /// Days are signed again.
-    SigningRecovered = 125, "signing_recovered", 1;
-    /// A day could not be signed; it is tried again every minute.
-    SigningFailed = 126, "signing_failed", 4;
-    /// Everything that waited to be sealed is sealed.
-    SealingRecovered = 122, "sealing_recovered", 1;
+event_codes! {
+    /// What an event says. Numbers of the recorder start at 100.
+    pub enum EventCode {
+        /// A ring is recorded from now on.
+        RecordingStarted = 100, "recording_started", Normal, "nothing";
+        /// It is not any more.
+        RecordingStopped = 101, "recording_stopped", Normal, "nothing";
+        /// A segment was sealed.
+        SegmentSealed = 102, "segment_sealed", Normal, "nothing";
+        /// A segment of a recorder that died was found.
+        SegmentRecovered = 103, "segment_recovered", Warning, "nothing; if nobody stopped the recorder, find out why it died";
+        /// Records were lost; the loss is recorded.
+        RecordsLost = 104, "records_lost", Distress, "`lapped`: use a faster disk, or larger rings; two seconds of the link's rate bridge what a machine under load does to a process";
+        /// The numbering of a ring begins anew.
+        SeriesStarted = 105, "series_started", Warning, "nothing after a restart of the machine; otherwise find out who removed the ring";
+        /// A file is damaged; unless it has to stay, it was put aside. Recording goes on under a new name.
+        SegmentDamaged = 106, "segment_damaged", Distress, "repair the file that was put aside: `fep-recorder repair FILE`; then look at the disk";
+        /// What the cursor says was on disk is in no segment.
+        SegmentsMissing = 107, "segments_missing", Distress, "look for the files, or restore them from a backup";
+        /// Free space fell under the warning level.
+        DiskWarning = 110, "disk_warning", Warning, "make room: move old segments to the store, or delete what is due";
+        /// Free space fell under the critical level, or there is none: nothing more is recorded.
+        DiskFull = 111, "disk_full", Critical, "make room now: nothing more is recorded, and what the rings overwrite is lost";
+        /// There is room again.
+        DiskRecovered = 112, "disk_recovered", Normal, "nothing";
+        /// The disk refused something else.
+        DiskError = 113, "disk_error", Critical, "look at the disk, and change it if need be; recording goes on by itself when it takes data again";
+        /// A ring cannot be recorded.
+        RingRefused = 114, "ring_refused", Distress, "remove the reason that the event names; it is tried again by itself";
+        /// A day was signed.
+        DaySigned = 120, "day_signed", Normal, "copy the head elsewhere, together with the public key";
+        /// A segment could not be sealed; it is tried again.
+        SealingFailed = 121, "sealing_failed", Distress, "remove the reason that the event names; it is tried again by itself";
+        /// Everything that waited to be sealed is sealed.
+        SealingRecovered = 122, "sealing_recovered", Normal, "nothing";
+        /// The clock stepped forward, or ran far ahead of the newest segment: no day is signed before it has been steady.
+        ClockDoubted = 123, "clock_doubted", Warning, "look whether the clock is right";
+        /// A root of a day that has not come was put aside.
+        RootSetAside = 124, "root_set_aside", Distress, "take a new copy of the head: what the root names is signed again";
+        /// Days are signed again.
+        SigningRecovered = 125, "signing_recovered", Normal, "nothing";
+        /// A day could not be signed; it is tried again every minute.
+        SigningFailed = 126, "signing_failed", Distress, "restore the key, or its permissions (600)";
+    }
 }
 
 /// One thing to tell.
@@ -122,21 +101,13 @@ impl Event {
 
 /// Where events go.
 pub(crate) struct EventSink {
-    ring: Option<Producer>,
+    ring: Option<EventRing>,
 }
 
 impl EventSink {
     /// Makes the ring, or takes up that of an earlier life. Without one, events are log lines only.
-    pub(crate) fn open(rings: &Path) -> Result<EventSink, BusError> {
-        let spec = RingSpec {
-            desc_log2: 10,
-            data_len: 2 << 20,
-            extent_len: 1 << 20,
-            payload_max: EVENT_MAX,
-            prefault: false,
-            ..RingSpec::new(EVENTS_RING, "fep.event.v1")
-        };
-        Ok(EventSink { ring: Some(Producer::create_or_attach(rings, &spec)?) })
+    pub(crate) fn open(rings: &Path) -> Result<EventSink, EventRingError> {
+        Ok(EventSink { ring: Some(EventRing::open(rings, PROCESS)?) })
     }
 
     pub(crate) fn without_ring() -> EventSink {
@@ -144,38 +115,29 @@ impl EventSink {
     }
 
     pub(crate) fn tell(&mut self, event: Event) {
-        let Event { code, mut detail } = event;
-        if let Value::Object(fields) = &mut detail {
-            fields.insert("event".to_owned(), code.name().into());
-        }
-        match code.severity() {
-            1 => tracing::info!("{detail}"),
-            2 => tracing::warn!("{detail}"),
-            _ => tracing::error!("{detail}"),
-        }
-        let Some(ring) = &mut self.ring else { return };
-        let record = EventRecord {
-            code: code as u16,
-            severity: code.severity(),
-            link_id: u16::MAX,
-            session: Session::Ops,
-        };
-        let (flags, words) = record.to_words();
-        let now = tai_now().0;
-        let tag = Tag { kind: KIND_EVENT, flags, received: Tai(now), published: Tai(now), words };
-        let mut payload = detail.to_string();
-        if payload.len() > EVENT_MAX as usize {
-            payload = json!({"event": code.name(), "detail": "too long"}).to_string();
-        }
-        if let Err(error) = ring.publish(tag, payload.as_bytes()) {
-            tracing::error!(%error, "event not published");
+        let Event { code, detail } = event;
+        match &self.ring {
+            Some(ring) => ring.sender().report(code, u16::MAX, Session::Ops, detail),
+            None => fep_event_ring::log(code, detail),
         }
     }
+}
 
-    /// Keeps the ring alive.
-    pub(crate) fn housekeep(&mut self) {
-        if let Some(ring) = &mut self.ring {
-            ring.housekeep(Monotonic::now());
+#[cfg(test)]
+mod tests {
+    use fep_events::EventCode as _;
+
+    use super::*;
+
+    // REQ: FEP-KIT-251
+    #[test]
+    fn every_event_stands_in_the_operations_manual_with_its_severity_and_what_to_do() {
+        let manual = include_str!("../../../../docs/operations.md");
+        for code in EventCode::ALL {
+            let first = format!("| `{}` | {} | ", code.name(), code.severity().name());
+            let rows: Vec<&str> = manual.lines().filter(|row| row.starts_with(&first)).collect();
+            assert_eq!(rows.len(), 1, "{first}");
+            assert!(rows[0].ends_with(&format!(" | {} |", code.advice())), "{}", rows[0]);
         }
     }
 }

@@ -3,37 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use fep_kit::Stop;
+use clap::{Args, Subcommand};
+use fep_kit::Document;
+use fep_process::{Process, Service};
 use fep_recorder::Config;
 use fep_segments::roots;
-
-const AFTER_HELP: &str = "\
-It runs until SIGTERM or SIGINT, then commits what it has and seals its segments.
-Exit codes: 0 stopped in order, 1 could not run (or nothing could be repaired), 2 wrong usage.";
 
 const AFTER_REPAIR: &str = "\
 A wrong octet in header or footer is put right; a footer that is worse off is made again from the blocks, up to the last
 whole one. The file as it was stays beside, as ….original. The recorder may run meanwhile.";
 
-/// fep-recorder, copies the rings of fepd to segment files
-#[derive(Parser)]
-#[command(name = "fep-recorder", version, after_help = AFTER_HELP, args_conflicts_with_subcommands = true)]
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Configuration, sections [archive] and [recorder] (see config/archive.toml)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
     /// Directory of the rings, instead of archive.rings
     #[arg(long, value_name = "DIR")]
     rings: Option<PathBuf>,
     /// Directory of the segments, instead of archive.segments
     #[arg(long, value_name = "DIR")]
     segments: Option<PathBuf>,
-    /// Only check the configuration and its places, as a start does
-    #[arg(long)]
-    check: bool,
 }
 
 /// What it does instead of recording.
@@ -54,22 +44,69 @@ enum Command {
 }
 
 /// Makes the key where there is none, and says what its public half is.
-fn key(file: &Path) -> ExitCode {
-    match roots::signing_key(file) {
-        Ok(key) => {
-            println!("{}", roots::hex(key.verifying_key().as_bytes()));
-            ExitCode::SUCCESS
+fn key(file: &Path) -> Result<(), String> {
+    let key = roots::signing_key(file).map_err(|error| error.to_string())?;
+    println!("{}", roots::hex(key.verifying_key().as_bytes()));
+    Ok(())
+}
+
+/// What this process was asked to do.
+enum Recorder {
+    Record { config: Box<Config>, notes: Vec<String> },
+    Repair(Vec<PathBuf>),
+    Key(PathBuf),
+}
+
+impl Service for Recorder {
+    const NAME: &'static str = "fep-recorder";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str = "fep-recorder, copies the rings of fepd to segment files";
+    const DEFAULTS: &'static str = "";
+    type Arguments = Arguments;
+
+    fn prepare(document: &Document, arguments: Arguments) -> Result<Recorder, String> {
+        match arguments.command {
+            Some(Command::Repair { files }) => return Ok(Recorder::Repair(files)),
+            Some(Command::Key { file }) => return Ok(Recorder::Key(file)),
+            None => {}
         }
-        Err(error) => {
-            eprintln!("fep-recorder: {error}");
-            ExitCode::FAILURE
+        let mut config = Config::of(document).map_err(|errors| errors.to_string())?;
+        config.places.rings = arguments.rings.unwrap_or(config.places.rings);
+        config.places.segments = arguments.segments.unwrap_or(config.places.segments);
+        let mut notes = vec![format!("rings recorded: {}", config.recorder.record.join(", "))];
+        let found = fep_recorder::check(&config).map_err(|error| error.to_string())?;
+        notes.extend(found.into_iter().map(|note| format!("note: {note}")));
+        Ok(Recorder::Record { config: Box::new(config), notes })
+    }
+
+    fn log(&self) -> &str {
+        match self {
+            Recorder::Record { config, .. } => &config.places.log,
+            Recorder::Repair(_) | Recorder::Key(_) => "warn",
+        }
+    }
+
+    fn notes(&self) -> Vec<String> {
+        match self {
+            Recorder::Record { notes, .. } => notes.clone(),
+            Recorder::Repair(_) | Recorder::Key(_) => Vec::new(),
+        }
+    }
+
+    fn run(self, process: &Process) -> Result<(), String> {
+        match self {
+            Recorder::Record { config, .. } => {
+                fep_recorder::run(*config, process).map_err(|error| error.to_string())
+            }
+            Recorder::Repair(files) => repair(&files),
+            Recorder::Key(file) => key(&file),
         }
     }
 }
 
 /// Repairs each file; fails when one cannot be.
-fn repair(files: &[PathBuf]) -> ExitCode {
-    let mut code = ExitCode::SUCCESS;
+fn repair(files: &[PathBuf]) -> Result<(), String> {
+    let mut problems = Vec::new();
     for file in files {
         match fep_segments::repair(file) {
             Ok(repaired) => {
@@ -86,54 +123,12 @@ fn repair(files: &[PathBuf]) -> ExitCode {
                 println!("{}: {} records, {state}", repaired.path.display(), repaired.records);
                 println!("  the damaged file is {} now", repaired.original.display());
             }
-            Err(error) => {
-                eprintln!("fep-recorder: {error}");
-                code = ExitCode::FAILURE;
-            }
+            Err(error) => problems.push(error.to_string()),
         }
     }
-    code
+    if problems.is_empty() { Ok(()) } else { Err(problems.join("\n")) }
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match &arguments.command {
-        Some(Command::Repair { files }) => return repair(files),
-        Some(Command::Key { file }) => return key(file),
-        None => {}
-    }
-    let mut config = match arguments.config.as_deref().map(Config::load).transpose() {
-        Ok(config) => config.unwrap_or_default(),
-        Err(errors) => {
-            eprintln!("fep-recorder: the configuration is refused:\n{errors}");
-            return ExitCode::FAILURE;
-        }
-    };
-    config.places.rings = arguments.rings.unwrap_or(config.places.rings);
-    config.places.segments = arguments.segments.unwrap_or(config.places.segments);
-    let failed = |message: String| {
-        eprintln!("fep-recorder: {message}");
-        ExitCode::FAILURE
-    };
-    if let Err(error) = fep_kit::trace::start(&config.places.log) {
-        return failed(format!("archive.log: {error}"));
-    }
-    if arguments.check {
-        return match fep_recorder::check(&config) {
-            Ok(notes) => {
-                println!("the configuration is good: rings {}", config.recorder.record.join(", "));
-                notes.iter().for_each(|note| println!("note: {note}"));
-                ExitCode::SUCCESS
-            }
-            Err(error) => failed(error.to_string()),
-        };
-    }
-    let stop = match Stop::on_signals() {
-        Ok(stop) => stop,
-        Err(error) => return failed(format!("no signals can be heard: {error}")),
-    };
-    match fep_recorder::run(config, &stop) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(error.to_string()),
-    }
+    fep_process::main::<Recorder>()
 }

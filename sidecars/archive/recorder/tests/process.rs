@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use fep_bus::{Producer, RingSpec, Tag};
-use fep_segments::ArchiveLock;
+use fep_bus::{Colour, Producer, RingSpec, Tag};
+use fep_event_ring::{EventFollow, EventFollowSpec, EventItem, EventRing};
+use fep_record::Session;
+use fep_segments::{ArchiveLock, Follow, FollowSpec, Item, Start, Stream};
 
 struct Site {
     directory: tempfile::TempDir,
@@ -151,7 +153,7 @@ fn check_refuses_what_a_start_refuses_with_the_same_reason() {
     let config = site.configure("log.toml", &good, "");
     let text = std::fs::read_to_string(&config).unwrap().replace("\"warn\"", "\"fep=loud\"");
     std::fs::write(&config, text).unwrap();
-    refuses(&config, "archive.log");
+    refuses(&config, "log: \"fep=loud\" is not a log filter");
     assert_eq!(run(&site.configure("good.toml", &good, ""), true).status.code(), Some(0));
     assert!(!good.exists(), "a check changes nothing");
     std::fs::write(site.path("bus"), b"").unwrap();
@@ -170,4 +172,70 @@ fn repair_says_what_it_did_and_fails_where_nothing_can_be_made_of_a_file() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("nothing can be made of it"), "{}", stderr(&output));
     assert_eq!(recorder(&[Path::new("repair")]).output().unwrap().status.code(), Some(2));
+}
+
+fep_events::event_codes! {
+    /// Of this test.
+    enum TestEvent {
+        /// One of many.
+        Counted = 900, "counted", Normal, "nothing";
+    }
+}
+
+// REQ: FEP-KIT-253
+#[test]
+fn events_rings_are_recorded_and_a_follower_reads_from_segments_what_a_ring_has_overwritten() {
+    let site = Site::new();
+    let segments = site.path("segments");
+    let ring = EventRing::open(&site.path("bus"), "planner").unwrap();
+    let _recorder = Running::start(&site.configure("one.toml", &segments, ""));
+    let stream = Stream::new(Colour::Black, "planner.events");
+    let spec = FollowSpec {
+        archive: Some(segments.clone()),
+        bus: None,
+        stream,
+        consumer: "disk".to_owned(),
+        patience: Duration::ZERO,
+    };
+    // The ring holds 1024 events; each batch is on disk before the next comes.
+    for batch in 0..4u64 {
+        for n in 0..400u64 {
+            let detail = serde_json::json!({"n": 400 * batch + n});
+            ring.sender().report(TestEvent::Counted, u16::MAX, Session::Test, detail);
+        }
+        until("the batch is on disk", || {
+            let Ok(mut disk) = Follow::open(spec.clone(), Start::Oldest) else { return false };
+            let mut payload = Vec::new();
+            let mut records = 0;
+            while let Ok(Item::Record(_)) = disk.next(&mut payload) {
+                records += 1;
+            }
+            records == 400 * (batch + 1)
+        });
+    }
+    assert_eq!(ring.sender().unpublished(), 0);
+    let mut follow = EventFollow::open(EventFollowSpec {
+        rings: site.path("bus"),
+        archive: Some(segments),
+        cursors: None,
+        consumer: "follower".to_owned(),
+        start: Start::Oldest,
+        patience: Duration::from_secs(10),
+    })
+    .unwrap();
+    let mut next = 0u64;
+    until("every event came", || {
+        while let Some(item) = follow.next_item() {
+            match item {
+                // The recorder has events of its own.
+                EventItem::Event(event) if event.event.code == 900 => {
+                    assert_eq!(event.payload, format!(r#"{{"event":"counted","n":{next}}}"#).as_bytes());
+                    next += 1;
+                }
+                EventItem::Event(event) => assert_eq!(event.stream.ring, "recorder.events"),
+                other => panic!("{other:?}"),
+            }
+        }
+        next == 1600
+    });
 }

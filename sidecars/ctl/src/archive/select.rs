@@ -4,6 +4,7 @@ use fep_archive_query::{Format, Retrieval, Unit, time_text};
 
 use super::args::{Selection, UnitName};
 use crate::failure::Failure;
+use crate::times;
 
 impl From<UnitName> for Unit {
     fn from(name: UnitName) -> Unit {
@@ -91,21 +92,9 @@ pub(crate) fn length_is_known(format: Format) -> bool {
 
 /// `90s`, `10m`, `2h`, `1d`.
 fn duration_ns(text: &str) -> Result<i64, Failure> {
-    let refused = || {
+    times::duration_ns(text).ok_or_else(|| {
         Failure::usage(format!("--last: {text:?} is no time (allowed: a number and s, m, h or d, as 10m)"))
-    };
-    let split = text.len() - text.chars().last().map_or(0, char::len_utf8);
-    let (number, unit) = text.split_at(split);
-    let unit_s: f64 = match unit {
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return Err(refused()),
-    };
-    let number: f64 = number.parse().map_err(|_| refused())?;
-    let ns = number * unit_s * 1e9;
-    if ns.is_finite() && ns > 0.0 && ns < 4e18 { Ok(ns as i64) } else { Err(refused()) }
+    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use fep_bus::{Consumer, Poll, Resume};
 use fep_control::api::{GateStatus, LatencyStatus, LinkStatus, RingStatus, Status, ThreadStatus};
+use fep_events::Severity;
 use fep_record::EventRecord;
 
 use super::books::Books;
@@ -316,11 +317,11 @@ impl EventTail {
                         EventRow {
                             at_ns,
                             time: times::time_of_day(at_ns),
-                            health: match event.severity {
-                                0 => Health::Off,
-                                1 => Health::Good,
-                                2 => Health::Warning,
-                                _ => Health::Bad,
+                            health: match Severity::of_number(event.severity) {
+                                None => Health::Off,
+                                Some(Severity::Normal) => Health::Good,
+                                Some(Severity::Warning) => Health::Warning,
+                                Some(Severity::Distress | Severity::Critical) => Health::Bad,
                             },
                             link: link
                                 .map(|link| link.name.clone())

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use fep_bus::{BusError, Consumer, Gap, Poll, Record, Resume};
 
-pub(crate) use record::{event_spacecraft, event_text};
-pub(crate) use tail::cursor_file;
+pub(crate) use record::{LinkNames, event_advice, event_spacecraft, event_text, json, line};
+pub(crate) use tail::{cursor_file, forget};
 
 use self::args::RingCommand;
 use crate::failure::Failure;
@@ -50,7 +50,7 @@ fn refused(error: BusError, dir: &Path) -> Failure {
 }
 
 /// A name for a reader that nobody asked to remember.
-fn passing_name(what: &str) -> String {
+pub(crate) fn passing_name(what: &str) -> String {
     format!("fepctl-{what}-{}", std::process::id())
 }
 

@@ -1,6 +1,7 @@
 //! A ring record in words: what its descriptor says, as a line for people and as JSON for scripts.
 
 use fep_bus::Record;
+use fep_events::Severity;
 use fep_record::{
     BadReason, EventRecord, FrameFlags, FrameRecord, KIND_EVENT, KIND_FRAME, KIND_PACKET, PacketRecord,
     Session,
@@ -50,7 +51,7 @@ impl Understood {
 }
 
 /// Names of links by their number.
-pub(super) struct LinkNames(pub(super) Vec<(u16, String)>);
+pub(crate) struct LinkNames(pub(crate) Vec<(u16, String)>);
 
 impl LinkNames {
     fn name(&self, id: u16) -> String {
@@ -89,7 +90,7 @@ fn sequence_flags_name(sequence: u16) -> &'static str {
 }
 
 /// The record as one line, without its end.
-pub(super) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String {
+pub(crate) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String {
     let time = times::utc(record.tag.received.0, 6);
     match Understood::of(record) {
         Understood::Frame(frame) => {
@@ -144,7 +145,7 @@ pub(super) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String
                 None => links.name(event.link_id),
             };
             format!(
-                "{time} {:>10} event  {who:<12} {:<6} {:<7} {}",
+                "{time} {:>10} event  {who:<12} {:<6} {:<8} {}",
                 record.seq,
                 session_name(event.session),
                 severity_name(event.severity),
@@ -157,14 +158,18 @@ pub(super) fn line(record: &Record, payload: &[u8], links: &LinkNames) -> String
     }
 }
 
+/// The name of a severity; what is none is debugging.
 pub(crate) const fn severity_name(severity: u8) -> &'static str {
-    match severity {
-        0 => "debug",
-        1 => "info",
-        2 => "warning",
-        3 => "error",
-        _ => "alarm",
+    match Severity::of_number(severity) {
+        Some(severity) => severity.name(),
+        None => "DEBUG",
     }
+}
+
+/// What an event says is to be done; `None` when nothing is.
+pub(crate) fn event_advice(payload: &[u8]) -> Option<String> {
+    let event: Value = serde_json::from_slice(payload).ok()?;
+    Some(event.get("advice")?.as_str()?.replace(char::is_control, " "))
 }
 
 /// An event in words: its `message`, else its name and figures as `gap vc=157/16 lost=3`, else the text as it is.
@@ -180,6 +185,8 @@ pub(crate) fn event_text(payload: &[u8]) -> String {
                     // The link or spacecraft stands in a column of its own.
                     object.remove("link");
                     object.remove("spacecraft");
+                    // Shown where somebody asks for it.
+                    object.remove("advice");
                     let figures = object.iter().map(|(key, value)| match value {
                         Value::String(text) => format!("{key}={text}"),
                         other => format!("{key}={other}"),
@@ -196,7 +203,7 @@ pub(crate) fn event_text(payload: &[u8]) -> String {
 }
 
 /// The record as one JSON object.
-pub(super) fn json(record: &Record, payload: &[u8], links: &LinkNames) -> Value {
+pub(crate) fn json(record: &Record, payload: &[u8], links: &LinkNames) -> Value {
     let mut object = json!({
         "seq": record.seq,
         "rx_utc": times::utc(record.tag.received.0, 9),

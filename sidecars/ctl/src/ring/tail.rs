@@ -89,7 +89,7 @@ pub(crate) fn cursor_file(dir: &std::path::Path, ring: &str, name: &str) -> Opti
 }
 
 /// Removes such a file; if that fails it is only listed as a reader that has gone.
-pub(super) fn forget(path: &Option<std::path::PathBuf>) {
+pub(crate) fn forget(path: &Option<std::path::PathBuf>) {
     if let Some(path) = path {
         let _ = std::fs::remove_file(path);
     }

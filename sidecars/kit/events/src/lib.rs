@@ -20,6 +20,7 @@
 //! ```
 
 use fep_record::{EventRecord, Session};
+use serde_json::Value;
 
 /// How bad an event is: the four levels on which the Space Domain Task Force of the OMG agreed (C2MS11-222). The number is
 /// the one of the event record.
@@ -82,6 +83,17 @@ pub trait EventCode: Copy + Sized + 'static {
     #[must_use]
     fn of_number(number: u16) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.number() == number)
+    }
+
+    /// Puts name and advice into the object that is the payload of its record: `event`, and `advice` unless nothing needs to be
+    /// done. Whoever shows the record need not know the process that made it. What is no object stays as it is.
+    fn describe(self, detail: &mut Value) {
+        if let Value::Object(fields) = detail {
+            fields.insert("event".to_owned(), self.name().into());
+            if self.severity() > Severity::Normal {
+                fields.insert("advice".to_owned(), self.advice().into());
+            }
+        }
     }
 
     /// The record of such an event. `link_id` is `u16::MAX` when it concerns no link.
@@ -209,6 +221,12 @@ mod tests {
             EventRecord::from_words(words),
             Some(EventRecord { code: 7, severity: 4, link_id: 3, session: Session::Ops })
         );
+        let mut detail = serde_json::json!({"link": "npp"});
+        TestEvent::Bad.describe(&mut detail);
+        assert_eq!(detail, serde_json::json!({"link": "npp", "event": "bad_2", "advice": "stop the link"}));
+        let mut detail = serde_json::json!({});
+        TestEvent::Good.describe(&mut detail);
+        assert_eq!(detail, serde_json::json!({"event": "good"}), "nothing needs to be done");
         for number in 0..=u8::MAX {
             assert_eq!(Severity::of_number(number).map_or(number, |severity| severity as u8), number);
         }

@@ -23,15 +23,13 @@
 //! the start takes. The exit code is 0 after an orderly stop, 1 when the service could not run or go on, 2 for a wrong command
 //! line.
 
-mod notify;
-
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use fep_kit::{Document, Stop};
 
-pub use notify::Notify;
+pub use fep_notify::{Notify, Watchdog};
 
 const AFTER_HELP: &str = "\
 It runs until SIGTERM or SIGINT. FEP_LOG sets what is logged, before the configuration.
@@ -59,6 +57,11 @@ pub trait Service: Sized {
     /// What is logged: a level or a filter.
     fn log(&self) -> &str {
         "info"
+    }
+
+    /// What `--check` says below "the configuration is good": what is worth knowing all the same, one line each.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
     }
 
     /// Does its work until `process.stop` says so. It calls [`Notify::ready`] once it can be used.
@@ -128,11 +131,13 @@ fn start<S: Service>(matches: &ArgMatches) -> Result<(), String> {
     let refused = |problem: String| format!("the configuration is refused:\n{problem}");
     let document = document.map_err(|errors| refused(errors.to_string()))?;
     let service = S::prepare(&document, arguments.own).map_err(refused)?;
+    // Before the check ends: a filter that the start refuses is refused by the check as well.
+    fep_kit::trace::start(service.log()).map_err(|problem| refused(format!("log: {problem}")))?;
     if arguments.check {
         println!("the configuration is good");
+        service.notes().iter().for_each(|note| println!("{note}"));
         return Ok(());
     }
-    fep_kit::trace::start(service.log())?;
     let stop = Stop::on_signals().map_err(|error| format!("no signals can be heard: {error}"))?;
     let notify = Notify::from_environment();
     tracing::info!("{} {} starts", S::NAME, S::VERSION);

@@ -37,8 +37,9 @@ async fn what_is_there_already_is_read_again_after_a_week_and_copied_again_when_
 async fn the_configuration_and_the_public_key_are_in_a_backup_and_one_catalogue_only() {
     let (archive, keeper, _) = filled().await;
     let key = fep_segments::roots::signing_key(&archive.root().join("root.key")).unwrap();
-    let day = fep_segments::roots::day_of(1_000_000_000);
-    fep_segments::roots::sign_day(archive.root(), day, &key).unwrap();
+    let newest = fep_segments::roots::newest_sealing(archive.root()).unwrap();
+    let signed = fep_segments::roots::sign_past_days(archive.root(), newest + DAY as u64, &key).unwrap();
+    assert_eq!(signed.days, 1);
     let configuration = archive.root().join("archive.toml");
     std::fs::write(&configuration, "[archive]\n").unwrap();
     let keeper = keeper.taking_along(vec![configuration]);

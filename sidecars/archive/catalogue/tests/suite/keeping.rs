@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::orders::options_at;
+use crate::orders::{actor, options_at};
 use crate::support::s3::S3;
 use crate::support::{Archive, MS, Recorder, START, archive, catalogue_at, ingest_config, layouts, tm_frame};
 use fep_catalogue::{
@@ -296,8 +296,9 @@ async fn what_is_deleted_moved_and_brought_back_leaves_signed_records_and_the_ar
     let key = keys.path().join("removals.key");
     let keeper = keeper.with_removal_key(&key);
     let catalogue = &archive.catalogue;
-    let asked = catalogue.request_deletion(std::slice::from_ref(&ids[0]), "old", "ada", START).await.unwrap();
-    catalogue.approve_deletion(&asked.id, "bo", START).await.unwrap();
+    let asked =
+        catalogue.request_deletion(std::slice::from_ref(&ids[0]), "old", &actor("ada"), START).await.unwrap();
+    catalogue.approve_deletion(&asked.id, &actor("bo"), None, START).await.unwrap();
     assert_eq!(keeper.carry_out(&asked.id, START).await.unwrap(), 1);
     for id in &ids[1..] {
         keeper.store_segment(id).await.unwrap();

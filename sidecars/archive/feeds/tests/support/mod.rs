@@ -18,6 +18,7 @@ use fep_feed_wire::wire::{
 };
 use fep_feeds::status::{ClientStatus, FeedStatus};
 use fep_kit::{Document, Stop};
+use fep_process::{Notify, Process};
 use fep_record::{FrameRecord, KIND_FRAME, Session};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -65,8 +66,8 @@ impl House {
         );
         let document = Document::from_text("test.toml", text).expect("TOML");
         let stop = Stop::default();
-        let told = stop.clone();
-        let thread = std::thread::spawn(move || fep_feeds::run(&document, &told));
+        let process = Process { stop: stop.clone(), notify: Notify::default() };
+        let thread = std::thread::spawn(move || fep_feeds::run(&document, &process));
         self.running = Some((stop, thread));
         let give_up = Instant::now() + LONG;
         while self.try_request("GET", "/feeds").is_err() {

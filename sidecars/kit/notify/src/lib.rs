@@ -1,14 +1,15 @@
-//! What a supervisor learns of the service: the protocol of `sd_notify(3)`.
+//! What a supervisor learns of a process: the protocol of `sd_notify(3)`. Every service has it by `fep-process`; `fepd`, which is
+//! no sidecar, takes this crate alone.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The supervisor. Without one every message goes nowhere.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Notify {
     to: Option<Arc<(UnixDatagram, SocketAddr)>>,
     watchdog: Option<Duration>,
@@ -47,6 +48,12 @@ impl Notify {
         self.send("STOPPING=1");
     }
 
+    /// Counts when the next sign of life is due.
+    #[must_use]
+    pub fn watchdog(&self) -> Watchdog {
+        Watchdog { notify: self.clone(), next: Instant::now() }
+    }
+
     /// How often at least [`Notify::alive`] must be called, with some reserve; `None` when nobody waits for it.
     #[must_use]
     pub fn watchdog_interval(&self) -> Option<Duration> {
@@ -66,6 +73,24 @@ impl Notify {
     }
 }
 
+/// Signs of life of a loop that turns faster than the supervisor wants to hear: called every turn, it sends when one is due.
+#[derive(Debug)]
+pub struct Watchdog {
+    notify: Notify,
+    next: Instant,
+}
+
+impl Watchdog {
+    /// The loop has done its work at `now`.
+    pub fn turned(&mut self, now: Instant) {
+        let Some(interval) = self.notify.watchdog_interval() else { return };
+        if now >= self.next {
+            self.notify.alive();
+            self.next = now + interval / 2;
+        }
+    }
+}
+
 fn address(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
     let octets = name.as_bytes();
     let to = match octets.split_first() {
@@ -77,4 +102,32 @@ fn address(name: &OsStr) -> std::io::Result<(UnixDatagram, SocketAddr)> {
     // A supervisor that does not read must not hold up the service.
     socket.set_nonblocking(true)?;
     Ok((socket, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-KIT-262
+    #[test]
+    fn a_loop_says_that_it_lives_when_it_is_due_and_not_every_turn() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("notify");
+        let supervisor = UnixDatagram::bind(&path).expect("bound");
+        supervisor.set_nonblocking(true).expect("it is set");
+        let to = Some(Arc::new(address(path.as_os_str()).expect("an address")));
+        let notify = Notify { to, watchdog: Some(Duration::from_secs(8)) };
+        let mut watchdog = notify.watchdog();
+        let start = watchdog.next;
+        let mut octets = [0; 64];
+        for (second, due) in [(0, true), (1, false), (2, true), (3, false), (9, true), (10, false)] {
+            watchdog.turned(start + Duration::from_secs(second));
+            let received = supervisor.recv(&mut octets).ok();
+            assert_eq!(
+                received.map(|length| &octets[..length]),
+                due.then_some(&b"WATCHDOG=1"[..]),
+                "{second}"
+            );
+        }
+    }
 }

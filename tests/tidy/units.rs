@@ -1,0 +1,197 @@
+//! The units of systemd in `config/systemd`: what each must have, and what `systemd-analyze` says of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::order::metadata;
+use crate::root;
+
+/// Keys that every unit has with this value.
+const EVERYWHERE: &[(&str, &str)] = &[
+    ("Type", "notify"),
+    ("NotifyAccess", "main"),
+    ("Restart", "on-failure"),
+    ("ProtectSystem", "strict"),
+    ("ProtectHome", "yes"),
+    ("PrivateTmp", "yes"),
+    ("ProtectKernelModules", "yes"),
+    ("ProtectKernelTunables", "yes"),
+    ("ProtectControlGroups", "yes"),
+    ("NoNewPrivileges", "yes"),
+    ("RestrictSUIDSGID", "yes"),
+    ("RestrictNamespaces", "yes"),
+    ("LockPersonality", "yes"),
+    ("MemoryDenyWriteExecute", "yes"),
+    ("SystemCallArchitectures", "native"),
+    ("CapabilityBoundingSet", ""),
+];
+
+/// Keys that every unit has with some value.
+const SOME_VALUE: &[&str] = &[
+    "ExecStart",
+    "User",
+    "Group",
+    "WatchdogSec",
+    "RestrictAddressFamilies",
+    "SystemCallFilter",
+    "TimeoutStopSec",
+];
+
+struct Unit {
+    name: String,
+    text: String,
+    keys: BTreeMap<String, Vec<String>>,
+}
+
+impl Unit {
+    /// The one value of a key.
+    fn value(&self, key: &str) -> &str {
+        let values = self.keys.get(key).map_or(&[][..], Vec::as_slice);
+        assert_eq!(values.len(), 1, "{}: {key} stands once", self.name);
+        &values[0]
+    }
+
+    fn words(&self, key: &str) -> BTreeSet<&str> {
+        self.keys.get(key).into_iter().flatten().flat_map(|value| value.split_whitespace()).collect()
+    }
+}
+
+fn directory() -> PathBuf {
+    root().join("config/systemd")
+}
+
+fn units() -> Vec<Unit> {
+    let entries = std::fs::read_dir(directory()).expect("config/systemd is a directory");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut units: Vec<Unit> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "service"))
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a unit is text");
+            let mut keys: BTreeMap<String, Vec<String>> = BTreeMap::new();
+            for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with(['#', '['])) {
+                let (key, value) = line.split_once('=').expect("a line is a section, a comment or a key");
+                keys.entry(key.to_owned()).or_default().push(value.to_owned());
+            }
+            let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+            Unit { name, text, keys }
+        })
+        .collect();
+    units.sort_by(|one, other| one.name.cmp(&other.name));
+    units
+}
+
+/// Names of the programs of the workspace.
+fn programs() -> BTreeSet<String> {
+    let metadata = metadata();
+    let packages = metadata["packages"].as_array().expect("packages");
+    let targets = packages.iter().flat_map(|package| package["targets"].as_array().expect("targets"));
+    targets
+        .filter(|target| target["kind"][0] == "bin")
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect()
+}
+
+// REQ: FEP-KIT-270
+#[test]
+fn every_unit_runs_a_program_of_ours_as_a_user_of_its_own_and_is_hardened() {
+    let units = units();
+    let names: Vec<&str> = units.iter().map(|unit| unit.name.as_str()).collect();
+    let expected = ["fep-archive-red", "fep-archive", "fep-feeds", "fep-identity", "fep-recorder", "fepd"];
+    assert_eq!(names, expected.map(|name| format!("{name}.service")));
+    let programs = programs();
+    let users = std::fs::read_to_string(directory().join("sysusers.d/fep.conf")).expect("users");
+    for unit in &units {
+        for (key, value) in EVERYWHERE {
+            assert_eq!(unit.value(key), *value, "{}: {key}", unit.name);
+        }
+        for key in SOME_VALUE {
+            assert!(!unit.value(key).is_empty(), "{}: {key}", unit.name);
+        }
+        let command = unit.value("ExecStart");
+        let (program, arguments) = command.split_once(' ').expect("a program and its arguments");
+        let program = program.strip_prefix("/usr/bin/").expect("a program of the system");
+        // The login service comes as a crate of its own.
+        assert!(programs.contains(program) || program == "fep-identity", "{}: {program}", unit.name);
+        assert!(arguments.starts_with("--config /etc/fep/"), "{}: {arguments}", unit.name);
+        let user = unit.value("User");
+        assert!(
+            user != "root" && users.lines().any(|line| declares(line, "u", user)),
+            "{}: {user}",
+            unit.name
+        );
+        for group in unit.words("Group").union(&unit.words("SupplementaryGroups")) {
+            let known = ["u", "g"].iter().any(|kind| users.lines().any(|line| declares(line, kind, group)));
+            assert!(known, "{}: {group}", unit.name);
+        }
+        // io_uring where it is used, and nowhere else.
+        let rings = unit.words("SystemCallFilter").iter().any(|call| call.starts_with("io_uring"));
+        assert_eq!(rings, ["fepd", "fep-recorder"].contains(&program), "{}", unit.name);
+        // Only fepd is real-time.
+        let real_time = unit.value("RestrictRealtime") == "no";
+        assert_eq!(real_time, program == "fepd", "{}", unit.name);
+    }
+}
+
+fn declares(line: &str, kind: &str, name: &str) -> bool {
+    let mut words = line.split_whitespace();
+    words.next() == Some(kind) && words.next() == Some(name)
+}
+
+// REQ: FEP-KIT-270
+#[test]
+fn red_data_is_open_to_the_units_that_serve_it_and_to_no_other() {
+    for unit in units() {
+        let is_red = unit.words("SupplementaryGroups").contains("fep-red");
+        let serves_red = ["fepd.service", "fep-recorder.service", "fep-archive-red.service"];
+        assert_eq!(is_red, serves_red.contains(&unit.name.as_str()), "{}", unit.name);
+        let hidden = unit.words("InaccessiblePaths");
+        // The recorder's user has the red segments: a black process of that user does not see them.
+        if unit.value("User") == "fep-archive" && !is_red {
+            for path in ["-/var/lib/fep/archive/segments/red", "-/dev/shm/fep/bus/red"] {
+                assert!(hidden.contains(path), "{}: {path}", unit.name);
+            }
+        }
+    }
+    let users = std::fs::read_to_string(directory().join("sysusers.d/fep.conf")).expect("users");
+    let members: Vec<&str> =
+        users.lines().filter(|line| line.starts_with("m ") && line.ends_with(" fep-red")).collect();
+    assert_eq!(members.len(), 1, "only fepd is a member by itself: {members:?}");
+    assert!(members[0].starts_with("m fepd "), "{members:?}");
+    let paths = std::fs::read_to_string(directory().join("tmpfiles.d/fep.conf")).expect("directories");
+    let red = paths.lines().find(|line| line.contains("/segments/red")).expect("made before it is hidden");
+    assert_eq!(red.split_whitespace().nth(2), Some("0700"));
+}
+
+// REQ: FEP-KIT-271
+#[test]
+fn systemd_finds_nothing_to_say_of_the_units() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("skipped: systemd-analyze is not installed (`make tools` installs it)");
+        return;
+    }
+    // In a place of its own, and with a program that exists: ours are not installed here.
+    let place = tempfile::tempdir().expect("a directory");
+    let paths: Vec<PathBuf> = units()
+        .iter()
+        .map(|unit| {
+            let program = unit.value("ExecStart").split(' ').next().expect("a program");
+            let path = place.path().join(&unit.name);
+            std::fs::write(&path, unit.text.replace(program, "/bin/true")).expect("written");
+            path
+        })
+        .collect();
+    let output =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&paths).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    // What it says of other units of this machine is none of our business.
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("fep")).collect();
+    assert!(ours.is_empty(), "{ours:#?}");
+    assert!(output.status.success(), "{said}");
+    // It does find what is wrong.
+    let wrong = place.path().join("fep-wrong.service");
+    std::fs::write(&wrong, "[Service]\nExecStart=/bin/true\nProtectSytem=strict\n").expect("written");
+    let output =
+        Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&wrong).output().expect("it runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("ProtectSytem"), "{output:?}");
+}
