@@ -111,8 +111,7 @@ fn every_unit_runs_a_program_of_ours_as_a_user_of_its_own_and_is_hardened() {
         let command = unit.value("ExecStart");
         let (program, arguments) = command.split_once(' ').expect("a program and its arguments");
         let program = program.strip_prefix("/usr/bin/").expect("a program of the system");
-        // The login service comes as a crate of its own.
-        assert!(programs.contains(program) || program == "fep-identity", "{}: {program}", unit.name);
+        assert!(programs.contains(program), "{}: {program}", unit.name);
         assert!(arguments.starts_with("--config /etc/fep/"), "{}: {arguments}", unit.name);
         let user = unit.value("User");
         assert!(

@@ -48,7 +48,7 @@ impl Default for ArchiveConfig {
             database: "sqlite:///var/lib/fep/archive/catalogue.sqlite3".to_owned(),
             database_password_file: None,
             audit_heads: PathBuf::new(),
-            audit_key: PathBuf::from("/var/lib/fep/archive/audit.key"),
+            audit_key: PathBuf::from("/var/lib/fep/keys/audit.key"),
             tail_memory_mib: 256,
             tail_disk_mib: 4096,
             log: "info".to_owned(),

@@ -62,7 +62,7 @@ pub(crate) async fn start(
                 Problem::new(StatusCode::FORBIDDEN, "not-permitted", refused.what.clone())
                     .at("target")
                     .allowed(refused.allowed.clone())
-                    .hint("the section [replay] of the configuration names receivers on other machines, and targets of raw replays")
+                    .hint("the section [replay] of the configuration names receivers by address and port")
             }
             StartError::Receiver(_) => Problem::conflict(error.to_string()).at("target"),
             StartError::Ring(_) => Problem::fault("making the replay ring", &error),
