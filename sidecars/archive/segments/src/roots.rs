@@ -313,7 +313,10 @@ pub fn newest_sealing(archive: &Path) -> Result<u64, SegmentError> {
 }
 
 /// Files of all roots, in order of days. Files that are named for no day are none of ours.
-pub(crate) fn root_files(archive: &Path) -> Result<Vec<PathBuf>, SegmentError> {
+///
+/// # Errors
+/// The disk.
+pub fn root_files(archive: &Path) -> Result<Vec<PathBuf>, SegmentError> {
     let directory = archive.join("roots");
     let entries = directory_entries(&directory)?.into_iter();
     let mut files: Vec<PathBuf> = entries.map(|entry| directory.join(entry.name)).collect();

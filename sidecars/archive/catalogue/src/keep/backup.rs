@@ -419,10 +419,7 @@ fn files_of(directory: &Path) -> Result<Vec<PathBuf>, Error> {
 
 /// The public key that the newest daily root names, 64 hexadecimal digits.
 fn public_root_key(archive: &Path) -> Option<String> {
-    let newest = files_of(&archive.join("roots"))
-        .ok()?
-        .into_iter()
-        .rfind(|path| path.extension().is_some_and(|extension| extension == "json"))?;
+    let newest = fep_segments::roots::root_files(archive).ok()?.pop()?;
     fep_segments::roots::read_root(&newest).ok().map(|root| root.key)
 }
 

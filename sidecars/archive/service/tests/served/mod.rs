@@ -72,10 +72,16 @@ impl Served {
         std::fs::create_dir_all(root.join("segments")).unwrap();
         let socket = root.join("archive.sock");
         let config = root.join("archive.toml");
+        let retention = format!("[retention]\nremoval_key = \"{}/keys/removals.key\"\n", root.display());
+        let more = if more.contains("[retention]\n") {
+            more.replace("[retention]\n", &retention)
+        } else {
+            format!("{more}\n{retention}")
+        };
         let text = format!(
             "[archive]\nsegments = \"{0}/segments\"\nrings = \"{0}/bus\"\ndatabase = \"sqlite://{0}/catalogue.sqlite3\"\n\
              audit_key = \"{0}/audit.key\"\n\
-             [store]\n{store}[retention]\nremoval_key = \"{0}/keys/removals.key\"\n[http]\nlisten = [\"127.0.0.1:0\", \"unix:{1}\"]\nstop_grace_s = 1\n{more}",
+             [store]\n{store}[http]\nlisten = [\"127.0.0.1:0\", \"unix:{1}\"]\nstop_grace_s = 1\n{more}",
             root.display(),
             socket.display()
         );
