@@ -23,6 +23,9 @@ fep_events::event_codes! {
 
 /// Records that an events ring holds.
 const RING: u64 = 1024;
+/// What a follower writes down between two commits: octets, and how many lines that can be at most.
+const BATCH: usize = 500;
+const BATCH_EVENTS: usize = BATCH / "event black/first.events 1\n".len() + 1;
 
 fn main() -> ExitCode {
     let place = std::env::var_os("PLACE").map(PathBuf::from);
@@ -76,7 +79,7 @@ fn follow(place: &Path) {
                 }
                 EventItem::Series { stream } => lines += &format!("series {stream} 0\n"),
             }
-            if lines.len() > 500 {
+            if lines.len() > BATCH {
                 break;
             }
         }
@@ -219,7 +222,10 @@ fn nothing_is_missed_and_what_is_lost_is_counted_exactly_over_kills_of_follower_
     let mut lost = 0;
     for (ring, had) in &had {
         lost += had.lost.len() as u64;
-        assert!(had.lost.keys().all(|seq| !had.seen.contains_key(seq)), "{ring}: lost is what nobody had");
+        // What was had and not committed when the follower was killed may be overwritten before the next one begins: it counts
+        // as lost then. The one lap of this test can do that to one batch.
+        let both = had.lost.keys().filter(|seq| had.seen.contains_key(seq)).count();
+        assert!(both <= BATCH_EVENTS, "{ring}: lost is what nobody had and committed: {both}");
         let beyond = had.seen.keys().chain(had.lost.keys()).find(|seq| **seq >= heads[ring].1);
         assert_eq!(beyond, None, "{ring}: nothing is made up");
     }
