@@ -50,7 +50,8 @@ pub struct OpenLeft {
     pub name: SegmentName,
     /// Where the stream stands after its last whole block.
     pub end: Position,
-    /// Whether it has a whole block at all.
+    /// Whether no whole block of it holds a record or says that one was lost. The first block may say that none was: a
+    /// segment whose name was taken begins an octet earlier.
     pub is_empty: bool,
     /// Stretches that are damaged.
     pub damaged: usize,
@@ -251,6 +252,7 @@ fn judge_segment(file: &File, entry: &SegmentEntry, stream: &Stream) -> Result<V
         let problem = header_problem.unwrap_or_else(|| "it holds nothing".to_owned());
         return Ok(Verdict::Damaged { problem, told: None });
     };
+    let base_seq = header.base.seq;
     let recovered = recover_reader(SegmentReader::under_header(file, &entry.path, header)?)?;
     let is_usable = header_problem.is_none() && !is_sealed;
     let told = Told {
@@ -261,7 +263,7 @@ fn judge_segment(file: &File, entry: &SegmentEntry, stream: &Stream) -> Result<V
             path: entry.path.clone(),
             name: entry.name,
             end: recovered.end().position,
-            is_empty: recovered.blocks.is_empty(),
+            is_empty: recovered.end().position.seq == base_seq,
             damaged: recovered.damaged.len(),
         }),
     };
