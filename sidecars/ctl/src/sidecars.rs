@@ -131,7 +131,7 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
     let text = format!(
         "# Made by `fepctl up`; config/archive.toml explains every key.\n\
          [archive]\nsegments = {}\nrings = {}\ndatabase = {}\naudit_key = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
-         [recorder]\nrecord = [\"*.frames\", \"*.packets\"]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n",
+         [recorder]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n",
         quoted(directory.join("segments")),
         quoted(bus),
         url("sqlite://", directory.join("catalogue.sqlite3")),
