@@ -241,7 +241,7 @@ fn records_are_shown_decoded_and_filtered() {
     let event = EventRecord { code: 5, severity: 2, link_id: 7, ..EventRecord::default() };
     publish(&mut events, KIND_EVENT, event.to_words(), br#"{"event":"gap","vc":"157/16","lost":3}"#);
     let text = tail("events", &[]);
-    assert!(text.contains("warning") && text.contains("gap lost=3 vc=157/16"), "{text}");
+    assert!(text.contains("WARNING") && text.contains("gap lost=3 vc=157/16"), "{text}");
 
     let listed = json(&ring_run(dir.path(), &["list", "--json"]));
     let names: Vec<&Value> = listed.as_array().expect("a list").iter().map(|ring| &ring["name"]).collect();
