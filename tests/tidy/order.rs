@@ -146,6 +146,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-kit",
             "fep-mission",
             "fep-orders",
+            "fep-process",
             "fep-record",
             "fep-replay",
             "fep-segments",

@@ -125,6 +125,7 @@ async fn taken_in(root: &Path) -> Result<(Catalogue, Segment), Fault> {
         tail: false,
         tail_limits: Default::default(),
         packets: Default::default(),
+        service: String::new(),
     };
     let mut ingest = Ingest::open(config, catalogue.clone(), store).await?;
     while !ingest.step().await?.is_idle() {}

@@ -34,7 +34,7 @@ pub use index::{
     Arrival, Arrivals, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary,
     Tail, TailLimits, TailPiece, TailSnapshot, UtcUs,
 };
-pub use ingest::{Ingest, IngestConfig, IngestStep, SegmentIndex, build_index};
+pub use ingest::{Ingest, IngestConfig, IngestStep, SERVICE_NAME_MAX, SegmentIndex, build_index};
 pub use keep::{
     BackupReport, DiskLevel, DiskState, Due, Keeper, Problem, RestoreReport, RetentionRule, Round,
     ScrubFinding, ScrubReport, Watermarks,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fep_catalogue::{OrderRules, PacketLayouts, RetentionRule, StoreConfig};
+use fep_catalogue::{OrderRules, PacketLayouts, RetentionRule, SERVICE_NAME_MAX, StoreConfig};
 use fep_database::Options;
 use fep_kit::config::ARCHIVE_SECTIONS;
 use fep_kit::listen::Address;
@@ -19,6 +19,8 @@ pub const DEFAULT_TOML: &str = include_str!("../../../../config/archive.toml");
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ArchiveConfig {
+    /// Name of this process where several follow the same rings; "" for the only one.
+    pub name: String,
     /// Directory of the recorder's segments.
     pub segments: PathBuf,
     /// Directory of the rings, for what is not on disk yet.
@@ -43,6 +45,7 @@ pub struct ArchiveConfig {
 impl Default for ArchiveConfig {
     fn default() -> ArchiveConfig {
         ArchiveConfig {
+            name: String::new(),
             segments: PathBuf::from("/var/lib/fep/archive/segments"),
             rings: PathBuf::from("/dev/shm/fep/bus"),
             database: "sqlite:///var/lib/fep/archive/catalogue.sqlite3".to_owned(),
@@ -236,6 +239,8 @@ impl Config {
             .ok_or_else(|| document.mistake("http.socket_mode", "no permissions", "octal, as \"0660\""))?;
         let sql: SqlConfig = document.section("sql")?;
         let archive: ArchiveConfig = document.section("archive")?;
+        check_name(&archive.name)
+            .map_err(|allowed| document.mistake("archive.name", &format!("{:?}", archive.name), &allowed))?;
         let positive: [(&str, usize); 8] = [
             ("archive.tail_memory_mib", archive.tail_memory_mib),
             ("http.retrievals_max", http.retrievals_max),
@@ -308,6 +313,15 @@ impl Config {
     }
 }
 
+/// Holds the name of a service to what rings take as a part of a consumer's name.
+fn check_name(name: &str) -> Result<(), String> {
+    let fits = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_".contains(&octet);
+    if name.len() <= SERVICE_NAME_MAX && name.bytes().all(fits) {
+        return Ok(());
+    }
+    Err(format!("\"\", or 1 to {SERVICE_NAME_MAX} of a-z 0-9 - _"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +350,7 @@ mod tests {
             (
                 "archive",
                 &[
+                    "name",
                     "segments",
                     "rings",
                     "database",
@@ -387,6 +402,11 @@ mod tests {
                 "[retention]\nlow_percent = 120.0\n",
                 "archive.toml:2:1: retention.low_percent: no part of a disk",
             ),
+            (
+                "[archive]\nname = \"Second\"\n",
+                "archive.toml:2:1: archive.name: \"Second\" (allowed: \"\", or 1 to 13 of a-z 0-9 - _)",
+            ),
+            ("[archive]\nname = \"fourteen-chars\"\n", "archive.toml:2:1: archive.name"),
             ("[sequel]\n", "archive.toml:1:2: sequel: unknown section"),
         ] {
             let refused = read(text).expect_err(text).to_string();

@@ -1,61 +1,63 @@
 //! `fep-archive`: the archive service. See `docs/archive.md`.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
-use fep_archive::config::{Config, DEFAULT_TOML};
-use fep_archive::process;
-use fep_kit::{Document, Stop, trace};
+use clap::Args;
+use fep_archive::config::DEFAULT_TOML;
+use fep_archive::process::{self, Prepared};
+use fep_kit::Document;
+use fep_process::{Process, Service};
 
-/// Indexes what the recorder writes, and serves it: retrieval, exports, SQL, replay, gaps, keeping.
-#[derive(Parser)]
-#[command(name = "fep-archive", version)]
+#[derive(Args)]
 struct Arguments {
-    /// Configuration of the archive's processes [default: built in]
-    #[arg(long, value_name = "FILE", env = "FEP_ARCHIVE_CONFIG")]
-    config: Option<PathBuf>,
     /// Put the archive together again from a backup, into the (empty) places of the configuration, and end
     #[arg(long, value_name = "URL", conflicts_with = "check")]
     restore_from: Option<String>,
-    /// Only say what is wrong with the configuration, if anything
-    #[arg(long)]
-    check: bool,
 }
 
-fn main() -> ExitCode {
-    match start(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("fep-archive: {problem}");
-            ExitCode::FAILURE
-        }
-    }
+struct ArchiveService {
+    prepared: Prepared,
+    restore_from: Option<String>,
 }
 
-fn start(arguments: &Arguments) -> Result<(), String> {
-    let document = match &arguments.config {
-        Some(path) => Document::read(path),
-        None => Document::from_text("<archive.toml>", DEFAULT_TOML),
-    };
-    let document = document.map_err(|errors| errors.to_string())?;
-    let mut config = Config::read(&document).map_err(|errors| errors.to_string())?;
-    config.file.clone_from(&arguments.config);
-    if arguments.check {
-        println!("nothing wrong");
-        return Ok(());
+impl Service for ArchiveService {
+    const NAME: &'static str = "fep-archive";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const ABOUT: &'static str =
+        "Indexes what the recorder writes, and serves it: retrieval, exports, SQL, replay, gaps, keeping";
+    const DEFAULTS: &'static str = DEFAULT_TOML;
+    type Arguments = Arguments;
+    const CONFIG_VARIABLE: Option<&'static str> = Some("FEP_ARCHIVE_CONFIG");
+
+    fn prepare(document: &Document, arguments: Arguments) -> Result<ArchiveService, String> {
+        let prepared = Prepared::read(document).map_err(|errors| errors.to_string())?;
+        Ok(ArchiveService { prepared, restore_from: arguments.restore_from })
     }
-    trace::start(&config.archive.log)?;
-    let stop = Stop::on_signals().map_err(|error| format!("signals cannot be heard: {error}"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| format!("threads cannot be had: {error}"))?;
-    if let Some(from) = &arguments.restore_from {
-        let mut told = 0;
-        let restored = runtime.block_on(process::restore(&config, from, |report| {
-            if report.objects >= told + 100 {
-                told = report.objects;
+
+    fn read_from(&mut self, file: &Path) {
+        self.prepared.config.file = Some(file.to_owned());
+    }
+
+    fn log(&self) -> &str {
+        &self.prepared.config.archive.log
+    }
+
+    fn run(self, process: &Process) -> Result<(), String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| format!("the threads cannot be started: {error}"))?;
+        let Some(from) = &self.restore_from else {
+            let result = runtime.block_on(process::run(self.prepared, process));
+            // Retrievals whose client went away may still be reading: they are not waited for.
+            runtime.shutdown_background();
+            return result;
+        };
+        let mut reported = 0;
+        let restored = runtime.block_on(process::restore(&self.prepared.config, from, |report| {
+            if report.objects >= reported + 100 {
+                reported = report.objects;
                 eprintln!("{} objects, {} octets", report.objects, report.octets);
             }
         }))?;
@@ -63,10 +65,10 @@ fn start(arguments: &Arguments) -> Result<(), String> {
             "restored {} objects, {} octets, {} rows of the catalogue; {} orders that were open are refused",
             restored.objects, restored.octets, restored.rows, restored.orders_refused
         );
-        return Ok(());
+        Ok(())
     }
-    let result = runtime.block_on(process::run(&document, config, &stop));
-    // Retrievals whose client went away may still be reading: they are not waited for.
-    runtime.shutdown_background();
-    result
+}
+
+fn main() -> ExitCode {
+    fep_process::main::<ArchiveService>()
 }

@@ -14,7 +14,8 @@ use fep_kit::access::Access;
 use fep_kit::health::Health;
 use fep_kit::listen::{Address, serve};
 use fep_kit::metrics::Metrics;
-use fep_kit::{Document, Stop};
+use fep_kit::{ConfigErrors, Document, Stop};
+use fep_process::{Notify, Process};
 use fep_replay::Policy;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
@@ -29,12 +30,37 @@ const ROUND_PAUSE: Duration = Duration::from_millis(100);
 /// Pause after a round that failed: the database or the store is away.
 const FAILED_PAUSE: Duration = Duration::from_secs(2);
 
-/// Runs the archive until `stop`.
+/// How often the supervisor learns that requests are answered, where it does not want to know it more often.
+const ALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// The configuration, as far as it can be known to be right without touching anything.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The sections.
+    pub config: Config,
+    access: Access,
+    feeds: FeedSections,
+}
+
+impl Prepared {
+    /// Reads and checks everything that this process reads.
+    ///
+    /// # Errors
+    /// The mistakes of a section, with their places.
+    pub fn read(document: &Document) -> Result<Prepared, ConfigErrors> {
+        let config = Config::read(document)?;
+        let access = Access::from_document(document, &config.addresses)?;
+        Ok(Prepared { config, access, feeds: FeedSections::read(document)? })
+    }
+}
+
+/// Runs the archive until the process is to stop.
 ///
 /// # Errors
 /// What keeps it from starting or serving, in words for the operator.
-pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(), String> {
-    let access = Access::from_document(document, &config.addresses).map_err(|errors| errors.to_string())?;
+pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
+    let Prepared { config, access, feeds } = prepared;
+    let stop = &process.stop;
     if let Some(directory) = config.store.url.strip_prefix("file://") {
         make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
@@ -58,12 +84,13 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
             directory: Some(tail_directory(&config)),
         },
         packets: config.packets.clone(),
+        service: config.archive.name.clone(),
     };
     let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
     let archive =
         Archive { segments: config.archive.segments.clone(), catalogue, store, tail: ingest.tail() };
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
-    let replays = Replays::new(policy(document, &config)?);
+    let replays = Replays::new(policy(&feeds, &config));
     let mut listeners = Vec::new();
     for address in &config.addresses {
         let listener = address.bind(config.socket_mode).await;
@@ -84,12 +111,27 @@ pub async fn run(document: &Document, config: Config, stop: &Stop) -> Result<(),
     let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
     let watching = tokio::spawn(watch::run(Arc::clone(&service), stop.clone()));
     let working = tokio::spawn(work(Arc::clone(&service), stop.clone()));
+    let living = tokio::spawn(live(process.notify.clone(), stop.clone()));
+    process.notify.ready();
     let served = serve(listeners, api::router(service), stop.clone(), grace).await;
     stop.now();
-    let _ = tokio::join!(taking_in, keeping, watching, working);
+    let _ = tokio::join!(taking_in, keeping, watching, working, living);
     // Replays end in order on their threads.
     let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
     served.map_err(|error| format!("serving ended: {error}"))
+}
+
+/// Reports to the supervisor that the threads that answer requests take turns. How the parts of the archive are is in its
+/// health: an archive without its database still answers.
+async fn live(notify: Notify, stop: Stop) {
+    let every = notify.watchdog_interval().map_or(ALIVE_EVERY, |interval| interval.min(ALIVE_EVERY));
+    while !stop.is_stopping() {
+        notify.alive();
+        tokio::select! {
+            () = stop.wait() => {}
+            () = tokio::time::sleep(every) => {}
+        }
+    }
 }
 
 /// Where what has no room in memory waits: beside the index, or, where that is on a server, where programs put what is gone
@@ -187,8 +229,7 @@ async fn keep_once(service: &Service, marks: &Watermarks) -> Result<Round, fep_c
 }
 
 /// Where replays may go: nowhere that live data goes, as far as this file tells.
-fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
-    let feeds = FeedSections::read(document).map_err(|errors| errors.to_string())?;
+fn policy(feeds: &FeedSections, config: &Config) -> Policy {
     let mut policy = Policy {
         rings: config.replay.rings.then(|| config.archive.rings.clone()),
         receivers: config.replay.receivers.clone(),
@@ -202,8 +243,8 @@ fn policy(document: &Document, config: &Config) -> Result<Policy, String> {
         Address::Tcp(address) => Some(*address),
         Address::Unix(_) => None,
     }));
-    policy.refuse_feeds(&feeds);
-    Ok(policy)
+    policy.refuse_feeds(feeds);
+    policy
 }
 
 /// Taking in what the recorder wrote.

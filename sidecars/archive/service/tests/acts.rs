@@ -50,13 +50,16 @@ async fn a_deletion_needs_two_different_persons_with_their_roles() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     };
     let facts = &segments[0];
-    let id = format!(
+    let id = facts["id"].as_str().unwrap();
+    // The numbers are exact in JSON text; a reader that keeps them as doubles has the name as text.
+    let of_numbers = format!(
         "{}/{}/{:016x}-{:016x}",
         facts["colour"].as_str().unwrap(),
         facts["ring"].as_str().unwrap(),
         facts["series"].as_u64().unwrap(),
         facts["base_pos"].as_u64().unwrap()
     );
+    assert_eq!(id, of_numbers);
     let asked = json!({"segments": [id], "reason": "test data"});
     let refused = as_user(&served, "beta", Method::POST, "/v1/deletions", &asked).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not operate");
@@ -179,6 +182,48 @@ async fn a_replay_plays_what_the_query_selects_to_where_it_may_go() {
         (refused.status, refused.json()["where"].as_str()),
         (StatusCode::BAD_REQUEST, Some("query: vc"))
     );
+}
+
+// REQ: FEP-ARC-161
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_in_the_audit_trail_before_it_starts_and_does_not_start_without() {
+    let receiver = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = receiver.local_addr().unwrap();
+    let served = one_ring(&frames(3), &format!("[replay]\nreceivers = [\"{address}\"]\n")).await;
+    let new = |name: &str| {
+        let target = json!({"kind": "tcp_client", "address": address});
+        json!({"name": name, "unit": "frames", "query": "", "target": target, "paused": true})
+    };
+    // The trail takes no entries.
+    let url = format!("sqlite://{}/catalogue.sqlite3", served.root().display());
+    let database = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let full = "CREATE TRIGGER full BEFORE INSERT ON kit_audit BEGIN SELECT RAISE(ABORT, 'full'); END";
+    sqlx::query(full).execute(&database).await.unwrap();
+    let refused = served.post_local("/v1/replays", new("unrecorded")).await;
+    assert!(refused.status.is_server_error(), "{}", refused.text());
+    assert_eq!(served.get("/v1/replays").await.json(), json!([]));
+    sqlx::query("DROP TRIGGER full").execute(&database).await.unwrap();
+    receiver.set_nonblocking(true).unwrap();
+    assert!(receiver.accept().is_err(), "nobody connected");
+
+    let started = served.post_local("/v1/replays", new("pass-7")).await;
+    assert_eq!(started.status, StatusCode::OK, "{}", started.text());
+    let stopped = served.post_local("/v1/replays/pass-7/orders", json!({"order": "stop"})).await;
+    assert_eq!(stopped.status, StatusCode::OK, "{}", stopped.text());
+    let elsewhere = json!({"kind": "udp", "to": "192.0.2.7:5000"});
+    let away = json!({"name": "away", "unit": "frames", "query": "", "target": elsewhere});
+    assert_eq!(served.post_local("/v1/replays", away).await.status, StatusCode::FORBIDDEN);
+    let entries = served.get("/v1/audit").await.json();
+    let acts: Vec<_> = entries
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|entry| Some((entry["action"].as_str()?, entry["subject"].as_str()?)))
+        .filter(|(action, _)| action.starts_with("replay"))
+        .collect();
+    let expected =
+        [("replay", "pass-7"), ("replay order", "pass-7"), ("replay", "away"), ("replay failed", "away")];
+    assert_eq!(acts, expected);
 }
 
 // REQ: FEP-ARCS-013

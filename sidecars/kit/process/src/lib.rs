@@ -23,7 +23,7 @@
 //! the start takes. The exit code is 0 after an orderly stop, 1 when the service could not run or go on, 2 for a wrong command
 //! line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
@@ -47,12 +47,19 @@ pub trait Service: Sized {
     const DEFAULTS: &'static str;
     /// What its command line has beside the usual; [`NoArguments`] when nothing.
     type Arguments: Args;
+    /// Environment variable that names the configuration where `--config` does not.
+    const CONFIG_VARIABLE: Option<&'static str> = None;
 
     /// Reads the configuration, and refuses everything that can be known to be wrong without touching anything.
     ///
     /// # Errors
     /// What is wrong, for an operator.
     fn prepare(document: &Document, arguments: Self::Arguments) -> Result<Self, String>;
+
+    /// Learns which file its configuration was read from, where it was a file: for backups of it.
+    fn read_from(&mut self, file: &Path) {
+        let _ = file;
+    }
 
     /// What is logged: a level or a filter.
     fn log(&self) -> &str {
@@ -124,13 +131,18 @@ pub fn main<S: Service>() -> ExitCode {
 fn start<S: Service>(matches: &ArgMatches) -> Result<(), String> {
     let arguments =
         CommandLine::<S::Arguments>::from_arg_matches(matches).map_err(|error| error.to_string())?;
-    let document = match &arguments.config {
+    let named = || S::CONFIG_VARIABLE.and_then(std::env::var_os).filter(|file| !file.is_empty());
+    let file = arguments.config.or_else(|| named().map(PathBuf::from));
+    let document = match &file {
         Some(path) => Document::read(path),
         None => Document::from_text(format!("<{}>", S::NAME), S::DEFAULTS),
     };
     let refused = |problem: String| format!("the configuration is refused:\n{problem}");
     let document = document.map_err(|errors| refused(errors.to_string()))?;
-    let service = S::prepare(&document, arguments.own).map_err(refused)?;
+    let mut service = S::prepare(&document, arguments.own).map_err(refused)?;
+    if let Some(file) = &file {
+        service.read_from(file);
+    }
     // Before the check ends: a filter that the start refuses is refused by the check as well.
     fep_kit::trace::start(service.log()).map_err(|problem| refused(format!("log: {problem}")))?;
     if arguments.check {

@@ -32,7 +32,7 @@ pub(super) struct Following {
     layouts: Arc<PacketLayouts>,
     leap_seconds: LeapSeconds,
     /// Name of the cursors in the rings.
-    consumer: &'static str,
+    consumer: String,
     streams: BTreeMap<Stream, Followed>,
     rows: PackedRows,
     payload: Vec<u8>,
@@ -54,7 +54,7 @@ struct Followed {
 }
 
 impl Following {
-    pub(super) fn new(tail: Tail, layouts: Arc<PacketLayouts>, consumer: &'static str) -> Following {
+    pub(super) fn new(tail: Tail, layouts: Arc<PacketLayouts>, consumer: String) -> Following {
         Following {
             tail,
             layouts,
@@ -140,7 +140,7 @@ impl Following {
     }
 
     fn take(&mut self, config: &IngestConfig, stream: &Stream) -> Result<u64, Error> {
-        let (consumer, colour) = (self.consumer, stream.colour);
+        let (consumer, colour) = (&self.consumer, stream.colour);
         let Following { streams, rows, payload, layouts, leap_seconds, tail, .. } = self;
         let Some(followed) = streams.get_mut(stream) else { return Ok(0) };
         let follow = match &mut followed.follow {
@@ -155,7 +155,7 @@ impl Following {
                     archive: Some(config.archive.clone()),
                     bus: config.bus.clone(),
                     stream: stream.clone(),
-                    consumer: consumer.to_owned(),
+                    consumer: consumer.clone(),
                     patience: PATIENCE,
                 };
                 none.insert(Follow::open(spec, start)?)

@@ -54,6 +54,9 @@ pub struct IngestConfig {
     /// Secondary headers by spacecraft.
     #[serde(default)]
     pub packets: PacketLayouts,
+    /// Name of the service where several follow the same rings, at most [`SERVICE_NAME_MAX`] octets; "" for the only one.
+    #[serde(default)]
+    pub service: String,
 }
 
 /// What a step did.
@@ -122,8 +125,17 @@ struct Waiting {
     reached: i64,
 }
 
-/// Name of the tail's cursor in the rings, of a service without red data and of one with it: both may run.
-const CONSUMERS: [&str; 2] = ["archive-index", "archive-index-red"];
+/// Longest name of a service: with what stands before it, a ring takes it as the name of a consumer.
+pub const SERVICE_NAME_MAX: usize = 13;
+
+/// Name of the tail's cursors in the rings: different for services of different names, and for one with red data beside one
+/// without. A ring has one reader of a name at a time.
+fn consumer_name(service: &str, sees_red: bool) -> String {
+    let red = if sees_red { "-red" } else { "" };
+    let service = if service.is_empty() { String::new() } else { format!(".{service}") };
+    format!("archive-index{red}{service}")
+}
+
 /// When a segment that could not be read is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// Segments of the catalogue that are held at a time where all of a stream are gone through.
@@ -139,7 +151,7 @@ impl Ingest {
         store.size("index").await?;
         let layouts = Arc::new(config.packets.clone());
         let tail = Tail::new(config.tail_limits.clone());
-        let consumer = CONSUMERS[usize::from(catalogue.sees_red())];
+        let consumer = consumer_name(&config.service, catalogue.sees_red());
         Ok(Ingest {
             found: Found::new(&config.archive, catalogue.sees_red()),
             following: Following::new(tail.clone(), Arc::clone(&layouts), consumer),

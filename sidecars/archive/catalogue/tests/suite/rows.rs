@@ -62,6 +62,7 @@ async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them
         tail: false,
         tail_limits: Default::default(),
         packets,
+        service: String::new(),
     };
     let catalogue = catalogue_at(directory.path()).await;
     let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
@@ -158,6 +159,7 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
         tail: true,
         tail_limits: Default::default(),
         packets: layouts(),
+        service: String::new(),
     };
     let catalogue = catalogue_at(directory.path()).await;
     let store = Store::open(&StoreConfig::directory(directory.path())).unwrap();
@@ -180,6 +182,50 @@ async fn records_in_the_ring_alone_can_be_asked_for_and_go_when_their_segment_is
     snapshot.drop_before(Colour::Black, "one.frames", series, 61);
     assert_eq!(tail_counts(&snapshot), (61..=100).collect::<Vec<_>>());
     assert_eq!(tail.rows(), 100);
+}
+
+// REQ: FEP-ARC-162
+#[tokio::test]
+async fn services_of_different_names_and_a_red_one_beside_a_black_one_follow_one_bus() {
+    let directory = tempfile::tempdir().unwrap();
+    let bus = tempfile::tempdir().unwrap();
+    let spec = RingSpec {
+        desc_log2: 10,
+        data_len: 1 << 20,
+        extent_len: 64 << 10,
+        payload_max: 2000,
+        ..RingSpec::new("one.frames", "ccsds.v1")
+    };
+    let mut producer = Producer::create_or_attach(bus.path(), &spec).unwrap();
+    for frame in frames(0, 100) {
+        producer.publish(frame.tag(), &frame.octets).unwrap();
+    }
+    std::fs::create_dir_all(directory.path().join("black/one.frames")).unwrap();
+    let open = async |service: &str, red: bool| {
+        // Each has a catalogue and a store of its own.
+        let own = tempfile::tempdir().unwrap();
+        let config = IngestConfig {
+            archive: directory.path().to_owned(),
+            bus: Some(bus.path().to_owned()),
+            tail: true,
+            service: service.to_owned(),
+            ..support::ingest_config(directory.path())
+        };
+        let catalogue = catalogue_at(own.path()).await;
+        let catalogue = if red { catalogue } else { catalogue.black_only() };
+        let store = Store::open(&StoreConfig::directory(own.path())).unwrap();
+        (Ingest::open(config, catalogue, store).await.unwrap(), own)
+    };
+    let mut running = Vec::new();
+    for (service, red) in [("", false), ("", true), ("second", false), ("second", true), ("a", false)] {
+        let (mut ingest, own) = open(service, red).await;
+        let step = ingest.step().await.unwrap();
+        assert_eq!((step.tail_records, ingest.unfollowed().count()), (100, 0), "{service:?} {red}");
+        running.push((ingest, own));
+    }
+    let (mut doubled, _own) = open("second", false).await;
+    doubled.step().await.unwrap();
+    assert_eq!(doubled.unfollowed().count(), 1, "a name has one reader at a time");
 }
 
 /// An archive that keeps the tail.

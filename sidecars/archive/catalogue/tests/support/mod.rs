@@ -195,6 +195,7 @@ pub(crate) fn ingest_config(archive: &Path) -> IngestConfig {
         tail: false,
         tail_limits: Default::default(),
         packets: layouts(),
+        service: String::new(),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use fep_catalogue::{
     Channel, Completeness, CompletenessQuery, Contact, ContactFilter, Gap, GapFilter, GapState, GapStep,
-    Segment, SegmentFilter, SegmentState, Silence, Totals,
+    Segment, SegmentFilter, SegmentId, SegmentState, Silence, Totals,
 };
 use fep_kit::Problem;
 use fep_kit::access::{Caller, Role};
@@ -56,7 +56,15 @@ pub(crate) async fn status(
     }))
 }
 
-/// Segments, by what is in them.
+/// A segment with its name, which is text: other programs round `series`, which does not fit into a double.
+#[derive(Serialize)]
+pub(crate) struct NamedSegment {
+    id: SegmentId,
+    #[serde(flatten)]
+    segment: Segment,
+}
+
+/// Segments, by what is in them. `id` names a segment wherever one is asked for.
 #[utoipa::path(get, path = "/v1/segments", tag = "catalogue",
     params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("ring" = Option<String>, Query),
         ("colour" = Option<String>, Query), ("state" = Option<String>, Query, description = "ok, quarantined, deleted"),
@@ -66,7 +74,7 @@ pub(crate) async fn status(
 pub(crate) async fn segments(
     State(service): State<Arc<Service>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Segment>>, Problem> {
+) -> Result<Json<Vec<NamedSegment>>, Problem> {
     let known = ["from", "to", "ring", "colour", "state", "scid", "vcid", "apid", "link", "limit"];
     let params = Params::parse(query.as_deref(), &known)?;
     let filter = SegmentFilter {
@@ -81,7 +89,9 @@ pub(crate) async fn segments(
         apid: params.number("apid", 2047)?,
         limit: Some(params.limit(LIST_DEFAULT, LIST_MAX)?),
     };
-    service.archive.catalogue.segments(&filter).await.map(Json).map_err(catalogue_problem("listing segments"))
+    let found = service.archive.catalogue.segments(&filter).await;
+    let found = found.map_err(catalogue_problem("listing segments"))?;
+    Ok(Json(found.into_iter().map(|segment| NamedSegment { id: segment.facts.id(), segment }).collect()))
 }
 
 /// Receptions: which link received which spacecraft, and when.

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use fep_kit::Problem;
 use fep_kit::access::{Caller, Role};
-use fep_replay::{Order, ReplayStatus, StartError};
+use fep_replay::{NAME_MAX, Order, ReplayStatus, StartError};
 use tokio::runtime::Handle;
 
 use super::{Body, params};
@@ -53,29 +53,48 @@ pub(crate) async fn start(
     let plan = plan.map_err(|error| Problem::fault("planning the replay", &error))?;
     let (replays, runtime, spec) = (service.replays.clone(), Handle::current(), new.spec);
     let (name, target) = (spec.name.clone(), format!("{:?}", spec.target));
-    let started = tokio::task::spawn_blocking(move || replays.start(spec, plan, runtime))
-        .await
-        .map_err(|error| Problem::fault("starting the replay", &error))?
-        .map_err(|error| match &error {
-            StartError::Name { allowed, .. } => Problem::bad_parameter("name", error.to_string(), *allowed),
-            StartError::NotAllowed(refused) => {
-                Problem::new(StatusCode::FORBIDDEN, "not-permitted", refused.what.clone())
-                    .at("target")
-                    .allowed(refused.allowed.clone())
-                    .hint("the section [replay] of the configuration names receivers by address and port")
-            }
-            StartError::Receiver(_) => Problem::conflict(error.to_string()).at("target"),
-            StartError::Ring(_) => Problem::fault("making the replay ring", &error),
-        })?;
-    let status = started.ok_or_else(|| {
-        Problem::conflict(format!("a replay called {name} plays already"))
+    // The entry is there before the first record leaves: what cannot be recorded is not done.
+    note(&service, caller.name(), "replay", &name, &format!("{query} to {target}")).await?;
+    let started = tokio::task::spawn_blocking(move || replays.start(spec, plan, runtime)).await;
+    let started = match started {
+        Ok(Ok(Some(status))) => Ok(status),
+        Ok(Ok(None)) => Err(Problem::conflict(format!("a replay called {name} plays already"))
             .at("name")
-            .hint("stop it, or take another name")
-    })?;
-    let detail = format!("{query} to {target}");
-    let noted = service.archive.catalogue.note(now_tai_ns(), caller.name(), "replay", &name, &detail).await;
-    noted.map_err(super::catalogue_problem("noting the replay"))?;
-    Ok(Json(status))
+            .hint("stop it, or take another name")),
+        Ok(Err(error)) => Err(problem_of(&error)),
+        Err(error) => Err(Problem::fault("starting the replay", &error)),
+    };
+    if let Err(problem) = &started {
+        note(&service, caller.name(), "replay failed", &name, &problem.detail).await?;
+    }
+    started.map(Json)
+}
+
+async fn note(
+    service: &Service,
+    person: &str,
+    action: &str,
+    name: &str,
+    detail: &str,
+) -> Result<(), Problem> {
+    // A name that no replay can have may be anything; it is refused only when the replay starts.
+    let name: String = name.chars().filter(|one| !one.is_control()).take(NAME_MAX).collect();
+    let noted = service.archive.catalogue.note(now_tai_ns(), person, action, &name, detail).await;
+    noted.map_err(super::catalogue_problem("recording the replay in the audit trail"))
+}
+
+fn problem_of(error: &StartError) -> Problem {
+    match error {
+        StartError::Name { allowed, .. } => Problem::bad_parameter("name", error.to_string(), *allowed),
+        StartError::NotAllowed(refused) => {
+            Problem::new(StatusCode::FORBIDDEN, "not-permitted", refused.what.clone())
+                .at("target")
+                .allowed(refused.allowed.clone())
+                .hint("the section [replay] of the configuration names receivers by address and port")
+        }
+        StartError::Receiver(_) => Problem::conflict(error.to_string()).at("target"),
+        StartError::Ring(_) => Problem::fault("making the replay ring", error),
+    }
 }
 
 /// Tells a replay what to do: `{"order": "pause"}`, `resume`, `step` with `records`, `speed` with `speed`, `seek` with
@@ -89,6 +108,9 @@ pub(crate) async fn order(
     Body(order): Body<Order>,
 ) -> Result<Json<ReplayStatus>, Problem> {
     caller.may(Role::Operate)?;
+    service.replays.status(&name).ok_or_else(|| no_such(&name))?;
+    let text = serde_json::to_string(&order).map_err(|error| Problem::fault("reading the order", &error))?;
+    note(&service, caller.name(), "replay order", &name, &text).await?;
     let told = service.replays.order(&name, order).ok_or_else(|| no_such(&name))?;
     told.map(Json).map_err(|over| Problem::conflict(format!("{name}: {over}")))
 }
