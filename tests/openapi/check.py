@@ -55,6 +55,7 @@ def main():
     where.add_argument("--socket", help="Unix socket of the service")
     parser.add_argument("--ticket", default=os.environ.get("FEP_TICKET", ""), help="ticket of the caller [FEP_TICKET]")
     parser.add_argument("--exclude-path", action="append", default=[], help="a path that is not called")
+    parser.add_argument("--exclude-check", action="append", default=[], help="a check of schemathesis that is not made")
     parser.add_argument("--max-time", type=int, default=20, help="seconds for the whole run")
     parser.add_argument("--max-examples", type=int, default=20, help="generated requests for each route and phase")
     parser.add_argument("--seed", type=int, default=20261130, help="of the generated requests")
@@ -73,6 +74,8 @@ def main():
         command += ["--header", header]
     for path in args.exclude_path:
         command += ["--exclude-path", path]
+    if args.exclude_check:
+        command += ["--exclude-checks", ",".join(args.exclude_check)]
     # Its caches are of no use afterwards.
     with tempfile.TemporaryDirectory() as place:
         return subprocess.run([str(word) for word in command], cwd=place).returncode
