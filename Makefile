@@ -33,7 +33,7 @@ cc:
 
 # Other people's programs that tests hold the archive against: tshark, and in a virtual environment of Python DuckDB,
 # pyarrow and spacepackets; Yamcs, which feeds are held against; PostgreSQL and the S3 server moto, which keep the catalogue
-# and segments of tests.
+# and segments of tests; schemathesis, which holds services to their OpenAPI documents.
 TOOLS := target/tools
 tools:
 	@command -v tshark >/dev/null || { echo "installing tshark"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends tshark; }
@@ -44,6 +44,9 @@ tools:
 	@$(TOOLS)/venv/bin/python -c 'import moto.server' 2>/dev/null || { \
 		echo "installing moto into $(TOOLS)/venv"; \
 		$(TOOLS)/venv/bin/pip install -q --disable-pip-version-check 'moto[server]==5.1.22'; }
+	@$(TOOLS)/openapi/bin/python -c 'import schemathesis' 2>/dev/null || { \
+		echo "installing schemathesis into $(TOOLS)/openapi"; \
+		python3 -m venv $(TOOLS)/openapi && $(TOOLS)/openapi/bin/pip install -q --disable-pip-version-check -r tests/openapi/requirements.txt; }
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { echo "installing PostgreSQL"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends postgresql; }
 	@test -x /usr/sbin/slapd || { echo "installing slapd"; $(SUDO) apt-get update -q && $(SUDO) env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends slapd; }
 	@command -v systemd-analyze >/dev/null || { echo "installing systemd, whose systemd-analyze looks at the units of config/systemd"; $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends systemd; }

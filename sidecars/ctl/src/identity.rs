@@ -1,8 +1,9 @@
 //! `fepctl login`, `logout`, `whoami`, `token`, `account`, `audit`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
+use fep_password::Entry;
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -11,9 +12,6 @@ use crate::failure::{Failure, output};
 use crate::service::ask;
 use crate::session::{self, DEFAULT_SERVER};
 use crate::terminal;
-
-/// No password is longer; more is not read.
-const LINE_MAX: u64 = 4096;
 
 /// Which service.
 #[derive(Debug, Clone, Args)]
@@ -139,7 +137,7 @@ pub(crate) enum AuditCommand {
 
 /// `fepctl login`
 pub(crate) fn login(args: &LoginArgs) -> Result<(), Failure> {
-    let password = password(false)?;
+    let password = password(Entry::Known)?;
     let body = json!({"account": args.account, "password": password});
     let answer = ask(&args.server.server, Method::POST, "/v1/login", None, Some(&body))?;
     let session = session::read(&args.server.server, &answer)?;
@@ -216,7 +214,7 @@ pub(crate) fn account(command: &AccountCommand) -> Result<(), Failure> {
         AccountCommand::Add { server, name, person, scope } => {
             let scopes = [scope_of(scope)?];
             let body = json!({
-                "name": name, "person": person, "roles": scope.roles, "scopes": scopes, "password": password(true)?,
+                "name": name, "person": person, "roles": scope.roles, "scopes": scopes, "password": password(Entry::New)?,
             });
             call(&server.server, Method::POST, "/v1/accounts", Some(&body))?;
             line(&format!("{name} is added"))
@@ -243,7 +241,7 @@ pub(crate) fn account(command: &AccountCommand) -> Result<(), Failure> {
         }
         AccountCommand::Password { server, name } => {
             let path = format!("/v1/accounts/{}/password", path_segment(name));
-            call(&server.server, Method::PUT, &path, Some(&json!({"password": password(true)?})))?;
+            call(&server.server, Method::PUT, &path, Some(&json!({"password": password(Entry::New)?})))?;
             line(&format!("the password of {name} is set"))
         }
     }
@@ -340,38 +338,7 @@ fn show(
     written.and_then(|()| out.flush()).map_err(output)
 }
 
-/// A password: from the terminal without echo (`twice` for a new one), or the first line of standard input.
-fn password(twice: bool) -> Result<String, Failure> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-    let input = io::stdin();
-    if !input.is_terminal() {
-        return password_line();
-    }
-    let failed =
-        |error: rustix::io::Errno| Failure::new(format!("the terminal cannot be read without echo: {error}"));
-    let before = tcgetattr(&input).map_err(failed)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&input, OptionalActions::Flush, &silent).map_err(failed)?;
-    let prompt = |text: &str| {
-        eprint!("{text}");
-        let typed = password_line();
-        eprintln!();
-        typed
-    };
-    let typed = prompt("password: ").and_then(|first| {
-        let same = !twice || prompt("once more: ")? == first;
-        if same { Ok(first) } else { Err(Failure::new("the two passwords differ")) }
-    });
-    tcsetattr(&input, OptionalActions::Flush, &before).map_err(failed)?;
-    typed
-}
-
-fn password_line() -> Result<String, Failure> {
-    let mut text = String::new();
-    let mut input = io::Read::take(io::stdin().lock(), LINE_MAX);
-    input
-        .read_line(&mut text)
-        .map_err(|error| Failure::new(format!("the password cannot be read: {error}")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+/// A password: from the terminal without echo, or the first line of standard input.
+fn password(entry: Entry) -> Result<String, Failure> {
+    fep_password::read(entry).map_err(|error| Failure::new(error.to_string()))
 }

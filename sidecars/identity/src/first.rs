@@ -1,18 +1,15 @@
 //! The first administrator, added on this machine by who owns the state directory: nobody can log in before.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fep_audit::Event;
 use fep_database::Database;
 use fep_identity::{Identity, NumericDate, PersonId, Profile, Role, Scope};
+use fep_password::Entry;
 use fep_time::tai_now;
 
 use crate::config::Config;
-
-/// No password is longer; more is not read.
-const LINE_MAX: u64 = 4096;
 
 /// Adds an account with the role administrator, unless one has it.
 pub(crate) async fn add_administrator(config: &Config, name: &str) -> Result<(), String> {
@@ -31,7 +28,7 @@ pub(crate) async fn add_administrator(config: &Config, name: &str) -> Result<(),
             known.name
         ));
     }
-    let password = password()?;
+    let password = fep_password::read(Entry::New).map_err(|error| error.to_string())?;
     let database = Database::open(&config.places.database, &[fep_audit::SCHEMA]).await;
     let database = database.map_err(|error| error.to_string())?;
     let uid = rustix::process::geteuid().as_raw();
@@ -74,37 +71,4 @@ fn hold_to_owner(state: &Path) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// The password: from the terminal without echo, typed twice, or the first line of standard input.
-fn password() -> Result<String, String> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return line();
-    }
-    let failed = |error: rustix::io::Errno| format!("the terminal cannot be read without echo: {error}");
-    let before = rustix::termios::tcgetattr(&input).map_err(failed)?;
-    let mut silent = before.clone();
-    silent.local_modes.remove(rustix::termios::LocalModes::ECHO);
-    rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Flush, &silent).map_err(failed)?;
-    let typed = ask("password: ").and_then(|first| Ok((first, ask("once more: ")?)));
-    rustix::termios::tcsetattr(&input, rustix::termios::OptionalActions::Flush, &before).map_err(failed)?;
-    let (first, second) = typed?;
-    if first == second { Ok(first) } else { Err("the two passwords differ".to_owned()) }
-}
-
-fn ask(prompt: &str) -> Result<String, String> {
-    eprint!("{prompt}");
-    // A prompt that cannot be shown is no reason not to read.
-    let _ = std::io::stderr().flush();
-    let typed = line();
-    eprintln!();
-    typed
-}
-
-fn line() -> Result<String, String> {
-    let mut text = String::new();
-    let mut input = std::io::Read::take(std::io::stdin().lock(), LINE_MAX);
-    input.read_line(&mut text).map_err(|error| format!("the password cannot be read: {error}"))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }

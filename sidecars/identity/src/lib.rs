@@ -10,25 +10,19 @@ mod config;
 mod first;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use fep_database::Database;
-use fep_identity::{Authenticator, Identity, NumericDate};
-use fep_kit::health::Health;
-use fep_kit::metrics::Metrics;
-use fep_kit::{Document, Problem, Stop};
+use fep_database::Options;
+use fep_identity::{Authenticator, Identity, NumericDate, Peers};
+use fep_kit::{Document, Problem};
 use fep_process::{Process, Service};
 use fep_route::audit::Trail;
 use fep_route::login::{self, Act, Journal};
-use fep_route::{Limits, status_routes};
+use fep_route::{Base, Limits};
 use futures::future::BoxFuture;
 use prometheus::IntCounterVec;
 
 pub use config::{Config, Places};
-
-/// How often keys, tokens and database are looked at for the health.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// What its command line has beside the usual.
 #[derive(Debug, Args)]
@@ -88,25 +82,12 @@ impl Service for IdentityService {
 ///
 /// # Errors
 /// What the kit says of names and random octets.
-pub fn service(
-    identity: &Arc<Identity>,
-    authenticator: &Arc<Authenticator>,
-    trail: &Trail,
-    health: &Health,
-    limits: Limits,
-) -> Result<fep_route::Service, String> {
-    let metrics = Metrics::new("fep_identity");
+pub fn service(base: &Base, identity: &Arc<Identity>, limits: Limits) -> Result<fep_route::Service, String> {
     let acts =
-        metrics.counters("acts", "Acts on accounts, tokens and tickets, by what was done.", &["action"]);
-    let journal = Arc::new(Counted { trail: trail.clone(), acts: acts.map_err(|error| error.to_string())? });
-    let service =
-        fep_route::Service::new("fep-identity", IdentityService::VERSION, Arc::clone(authenticator), limits);
-    Ok(service
-        .map_err(|error| error.to_string())?
-        .with(login::recorded_routes(identity, authenticator, journal))
-        .with(trail.routes())
-        .with(status_routes(health, &metrics))
-        .report_refusals_to(trail.refusals()))
+        base.metrics.counters("acts", "Acts on accounts, tokens and tickets, by what was done.", &["action"]);
+    let journal =
+        Arc::new(Counted { trail: base.trail.clone(), acts: acts.map_err(|error| error.to_string())? });
+    Ok(base.service(limits)?.with(login::recorded_routes(identity, &base.authenticator, journal)))
 }
 
 /// The trail, and a counter beside it.
@@ -130,55 +111,23 @@ impl Journal for Counted {
 async fn serve(config: &Config, process: &Process) -> Result<(), String> {
     let opened = Identity::open(&config.places.state, config.identity.clone(), NumericDate::now());
     let identity = Arc::new(opened.map_err(|error| error.to_string())?);
-    let database = Database::open(&config.places.database, &[fep_audit::SCHEMA]).await;
-    let database = database.map_err(|error| error.to_string())?;
-    let authenticator = Authenticator::new(&identity.public_file(), config.identity.peers.clone());
-    let authenticator = authenticator.map_err(|error| error.to_string())?;
-    let authenticator = Arc::new(authenticator.with_tokens(Arc::clone(identity.tokens())));
-    let health = Health::new(&format!("fep-identity {}", IdentityService::VERSION));
-    let trail = Trail::new(&database, &health);
-    let service = service(&identity, &authenticator, &trail, &health, config.http.limits.clone())?;
-    let stop = &process.stop;
-    let served = async {
-        let served = config.http.serve(&service, stop.clone(), || process.notify.ready()).await;
-        // Whatever ended it, the others end too.
-        stop.now();
-        served
+    let base = open(&identity, config.identity.peers.clone(), &config.places.database).await?;
+    let service = service(&base, &identity, config.http.limits.clone())?;
+    let Process { stop, notify } = process;
+    let keep_keys = async {
+        login::keep_keys(Arc::clone(&identity), stop.clone()).await;
+        Ok(())
     };
-    let (served, (), (), ()) = tokio::join!(
-        served,
-        login::keep_keys(Arc::clone(&identity), stop.clone()),
-        trail.keep(stop.clone()),
-        look(&authenticator, &database, &health, process, stop),
-    );
-    database.close().await;
-    served
+    base.serve(&config.http, &service, (stop, notify), keep_keys).await
 }
 
-/// Looks at what the service stands on, for its health and the watchdog.
-async fn look(
-    authenticator: &Authenticator,
-    database: &Database,
-    health: &Health,
-    process: &Process,
-    stop: &Stop,
-) {
-    let every = process.notify.watchdog_interval().map_or(LOOK_EVERY, |interval| interval.min(LOOK_EVERY));
-    let mut every = tokio::time::interval(every);
-    loop {
-        tokio::select! {
-            () = stop.wait() => return,
-            _ = every.tick() => {}
-        }
-        authenticator.look_now();
-        match authenticator.fault() {
-            None => health.well("keys"),
-            Some(fault) => health.ill("keys", fault),
-        }
-        match database.health().await {
-            Ok(_) => health.well("database"),
-            Err(error) => health.ill("database", error.to_string()),
-        }
-        process.notify.alive();
-    }
+/// What the service stands on; unlike others it takes tokens as well.
+///
+/// # Errors
+/// Keys that cannot be read, a database that cannot be opened.
+pub async fn open(identity: &Identity, peers: Peers, database: &Options) -> Result<Base, String> {
+    let authenticator = Authenticator::new(&identity.public_file(), peers);
+    let authenticator = authenticator.map_err(|error| error.to_string())?;
+    let authenticator = Arc::new(authenticator.with_tokens(Arc::clone(identity.tokens())));
+    Base::open(IdentityService::NAME, IdentityService::VERSION, database, &[], authenticator).await
 }

@@ -94,6 +94,13 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// A rule whose orders anybody executes whom the service lets; [`Rule::check`] is called when it is asked by.
+    #[must_use]
+    pub fn new(kind: &str, ask: &str, seats: &[&str], valid_s: u64) -> Rule {
+        let seats = seats.iter().map(|role| (*role).to_owned()).collect();
+        Rule { kind: kind.to_owned(), ask: ask.to_owned(), seats, execute: None, valid_s }
+    }
+
     /// # Errors
     /// [`Error::Field`]: no seat, or more than 8; a name that is empty or too long; a time of 0 or more than 90 days.
     pub fn check(&self) -> Result<(), Error> {

@@ -177,8 +177,10 @@ fn event_of(act: &Act<'_>) -> Event {
     event(act.person, act.account, act.action, act.subject, detail)
 }
 
-/// An entry within the bounds of the trail, whatever a caller sent.
-fn event(person: Option<&Person>, account: &str, action: &str, subject: &str, detail: Value) -> Event {
+/// An entry within the bounds of the trail, whatever a caller sent; for a change of the service's own tables, which has it
+/// in its transaction by [`fep_audit::append`]. `account` counts where no person is known.
+#[must_use]
+pub fn event(person: Option<&Person>, account: &str, action: &str, subject: &str, detail: Value) -> Event {
     let fitting = |text: &str, most: usize| {
         let mut end = text.len().min(most);
         while !text.is_char_boundary(end) {

@@ -7,6 +7,9 @@ use fep_identity::{Asked, Colours, Sessions, Target};
 use fep_kit::Problem;
 use fep_record::Session;
 use serde_json::{Value, json};
+use utoipa::PartialSchema;
+
+use crate::text::{NO_CONTROL, Name};
 
 /// Where a parameter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub enum Form {
     OneOf(&'static [&'static str]),
     /// 1 to so many characters without control characters.
     Text(usize),
+    /// A [`crate::Name`].
+    Name,
 }
 
 impl Form {
@@ -48,6 +53,7 @@ impl Form {
             Form::Text(most) => {
                 !value.is_empty() && value.chars().count() <= most && !value.chars().any(char::is_control)
             }
+            Form::Name => Name::try_from(value.to_owned()).is_ok(),
         }
     }
 
@@ -57,6 +63,7 @@ impl Form {
             Form::Integer(least, most) => format!("{least} to {most}"),
             Form::OneOf(words) => words.join(", "),
             Form::Text(most) => format!("1 to {most} printable characters"),
+            Form::Name => "1 to 64 of A-Z, a-z, 0-9, _, . and -".to_owned(),
         }
     }
 
@@ -65,7 +72,10 @@ impl Form {
         match self {
             Form::Integer(least, most) => json!({"type": "integer", "minimum": least, "maximum": most}),
             Form::OneOf(words) => json!({"type": "string", "enum": words}),
-            Form::Text(most) => json!({"type": "string", "minLength": 1, "maxLength": most}),
+            Form::Text(most) => {
+                json!({"type": "string", "minLength": 1, "maxLength": most, "pattern": NO_CONTROL})
+            }
+            Form::Name => serde_json::to_value(Name::schema()).unwrap_or_default(),
         }
     }
 
@@ -74,7 +84,7 @@ impl Form {
         match self {
             Form::Integer(least, _) => least.to_string(),
             Form::OneOf(words) => words.first().copied().unwrap_or("x").to_owned(),
-            Form::Text(_) => "x".to_owned(),
+            Form::Text(_) | Form::Name => "x".to_owned(),
         }
     }
 }

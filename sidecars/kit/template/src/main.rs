@@ -1,0 +1,5 @@
+//! The process.
+
+fn main() -> std::process::ExitCode {
+    fep_process::main::<fep_template::Template>()
+}
