@@ -27,18 +27,6 @@ pub(crate) enum Address {
     Tcp(String),
 }
 
-/// A refusal as services word it (RFC 9457).
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
-    #[serde(default, rename = "where")]
-    place: String,
-    #[serde(default)]
-    allowed: String,
-    #[serde(default)]
-    hint: String,
-}
-
 impl Address {
     /// # Errors
     /// Neither `unix:PATH` nor `http://` and an address of this machine.
@@ -100,13 +88,26 @@ pub(crate) fn ask(
     if status.is_success() {
         return Ok(body);
     }
-    let Ok(Problem { detail, place, allowed, hint }) = serde_json::from_slice(&body) else {
-        return Err(Failure::new(format!("{server} refused {path}: {status}")));
-    };
+    Err(refusal(&body).unwrap_or_else(|| Failure::new(format!("{server} refused {path}: {status}"))))
+}
+
+/// What a service says when it refuses, as the body of its answer has it (RFC 9457); `None` when it says nothing so.
+pub(crate) fn refusal(body: &[u8]) -> Option<Failure> {
+    #[derive(Deserialize)]
+    struct Problem {
+        detail: String,
+        #[serde(default, rename = "where")]
+        place: String,
+        #[serde(default)]
+        allowed: String,
+        #[serde(default)]
+        hint: String,
+    }
+    let Problem { detail, place, allowed, hint } = serde_json::from_slice(body).ok()?;
     let place = if place.is_empty() { place } else { format!("{place}: ") };
     let allowed = if allowed.is_empty() { allowed } else { format!(" (allowed: {allowed})") };
     let failure = Failure::new(format!("{place}{detail}{allowed}"));
-    Err(if hint.is_empty() { failure } else { failure.hint(hint) })
+    Some(if hint.is_empty() { failure } else { failure.hint(hint) })
 }
 
 async fn exchange(

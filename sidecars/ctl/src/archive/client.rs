@@ -8,11 +8,11 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::args::Target;
 use crate::failure::{Failure, plain};
+use crate::service;
 
 /// Longest wait for the connection and for the head of an answer: a manifest is made before its head is sent.
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
@@ -32,18 +32,6 @@ pub(crate) struct Client {
     shown: String,
     token: Option<HeaderValue>,
     runtime: tokio::runtime::Runtime,
-}
-
-/// A refusal, as the service words it (RFC 9457).
-#[derive(Deserialize)]
-struct Problem {
-    detail: String,
-    #[serde(default, rename = "where")]
-    place: String,
-    #[serde(default)]
-    allowed: String,
-    #[serde(default)]
-    hint: String,
 }
 
 impl Client {
@@ -178,13 +166,8 @@ impl Client {
     async fn refusal(&self, response: Response<Incoming>, path: &str) -> Failure {
         let status = response.status();
         let body = self.whole(response).await.unwrap_or_default();
-        let Ok(Problem { detail, place, allowed, hint }) = serde_json::from_slice(&body) else {
-            return Failure::new(format!("the archive refused {path}: {status}"));
-        };
-        let place = if place.is_empty() { place } else { format!("{place}: ") };
-        let allowed = if allowed.is_empty() { allowed } else { format!(" (allowed: {allowed})") };
-        let failure = Failure::new(format!("{place}{detail}{allowed}"));
-        if hint.is_empty() { failure } else { failure.hint(hint) }
+        service::refusal(&body)
+            .unwrap_or_else(|| Failure::new(format!("the archive refused {path}: {status}")))
     }
 
     async fn ask(
