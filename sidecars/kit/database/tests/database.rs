@@ -108,8 +108,11 @@ async fn a_change_that_is_cut_anywhere_is_there_whole_or_not_at_all() {
 async fn a_connection_that_is_lost_anywhere_is_tried_again_and_counts_once_unless_it_says_unknown() {
     let place = Place::postgres();
     let database = place.open(&[COUNTER]).await;
-    let (mut before, mut lost) = (0, 0);
-    for polls in 0..40 {
+    let (mut before, mut lost, mut tried) = (0, 0, 0);
+    // How many of the polls of a change wait for the server, and so can lose it, depends on how busy the machine is.
+    while lost < 4 && tried < 1000 {
+        let polls = tried % 40;
+        tried += 1;
         let attempts = AtomicU32::new(0);
         let counting = database.retry("counting", || {
             attempts.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +128,7 @@ async fn a_connection_that_is_lost_anywhere_is_tried_again_and_counts_once_unles
         }
         before = after;
     }
-    assert!(lost > 3, "connections were lost {lost} times only");
+    assert!(lost > 3, "connections were lost {lost} times only in {tried} changes");
 }
 
 // REQ: FEP-KIT-212
