@@ -25,6 +25,8 @@ const EVERYWHERE: &[(&str, &str)] = &[
     ("MemoryDenyWriteExecute", "yes"),
     ("SystemCallArchitectures", "native"),
     ("CapabilityBoundingSet", ""),
+    // `yes` removes everything of the unit's user in /dev/shm at each stop and each automatic restart: its rings.
+    ("RemoveIPC", "no"),
 ];
 
 /// Keys that every unit has with some value.

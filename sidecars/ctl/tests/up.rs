@@ -2,11 +2,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 use support::*;
 
@@ -186,6 +188,49 @@ fn a_daemon_that_does_not_answer_for_a_while_is_reported_and_the_set_runs_on() {
     until_said("it runs all the same, and is asked again");
     signal("-CONT", pid);
     workstation.status_when(&mut up, frames_flow);
+    assert_eq!(workstation.ask(&["stop"]).status.code(), Some(0));
+    assert_eq!(up.wait().expect("it ends").code(), Some(0));
+}
+
+// REQ: FEP-CTL-180
+#[test]
+fn a_key_acts_at_once_after_the_window_has_changed_its_size() {
+    let workstation = Workstation::new();
+    let mut up = workstation.up(&["--no-archive"]).spawn().expect("the program starts");
+    workstation.status_when(&mut up, |_| true);
+
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("granted");
+    let name = ptsname(&ours, Vec::new()).expect("a name").into_string().expect("text");
+    let theirs = std::fs::File::options().read(true).write(true).open(name).expect("its other end");
+    let size = Winsize { ws_row: 40, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&ours, size).expect("sized");
+    let end = || Stdio::from(theirs.try_clone().expect("a copy"));
+    let mut monitor = fepctl();
+    monitor.args(["monitor", "--config"]).arg(workstation.path("fep.toml"));
+    let mut monitor = monitor.stdin(end()).stdout(end()).stderr(end()).spawn().expect("the program starts");
+    let mut ours = std::fs::File::from(ours);
+    // What it draws is read all the time: a full terminal would stop it.
+    let (shown, seen) = std::sync::mpsc::channel();
+    let mut screen = ours.try_clone().expect("a copy");
+    std::thread::spawn(move || {
+        let mut octets = [0; 4096];
+        while let Ok(count @ 1..) = screen.read(&mut octets) {
+            let _ = shown.send(String::from_utf8_lossy(&octets[..count]).into_owned());
+        }
+    });
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let mut text = String::new();
+    while !text.contains("tape") {
+        let left = deadline.saturating_duration_since(Instant::now());
+        text.push_str(&seen.recv_timeout(left).expect("the view is drawn"));
+    }
+    signal("-WINCH", u64::from(monitor.id()));
+    ours.write_all(b"q").expect("typed");
+    while monitor.try_wait().expect("a child").is_none() {
+        assert!(Instant::now() < deadline, "the key waits for another one");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(workstation.ask(&["stop"]).status.code(), Some(0));
     assert_eq!(up.wait().expect("it ends").code(), Some(0));
 }

@@ -20,7 +20,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use fep_control::api::Done;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::event::{self, Event, KeyEvent};
 
 use crate::cli::MonitorArgs;
 use crate::daemon::Daemon;
@@ -35,6 +35,8 @@ pub(crate) use source::{link_details, thread_in_words};
 
 /// Time between the two samples that `--once` needs for rates.
 const ONCE_APART: Duration = Duration::from_millis(500);
+/// Events of the terminal taken between two drawings at most: pasted text does not stop the view.
+const EVENTS_A_TURN: usize = 64;
 
 /// Runs the command.
 pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
@@ -141,6 +143,21 @@ fn has_input(keyboard: &OwnedFd, time: Duration) -> io::Result<bool> {
     Ok(found.contains(PollFlags::IN))
 }
 
+/// The keys that were pressed. All events are taken that came: one left behind would be seen with the next key only, which
+/// then acts late. A window that changed its size is such an event.
+fn pressed() -> io::Result<Vec<KeyEvent>> {
+    let mut keys = Vec::new();
+    for _ in 0..EVENTS_A_TURN {
+        if !event::poll(Duration::ZERO)? {
+            break;
+        }
+        if let Event::Key(key) = event::read()? {
+            keys.push(key);
+        }
+    }
+    Ok(keys)
+}
+
 fn interact(
     terminal: &mut ratatui::DefaultTerminal,
     notices: Vec<String>,
@@ -162,17 +179,16 @@ fn interact(
         }
         terminal.draw(|frame| view::draw(frame, &app)).map_err(broken)?;
         // Short enough that news and the end are seen soon, long enough to cost nothing.
-        if has_input(&keyboard, Duration::from_millis(100)).map_err(broken)?
-            && event::poll(Duration::ZERO).map_err(broken)?
-            && let Event::Key(key) = event::read().map_err(broken)?
-        {
-            match app.on_key(key) {
-                Request::Nothing => {}
-                Request::Quit => return Ok(()),
-                Request::Command { action, target } => {
-                    app.say(format!("{} {} ...", action.verb(), target.name), Health::Off);
-                    // Nobody listens any more only while we are leaving.
-                    let _ = commands.send((action, target));
+        if has_input(&keyboard, Duration::from_millis(100)).map_err(broken)? {
+            for key in pressed().map_err(broken)? {
+                match app.on_key(key) {
+                    Request::Nothing => {}
+                    Request::Quit => return Ok(()),
+                    Request::Command { action, target } => {
+                        app.say(format!("{} {} ...", action.verb(), target.name), Health::Off);
+                        // Nobody listens any more only while we are leaving.
+                        let _ = commands.send((action, target));
+                    }
                 }
             }
         }
