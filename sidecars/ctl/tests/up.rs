@@ -220,11 +220,17 @@ fn a_key_acts_at_once_after_the_window_has_changed_its_size() {
         }
     });
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut text = String::new();
-    while !text.contains("tape") {
-        let left = deadline.saturating_duration_since(Instant::now());
-        text.push_str(&seen.recv_timeout(left).expect("the view is drawn"));
-    }
+    let mut until_shown = |words: &str| {
+        let mut text = String::new();
+        while !text.contains(words) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            text.push_str(&seen.recv_timeout(left).unwrap_or_else(|_| panic!("no {words:?} in {text}")));
+        }
+    };
+    until_shown("tape");
+    // Whoever reads keys begins with the first one to look at the window's size too.
+    ours.write_all(b"?").expect("typed");
+    until_shown("scroll");
     signal("-WINCH", u64::from(monitor.id()));
     ours.write_all(b"q").expect("typed");
     while monitor.try_wait().expect("a child").is_none() {

@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crossterm::event::{self, Event, KeyEvent};
 use fep_control::api::Done;
-use ratatui::crossterm::event::{self, Event, KeyEvent};
 
 use crate::cli::MonitorArgs;
 use crate::daemon::Daemon;
@@ -37,6 +37,8 @@ pub(crate) use source::{link_details, thread_in_words};
 const ONCE_APART: Duration = Duration::from_millis(500);
 /// Events of the terminal taken between two drawings at most: pasted text does not stop the view.
 const EVENTS_A_TURN: usize = 64;
+/// How long another event is waited for. With no time at all the library looks at nothing.
+const MORE_WITHIN: Duration = Duration::from_millis(5);
 
 /// Runs the command.
 pub(crate) fn run(args: &MonitorArgs) -> Result<(), Failure> {
@@ -148,7 +150,7 @@ fn has_input(keyboard: &OwnedFd, time: Duration) -> io::Result<bool> {
 fn pressed() -> io::Result<Vec<KeyEvent>> {
     let mut keys = Vec::new();
     for _ in 0..EVENTS_A_TURN {
-        if !event::poll(Duration::ZERO)? {
+        if !event::poll(MORE_WITHIN)? {
             break;
         }
         if let Event::Key(key) = event::read()? {
