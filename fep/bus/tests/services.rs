@@ -297,7 +297,7 @@ fn red_places_are_apart_from_black_ones() {
     assert!(matches!(black, Err(BusError::NotFound { .. })), "{black:?}");
     as_user(ARCHIVE, || Consumer::attach(dir.path(), "red/decipher.events", "x", Resume::Oldest)).unwrap();
     // The directory that the unit of a black service does not see.
-    fs::set_permissions(&red, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&red, Permissions::from_mode(0o000)).unwrap();
     let hidden =
         as_user(FEEDS, || Consumer::attach(dir.path(), "decipher.events", "x", Resume::Oldest).map(drop));
     assert!(hidden.is_err());
