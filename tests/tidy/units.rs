@@ -149,7 +149,11 @@ fn red_data_is_open_to_the_units_that_serve_it_and_to_no_other() {
         let hidden = unit.words("InaccessiblePaths");
         // The recorder's user has the red segments: a black process of that user does not see them.
         if unit.value("User") == "fep-archive" && !is_red {
-            for path in ["-/var/lib/fep/archive/segments/red", "-/dev/shm/fep/bus/red"] {
+            for path in [
+                "-/var/lib/fep/archive/segments/red",
+                "-/dev/shm/fep/bus/red",
+                "-/dev/shm/fep/bus/services/red",
+            ] {
                 assert!(hidden.contains(path), "{}: {path}", unit.name);
             }
         }
@@ -162,6 +166,81 @@ fn red_data_is_open_to_the_units_that_serve_it_and_to_no_other() {
     let paths = std::fs::read_to_string(directory().join("tmpfiles.d/fep.conf")).expect("directories");
     let red = paths.lines().find(|line| line.contains("/segments/red")).expect("made before it is hidden");
     assert_eq!(red.split_whitespace().nth(2), Some("0700"));
+}
+
+/// Whether this process is root and has a program of systemd.
+fn is_root_with(program: &str) -> bool {
+    let root =
+        std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let exists = Command::new(program).arg("--version").output().is_ok();
+    if !(root && exists) {
+        eprintln!("skipped: it takes root and {program}");
+    }
+    root && exists
+}
+
+// REQ: FEP-BUS-160
+#[test]
+fn systemd_makes_the_places_of_rings_and_nobody_but_their_owners_can_write_there() {
+    use std::os::unix::fs::MetadataExt;
+    if !is_root_with("systemd-sysusers") || !is_root_with("systemd-tmpfiles") {
+        return;
+    }
+    // The whole below another root, with users of its own.
+    let place = tempfile::tempdir().expect("a directory");
+    let root = place.path();
+    std::fs::create_dir_all(root.join("etc")).expect("made");
+    std::fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").expect("written");
+    std::fs::write(root.join("etc/group"), "root:x:0:\n").expect("written");
+    for directory in ["dev/shm", "var/lib"] {
+        std::fs::create_dir_all(root.join(directory)).expect("made");
+    }
+    for (program, arguments, file) in [
+        ("systemd-sysusers", &[][..], "sysusers.d/fep.conf"),
+        ("systemd-tmpfiles", &["--create"][..], "tmpfiles.d/fep.conf"),
+        // As an update of the package does, while everything runs.
+        ("systemd-tmpfiles", &["--create"][..], "tmpfiles.d/fep.conf"),
+    ] {
+        let output = Command::new(program)
+            .arg(format!("--root={}", root.display()))
+            .args(arguments)
+            .arg(directory().join(file))
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("unsafe"), "{program}: {said}");
+    }
+    let table = |file: &str, id: usize| -> BTreeMap<u32, String> {
+        let text = std::fs::read_to_string(root.join("etc").join(file)).expect("a table");
+        let fields = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        fields.map(|fields| (fields[id].parse().expect("a number"), fields[0].to_owned())).collect()
+    };
+    let (users, groups) = (table("passwd", 2), table("group", 2));
+    let found = |path: &str| {
+        let found = std::fs::metadata(root.join("dev/shm/fep").join(path)).expect(path);
+        let (user, group) = (users[&found.uid()].as_str(), groups[&found.gid()].as_str());
+        (user.to_owned(), group.to_owned(), found.mode() & 0o7777)
+    };
+    let has = |path: &str, user: &str, group: &str, mode: u32| {
+        assert_eq!(found(path), (user.to_owned(), group.to_owned(), mode), "{path}");
+    };
+    has("", "root", "fepd", 0o775);
+    for own in ["bus/black", "bus/red", "bus/latest", "bus/metrics"] {
+        has(own, "fepd", "fep", 0o755);
+    }
+    for roots in ["bus", "bus/services", "bus/services/black", "bus/services/red", "bus/services/metrics"] {
+        has(roots, "root", "root", 0o755);
+    }
+    has("bus/services/metrics/recorder", "fep-archive", "fep", 0o755);
+    // Each with the user of its unit.
+    let units = units();
+    for process in ["recorder", "archive", "feeds"] {
+        let name = format!("fep-{process}.service");
+        let unit = units.iter().find(|unit| unit.name == name).expect("a unit");
+        has(&format!("bus/services/black/{process}"), unit.value("User"), "fep", 0o755);
+    }
+    let red = std::fs::read_dir(root.join("dev/shm/fep/bus/services/red")).expect("a directory");
+    assert_eq!(red.count(), 0, "no service has red rings");
 }
 
 // REQ: FEP-KIT-271

@@ -10,11 +10,12 @@ use crate::cursor::{self, CursorState};
 use crate::descriptor::{Record, Seq};
 use crate::directory::{Directory, Owner, Use};
 use crate::error::BusError;
-use crate::file::{self, MappedRing, RingPlace, StaticPage};
+use crate::file::{self, MappedRing, StaticPage};
 use crate::heartbeat;
 use crate::layout::{Position, gate, state};
 use crate::lock;
 use crate::memory::Ordering;
+use crate::place::{self, RingPlace};
 use crate::producer::LOCK_NAME;
 use crate::reader::{self, Gap, GapCause, Ledger, Look, Payload, Reader};
 use crate::spec::check_name;
@@ -128,9 +129,9 @@ impl Consumer {
             ring: ring.to_owned(),
             problem: format!("the consumer's name \"{consumer}\" {problem}"),
         })?;
-        let (place, directory) = file::find(dir, ring)?;
+        let (place, directory) = place::find(dir, ring)?;
         let (cursor_file, stored) = open_cursor(&directory.enter("cursors")?, consumer)?;
-        let (fixed_page, memory) = map_ring(&directory)?;
+        let (fixed_page, memory) = map_ring(&directory, &place)?;
         let stored = stored.unwrap_or_default();
         let previous = match resume {
             Resume::Cursor => Some(stored),
@@ -332,11 +333,14 @@ impl Consumer {
             // A producer that has given no sign of life yet, or died before the machine was booted: only its lock says.
             None => !self.is_producer_locked(),
         };
-        if self.silent || age_ns.is_none() || self.reader.producer_state() == state::HALT {
+        if self.reader.memory().is_lost() {
+            // Whoever attaches again is told why that is impossible, or finds the ring that is there now.
+            self.recreated = true;
+        } else if self.silent || age_ns.is_none() || self.reader.producer_state() == state::HALT {
             self.recreated = self
                 .place
                 .enter()
-                .and_then(|directory| file::open(&directory, Use::Read))
+                .and_then(|directory| file::open(&directory, &self.place, Use::Read))
                 .is_ok_and(|(_, fixed_page)| fixed_page.instance != self.fixed_page.instance);
         }
         self.end_eviction();
@@ -371,7 +375,7 @@ impl Consumer {
     /// After [`Poll::Recreated`]: goes on with the new ring. Its numbers continue the old ring's where that was
     /// readable; what was published between is then reported as a gap.
     pub fn reattach(&mut self) -> Result<(), BusError> {
-        let (fixed_page, memory) = map_ring(&self.place.enter()?)?;
+        let (fixed_page, memory) = map_ring(&self.place.enter()?, &self.place)?;
         let old = CursorState {
             instance: self.fixed_page.instance,
             next: self.reader.next(),
@@ -496,6 +500,9 @@ impl Consumer {
 
     /// Nothing at the cursor: is there going to be?
     fn idle<T>(&mut self) -> Poll<T> {
+        if self.reader.memory().is_lost() {
+            return if self.recreated { Poll::Recreated } else { Poll::Empty };
+        }
         let epoch = self.reader.epoch();
         if epoch != self.epoch {
             self.epoch = epoch;
@@ -521,8 +528,11 @@ impl Drop for Consumer {
     }
 }
 
-pub(crate) fn map_ring(directory: &Directory) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
-    let (file, fixed_page) = file::open(directory, Use::Read)?;
+pub(crate) fn map_ring(
+    directory: &Directory,
+    place: &RingPlace,
+) -> Result<(StaticPage, Arc<MappedRing>), BusError> {
+    let (file, fixed_page) = file::open(directory, place, Use::Read)?;
     let ring = MappedRing::new(&file, &directory.path_of("ring"), &fixed_page, false, false)?;
     Ok((fixed_page, Arc::new(ring)))
 }

@@ -10,6 +10,7 @@
 //!   exactly one name.
 //! * Directories, and files that are mapped, written or believed, belong to root, to this process's user or to the owner of
 //!   the run directory ([`Owner::Trusted`]). Only cursor files are read whoever owns them, with `pread`, and never mapped.
+//! * A directory that root has made for another user ([`crate::place`]) and what lies in it may belong to that user, too.
 //! * A file appears under its name when it is whole: made with `O_EXCL` under a name that cannot be guessed, without any
 //!   permission for others, then given its group and mode, then renamed.
 //! * A directory is read up to a limit; the caller learns when there was more.
@@ -43,6 +44,13 @@ pub(crate) enum Owner {
 pub(crate) enum Use {
     Read,
     ReadWrite,
+}
+
+/// Whether a directory may belong to a user that root has given it to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Giving {
+    Allowed,
+    Refused,
 }
 
 /// Why an entry was not opened.
@@ -79,16 +87,20 @@ impl From<rustix::io::Errno> for Refusal {
 struct Owners {
     own: u32,
     base: u32,
+    /// The user that root has given this place to.
+    place: Option<u32>,
 }
 
 impl Owners {
     fn check(self, what: &Stat) -> Result<(), Refusal> {
-        if what.st_uid == 0 || what.st_uid == self.own || what.st_uid == self.base {
+        let owner = what.st_uid;
+        if owner == 0 || owner == self.own || owner == self.base || Some(owner) == self.place {
             return Ok(());
         }
+        let place = self.place.map_or(String::new(), |place| format!(", to the owner {place} of this place"));
         Err(Refusal::Foreign(format!(
-            "it belongs to user {}, not to root, to this process's user {} or to the run directory's owner {}",
-            what.st_uid, self.own, self.base
+            "it belongs to user {owner}, not to root, to this process's user {}{place} or to the run directory's owner {}",
+            self.own, self.base
         )))
     }
 }
@@ -115,7 +127,7 @@ impl Directory {
         let handle = unix::open(path, flags, Mode::empty())
             .map_err(|error| BusError::io(path, "open the directory")(error.into()))?;
         let base = unix::fstat(&handle).map_err(|error| BusError::io(path, "look at")(error.into()))?.st_uid;
-        let owners = Owners { own: rustix::process::geteuid().as_raw(), base };
+        let owners = Owners { own: rustix::process::geteuid().as_raw(), base, place: None };
         Ok(Directory { handle, path: path.to_owned(), owners })
     }
 
@@ -136,11 +148,19 @@ impl Directory {
 
     /// A directory in this one.
     pub(crate) fn enter(&self, name: &str) -> Result<Directory, BusError> {
-        let path = self.path_of(name);
-        self.try_enter(name).map_err(|refusal| refusal.into_error(&path, "enter"))
+        self.try_enter(name, Giving::Refused)
+            .map_err(|refusal| refusal.into_error(&self.path_of(name), "enter"))
     }
 
-    fn try_enter(&self, name: &str) -> Result<Directory, Refusal> {
+    /// A directory in this one that may have been given to another user, who is trusted in it from here on. Only root can
+    /// have given it, as long as nobody but this directory's owner can put anything here: a user makes directories of its
+    /// own, and nobody moves one here.
+    pub(crate) fn enter_place(&self, name: &str) -> Result<Directory, BusError> {
+        self.try_enter(name, Giving::Allowed)
+            .map_err(|refusal| refusal.into_error(&self.path_of(name), "enter"))
+    }
+
+    fn try_enter(&self, name: &str, giving: Giving) -> Result<Directory, Refusal> {
         // Looked at first, for a message that says what lies there.
         let found = self.look(name)?;
         let kind = FileType::from_raw_mode(found.st_mode);
@@ -149,20 +169,46 @@ impl Directory {
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = unix::openat(&self.handle, name, flags, Mode::empty())?;
-        self.owners.check(&unix::fstat(&handle)?)?;
-        Ok(Directory { handle, path: self.path_of(name), owners: self.owners })
+        let entered = unix::fstat(&handle)?;
+        let mut owners = self.owners;
+        if let Err(refusal) = owners.check(&entered) {
+            if giving == Giving::Refused || unix::fstat(&self.handle)?.st_mode & 0o022 != 0 {
+                return Err(refusal);
+            }
+            owners.place = Some(entered.st_uid);
+        }
+        Ok(Directory { handle, path: self.path_of(name), owners })
+    }
+
+    /// Whether it belongs to this process's user.
+    pub(crate) fn is_own(&self) -> Result<bool, BusError> {
+        let found =
+            unix::fstat(&self.handle).map_err(|error| BusError::io(&self.path, "look at")(error.into()))?;
+        Ok(found.st_uid == self.owners.own)
     }
 
     /// As [`Directory::enter`], made with `mode` if it does not exist.
     pub(crate) fn make(&self, name: &str, mode: u32) -> Result<Directory, BusError> {
+        self.make_or(name, mode, Giving::Refused)
+    }
+
+    /// As [`Directory::enter_place`], made with `mode` if it does not exist.
+    pub(crate) fn make_place(&self, name: &str, mode: u32) -> Result<Directory, BusError> {
+        self.make_or(name, mode, Giving::Allowed)
+    }
+
+    fn make_or(&self, name: &str, mode: u32, giving: Giving) -> Result<Directory, BusError> {
+        let enter = |giving| {
+            self.try_enter(name, giving).map_err(|refusal| refusal.into_error(&self.path_of(name), "enter"))
+        };
         match unix::mkdirat(&self.handle, name, Mode::from_raw_mode(mode)) {
             Ok(()) => {
-                let made = self.enter(name)?;
+                let made = enter(Giving::Refused)?;
                 // Whatever the umask.
                 made.set_access(mode, None)?;
                 Ok(made)
             }
-            Err(rustix::io::Errno::EXIST) => self.enter(name),
+            Err(rustix::io::Errno::EXIST) => enter(giving),
             Err(error) => Err(BusError::io(&self.path_of(name), "create")(error.into())),
         }
     }

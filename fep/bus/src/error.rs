@@ -49,6 +49,17 @@ pub enum BusError {
         /// Entries looked at.
         limit: usize,
     },
+    /// This process's user may not make rings here.
+    #[error(
+        "this process's user may make no ring in {path}: a process with a user of its own has its rings in {place}, which root \
+         makes for it (config/systemd/tmpfiles.d)"
+    )]
+    NoPlace {
+        /// Where the ring would lie.
+        path: PathBuf,
+        /// The place that does not exist, or is another user's.
+        place: PathBuf,
+    },
     /// A group without a number.
     #[error("no group \"{group}\" in /etc/group; give its number if it comes from elsewhere")]
     NoGroup {

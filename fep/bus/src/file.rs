@@ -6,12 +6,13 @@
 //!                   /lock            held by the live producer
 //!                   /cursors/<name>  one a consumer
 //! <dir>/red/<ring>/…                 the same with permissions of its own
+//! <dir>/services/<colour>/<process>/<ring>/…  rings of a process with a user of its own ([`crate::place`])
 //! ```
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::Colour;
 use crate::directory::{Directory, Owner, Use};
@@ -21,61 +22,8 @@ use crate::layout::{
 };
 use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Memory, Ordering, format_page};
-use crate::spec::{RingSpec, check_name};
-
-/// Directories of colours: others may look which rings exist.
-const COLOUR_MODE: u32 = 0o755;
-
-/// Where a ring lies. Kept as a path, so that it is found again after its directory was made anew.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RingPlace {
-    dir: PathBuf,
-    colour: Colour,
-    name: String,
-}
-
-impl RingPlace {
-    /// The ring's directory.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.dir.join(self.colour.directory()).join(&self.name)
-    }
-
-    pub(crate) fn enter(&self) -> Result<Directory, BusError> {
-        Directory::base(&self.dir)?.enter(self.colour.directory())?.enter(&self.name)
-    }
-}
-
-/// Finds a ring by name, or by `black/name`, `red/name`.
-pub(crate) fn find(dir: &Path, ring: &str) -> Result<(RingPlace, Directory), BusError> {
-    let (colours, name): (&[Colour], &str) = match ring.split_once('/') {
-        Some(("black", name)) => (&[Colour::Black], name),
-        Some(("red", name)) => (&[Colour::Red], name),
-        _ => (&[Colour::Black, Colour::Red], ring),
-    };
-    check_name(name).map_err(|problem| BusError::Spec {
-        ring: ring.to_owned(),
-        problem: format!("the ring's name {problem}"),
-    })?;
-    let (mut found, mut refused) = (Vec::new(), None);
-    for colour in colours {
-        let place = RingPlace { dir: dir.to_owned(), colour: *colour, name: name.to_owned() };
-        match place.enter().and_then(|directory| Ok((directory.holds("ring")?, directory))) {
-            Ok((true, directory)) => found.push((place, directory)),
-            Ok((false, _)) => {}
-            Err(error) if error.is_not_found() => {}
-            // A directory of the other colour that may not be entered hides nothing from those who look for this one.
-            Err(error) => refused = Some(error),
-        }
-    }
-    match (found.pop(), refused) {
-        (Some(_), _) if !found.is_empty() => {
-            Err(BusError::Ambiguous { ring: ring.to_owned(), dir: dir.to_owned() })
-        }
-        (Some(one), _) => Ok(one),
-        (None, Some(error)) => Err(error),
-        (None, None) => Err(BusError::NotFound { ring: ring.to_owned(), dir: dir.to_owned() }),
-    }
-}
+use crate::place::RingPlace;
+use crate::spec::RingSpec;
 
 /// What the static page says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +41,16 @@ pub(crate) struct StaticPage {
 impl StaticPage {
     /// Reads and checks the static page of an open ring file.
     pub(crate) fn read(file: &File, path: &Path) -> Result<StaticPage, BusError> {
+        let file_len = file.metadata().map_err(BusError::io(path, "measure"))?.len();
+        if file_len < fixed::END as u64 {
+            return Err(BusError::layout(
+                path,
+                format!("the file has {file_len} octets: it has been truncated"),
+            ));
+        }
         let mut octets = [0; fixed::END];
         file.read_exact_at(&mut octets, fixed::PAGE as u64)
             .map_err(BusError::io(path, "read the static page of"))?;
-        let file_len = file.metadata().map_err(BusError::io(path, "measure"))?.len();
         StaticPage::parse(&octets, file_len).map_err(|problem| BusError::layout(path, problem))
     }
 
@@ -228,6 +182,11 @@ impl MappedRing {
         })
     }
 
+    /// Whether the file was cut short under a mapping for reading.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.mapping.is_lost()
+    }
+
     /// One word of the gate table.
     pub(crate) fn gate(&self, index: usize, offset: usize) -> &AtomicU64 {
         &self.mapping.words()[(gate::START + index * gate::STRIDE + offset) / 8]
@@ -249,13 +208,22 @@ impl Memory for MappedRing {
     }
 }
 
-/// Opens a ring that exists, or says why it cannot be believed.
-pub(crate) fn open(directory: &Directory, purpose: Use) -> Result<(File, StaticPage), BusError> {
+/// Opens a ring that exists, or says why it cannot be believed. `directory` is that of `place`.
+pub(crate) fn open(
+    directory: &Directory,
+    place: &RingPlace,
+    purpose: Use,
+) -> Result<(File, StaticPage), BusError> {
     let path = directory.path_of("ring");
     let file = directory
         .open("ring", purpose, Owner::Trusted)
         .map_err(|refusal| refusal.into_error(&path, "open the ring"))?;
     let fixed_page = StaticPage::read(&file, &path)?;
+    // What a file says of itself is not believed where its place says otherwise.
+    if (fixed_page.name.as_str(), fixed_page.colour) != (place.name(), place.colour()) {
+        let problem = format!("it says that it is the ring {}/{}", fixed_page.colour, fixed_page.name);
+        return Err(BusError::layout(&path, problem));
+    }
     Ok((file, fixed_page))
 }
 
@@ -278,22 +246,6 @@ pub(crate) fn gate_name(ring: &MappedRing, index: usize) -> Option<String> {
         chunk.copy_from_slice(&ring.gate(index, gate::NAME + word * 8).load(Ordering::Relaxed).to_le_bytes());
     }
     name_of(&octets)
-}
-
-/// Makes the directories with the permissions the specification asks for.
-pub(crate) fn make_directories(dir: &Path, spec: &RingSpec) -> Result<Directory, BusError> {
-    let group = spec.access().group_id()?;
-    // Closed until it has its group: nobody gets in between.
-    let directory =
-        Directory::make_base(dir)?.make(spec.colour.directory(), COLOUR_MODE)?.make(&spec.name, 0o700)?;
-    let cursors = directory.make("cursors", 0o700)?;
-    // Whoever may read the ring may enter its directory, and leave a cursor of its own there (sticky: only its own; setgid:
-    // readable by the ring's group, hence by the producer).
-    let enter = spec.mode | (spec.mode & 0o444) >> 2;
-    let leave = 0o3000 | enter | (spec.mode & 0o044) >> 1;
-    cursors.set_access(leave, group)?;
-    directory.set_access(enter, group)?;
-    Ok(directory)
 }
 
 /// Lays out a new ring under a temporary name and renames it when it is whole. The caller holds the producer's lock.

@@ -207,7 +207,7 @@ impl LatestPage {
     pub fn create(dir: &Path, spec: &LatestSpec) -> Result<LatestPage, BusError> {
         spec.validate()?;
         let directory = Directory::make_base(dir)?
-            .make(DIRECTORY, DIRECTORY_MODE)?
+            .make_place(DIRECTORY, DIRECTORY_MODE)?
             .make(spec.colour.directory(), DIRECTORY_MODE)?;
         let path = directory.path_of(&spec.name);
         refuse_second_writer(&directory, &spec.name)?;
@@ -423,7 +423,7 @@ impl LatestReader {
             .iter()
             .map(|colour| {
                 Directory::base(dir)?
-                    .enter(DIRECTORY)?
+                    .enter_place(DIRECTORY)?
                     .enter(colour.directory())
                     .and_then(|directory| LatestReader::open_in(&directory, name))
             })
@@ -446,7 +446,7 @@ impl LatestReader {
         let mut pages = Vec::new();
         for colour in [Colour::Black, Colour::Red] {
             let directory = Directory::base(dir)
-                .and_then(|base| base.enter(DIRECTORY))
+                .and_then(|base| base.enter_place(DIRECTORY))
                 .and_then(|latest| latest.enter(colour.directory()));
             let directory = match directory {
                 Ok(directory) => directory,

@@ -46,6 +46,7 @@ mod cursor;
 mod descriptor;
 mod directory;
 mod error;
+mod fault;
 mod file;
 mod heartbeat;
 mod latest;
@@ -57,6 +58,7 @@ mod memory;
 mod metrics;
 #[cfg(test)]
 mod models;
+mod place;
 mod producer;
 mod reader;
 mod remove;

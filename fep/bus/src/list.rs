@@ -12,6 +12,7 @@ use crate::file::{self, StaticPage};
 use crate::heartbeat;
 use crate::layout::{Position, page, state};
 use crate::lock;
+use crate::place::{self, RingPlace};
 use crate::producer::LOCK_NAME;
 
 /// Entries of a colour's directory that are looked at.
@@ -80,31 +81,77 @@ pub fn list(dir: &Path) -> Result<Vec<Result<RingInfo, BusError>>, BusError> {
         Err(error) => return Err(error),
     };
     for colour in [Colour::Black, Colour::Red] {
-        let directory = match base.enter(colour.directory()) {
-            Ok(directory) => directory,
-            Err(error) if error.is_not_found() => continue,
+        let mut found = Found::default();
+        match base.enter_place(colour.directory()) {
+            Ok(directory) => found.look(&directory, RINGS_MAX, |name| Ok(RingPlace::new(dir, colour, name))),
+            Err(error) if error.is_not_found() => {}
             Err(error) => return Err(error),
-        };
-        let Names { names, more } = directory.names(RINGS_MAX)?;
-        for name in names {
-            match directory.enter(&name).and_then(|ring| Ok((ring.holds("ring")?, ring))) {
-                Ok((true, ring)) => rings.push(inspect(&ring)),
-                Ok((false, _)) => {}
-                // Removed in between.
-                Err(error) if error.is_not_found() => {}
-                Err(error) => rings.push(Err(error)),
+        }
+        // What a service's user has made of its own place concerns its rings alone.
+        for place in place::services(&base, colour.directory()) {
+            match place {
+                Ok((process, directory)) => found.look(&directory, place::ENTRIES_MAX, |name| {
+                    let problem = match () {
+                        () if place::process_of(name) != process => {
+                            format!("the place of {process} holds only what is named {process}.…")
+                        }
+                        () if RingPlace::new(dir, colour, name).exists()? => {
+                            format!("the ring {colour}/{name} beside \"services\" has the same name, and is the one that is read")
+                        }
+                        () => return Ok(RingPlace::of_service(dir, colour, &process, name)),
+                    };
+                    Err(BusError::Foreign { path: directory.path_of(name), problem })
+                }),
+                Err(error) => found.refused.push(error),
             }
         }
-        if more {
-            rings.push(Err(BusError::TooMany { path: directory.path().to_owned(), limit: RINGS_MAX }));
-        }
+        found.rings.sort_by(|one, other| one.name.cmp(&other.name));
+        rings.extend(found.rings.into_iter().map(Ok));
+        rings.extend(found.refused.into_iter().map(Err));
     }
     Ok(rings)
 }
 
-fn inspect(directory: &Directory) -> Result<RingInfo, BusError> {
+/// Rings of one colour.
+#[derive(Default)]
+struct Found {
+    rings: Vec<RingInfo>,
+    refused: Vec<BusError>,
+}
+
+impl Found {
+    /// Looks at what lies in a directory of rings; `place_of` says where a ring of this name is, or why it is none.
+    fn look(
+        &mut self,
+        directory: &Directory,
+        limit: usize,
+        place_of: impl Fn(&str) -> Result<RingPlace, BusError>,
+    ) {
+        let Names { names, more } = match directory.names(limit) {
+            Ok(names) => names,
+            Err(error) => return self.refused.push(error),
+        };
+        for name in names {
+            match directory.enter(&name).and_then(|ring| Ok((ring.holds("ring")?, ring))) {
+                Ok((true, ring)) => match place_of(&name).and_then(|place| inspect(&ring, &place)) {
+                    Ok(info) => self.rings.push(info),
+                    Err(error) => self.refused.push(error),
+                },
+                Ok((false, _)) => {}
+                // Removed in between.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => self.refused.push(error),
+            }
+        }
+        if more {
+            self.refused.push(BusError::TooMany { path: directory.path().to_owned(), limit });
+        }
+    }
+}
+
+fn inspect(directory: &Directory, place: &RingPlace) -> Result<RingInfo, BusError> {
     let path = directory.path_of("ring");
-    let (file, fixed_page) = file::open(directory, Use::Read)?;
+    let (file, fixed_page) = file::open(directory, place, Use::Read)?;
     let mut octets = [0; page::END];
     file.read_exact_at(&mut octets, page::START as u64).map_err(BusError::io(&path, "read"))?;
     let word = |offset: usize| u64::from_le_bytes(octets[offset..offset + 8].try_into().expect("8 octets"));

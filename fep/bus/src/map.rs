@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
+use crate::fault::Guard;
 use crate::memory::AtomicU64;
 
 /// Gives `file` its length and all its memory now: a full file system is an error here, not a fault later.
@@ -19,11 +20,15 @@ pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
 
 /// A file mapped from its start. Dropping unmaps it.
 ///
-/// Whoever may shrink the file can make an access fault (SIGBUS). Only files of trusted owners are mapped, which
-/// [`crate::directory`] sees to; files that consumers own never are.
+/// Whoever may shrink the file makes the next access fault (SIGBUS). Only files of trusted owners are mapped, which
+/// [`crate::directory`] sees to; files that consumers own never are. A mapping for reading outlives even that
+/// ([`crate::fault`]): it is all zeros then, and [`Mapping::is_lost`].
 pub(crate) struct Mapping {
     start: *const AtomicU64,
     words: usize,
+    /// Of mappings for reading. The owner of a file of its own that it shortens has itself to blame, and must not write on into
+    /// memory that nobody sees.
+    guard: Option<Guard>,
 }
 
 // SAFETY: the memory is only reached as atomics, from any thread; the mapping is not bound to one.
@@ -51,7 +56,16 @@ impl Mapping {
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Mapping { start: start.cast_const().cast(), words: octets / 8 })
+        let mut mapping = Mapping { start: start.cast_const().cast(), words: octets / 8, guard: None };
+        if !writable {
+            mapping.guard = Some(Guard::new(start.addr(), octets)?);
+        }
+        Ok(mapping)
+    }
+
+    /// Whether the file was cut short under this mapping: it holds nothing but zeros from then on.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.guard.as_ref().is_some_and(Guard::has_fired)
     }
 
     /// All words. On a read-only mapping the caller only loads, relaxed (stores would fault).
@@ -65,6 +79,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        // Before the addresses can be given to somebody else.
+        self.guard = None;
         // SAFETY: exactly the range that `new` mapped; borrows of it end with `self`.
         unsafe { libc::munmap(self.start.cast_mut().cast(), self.words * 8) };
     }

@@ -19,6 +19,7 @@ use crate::error::BusError;
 use crate::file::{name_of, random_word};
 use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Ordering};
+use crate::place;
 use crate::spec::{Access, check_name};
 
 /// Directory of the pages in the run directory; others may look which pages exist.
@@ -160,11 +161,16 @@ pub struct MetricPage {
 
 impl MetricPage {
     /// Makes `<dir>/metrics/<name>`, replacing a page left by an earlier life; values start at zero. Whoever `access` does
-    /// not name cannot open the page at any moment.
+    /// not name cannot open the page at any moment. The page of a process for which `<dir>/services/metrics/<process>` was
+    /// made lies there: `<name>` is then the process's name, or begins with it and a dot.
     pub fn create(dir: &Path, name: &str, set: &MetricSet, access: &Access) -> Result<MetricPage, BusError> {
         set.validate(name)?;
         access.check().map_err(|problem| BusError::Spec { ring: name.to_owned(), problem })?;
-        let metrics = Directory::make_base(dir)?.make(DIRECTORY, DIRECTORY_MODE)?;
+        let base = Directory::make_base(dir)?;
+        let metrics = match place::own(&base, DIRECTORY, name)? {
+            Some(place) => place,
+            None => base.make_place(DIRECTORY, DIRECTORY_MODE)?,
+        };
         let (places, words) = set.places();
         let mapping = metrics.build(name, access, |file, path| {
             map::allocate(file, words as u64 * 8).map_err(BusError::io(path, "allocate the memory of"))?;
@@ -272,14 +278,21 @@ pub struct MetricReader {
 }
 
 impl MetricReader {
-    /// Opens one page, `<dir>/metrics/<name>`, and checks its layout.
+    /// Opens one page, `<dir>/metrics/<name>`, wherever the page of this name lies, and checks its layout.
     pub fn open(path: &Path) -> Result<MetricReader, BusError> {
         let no_page = || BusError::layout(path, "not the path of a page, <dir>/metrics/<name>");
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(no_page)?;
         let metrics = path.parent().ok_or_else(no_page)?;
         let directory = metrics.file_name().and_then(|name| name.to_str()).ok_or_else(no_page)?;
         let dir = metrics.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        MetricReader::open_in(&Directory::base(dir)?.enter(directory)?, name)
+        let base = Directory::base(dir)?;
+        match base.enter_place(directory).and_then(|metrics| MetricReader::open_in(&metrics, name)) {
+            Err(error) if error.is_not_found() && directory == DIRECTORY => {
+                let place = place::enter(&base, DIRECTORY, name)?.ok_or(error)?;
+                MetricReader::open_in(&place, name)
+            }
+            opened => opened,
+        }
     }
 
     fn open_in(metrics: &Directory, name: &str) -> Result<MetricReader, BusError> {
@@ -302,17 +315,49 @@ impl MetricReader {
     /// Opens every page below `dir`, by name; what cannot be believed comes with its reason, and so does a directory with
     /// more entries than are looked at (4096).
     pub fn open_all(dir: &Path) -> Result<Vec<Result<MetricReader, BusError>>, BusError> {
-        let metrics = match Directory::base(dir).and_then(|base| base.enter(DIRECTORY)) {
-            Ok(metrics) => metrics,
+        let base = match Directory::base(dir) {
+            Ok(base) => base,
             Err(error) if error.is_not_found() => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let Names { names, more } = metrics.names(PAGES_MAX)?;
-        let mut pages: Vec<_> = names.iter().map(|name| MetricReader::open_in(&metrics, name)).collect();
-        if more {
-            pages.push(Err(BusError::TooMany { path: metrics.path().to_owned(), limit: PAGES_MAX }));
+        let mut pages: Vec<(String, Result<MetricReader, BusError>)> = Vec::new();
+        let mut crowded = Vec::new();
+        match base.enter_place(DIRECTORY) {
+            Ok(metrics) => {
+                let Names { names, more } = metrics.names(PAGES_MAX)?;
+                pages.extend(
+                    names.into_iter().map(|name| (name.clone(), MetricReader::open_in(&metrics, &name))),
+                );
+                if more {
+                    crowded
+                        .push(Err(BusError::TooMany { path: metrics.path().to_owned(), limit: PAGES_MAX }));
+                }
+            }
+            Err(error) if error.is_not_found() => {}
+            Err(error) => return Err(error),
         }
-        Ok(pages)
+        for place in place::services(&base, DIRECTORY) {
+            let names =
+                place.and_then(|(process, place)| Ok((place.names(place::ENTRIES_MAX)?, process, place)));
+            let (Names { names, more }, process, place) = match names {
+                Ok(found) => found,
+                Err(error) => {
+                    crowded.push(Err(error));
+                    continue;
+                }
+            };
+            let is_its_own = |name: &String| place::process_of(name) == process || *name == process;
+            // A page beside "services" is the one that is read.
+            let known: Vec<String> = pages.iter().map(|(name, _)| name.clone()).collect();
+            let own = names.into_iter().filter(is_its_own).filter(|name| !known.contains(name));
+            pages.extend(own.map(|name| (name.clone(), MetricReader::open_in(&place, &name))));
+            if more {
+                let limit = place::ENTRIES_MAX;
+                crowded.push(Err(BusError::TooMany { path: place.path().to_owned(), limit }));
+            }
+        }
+        pages.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(pages.into_iter().map(|(_, page)| page).chain(crowded).collect())
     }
 
     /// Name of the page.

@@ -13,6 +13,7 @@ use crate::error::{BusError, ClaimError};
 use crate::file::{self, MappedRing};
 use crate::layout::{Position, page};
 use crate::memory::{Memory, Ordering};
+use crate::place::{self, RingPlace};
 use crate::spec::RingSpec;
 use crate::writer::{Space, Writer};
 
@@ -47,13 +48,16 @@ pub struct Producer {
 impl Producer {
     /// Creates the ring or takes over the one that is there. Fails when another producer of it is alive.
     ///
+    /// It lies in `<dir>/<colour>`; the ring `PROCESS.NAME` in `<dir>/services/<colour>/PROCESS`, where that directory exists
+    /// and belongs to this process's user (docs/ring.md, "Who may put what where").
+    ///
     /// Not for the hot path: allocates, locks, maps and touches every page.
     pub fn create_or_attach(dir: &Path, spec: &RingSpec) -> Result<Producer, BusError> {
         spec.validate()?;
-        let directory = file::make_directories(dir, spec)?;
+        let (place, directory) = place::make(dir, spec)?;
         let lock = take_lock(&directory, spec)?;
         let path = directory.path_of("ring");
-        let (file, fixed_page, ring, origin) = match existing(&directory) {
+        let (file, fixed_page, ring, origin) = match existing(&directory, &place) {
             Ok(Some((file, fixed_page, ring))) if file::matches(&fixed_page, &ring, spec) => {
                 (file, fixed_page, ring, Origin::Resumed)
             }
@@ -182,11 +186,14 @@ pub(crate) const FIRST: Position = Position { seq: 1, pos: 0, payload: 0 };
 /// Name of the file whose lock the living producer holds.
 pub(crate) const LOCK_NAME: &str = "lock";
 
-fn existing(directory: &Directory) -> Result<Option<(File, file::StaticPage, MappedRing)>, BusError> {
+fn existing(
+    directory: &Directory,
+    place: &RingPlace,
+) -> Result<Option<(File, file::StaticPage, MappedRing)>, BusError> {
     if !directory.holds("ring")? {
         return Ok(None);
     }
-    let (file, fixed_page) = file::open(directory, Use::ReadWrite)?;
+    let (file, fixed_page) = file::open(directory, place, Use::ReadWrite)?;
     let ring = MappedRing::new(&file, &directory.path_of("ring"), &fixed_page, true, true)?;
     Ok(Some((file, fixed_page, ring)))
 }

@@ -7,9 +7,9 @@ use crate::consumer::map_ring;
 use crate::cursor;
 use crate::directory::{Directory, Names, Owner, Use};
 use crate::error::BusError;
-use crate::file;
 use crate::list::CONSUMERS_MAX;
 use crate::lock;
+use crate::place;
 use crate::producer::LOCK_NAME;
 use crate::reader;
 
@@ -56,7 +56,7 @@ impl fmt::Display for Removal {
 /// # Errors
 /// What lies there is no ring, or the system refuses something.
 pub fn remove_if_drained(dir: &Path, ring: &str, is_own: impl Fn(&str) -> bool) -> Result<Removal, BusError> {
-    let (place, directory) = file::find(dir, ring)?;
+    let (place, directory) = place::find(dir, ring)?;
     // Held until the files are gone: no producer begins in between.
     let Ok(_lock) = directory.lock(LOCK_NAME, 0o600, None)? else { return Ok(Removal::Written) };
     let cursors = directory.enter("cursors")?;
@@ -67,7 +67,7 @@ pub fn remove_if_drained(dir: &Path, ring: &str, is_own: impl Fn(&str) -> bool) 
     if names.iter().all(|name| is_own(name)) {
         return Ok(Removal::NeverRead);
     }
-    let (fixed_page, memory) = map_ring(&directory)?;
+    let (fixed_page, memory) = map_ring(&directory, &place)?;
     let end = reader::newest(&memory, &fixed_page.shape);
     for consumer in &names {
         let Ok(file) = cursors.open(consumer, Use::Read, Owner::Anybody) else {

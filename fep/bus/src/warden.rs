@@ -17,6 +17,7 @@ use crate::layout::{HINT_EVERY, gate, page};
 use crate::list::CONSUMERS_MAX;
 use crate::lock;
 use crate::memory::{Memory, Ordering};
+use crate::place;
 use crate::reader::Ledger;
 
 /// When a gate is warned of, given up, or taken for dead.
@@ -171,9 +172,9 @@ struct Gate {
 impl Warden {
     /// Opens an existing ring for writing its gate table. One warden a ring.
     pub fn open(dir: &Path, ring: &str, spec: WardenSpec) -> Result<Warden, BusError> {
-        let (_, directory) = file::find(dir, ring)?;
+        let (place, directory) = place::find(dir, ring)?;
         let path = directory.path_of("ring");
-        let (file, fixed_page) = file::open(&directory, Use::ReadWrite)?;
+        let (file, fixed_page) = file::open(&directory, &place, Use::ReadWrite)?;
         let ring = MappedRing::new(&file, &path, &fixed_page, true, false)?;
         let gates = (0..fixed_page.gate_count)
             .map(|index| {
