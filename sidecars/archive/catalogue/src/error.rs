@@ -153,6 +153,17 @@ impl Error {
         }
     }
 
+    /// Whether it says of one object that it is not what was stored, or is not there: the store itself may be well.
+    #[must_use]
+    pub fn is_of_object(&self) -> bool {
+        matches!(
+            self,
+            Error::ObjectDiffers { .. }
+                | Error::File(fep_file::FileError::NotRegular { .. })
+                | Error::Store { source: object_store::Error::NotFound { .. }, .. }
+        )
+    }
+
     pub(crate) fn parquet(key: &str) -> impl FnOnce(parquet::errors::ParquetError) -> Error {
         let key = key.to_owned();
         move |source| Error::Parquet { key, source }

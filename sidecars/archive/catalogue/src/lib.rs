@@ -14,6 +14,7 @@
 
 mod continuity;
 mod coverage;
+mod directory;
 mod durable;
 mod error;
 mod hex;
@@ -36,8 +37,8 @@ pub use index::{
 };
 pub use ingest::{Ingest, IngestConfig, IngestStep, SERVICE_NAME_MAX, SegmentIndex, build_index};
 pub use keep::{
-    BackupReport, DiskLevel, DiskState, Due, Keeper, Problem, RestoreReport, RetentionRule, Round,
-    ScrubFinding, ScrubReport, Watermarks,
+    BackupReport, DamagedIndex, DiskLevel, DiskState, Due, IndexFigures, Indexes, Keeper, MadeIndex, Problem,
+    RestoreReport, RetentionRule, Round, ScrubFinding, ScrubReport, Watermarks,
 };
 pub use model::{
     AuditEntry, Break, Cause, Channel, Colour, Completeness, Contact, Deletion, DeletionState, Gap, GapState,

@@ -21,6 +21,7 @@ use object_store::{BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, Re
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::directory::ObjectFile;
 use crate::durable::{Building, Readers};
 use crate::model::StoredObject;
 use crate::{Error, hex};
@@ -158,6 +159,12 @@ impl Store {
         &self.url
     }
 
+    /// Whether it is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.directory.is_some()
+    }
+
     /// The file of a key, when the store is a directory.
     #[must_use]
     pub fn file(&self, key: &str) -> Option<PathBuf> {
@@ -259,17 +266,53 @@ impl Store {
         self.again(|| self.hash(key)).await
     }
 
-    /// Reads a whole object.
+    /// Reads a whole object of at most `limit_octets`; `None` when there is no such object.
     ///
     /// # Errors
-    /// The store, after all tries.
-    pub async fn get(&self, key: &str) -> Result<Bytes, Error> {
-        self.again(|| async {
+    /// The store, after all tries; [`Error::File`] and [`Error::Invalid`] for what is longer, or no regular file of a directory.
+    pub async fn get_if_exists(&self, key: &str, limit_octets: u64) -> Result<Option<Bytes>, Error> {
+        let found = self.again(|| async {
+            if let Some(file) = self.object_file(key) {
+                return blocking(move || file.read(limit_octets)).await;
+            }
             let location = self.location(key)?;
             let found = self.inner.get(&location).await.map_err(Error::store("reading", key))?;
+            let octets = found.meta.size;
+            if octets > limit_octets {
+                let problem = format!("{key} has {octets} octets, at most {limit_octets} are read here");
+                return Err(Error::Invalid { what: "object", problem });
+            }
             found.bytes().await.map_err(Error::store("reading", key))
-        })
-        .await
+        });
+        match found.await {
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => Ok(None),
+            found => found.map(Some),
+        }
+    }
+
+    /// The file of a key, when the store is a directory, to be read without waiting for anything.
+    fn object_file(&self, key: &str) -> Option<ObjectFile> {
+        self.file(key).map(|path| ObjectFile { key: key.to_owned(), path })
+    }
+
+    /// The file of an object of a directory, opened: a regular one, or none; for a blocking thread. `None` when the store is a
+    /// server.
+    ///
+    /// # Errors
+    /// As [`Store::look_at`].
+    pub fn open_file(&self, key: &str) -> Option<Result<File, Error>> {
+        self.object_file(key).map(|file| file.open())
+    }
+
+    /// Makes room for an object: what has its name in a directory and is no regular file gets another name.
+    ///
+    /// # Errors
+    /// The disk.
+    pub(crate) async fn clear_the_way(&self, key: &str) -> Result<(), Error> {
+        match self.object_file(key) {
+            Some(file) => blocking(move || file.clear_the_way()).await,
+            None => Ok(()),
+        }
     }
 
     /// Reads a stretch of an object.
@@ -277,11 +320,8 @@ impl Store {
     /// # Errors
     /// The store, after all tries.
     pub async fn get_range(&self, key: &str, from: u64, to: u64) -> Result<Bytes, Error> {
-        self.again(|| async {
-            let location = self.location(key)?;
-            self.inner.get_range(&location, from..to).await.map_err(Error::store("reading", key))
-        })
-        .await
+        let stretches = self.get_ranges(key, std::slice::from_ref(&(from..to))).await?;
+        Ok(stretches.into_iter().next().unwrap_or_default())
     }
 
     /// Reads stretches of an object; those that lie near each other come by one request.
@@ -290,6 +330,10 @@ impl Store {
     /// The store, after all tries.
     pub async fn get_ranges(&self, key: &str, ranges: &[Range<u64>]) -> Result<Vec<Bytes>, Error> {
         self.again(|| async {
+            if let Some(file) = self.object_file(key) {
+                let ranges = ranges.to_vec();
+                return blocking(move || file.ranges(&ranges)).await;
+            }
             let location = self.location(key)?;
             self.inner.get_ranges(&location, ranges).await.map_err(Error::store("reading", key))
         })
@@ -301,7 +345,8 @@ impl Store {
     /// # Errors
     /// The store, after all tries; [`Error::ObjectDiffers`].
     pub async fn get_checked(&self, object: &StoredObject) -> Result<Bytes, Error> {
-        let octets = self.get(&object.key).await?;
+        self.has_length(object).await?;
+        let octets = self.get_range(&object.key, 0, object.octets).await?;
         let found: [u8; 32] = Sha256::digest(&octets).into();
         if found == object.sha256 { Ok(octets) } else { Err(differs(object, &found)) }
     }
@@ -355,6 +400,9 @@ impl Store {
     /// The store, after all tries.
     pub async fn size(&self, key: &str) -> Result<Option<u64>, Error> {
         self.again(|| async {
+            if let Some(file) = self.object_file(key) {
+                return blocking(move || file.size()).await;
+            }
             match self.inner.head(&self.location(key)?).await {
                 Ok(found) => Ok(Some(found.size)),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -407,6 +455,9 @@ impl Store {
     }
 
     async fn hash(&self, key: &str) -> Result<StoredObject, Error> {
+        if let Some(file) = self.object_file(key) {
+            return blocking(move || file.hash()).await;
+        }
         let found = self.inner.get(&self.location(key)?).await.map_err(Error::store("reading", key))?;
         let mut stream = found.into_stream();
         let (mut hasher, mut octets) = (Sha256::new(), 0);
@@ -441,6 +492,12 @@ impl Store {
             }
         }
     }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await?
 }
 
 fn differs(expected: &StoredObject, found: &[u8; 32]) -> Error {
@@ -510,7 +567,7 @@ async fn send_parts(key: &str, parts: Parts<'_>, upload: &mut WriteMultipart) ->
 }
 
 fn read_part(path: &FilePath, from: u64) -> Result<Bytes, Error> {
-    let mut file = File::open(path).map_err(Error::io("open", path))?;
+    let mut file = fep_segments::open_file(path)?;
     file.seek(SeekFrom::Start(from)).map_err(Error::io("read", path))?;
     let mut part = Vec::with_capacity(PART_LEN);
     file.take(PART_LEN as u64).read_to_end(&mut part).map_err(Error::io("read", path))?;

@@ -420,9 +420,7 @@ pub fn check(config: &Config) -> Result<Vec<String>, SegmentError> {
                 key.display()
             ));
         }
-        if key.exists()
-            && let Err(error) = roots::signing_key(key)
-        {
+        if let Err(error) = roots::check_key(segments, key) {
             notes.push(format!("days will not be signed: {error}"));
         }
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use fep_event_ring::{EventRing, EventRingError};
 use fep_events::event_codes;
 use fep_record::Session;
-use fep_segments::{SegmentName, Stream};
+use fep_segments::{SegmentError, SegmentName, Stream, roots};
 use serde_json::{Value, json};
 
 /// Its events ring is `recorder.events`.
@@ -53,7 +53,9 @@ event_codes! {
         /// Days are signed again.
         SigningRecovered = 125, "signing_recovered", Normal, "nothing";
         /// A day could not be signed; it is tried again every minute.
-        SigningFailed = 126, "signing_failed", Distress, "restore the key, or its permissions (600)";
+        SigningFailed = 126, "signing_failed", Distress, "do what `hint` says; it is tried again by itself";
+        /// The head was wrong or missing; it is written anew.
+        HeadReplaced = 127, "head_replaced", Distress, "compare the file that was put aside with your copy of the head, and verify the archive with that copy; then look who or what changed it";
     }
 }
 
@@ -96,6 +98,55 @@ impl Event {
             "hint": hint,
         });
         Event::new(EventCode::SegmentDamaged, detail)
+    }
+
+    /// Days cannot be signed with the key in `key_file`.
+    pub(crate) fn signing_failed(archive: &Path, key_file: &Path, error: &SegmentError) -> Event {
+        let detail = json!({
+            "reason": error.to_string(),
+            "hint": signing_hint(archive, key_file, error),
+        });
+        Event::new(EventCode::SigningFailed, detail)
+    }
+}
+
+/// What to do about it when days cannot be signed, by what stands in the way.
+fn signing_hint(archive: &Path, key_file: &Path, error: &SegmentError) -> String {
+    use std::io::ErrorKind;
+    let roots_directory = archive.join("roots");
+    let path = error.path().unwrap_or(archive);
+    let shown = path.display();
+    let kind = error.io_source().map(std::io::Error::kind);
+    match kind {
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+            return format!("make room on the file system of {shown}");
+        }
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem) => {
+            return format!("let the user of the recorder read and write {shown}");
+        }
+        _ => {}
+    }
+    if path == key_file {
+        use std::os::unix::fs::PermissionsExt;
+        return match std::fs::symlink_metadata(key_file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                "restore the key, as the reason says (docs/runbooks/key-custody.md)".to_owned()
+            }
+            Ok(found) if found.is_file() && found.permissions().mode() & 0o077 != 0 => {
+                format!("chmod 600 {shown}, and find out who may have read it")
+            }
+            Ok(found) if !found.is_file() => format!("remove {shown}, and restore the key from its copy"),
+            _ => format!("restore the key from its copy to {shown}, with mode 600"),
+        };
+    }
+    let is_root = path.parent() == Some(&roots_directory) && path != roots::head_file(archive);
+    match kind {
+        None if is_root => format!("restore {shown} from a backup: days are signed behind it"),
+        None => format!("move what lies in the place of {shown} away"),
+        Some(ErrorKind::NotADirectory) => {
+            format!("a directory is expected: move what lies in the place of {shown} away")
+        }
+        Some(_) => format!("look at the disk of {shown}"),
     }
 }
 

@@ -107,7 +107,8 @@ impl Signing {
                 self.failing = true;
                 // Tried every minute, reported once a day; the figure shows it all the time.
                 if self.reported_on != Some(today) {
-                    tell(outbox, EventCode::SigningFailed, json!({"reason": error.to_string()}));
+                    // Fails only when nobody listens any more, at the end of the process.
+                    let _ = outbox.send(Event::signing_failed(&self.archive, &self.key_file, &error));
                     self.reported_on = Some(today);
                 }
             }
@@ -125,6 +126,14 @@ impl Signing {
                 "hint": "what it names is signed again on its day; a copy of the head from that time says nothing",
             });
             tell(outbox, EventCode::RootSetAside, detail);
+        }
+        if let Some(replaced) = signed.head_replaced {
+            let detail = json!({
+                "file": roots::head_file(&self.archive).display().to_string(),
+                "problem": replaced.problem,
+                "aside": replaced.aside.map(|aside| aside.display().to_string()),
+            });
+            tell(outbox, EventCode::HeadReplaced, detail);
         }
         if signed.days > 0 {
             let head = roots::head_file(&self.archive).display().to_string();
@@ -217,6 +226,60 @@ mod tests {
         assert_eq!(site.turn(), [EventCode::DaySigned, EventCode::SigningRecovered]);
         assert_eq!(site.figures.signing_failed.load(Ordering::Relaxed), 0);
         assert_eq!(site.roots(), 2, "the root of the day, and the head");
+    }
+
+    /// The first event of this turn that says that nothing can be signed: its hint.
+    fn hint(site: &mut Site) -> String {
+        site.signing.reported_on = None;
+        site.pass(AGAIN);
+        site.signing.turn(site.now, &site.outbox, &site.figures);
+        let failed = site.events.try_iter().find(|event| event.code == EventCode::SigningFailed);
+        failed.expect("it fails").detail["hint"].as_str().expect("a text").to_owned()
+    }
+
+    // REQ: FEP-ARC-193
+    #[test]
+    fn the_event_says_what_to_do_by_what_stands_in_the_way_of_signing() {
+        let mut site = Site::new();
+        let key = site.directory.path().join("keys/root.key");
+        let archive = site.directory.path().join("segments");
+        let kept = site.directory.path().join("kept");
+        site.turn();
+        site.pass(DAY);
+        assert_eq!(site.turn(), [EventCode::DaySigned]);
+        site.pass(DAY);
+        std::fs::rename(&key, &kept).unwrap();
+        assert!(hint(&mut site).contains("as the reason says"));
+        std::fs::create_dir(&key).unwrap();
+        let told = hint(&mut site);
+        assert!(told.contains("remove ") && told.contains("keys/root.key"), "{told}");
+        std::fs::remove_dir(&key).unwrap();
+        std::fs::write(&key, "not a key").unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(hint(&mut site).starts_with("chmod 600 "));
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+        assert!(hint(&mut site).starts_with("restore the key from its copy"));
+        std::fs::rename(&kept, &key).unwrap();
+        let root = roots::root_files(&archive).unwrap().pop().unwrap();
+        let text = std::fs::read(&root).unwrap();
+        std::fs::write(&root, "{").unwrap();
+        let told = hint(&mut site);
+        assert!(told.contains("from a backup") && told.contains(&root.display().to_string()), "{told}");
+        std::fs::write(&root, text).unwrap();
+        let (directory, aside) = (archive.join("roots"), archive.join("aside"));
+        std::fs::rename(&directory, &aside).unwrap();
+        std::fs::write(&directory, "").unwrap();
+        let told = hint(&mut site);
+        assert!(told.contains("a directory is expected") && !told.contains("key"), "{told}");
+        std::fs::remove_file(&directory).unwrap();
+        std::fs::rename(&aside, &directory).unwrap();
+        // What stands in the place of the head keeps nobody from signing.
+        let head = roots::head_file(&archive);
+        std::fs::remove_file(&head).unwrap();
+        std::fs::create_dir(&head).unwrap();
+        site.pass(AGAIN);
+        assert_eq!(site.turn(), [EventCode::HeadReplaced, EventCode::DaySigned, EventCode::SigningRecovered]);
+        assert!(roots::read_head(&head).is_ok());
     }
 
     // REQ: FEP-REC-151

@@ -160,6 +160,50 @@ fn check_refuses_what_a_start_refuses_with_the_same_reason() {
     refuses(&site.configure("rings.toml", &good, ""), "archive.rings");
 }
 
+// REQ: FEP-ARC-194
+#[test]
+fn check_says_that_no_day_will_be_signed_where_the_key_of_signed_days_is_missing_and_the_start_says_the_same()
+{
+    use fep_segments::{Chain, SegmentHeader, SegmentWriter, roots};
+    let site = Site::new();
+    let (segments, key) = (site.path("segments"), site.path("keys/root.key"));
+    let header = SegmentHeader {
+        stream: Stream::new(Colour::Black, "cso-1.frames"),
+        schema: "ccsds.frame.v1".to_owned(),
+        id: 7,
+        instance: 1,
+        series: 1,
+        base: fep_bus::Position { seq: 1, pos: 0, payload: 0 },
+        created_unix_ns: 1,
+        previous: None,
+    };
+    let mut writer = SegmentWriter::create(&segments, header).unwrap();
+    writer.record(Tag::default(), b"frame").unwrap();
+    let (_, footer) = writer.seal(Chain::default()).unwrap();
+    let config = site.configure("key.toml", &segments, "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("root_key = \"\"", &format!("root_key = {key:?}"))).unwrap();
+    let note = || {
+        let output = run(&config, true);
+        assert_eq!(output.status.code(), Some(0), "recording can begin: {}", stderr(&output));
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        told.lines().find(|line| line.contains("days will not be signed")).map(str::to_owned)
+    };
+    assert_eq!(note(), None, "the first key is made by the start");
+    assert!(!key.exists(), "and not by the check");
+    let signer = roots::key_for(&segments, &key).unwrap();
+    roots::sign_past_days(&segments, footer.sealed_unix_ns + 86_400_000_000_000, &signer).unwrap();
+    assert_eq!(note(), None);
+    let old = site.path("root.key");
+    std::fs::rename(&key, &old).unwrap();
+    let told = note().expect("the key is missing");
+    assert!(told.contains(&format!("mv {} {}", old.display(), key.display())), "{told}");
+    let reason = roots::key_for(&segments, &key).unwrap_err().to_string();
+    assert!(told.contains(&reason), "what the start meets: {told}");
+    std::fs::remove_file(&old).unwrap();
+    assert!(note().expect("the key is missing").contains("restore it"));
+}
+
 // REQ: FEP-SEG-404
 #[test]
 fn repair_says_what_it_did_and_fails_where_nothing_can_be_made_of_a_file() {

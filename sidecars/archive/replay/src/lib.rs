@@ -30,5 +30,5 @@ mod target;
 pub use live::Live;
 pub use pacing::{Due, LATENESS_MAX_NS, Pacer, Speed, SpeedInvalid};
 pub use play::{NAME_MAX, Order, Over, Phase, Replay, ReplaySpec, ReplayStatus, StartError};
-pub use reel::{Played, Reel, ReelError, SegmentReel, Shelf, Wanted};
+pub use reel::{Played, Reel, ReelError, SegmentReel, Shelf, Unread, Wanted};
 pub use target::{Form, NotAllowed, Policy, Target};

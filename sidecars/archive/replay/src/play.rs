@@ -138,6 +138,12 @@ pub struct ReplayStatus {
     pub unfit: u64,
     /// Records that the archive should have had, in this lap.
     pub missing: u64,
+    /// Segments, or parts of them, that could not be read, in this lap. The replay went on behind them.
+    #[serde(default)]
+    pub unread: u64,
+    /// The first of them, and why.
+    #[serde(default)]
+    pub unread_first: Option<String>,
     /// Time of reception of the last record sent, nanoseconds of TAI since 1958.
     pub position_tai_ns: Option<i64>,
     /// By how much records were later than their time and not made up for, in total.
@@ -245,6 +251,8 @@ impl Replay {
             sent_octets: 0,
             unfit: 0,
             missing: 0,
+            unread: 0,
+            unread_first: None,
             position_tai_ns: None,
             slipped_ns: 0,
         };
@@ -379,6 +387,7 @@ impl Player {
                 Phase::Failed
             }
         };
+        self.note_missing();
         tracing::info!(replay = self.status.name, phase = ?self.status.phase, sent = self.status.sent, "over");
         let status = self.status.clone();
         let shared = Arc::clone(&self.shared);
@@ -521,8 +530,17 @@ impl Player {
         }
         self.status.speed = self.pacer.speed();
         self.status.slipped_ns = self.pacer.slipped_ns();
-        self.status.missing = self.reel.missing_records();
+        self.note_missing();
         self.shared.lock().status.clone_from(&self.status);
+    }
+
+    fn note_missing(&mut self) {
+        self.status.missing = self.reel.missing_records();
+        let unread = self.reel.unread();
+        if self.status.unread != unread.count {
+            self.status.unread = unread.count;
+            self.status.unread_first.clone_from(&unread.first);
+        }
     }
 
     /// Sleeps, but not through an order.

@@ -365,3 +365,91 @@ fn a_reel_over_segments_gives_a_span_of_time_of_several_streams_merged_and_winds
     let red = vec![Stream::new(Colour::Black, "a.frames"), Stream::new(Colour::Red, "a.red.frames")];
     assert!(SegmentReel::open(archive.path(), red, 0, 1).is_err(), "red and black are never mixed");
 }
+
+// REQ: FEP-ARC-196
+#[test]
+fn segments_that_cannot_be_opened_or_went_to_the_store_are_passed_and_what_they_held_is_counted() {
+    let archive = tempfile::tempdir().expect("a directory");
+    let stream = Stream::new(Colour::Black, "a.frames");
+    let mut base = Position { seq: 1, pos: 0, payload: 0 };
+    let mut begins = Vec::new();
+    for part in 0..5_i64 {
+        begins.push(base.seq);
+        let times: Vec<i64> = (part * 100..(part + 1) * 100).collect();
+        base = write_segment(archive.path(), &stream, 9, base, &times, true);
+    }
+    let entries = fep_segments::list(archive.path(), &stream).expect("listed");
+    let open = || {
+        SegmentReel::open(archive.path(), vec![stream.clone()], i64::MIN, i64::MAX)
+            .expect("the archive is there")
+    };
+    let (all_of, held) =
+        (|part: u64| part * 100 + 1..=(part + 1) * 100, |parts: &[u64]| parts.len() as u64 * 100);
+    let play = |reel: &mut SegmentReel, lacking: &[u64]| {
+        let found: Vec<u64> = all(reel).into_iter().map(|(_, seq, _)| seq).collect();
+        let expected: Vec<u64> = (0..5).filter(|part| !lacking.contains(part)).flat_map(all_of).collect();
+        assert_eq!(found, expected, "without {lacking:?}");
+        assert_eq!(reel.missing_records(), held(lacking), "without {lacking:?}");
+        assert_eq!(reel.unread().count, lacking.len() as u64);
+    };
+    play(&mut open(), &[]);
+    let mut reel = open();
+    // A disk that cannot read it: the memory of a process at address 0 gives that error.
+    let (third, aside) = (&entries[2].path, archive.path().join("aside"));
+    std::fs::rename(third, &aside).expect("renamed");
+    std::os::unix::fs::symlink("/proc/self/mem", third).expect("a link");
+    play(&mut reel, &[2]);
+    assert!(
+        reel.unread().first.as_ref().is_some_and(|first| first.contains("os error 5")),
+        "{:?}",
+        reel.unread()
+    );
+    // It is gone, into quarantine, say.
+    std::fs::remove_file(third).expect("removed");
+    reel.wind(i64::MIN).expect("it goes on");
+    play(&mut reel, &[2]);
+    // It is back.
+    std::fs::rename(&aside, third).expect("renamed");
+    reel.wind(i64::MIN).expect("it goes on");
+    play(&mut reel, &[]);
+    // Its octets move to the store while it is played, and are there when another replay begins.
+    reel.wind(i64::MIN).expect("it goes on");
+    fep_segments::remove_sealed(third).expect("removed");
+    std::fs::write(third.with_extension("stored"), "segments/x\n").expect("written");
+    play(&mut reel, &[2]);
+    play(&mut open(), &[2]);
+    // Of what was not asked for nothing is missed.
+    let mut other = SegmentReel::open(archive.path(), vec![stream.clone()], 0, 150).expect("readable");
+    assert_eq!((all(&mut other).len(), other.missing_records()), (150, 0));
+    // What was deleted before is not missed either.
+    std::fs::remove_file(third.with_extension("stored")).expect("removed");
+    let mut after = open();
+    assert_eq!((all(&mut after).len(), after.missing_records()), (400, 0));
+    assert_eq!(begins, [1, 101, 201, 301, 401]);
+}
+
+// REQ: FEP-ARC-196
+#[test]
+fn a_replay_over_a_segment_that_cannot_be_read_ends_in_order_and_shows_what_it_lacked() {
+    let archive = tempfile::tempdir().expect("a directory");
+    let stream = Stream::new(Colour::Black, "a.frames");
+    let mut base = Position { seq: 1, pos: 0, payload: 0 };
+    for part in 0..3_i64 {
+        let times: Vec<i64> = (part * 100..(part + 1) * 100).collect();
+        base = write_segment(archive.path(), &stream, 9, base, &times, true);
+    }
+    let entries = fep_segments::list(archive.path(), &stream).expect("listed");
+    let reel = SegmentReel::open(archive.path(), vec![stream], i64::MIN, i64::MAX).expect("readable");
+    std::fs::remove_file(&entries[1].path).expect("removed");
+    std::os::unix::fs::symlink("/proc/self/mem", &entries[1].path).expect("a link");
+    let receiver = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let to = receiver.local_addr().expect("bound");
+    let policy = Policy { receivers: vec![to], ..Policy::default() };
+    let target = serde_json::json!({ "kind": "udp", "to": to });
+    let spec = spec(target, serde_json::json!({ "speed": "fastest" }));
+    let replay = Replay::start(spec, Box::new(reel), &policy).expect("it starts");
+    let status = replay.wait(LONG);
+    assert_eq!((status.phase, status.sent, status.missing), (Phase::Ended, 200, 100), "{status:?}");
+    assert_eq!(status.unread, 1);
+    assert!(status.unread_first.is_some_and(|first| first.contains("os error 5")));
+}

@@ -23,6 +23,10 @@ pub(crate) const ORIGINAL: &str = "original";
 /// Last part of the name of a marker: nothing is known of the segment but its name.
 pub(crate) const MISSING: &str = "missing";
 const REASON: &str = "reason";
+/// A reason is for whoever may read the segments; it holds nothing of them.
+const REASON_MODE: u32 = 0o640;
+/// The longest file of a reason that is read.
+const REASON_MAX: u64 = 64 << 10;
 /// Tries at a free name.
 const NAMES_MAX: usize = 1000;
 
@@ -65,8 +69,8 @@ pub fn put_aside(path: &Path, reason: &str) -> Result<PathBuf, SegmentError> {
     let text = Reason { reason: reason.to_owned(), set_aside_unix_ns: fep_time::clock::unix_now_ns() };
     let beside = appended(&aside, REASON);
     if let Ok(text) = serde_json::to_string(&text) {
-        // Best effort: see above.
-        let _ = fs::write(&beside, text);
+        // Best effort: see above. What has the name and is no file is neither written to nor waited for.
+        let _ = fep_file::replace(&beside, REASON_MODE, text.as_bytes());
     }
     if let Err(error) = sync_directory(&aside) {
         // A disk that refuses everything says nothing of this file.
@@ -77,23 +81,39 @@ pub fn put_aside(path: &Path, reason: &str) -> Result<PathBuf, SegmentError> {
     Ok(aside)
 }
 
+/// Names under which a disk is tried.
+const PROBES: [&str; 3] = ["disk.probe", "disk.probe-2", "disk.probe-3"];
+
 /// Whether the directory of a stream takes what is written to it, durably: a small file, made and removed. Where it does not, an
 /// error of a segment there is one of the disk.
 ///
 /// # Errors
 /// What the disk says.
 pub fn probe_disk(archive: &Path, stream: &Stream) -> Result<(), SegmentError> {
-    let path = stream.directory(archive).join("disk.probe");
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(&path)
-        .and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
-    let removed = fs::remove_file(&path);
-    written.and(removed).map_err(SegmentError::io(&path, "write"))?;
+    let mut tried = PROBES.map(|name| stream.directory(archive).join(name)).into_iter();
+    let path = loop {
+        let Some(path) = tried.next() else {
+            let problem = "neither this nor its siblings can be removed: remove them";
+            return Err(SegmentError::format(&stream.directory(archive).join(PROBES[0]), problem));
+        };
+        // One of an earlier life, or anything else that has the name: it is never opened.
+        let _ = fs::remove_file(&path);
+        let written = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.sync_all()));
+        match written {
+            // A directory, say.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            written => {
+                let removed = fs::remove_file(&path);
+                written.and(removed).map_err(SegmentError::io(&path, "write"))?;
+                break path;
+            }
+        }
+    };
     sync_directory(&path)
 }
 
@@ -147,9 +167,9 @@ pub fn list_aside(archive: &Path, stream: &Stream) -> Result<Vec<SetAside>, Segm
             continue;
         }
         let path = directory.join(&entry.name);
-        let reason = fs::read_to_string(appended(&path, REASON))
+        let reason = plain::read(&appended(&path, REASON), REASON_MAX)
             .ok()
-            .and_then(|text| serde_json::from_str::<Reason>(&text).ok())
+            .and_then(|text| serde_json::from_slice::<Reason>(&text).ok())
             .map(|reason| reason.reason);
         found.push(SetAside { name, path, reason });
     }

@@ -46,6 +46,30 @@ impl SegmentError {
         SegmentError::Format { path: path.to_owned(), problem: problem.into() }
     }
 
+    /// The file or directory that it speaks of; `None` for a ring.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            SegmentError::Io { path, .. } | SegmentError::Format { path, .. } => Some(path),
+            SegmentError::File(error) => Some(error.path()),
+            SegmentError::Bus(_) => None,
+        }
+    }
+
+    /// The system's reason, where it has one.
+    pub fn io_source(&self) -> Option<&std::io::Error> {
+        match self {
+            SegmentError::Io { source, .. } | SegmentError::File(fep_file::FileError::Io { source, .. }) => {
+                Some(source)
+            }
+            SegmentError::Format { .. } | SegmentError::File(_) | SegmentError::Bus(_) => None,
+        }
+    }
+
+    /// Whether the file does not exist.
+    pub fn is_not_found(&self) -> bool {
+        self.io_source().is_some_and(|source| source.kind() == std::io::ErrorKind::NotFound)
+    }
+
     /// The file that this error says cannot be used, and why: it is no segment, may not be read, or the disk cannot read
     /// it. `None` when something else is wrong, that may be over in a moment.
     pub fn condemned(&self) -> Option<(&Path, String)> {

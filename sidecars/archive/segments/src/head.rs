@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
+use crate::aside::{self, DAMAGED};
 use crate::error::SegmentError;
-use crate::keys::Seal;
+use crate::keys::{Seal, hex};
 use crate::name::SegmentName;
-use crate::roots::{newest_of_streams, read_json, read_root, root_files};
+use crate::roots::{newest_of_streams, read_json, read_root, root_file, root_files};
 
 /// The longest file of a head.
 const HEAD_OCTETS_MAX: u64 = 16 << 20;
@@ -88,15 +89,57 @@ pub fn read_head(path: &Path) -> Result<Head, SegmentError> {
     read_json(path, HEAD_OCTETS_MAX)
 }
 
-/// Writes the head anew where it does not speak of the newest root.
-pub(crate) fn keep_up(archive: &Path, key: &SigningKey) -> Result<(), SegmentError> {
+/// A head that was wrong or missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeadReplaced {
+    /// What was wrong with it.
+    pub problem: String,
+    /// Where it is now; `None` when there was none.
+    pub aside: Option<PathBuf>,
+}
+
+/// What happened to the roots since the head was written, that explains what would be wrong otherwise.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Since {
+    pub(crate) roots_set_aside: bool,
+    pub(crate) first_root_signed: bool,
+}
+
+/// Writes the head anew where it does not speak of the newest root. One that does not hold, whatever it speaks of, is put
+/// aside first, and what was wrong is returned.
+pub(crate) fn keep_up(
+    archive: &Path,
+    key: &SigningKey,
+    since: Since,
+) -> Result<Option<HeadReplaced>, SegmentError> {
     let files = root_files(archive)?;
-    let Some(newest) = files.last() else { return Ok(()) };
+    let Some(newest) = files.last() else { return Ok(None) };
     let root = read_root(newest)?;
     let path = head_file(archive);
-    // One that cannot be read is replaced like one that is old.
-    if read_head(&path).is_ok_and(|head| head.root == root.root) {
-        return Ok(());
+    let mut replaced = None;
+    match read_head(&path) {
+        Ok(head) => {
+            let problems = problems_of(&head, archive, &files, key, since)?;
+            // One that an earlier key signed holds, and is signed anew all the same.
+            let is_ours = head.key == hex(key.verifying_key().as_bytes());
+            if problems.is_empty() && head.root == root.root && is_ours {
+                return Ok(None);
+            }
+            if !problems.is_empty() {
+                let aside = Some(aside::rename_with(&path, DAMAGED)?);
+                replaced = Some(HeadReplaced { problem: problems.join("; "), aside });
+            }
+        }
+        Err(error) if error.is_not_found() => {
+            if !since.first_root_signed {
+                replaced = Some(HeadReplaced { problem: "it was missing".to_owned(), aside: None });
+            }
+        }
+        // Whatever it is: a directory, a FIFO, some other text.
+        Err(error) => {
+            let aside = Some(aside::rename_with(&path, DAMAGED)?);
+            replaced = Some(HeadReplaced { problem: error.to_string(), aside });
+        }
     }
     let mut head = Head {
         format: 1,
@@ -113,5 +156,36 @@ pub(crate) fn keep_up(archive: &Path, key: &SigningKey) -> Result<(), SegmentErr
     let text =
         serde_json::to_vec_pretty(&head).map_err(|error| SegmentError::format(&path, error.to_string()))?;
     fep_file::replace(&path, 0o640, &text)?;
-    Ok(())
+    Ok(replaced)
+}
+
+/// What is wrong with the head in the archive: by itself, and beside the root that it names.
+fn problems_of(
+    head: &Head,
+    archive: &Path,
+    files: &[PathBuf],
+    key: &SigningKey,
+    since: Since,
+) -> Result<Vec<String>, SegmentError> {
+    let mut problems = head.problems(None);
+    let day = &head.day;
+    let named = day.parse().ok().map(|day| root_file(archive, day));
+    let place = named.and_then(|named| files.iter().position(|path| *path == named));
+    let Some(place) = place else {
+        if !since.roots_set_aside {
+            problems.push(format!("it names {day:?} as the newest day, which has no root"));
+        }
+        return Ok(problems);
+    };
+    let root = read_root(&files[place])?;
+    if root.root != head.root {
+        problems.push(format!("the root of {day} is another one than it says"));
+    }
+    if head.days != place as u64 + 1 {
+        problems.push(format!("it says that {} days are signed up to {day}; {} are", head.days, place + 1));
+    }
+    if head.key != root.key && head.key != hex(key.verifying_key().as_bytes()) {
+        problems.push("it is signed with another key than the days".to_owned());
+    }
+    Ok(problems)
 }

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use chrono::{Days, NaiveDate};
 use fep_bus::Colour;
 
+use crate::audit;
 use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::keys::hex;
 use crate::name::SegmentName;
 use crate::removals::{Act, Recorded};
 use crate::roots::{
-    Head, HeadEntry, Root, RootEntry, day_of, day_of_file, future_roots, head_file, read_head, read_root,
-    root_files, sealing_days,
+    FORMAT, Head, HeadEntry, Root, RootEntry, day_of, day_of_file, future_roots, head_file, read_head,
+    read_root, root_files, sealing_days,
 };
 use crate::seal::footer_of;
 use crate::tree::{SegmentState, list, streams};
@@ -113,6 +114,8 @@ pub(crate) fn judge(
         match read_root(path) {
             Ok(root) => {
                 verdict.problems = judge_root(&root, path, expected, roots.last(), &present, recorded);
+                let before = roots.last().and_then(|root| root.audit.as_ref());
+                verdict.problems.extend(audit::problem(archive, root.audit.as_ref(), before));
                 if root.number.is_some_and(|number| number != judged.roots.len() as u64 + 1) {
                     let problem = format!("it is not day number {}", judged.roots.len() + 1);
                     verdict.problems.push(problem);
@@ -162,9 +165,10 @@ fn judge_root(
 ) -> Vec<String> {
     let mut problems = Vec::new();
     match root.format {
-        1 if root.number.is_none() && root.removals.is_none() => {}
-        2 if root.number.is_some() && root.removals.is_some() => {}
-        _ => problems.push(format!("format {} is not known; 1 and 2 are", root.format)),
+        1 if root.number.is_none() && root.removals.is_none() && root.audit.is_none() => {}
+        2 if root.number.is_some() && root.removals.is_some() && root.audit.is_none() => {}
+        FORMAT if root.number.is_some() && root.removals.is_some() => {}
+        _ => problems.push(format!("format {} is not known; 1 to {FORMAT} are", root.format)),
     }
     if previous.is_some_and(|previous| previous.format > root.format) {
         problems.push("it is of an older format than the root before it".to_owned());

@@ -2,7 +2,7 @@
 //!
 //! A private key belongs apart from what it signs: who has the disk with the segments must not have it.
 
-use std::fs::{self, DirBuilder, OpenOptions};
+use std::fs::{self, DirBuilder};
 use std::io::Read;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 
 use crate::error::SegmentError;
+use crate::plain;
 
 /// The longest file that may be one of a key.
 const KEY_FILE_MAX: u64 = 4096;
@@ -22,27 +23,9 @@ const KEY_FILE_MAX: u64 = 4096;
 /// # Errors
 /// The file can be read by others, or holds something else.
 pub fn signing_key(path: &Path) -> Result<SigningKey, SegmentError> {
-    let key = match OpenOptions::new().read(true).open(path) {
-        Ok(mut file) => {
-            let metadata = file.metadata().map_err(SegmentError::io(path, "look at"))?;
-            let mode = metadata.permissions().mode();
-            if mode & 0o077 != 0 {
-                return Err(SegmentError::format(
-                    path,
-                    format!("a private key that others may read (mode {:o}); 600 is allowed", mode & 0o777),
-                ));
-            }
-            let mut text = String::new();
-            Read::by_ref(&mut file)
-                .take(KEY_FILE_MAX)
-                .read_to_string(&mut text)
-                .map_err(SegmentError::io(path, "read"))?;
-            let seed = unhex(text.trim())
-                .ok_or_else(|| SegmentError::format(path, "a private key has 64 hexadecimal digits"))?;
-            SigningKey::from_bytes(&seed)
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => made(path)?,
-        Err(error) => return Err(SegmentError::io(path, "open")(error)),
+    let key = match find_key(path)? {
+        Some(key) => key,
+        None => made(path)?,
     };
     let public = public_file(path);
     if !public.exists() {
@@ -50,6 +33,29 @@ pub fn signing_key(path: &Path) -> Result<SigningKey, SegmentError> {
         let _ = fep_file::create_new(&public, 0o644, hex(key.verifying_key().as_bytes()).as_bytes());
     }
     Ok(key)
+}
+
+/// As [`signing_key`], and changes nothing; `None` when there is no such file.
+///
+/// # Errors
+/// As [`signing_key`].
+pub fn find_key(path: &Path) -> Result<Option<SigningKey>, SegmentError> {
+    let file = match plain::open_file(path) {
+        Ok(file) => file,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mode = file.metadata().map_err(SegmentError::io(path, "look at"))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(SegmentError::format(
+            path,
+            format!("a private key that others may read (mode {:o}); 600 is allowed", mode & 0o777),
+        ));
+    }
+    let text = plain::contents(file, path, KEY_FILE_MAX)?;
+    let seed =
+        digits(&text).ok_or_else(|| SegmentError::format(path, "a private key has 64 hexadecimal digits"))?;
+    Ok(Some(SigningKey::from_bytes(&seed)))
 }
 
 fn made(path: &Path) -> Result<SigningKey, SegmentError> {
@@ -81,11 +87,13 @@ pub fn public_file(path: &Path) -> PathBuf {
 /// # Errors
 /// The file cannot be read, or holds something else.
 pub fn public_key(path: &Path) -> Result<[u8; 32], SegmentError> {
-    let text = fs::read(path).map_err(SegmentError::io(path, "read"))?;
-    std::str::from_utf8(&text)
-        .ok()
-        .and_then(|text| unhex(text.trim()))
-        .ok_or_else(|| SegmentError::format(path, "a public key has 64 hexadecimal digits"))
+    let text = plain::read(path, KEY_FILE_MAX)?;
+    digits(&text).ok_or_else(|| SegmentError::format(path, "a public key has 64 hexadecimal digits"))
+}
+
+/// The 32 octets that the text of a key file stands for.
+fn digits(text: &[u8]) -> Option<[u8; 32]> {
+    std::str::from_utf8(text).ok().and_then(|text| unhex(text.trim()))
 }
 
 /// Whether the file of a key lies in the tree of the archive, where whoever has the disk has the key, too.

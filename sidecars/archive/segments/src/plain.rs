@@ -2,19 +2,56 @@
 //! not lead a writer to another file.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use crate::error::SegmentError;
+
+/// Opens a regular file for reading, through symbolic links, and without waiting for anything: a FIFO in its place holds up
+/// nobody.
+///
+/// # Errors
+/// [`SegmentError::Format`] for what is no regular file; otherwise what the system says.
+pub fn open_file(path: &Path) -> Result<File, SegmentError> {
+    open(path).map_err(|error| {
+        if is_other_kind(&error) {
+            SegmentError::format(path, "it is no regular file: remove it, or restore what was there")
+        } else {
+            SegmentError::io(path, "open")(error)
+        }
+    })
+}
+
+/// Reads a regular file of at most `limit_octets`.
+///
+/// # Errors
+/// As [`open_file`]; [`SegmentError::Format`] for a longer one.
+pub(crate) fn read(path: &Path, limit_octets: u64) -> Result<Vec<u8>, SegmentError> {
+    contents(open_file(path)?, path, limit_octets)
+}
+
+/// Reads an open file of at most `limit_octets`; `path` is for messages.
+pub(crate) fn contents(file: File, path: &Path, limit_octets: u64) -> Result<Vec<u8>, SegmentError> {
+    let mut octets = Vec::new();
+    file.take(limit_octets.saturating_add(1))
+        .read_to_end(&mut octets)
+        .map_err(SegmentError::io(path, "read"))?;
+    if octets.len() as u64 > limit_octets {
+        return Err(SegmentError::format(path, format!("it has more than {limit_octets} octets")));
+    }
+    Ok(octets)
+}
+
 /// Opens a regular file for reading.
 ///
 /// # Errors
 /// As the system says; `InvalidInput` for what is no regular file.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
-    regular(OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK)).open(path)?)
+    regular(OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK | OFlags::NOCTTY)).open(path)?)
 }
 
 /// Opens a regular file for reading and writing; a symbolic link is refused.
@@ -41,6 +78,12 @@ pub(crate) fn condemns(error: &io::Error) -> bool {
     let kinds = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::UnexpectedEof];
     let codes = [Errno::IO, Errno::LOOP, Errno::NXIO, Errno::ISDIR].map(|code| Some(code.raw_os_error()));
     kinds.contains(&error.kind()) || codes.contains(&error.raw_os_error())
+}
+
+/// Whether the system refused to open something because it is no file: a socket, a loop of links.
+fn is_other_kind(error: &io::Error) -> bool {
+    let codes = [Errno::LOOP, Errno::NXIO].map(|code| Some(code.raw_os_error()));
+    error.kind() == io::ErrorKind::InvalidInput || codes.contains(&error.raw_os_error())
 }
 
 fn regular(file: File) -> io::Result<File> {

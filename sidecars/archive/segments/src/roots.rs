@@ -12,10 +12,11 @@ use ed25519_dalek::SigningKey;
 use fep_bus::Colour;
 use serde::{Deserialize, Serialize};
 
-pub use crate::head::{Head, HeadEntry, head_file, read_head};
-pub use crate::keys::{hex, is_within, public_file, public_key, signing_key, unhex};
+pub use crate::head::{Head, HeadEntry, HeadReplaced, head_file, read_head};
+pub use crate::keys::{find_key, hex, is_within, public_file, public_key, signing_key, unhex};
 
 use crate::aside;
+use crate::audit;
 use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::head;
@@ -29,8 +30,8 @@ use crate::tree::{SegmentState, directory_entries, list, streams};
 const ROOT_OCTETS_MAX: u64 = 256 << 20;
 /// Ending of roots of days that had not come.
 const FUTURE: &str = "future";
-/// What is written now. Format 1 has no number and says nothing of removals.
-const FORMAT: u32 = 2;
+/// What is written now. Format 1 has no number and says nothing of removals, format 2 nothing of the audit trail.
+pub(crate) const FORMAT: u32 = 3;
 
 /// One segment in a root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,11 +65,21 @@ pub struct RemovalEnds {
     pub red: RemovalEnd,
 }
 
+/// The newest signed head of the audit trail that lay in the archive when a day was signed: `roots/audit/<day>.json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditAnchor {
+    /// The day that the file is named for.
+    pub day: String,
+    /// SHA-256 of the file, hexadecimal.
+    pub sha256: String,
+}
+
 /// A daily root as its file holds it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Root {
-    /// Version of this file: 2, or 1 as earlier versions wrote it.
+    /// Version of this file: 3, or 1 or 2 as earlier versions wrote it.
     pub format: u32,
     /// The day, UTC, as `2026-11-26`.
     pub day: String,
@@ -83,6 +94,9 @@ pub struct Root {
     /// Records of removal by then. Since format 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removals: Option<RemovalEnds>,
+    /// The newest signed head of the audit trail by then, if there was one. Since format 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditAnchor>,
     /// SHA-256 of the signed text, hexadecimal.
     pub root: String,
     /// Ed25519 public key, hexadecimal.
@@ -102,6 +116,9 @@ impl Root {
         if let Some(RemovalEnds { black, red }) = &self.removals {
             text.push_str(&format!("removals black {} {}\n", black.count, black.last));
             text.push_str(&format!("removals red {} {}\n", red.count, red.last));
+        }
+        if let Some(AuditAnchor { day, sha256 }) = &self.audit {
+            text.push_str(&format!("audit {day} {sha256}\n"));
         }
         self.segments.iter().for_each(|entry| text.push_str(&entry.line()));
         text
@@ -124,6 +141,8 @@ pub struct Signed {
     pub days: usize,
     /// Roots of days that have not come, which were put aside: a clock was wrong.
     pub set_aside: Vec<PathBuf>,
+    /// The head was wrong or missing, and is written anew.
+    pub head_replaced: Option<HeadReplaced>,
 }
 
 /// Where the root of a day lies.
@@ -140,28 +159,54 @@ pub fn day_of(unix_ns: u64) -> NaiveDate {
 /// another key must not take its place unseen.
 ///
 /// # Errors
-/// As [`signing_key`]; the key with which days were signed is missing.
+/// As [`check_key`].
 pub fn key_for(archive: &Path, path: &Path) -> Result<SigningKey, SegmentError> {
-    if !path.exists() && !root_files(archive)?.is_empty() {
-        return Err(SegmentError::format(
-            path,
-            "the key that signed the days before is missing: restore it, or make another one (fep-recorder key FILE) \
-             and give its public key to whoever verifies",
-        ));
-    }
+    check_key(archive, path)?;
     signing_key(path)
+}
+
+/// Whether [`key_for`] has a key, or may make one. Changes nothing.
+///
+/// # Errors
+/// As [`signing_key`]; the key with which days were signed is missing. The message says where it lies, if it lies where
+/// earlier releases kept it.
+pub fn check_key(archive: &Path, path: &Path) -> Result<(), SegmentError> {
+    if find_key(path)?.is_some() || root_files(archive)?.is_empty() {
+        return Ok(());
+    }
+    let old = old_key_files(archive).into_iter().find(|old| old != path && old.is_file());
+    Err(SegmentError::format(
+        path,
+        match old {
+            Some(old) => format!(
+                "the key that signed the days before is missing; earlier releases kept it in {0}, where a file lies: move it \
+                 here (mv {0} {1}; docs/runbooks/upgrade.md)",
+                old.display(),
+                path.display()
+            ),
+            None => "the key that signed the days before is missing: restore it, or make another one (fep-recorder key FILE) \
+                     and give its public key to whoever verifies"
+                .to_owned(),
+        },
+    ))
+}
+
+/// Where releases before kept the key: beside the directory of the segments, or in it.
+fn old_key_files(archive: &Path) -> Vec<PathBuf> {
+    let beside = archive.parent().map(|parent| parent.join("root.key"));
+    beside.into_iter().chain([archive.join("root.key")]).collect()
 }
 
 /// Signs every day that is over and not signed yet, from the last signed day (or the first day on which a segment was
 /// sealed) up to the day before `now_unix_ns`, and writes the head. A day on which nothing was sealed is signed too, so that
 /// an absent one shows. Roots of days that have not come are put aside first; what they named is named by the root of its day,
-/// or of the next one.
+/// or of the next one. A head that does not hold in every part is put aside and written anew.
 ///
 /// # Errors
 /// The disk; a last root that cannot be read.
 pub fn sign_past_days(archive: &Path, now_unix_ns: u64, key: &SigningKey) -> Result<Signed, SegmentError> {
     let today = day_of(now_unix_ns);
-    let mut signed = Signed { days: 0, set_aside: set_future_aside(archive, today)? };
+    let mut signed = Signed { set_aside: set_future_aside(archive, today)?, ..Signed::default() };
     let files = root_files(archive)?;
     let newest = files.last().map(|path| read_root(path)).transpose()?;
     let yesterday = today.checked_sub_days(Days::new(1));
@@ -195,7 +240,9 @@ pub fn sign_past_days(archive: &Path, now_unix_ns: u64, key: &SigningKey) -> Res
             next = day.checked_add_days(Days::new(1));
         }
     }
-    head::keep_up(archive, key)?;
+    let since =
+        head::Since { roots_set_aside: !signed.set_aside.is_empty(), first_root_signed: files.is_empty() };
+    signed.head_replaced = head::keep_up(archive, key, since)?;
     Ok(signed)
 }
 
@@ -217,6 +264,7 @@ fn sign_day(
             black: removals::end(archive, Colour::Black)?,
             red: removals::end(archive, Colour::Red)?,
         }),
+        audit: audit::newest(archive)?,
         root: String::new(),
         key: String::new(),
         signature: String::new(),

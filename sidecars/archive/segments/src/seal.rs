@@ -76,7 +76,7 @@ enum Candidate {
 ///
 /// # Errors
 /// Also when the footer page is damaged: a chain must not go on as if it had ended before.
-pub(crate) fn footer_of(entry: &SegmentEntry) -> Result<Option<Footer>, SegmentError> {
+pub fn footer_of(entry: &SegmentEntry) -> Result<Option<Footer>, SegmentError> {
     if entry.state == SegmentState::Open {
         return Ok(None);
     }

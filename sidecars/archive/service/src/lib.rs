@@ -15,6 +15,7 @@ pub mod answer;
 pub mod api;
 pub mod config;
 pub mod form;
+mod indexes;
 pub mod jobs;
 pub mod process;
 pub mod replays;

@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::replays::Replays;
 use crate::retrieval::Archive;
 use crate::service::{Service, now_tai_ns};
-use crate::{api, jobs, watch};
+use crate::{api, indexes, jobs, watch};
 
 /// Pause between two rounds of taking in when there was nothing to do.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
@@ -87,9 +87,11 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
         service: config.archive.name.clone(),
     };
     let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
-    let archive =
-        Archive { segments: config.archive.segments.clone(), catalogue, store, tail: ingest.tail() };
+    let segments = config.archive.segments.clone();
+    let read = Keeper::new(&segments, catalogue.clone(), store.clone(), config.packets.clone()).indexes();
+    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes: read };
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
+    let counts = indexes::Counts::new(&metrics).map_err(|error| error.to_string())?;
     let replays = Replays::new(policy(&feeds, &config));
     let mut listeners = Vec::new();
     for address in &config.addresses {
@@ -111,11 +113,12 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
     let watching = tokio::spawn(watch::run(Arc::clone(&service), stop.clone()));
     let working = tokio::spawn(work(Arc::clone(&service), stop.clone()));
+    let mending = tokio::spawn(indexes::run(Arc::clone(&service), counts, stop.clone()));
     let living = tokio::spawn(live(process.notify.clone(), stop.clone()));
     process.notify.ready();
     let served = serve(listeners, api::router(service), stop.clone(), grace).await;
     stop.now();
-    let _ = tokio::join!(taking_in, keeping, watching, working, living);
+    let _ = tokio::join!(taking_in, keeping, watching, working, mending, living);
     // Replays end in order on their threads.
     let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
     served.map_err(|error| format!("serving ended: {error}"))

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use fep_archive_query::{Retrieval, Unit};
 use fep_replay::{
-    Order, Over, Played, Policy, Reel, ReelError, Replay, ReplaySpec, ReplayStatus, StartError,
+    Order, Over, Played, Policy, Reel, ReelError, Replay, ReplaySpec, ReplayStatus, StartError, Unread,
 };
 use fep_segments::Stream;
 use tokio::runtime::Handle;
@@ -25,7 +26,13 @@ pub struct PlanReel {
     octets: Octets,
     taken: u64,
     missing: u64,
+    unread: Unread,
+    /// Segments that could not be read, and when they are tried again.
+    resting: BTreeMap<(usize, i64, i64), Instant>,
 }
+
+/// How long a segment that the disk or the store could not read is left alone: each of its rows would wait for the same error.
+const REST: Duration = Duration::from_secs(5);
 
 impl PlanReel {
     /// Of a plan. To be read on threads outside of the runtime only.
@@ -34,7 +41,17 @@ impl PlanReel {
         let stream = |source: &crate::retrieval::SourceSpec| Stream::new(source.colour, source.ring.clone());
         let streams = plan.sources.iter().map(stream).collect();
         let (rows, octets) = (plan.rows(&runtime), plan.octets(runtime.clone()));
-        PlanReel { plan, runtime, streams, rows, octets, taken: 0, missing: 0 }
+        PlanReel {
+            plan,
+            runtime,
+            streams,
+            rows,
+            octets,
+            taken: 0,
+            missing: 0,
+            unread: Unread::default(),
+            resting: BTreeMap::new(),
+        }
     }
 }
 
@@ -44,14 +61,24 @@ impl Reel for PlanReel {
     }
 
     fn next_record(&mut self, payload: &mut Vec<u8>) -> Result<Option<Played>, ReelError> {
-        let broken = |error: crate::retrieval::Error| {
-            ReelError::from(Box::<dyn std::error::Error + Send + Sync>::from(error))
-        };
         while self.taken < self.plan.retrieval.limit.unwrap_or(u64::MAX) {
-            let Some(found) = self.rows.next().map_err(broken)? else { return Ok(None) };
-            let source = &self.plan.sources[found.source];
+            let found = match self.rows.next() {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(None),
+                // An index that can be read neither where it lies nor in its segment: the rows of it are not known.
+                Err(error) => {
+                    self.unread.note(error.to_string());
+                    continue;
+                }
+            };
+            let (source, columns) = (&self.plan.sources[found.source], &self.plan.columns);
             self.taken += 1;
-            match self.octets.of(source.colour, &source.ring, &self.plan.columns, &found.row) {
+            let segment = (found.source, found.row.number(columns.series), found.row.number(columns.segment));
+            if self.resting.get(&segment).is_some_and(|until| Instant::now() < *until) {
+                self.missing += 1;
+                continue;
+            }
+            match self.octets.of(source.colour, &source.ring, columns, &found.row) {
                 Ok(Payload::Octets(octets, record)) => {
                     payload.clear();
                     payload.extend_from_slice(octets);
@@ -59,7 +86,12 @@ impl Reel for PlanReel {
                 }
                 // A replay goes on over what is damaged, and says how much it left out.
                 Ok(Payload::NotYet) | Err(crate::retrieval::Error::Damaged { .. }) => self.missing += 1,
-                Err(error) => return Err(broken(error)),
+                Err(error) => {
+                    self.missing += 1;
+                    if self.resting.insert(segment, Instant::now() + REST).is_none() {
+                        self.unread.note(error.to_string());
+                    }
+                }
             }
         }
         Ok(None)
@@ -68,11 +100,17 @@ impl Reel for PlanReel {
     fn wind(&mut self, rx_tai_ns: i64) -> Result<(), ReelError> {
         self.rows = self.plan.rows_from(rx_tai_ns, &self.runtime);
         (self.taken, self.missing) = (0, 0);
+        self.unread = Unread::default();
+        self.resting.clear();
         Ok(())
     }
 
     fn missing_records(&self) -> u64 {
         self.missing
+    }
+
+    fn unread(&self) -> &Unread {
+        &self.unread
     }
 }
 

@@ -25,6 +25,8 @@ const VERIFY_ALL_EVERY: Duration = Duration::from_secs(3600);
 const SIGN_EVERY: Duration = Duration::from_secs(60);
 /// Heads are for whoever may read the roots.
 const HEAD_MODE: u32 = 0o640;
+/// The longest file of a head that is read.
+const HEAD_OCTETS_MAX: u64 = 64 << 10;
 
 /// What to do about a catalogue that cannot be opened or has gone.
 pub(crate) const HINT: &str = "restore a backup into an empty place (fep-archive --restore-from URL); or move the database \
@@ -127,7 +129,7 @@ async fn sign_today(catalogue: &Catalogue, directory: &Path, key: &Path) -> Resu
     let unix = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let day = roots::day_of(u64::try_from(unix.as_nanos()).unwrap_or(u64::MAX));
     let file = directory.join(format!("{day}.json"));
-    if file.exists() {
+    if is_signed(&file)? {
         return Ok(());
     }
     let key_file: PathBuf = key.to_owned();
@@ -137,6 +139,26 @@ async fn sign_today(catalogue: &Catalogue, directory: &Path, key: &Path) -> Resu
         .map_err(|error| format!("the key that signs the audit trail (archive.audit_key): {error}"))?;
     let signed = catalogue.sign_audit_head(now_tai_ns(), &key).await.map_err(|error| error.to_string())?;
     write_head(&file, &signed)
+}
+
+/// Whether the head of a day is in its file. What else is there is not replaced: a root may name it.
+fn is_signed(file: &Path) -> Result<bool, String> {
+    let problem = |why: &dyn std::fmt::Display| {
+        format!(
+            "{} is no signed head of the audit trail: {why}; look who changed it, and move it away",
+            file.display()
+        )
+    };
+    let text = match fep_file::read_if_exists(file, HEAD_OCTETS_MAX) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(false),
+        Err(error) => return Err(problem(&error)),
+    };
+    let signed: SignedHead = serde_json::from_slice(&text).map_err(|error| problem(&error))?;
+    if signed.is_signed_with(&signed.public_key) {
+        return Ok(true);
+    }
+    Err(problem(&"its signature does not hold"))
 }
 
 fn write_head(file: &Path, signed: &SignedHead) -> Result<(), String> {
@@ -230,6 +252,15 @@ mod tests {
             fep_audit::verify(database, std::slice::from_ref(&head), Some(&public)).await.expect("verified")
         };
         assert!(verify().await.holds());
+        // What is in the place of the head and is none is neither taken for it nor replaced.
+        let place = files[0].path();
+        for wrong in [text[..text.len() / 2].to_vec(), text.to_ascii_uppercase(), Vec::new()] {
+            std::fs::write(&place, &wrong).expect("written");
+            let problem = sign_today(&catalogue, &heads, &key).await.expect_err("no head");
+            assert!(problem.contains("no signed head"), "{problem}");
+            assert_eq!(std::fs::read(&place).expect("read"), wrong);
+        }
+        std::fs::write(&place, &text).expect("written");
         // Written anew as a whole, the chain holds in itself: the head tells.
         let mut writing = catalogue.database().begin("test").await.expect("begun");
         sqlx::query("DELETE FROM kit_audit").execute(&mut *writing).await.expect("deleted");

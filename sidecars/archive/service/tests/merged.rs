@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fep_archive::retrieval::{Archive, Plan};
 use fep_archive_query::{Retrieval, Unit};
-use fep_catalogue::{Ingest, Store, StoreConfig};
+use fep_catalogue::{Ingest, Keeper, Store, StoreConfig};
 use fep_record::FrameFlags;
 use proptest::prelude::*;
 use support::{MS, Recorder, START, TestFrame, catalogue_at, ingest_config, tm_frame};
@@ -58,7 +58,8 @@ async fn merged(files: &[PathBuf], root: &Path, order: &[usize]) -> Vec<(i64, u1
         ingest.step().await.unwrap();
     }
     let ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
-    let archive = Archive { segments, catalogue, store, tail: ingest.tail() };
+    let indexes = Keeper::new(&segments, catalogue.clone(), store.clone(), support::layouts()).indexes();
+    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes };
     let plan = Plan::make(&archive, Retrieval::all(Unit::Frames)).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
     let read = move || {

@@ -29,7 +29,8 @@ async fn archive(directory: &Path, store: Store) -> Archive {
     let catalogue = catalogue_at(directory).await;
     let mut ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     ingest.step().await.unwrap();
-    Archive { segments, catalogue, store, tail: ingest.tail() }
+    let indexes = Keeper::new(&segments, catalogue.clone(), store.clone(), layouts()).indexes();
+    Archive { segments, catalogue, store, tail: ingest.tail(), indexes }
 }
 
 /// Times of reception that a query of frames yields.
@@ -163,4 +164,128 @@ async fn a_segment_that_moves_to_the_store_between_plan_and_reading_is_read_ther
         found
     };
     assert_eq!(tokio::task::spawn_blocking(read).await.unwrap(), joined(&recorded));
+}
+
+/// Asks until it holds.
+async fn until(what: &str, served: &Served, path: &str, holds: impl Fn(&str) -> bool) -> String {
+    let started = std::time::Instant::now();
+    loop {
+        let text = served.get(path).await.text();
+        if holds(&text) {
+            return text;
+        }
+        assert!(started.elapsed() < std::time::Duration::from_secs(60), "{what}: {text}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+fn fifo(path: &Path) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+}
+
+// REQ: FEP-ARC-195
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_index_file_is_answered_from_its_segment_named_by_health_counted_and_made_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut recorder = Recorder::new(&directory.path().join("segments"), "one.frames");
+    let recorded = frames(600);
+    recorder.frames(&recorded[..300]);
+    recorder.frames(&recorded[300..]);
+    let served = Served::start(directory, "", 2).await;
+    let catalogue = catalogue_at(served.root()).await;
+    let store = Store::open(&StoreConfig::directory(&served.root().join("store"))).unwrap();
+    let segments = catalogue.segments(&Default::default()).await.unwrap();
+    let files: Vec<_> = segments.iter().filter_map(|segment| segment.frames_index.clone()).collect();
+    let (path, other) = (store.file(&files[0].key).unwrap(), store.file(&files[1].key).unwrap());
+    let good = std::fs::read(&path).unwrap();
+    let rows = "/v1/frames?format=csv";
+    let answer = served.get(rows).await.body;
+    let flipped = |at: usize| {
+        let mut octets = good.clone();
+        octets[at] ^= 0x10;
+        octets
+    };
+    let mut cases: Vec<(String, Option<Vec<u8>>)> = vec![
+        ("cut short".to_owned(), Some(good[..good.len() / 2].to_vec())),
+        ("without its end".to_owned(), Some(good[..good.len() - 1].to_vec())),
+        ("empty".to_owned(), Some(Vec::new())),
+        ("longer".to_owned(), Some([good.as_slice(), b"x"].concat())),
+        ("foreign".to_owned(), Some(b"no index at all, but some other file".to_vec())),
+        ("another segment's".to_owned(), Some(std::fs::read(&other).unwrap())),
+        ("missing".to_owned(), None),
+        ("a FIFO".to_owned(), None),
+        ("a directory".to_owned(), None),
+        ("a link".to_owned(), None),
+    ];
+    // Octets of every part: what no decoder would notice is noticed as well.
+    for at in (0..good.len()).step_by(good.len() / 12) {
+        cases.push((format!("octet {at} flipped"), Some(flipped(at))));
+    }
+    let mut found = 0;
+    for (case, octets) in &cases {
+        std::fs::remove_file(&path).unwrap();
+        match (case.as_str(), octets) {
+            (_, Some(octets)) => std::fs::write(&path, octets).unwrap(),
+            ("a FIFO", None) => fifo(&path),
+            ("a directory", None) => std::fs::create_dir(&path).unwrap(),
+            ("a link", None) => std::os::unix::fs::symlink(&other, &path).unwrap(),
+            _ => {}
+        }
+        let now = served.get(rows).await;
+        assert_eq!((now.status, now.broken), (StatusCode::OK, false), "{case}: {}", now.text());
+        assert_eq!(now.body, answer, "{case}");
+        found += 1;
+        let counted = |what: &str| format!("fep_archive_index_files_total{{what=\"{what}\"}} {found}");
+        let (met, made) = (counted("found_damaged"), counted("made_again"));
+        until(case, &served, "/metrics", |text| {
+            text.contains(&met) && text.contains(&made) && text.contains("index_files_damaged 0")
+        })
+        .await;
+        assert_eq!(std::fs::read(&path).unwrap(), good, "{case}: made again to the octet");
+        until(case, &served, "/health", |text| text.contains(&files[0].key)).await;
+        assert_eq!(served.get(rows).await.body, answer, "{case}");
+    }
+    let metrics = served.get("/metrics").await.text();
+    let met = format!("fep_archive_index_files_total{{what=\"found_damaged\"}} {found}");
+    assert!(metrics.contains(&met), "a good file is not met as a damaged one: {metrics}");
+}
+
+// REQ: FEP-ARC-195
+#[tokio::test(flavor = "multi_thread")]
+async fn an_index_file_that_cannot_be_made_again_is_named_until_its_segment_can_be_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    std::fs::create_dir_all(root.join("store")).unwrap();
+    let store = Store::open(&StoreConfig::directory(&root.join("store"))).unwrap();
+    Recorder::new(&root.join("segments"), "one.frames").frames(&frames(100));
+    let archive = archive(root, store.clone()).await;
+    let segment = archive.catalogue.segments(&Default::default()).await.unwrap().remove(0);
+    let index = segment.frames_index.clone().unwrap();
+    let path = store.file(&index.key).unwrap();
+    let file = root.join(format!("segments/{}.seg", segment.facts.id()));
+    std::fs::write(&path, b"").unwrap();
+    std::fs::rename(&file, root.join("aside")).unwrap();
+    let read = async || {
+        let plan = Plan::make(&archive, Retrieval::all(Unit::Frames)).await.unwrap();
+        let runtime = Handle::current();
+        tokio::task::spawn_blocking(move || plan.rows(&runtime).next().map(|found| found.is_some()))
+            .await
+            .unwrap()
+    };
+    read().await.unwrap_err();
+    let damaged = archive.indexes.damaged();
+    assert_eq!((damaged.len(), damaged[0].file.clone()), (1, index));
+    assert!(damaged[0].not_made.is_some());
+    archive.indexes.mend().await.unwrap();
+    assert_eq!(archive.indexes.damaged().len(), 1, "it is tried, and named still");
+    std::fs::rename(root.join("aside"), &file).unwrap();
+    archive.indexes.mend().await.unwrap();
+    let started = std::time::Instant::now();
+    while !archive.indexes.damaged().is_empty() {
+        assert!(started.elapsed() < std::time::Duration::from_secs(60));
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(read().await.unwrap());
+    assert_eq!(archive.indexes.figures().made, 1);
 }

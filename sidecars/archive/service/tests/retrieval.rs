@@ -279,6 +279,10 @@ async fn octets_come_as_they_were_recorded_in_every_form_that_carries_them() {
         let sha256: String = Sha256::digest(&first.body).iter().map(|octet| format!("{octet:02x}")).collect();
         assert_eq!(manifest["sha256"], sha256, "{format}");
         assert_eq!(manifest["octets"], first.body.len() as u64, "{format}");
+        assert!(
+            manifest["query"].as_str().is_some_and(|query| query.contains("ring=one.frames")),
+            "{format}"
+        );
         assert_eq!(manifest["units"], one.len() as u64, "{format}");
         assert_eq!(manifest["sessions"], serde_json::json!({"OPS": 800, "TEST": 100}), "{format}");
         assert!(manifest["how_to_read"].as_str().is_some_and(|text| text.len() > 40), "{format}");

@@ -61,6 +61,20 @@ pub enum FileError {
 }
 
 impl FileError {
+    /// The file or directory that it speaks of.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            FileError::Io { path, .. }
+            | FileError::NoName { path }
+            | FileError::NotRegular { path, .. }
+            | FileError::TooLong { path, .. }
+            | FileError::Exists { path }
+            | FileError::NotText { path, .. }
+            | FileError::Mode { path, .. } => path,
+        }
+    }
+
     /// Whether there is no such file or directory.
     #[must_use]
     pub fn is_not_found(&self) -> bool {

@@ -6,12 +6,12 @@ use rustix::fs::{FileType, Mode, OFlags};
 
 use crate::FileError;
 
-/// Reads a regular file of at most `limit_octets`. A symbolic link, a FIFO, a device, a socket or a directory of that name
-/// is refused without waiting for anything; links in the directories before the name are followed.
+/// Opens a regular file for reading. A symbolic link, a FIFO, a device, a socket or a directory of that name is refused
+/// without waiting for anything; links in the directories before the name are followed.
 ///
 /// # Errors
-/// [`FileError::NotRegular`], [`FileError::TooLong`], and what the system says.
-pub fn read(path: &Path, limit_octets: u64) -> Result<Vec<u8>, FileError> {
+/// [`FileError::NotRegular`], and what the system says.
+pub fn open(path: &Path) -> Result<File, FileError> {
     // Without NONBLOCK the open of a FIFO would wait for its writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let handle = match rustix::fs::open(path, flags, Mode::empty()) {
@@ -27,18 +27,26 @@ pub fn read(path: &Path, limit_octets: u64) -> Result<Vec<u8>, FileError> {
     };
     let found = rustix::fs::fstat(&handle).map_err(FileError::io("look at", path))?;
     let kind = FileType::from_raw_mode(found.st_mode);
-    if kind != FileType::RegularFile {
-        return Err(FileError::NotRegular { path: path.to_owned(), found: name_of(kind) });
+    if kind == FileType::RegularFile {
+        return Ok(File::from(handle));
     }
+    Err(FileError::NotRegular { path: path.to_owned(), found: name_of(kind) })
+}
+
+/// Reads a file as [`open`] opens it, of at most `limit_octets`.
+///
+/// # Errors
+/// As [`open`]; [`FileError::TooLong`].
+pub fn read(path: &Path, limit_octets: u64) -> Result<Vec<u8>, FileError> {
+    let file = open(path)?;
+    let octets = file.metadata().map_err(FileError::io("look at", path))?.len();
     let too_long = || FileError::TooLong { path: path.to_owned(), limit_octets };
-    let octets = u64::try_from(found.st_size).unwrap_or(0);
     if octets > limit_octets {
         return Err(too_long());
     }
     let mut contents = Vec::with_capacity(octets as usize);
     // The file may grow while it is read.
-    File::from(handle)
-        .take(limit_octets.saturating_add(1))
+    file.take(limit_octets.saturating_add(1))
         .read_to_end(&mut contents)
         .map_err(FileError::io("read", path))?;
     if contents.len() as u64 > limit_octets { Err(too_long()) } else { Ok(contents) }

@@ -82,6 +82,8 @@ fn what_is_no_regular_file_is_neither_followed_nor_replaced() {
         assert!(matches!(refused, Err(FileError::NotRegular { .. })), "{name}: {refused:?}");
         let refused = read(&at(name), 100);
         assert!(matches!(refused, Err(FileError::NotRegular { .. })), "{name}: {refused:?}");
+        let refused = fep_file::open(&at(name));
+        assert!(matches!(refused, Err(FileError::NotRegular { .. })), "{name}: {refused:?}");
         assert!(matches!(create_new(&at(name), 0o600, b""), Err(FileError::Exists { .. })), "{name}");
     }
     assert_eq!(fs::read(at("victim")).expect("readable"), b"mine");

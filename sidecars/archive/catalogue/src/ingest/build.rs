@@ -1,11 +1,11 @@
 //! From a segment's octets to its index files, and to what the catalogue keeps of it.
 
-use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fep_segments::{Footer, Piece, ReadAt, SegmentReader};
+use fep_segments::{Footer, PAGE_LEN, Piece, ReadAt, SegmentReader};
 use tokio::runtime::Handle;
 
 use super::index_key;
@@ -13,11 +13,12 @@ use crate::index::{BuiltIndex, IndexBuilder, ParquetBytes, Record};
 use crate::model::{IndexFile, Segment, SegmentFacts, SegmentState, StoredObject, Tier};
 use crate::object_at::ObjectAt;
 use crate::packet_layout::PacketLayouts;
+use crate::sql::Catalogue;
 use crate::store::Store;
 use crate::{Error, Summary};
 
 /// Stores the index files of a segment and says what the catalogue is to know.
-pub(super) async fn keep_index(store: &Store, built: SegmentIndex) -> Result<(Segment, Summary), Error> {
+pub(crate) async fn keep_index(store: &Store, built: SegmentIndex) -> Result<(Segment, Summary), Error> {
     let SegmentIndex { facts, frames, packets, summary, damage } = built;
     let first_rx = summary.rx_tai_ns.map_or(0, |(first, _)| first);
     let frames_index = keep_file(store, &facts, "frames", first_rx, frames).await?;
@@ -49,32 +50,66 @@ async fn keep_file(
 ) -> Result<Option<IndexFile>, Error> {
     let Some(ParquetBytes { octets, rows }) = file else { return Ok(None) };
     let key = index_key(facts, table, first_rx_tai_ns);
+    // Something that is no file must not keep everybody from the segment.
+    store.clear_the_way(&key).await?;
     let stored = store.put(&key, Bytes::from(octets)).await?;
     Ok(Some(IndexFile { key, rows, octets: stored.octets, sha256: stored.sha256 }))
 }
 
-/// Makes the index files of a segment again, from its file or its copy in the object store.
+/// Makes the index files of a segment again, from its file or its copy in the object store, stores them, and tells the
+/// catalogue if they are others than before.
 pub(crate) async fn index_again(
+    archive: &Path,
+    catalogue: &Catalogue,
+    store: &Store,
+    layouts: &Arc<PacketLayouts>,
+    segment: &Segment,
+) -> Result<Segment, Error> {
+    let built = build_again(archive, store, layouts, segment).await?;
+    let is_whole = built.damage.is_none();
+    let (again, _) = keep_index(store, built).await?;
+    let same = again.frames_index == segment.frames_index && again.packets_index == segment.packets_index;
+    // Another version of the libraries packs the same rows in other octets. Of a damaged segment rows are missing.
+    if !same && is_whole {
+        catalogue.set_segment_index(&again).await?;
+    }
+    Ok(again)
+}
+
+/// The index of a segment, from its file or its copy in the object store, whichever is whole.
+pub(crate) async fn build_again(
     archive: &Path,
     store: &Store,
     layouts: &Arc<PacketLayouts>,
     segment: &Segment,
-) -> Result<(), Error> {
-    let path = archive.join(format!("{}.seg", segment.facts.id()));
-    let layouts = Arc::clone(layouts);
-    let built = match &segment.object {
-        Some(object) if segment.tier == Tier::Warm => build_object(store, &object.key, layouts).await?.0,
-        _ => build_file(path, layouts).await?,
+) -> Result<SegmentIndex, Error> {
+    let of_file = if segment.tier == Tier::Warm {
+        None
+    } else {
+        let path = archive.join(format!("{}.seg", segment.facts.id()));
+        Some(build_file(path, Arc::clone(layouts)).await)
     };
-    keep_index(store, built).await.map(|_| ())
+    let usable = matches!(&of_file, Some(Ok(built)) if built.damage.is_none());
+    match (of_file, &segment.object) {
+        (Some(built), _) if usable => built,
+        (of_file, Some(object)) => {
+            let of_object =
+                build_object(store, &object.key, Arc::clone(layouts)).await.map(|(built, _)| built);
+            match (of_object, of_file) {
+                (Err(_), Some(built)) => built,
+                (of_object, _) => of_object,
+            }
+        }
+        (Some(built), None) => built,
+        (None, None) => Err(Error::refused(
+            format!("segment {}", segment.facts.id()),
+            "the catalogue knows neither a file nor a copy of it",
+        )),
+    }
 }
 
 pub(super) async fn build_file(path: PathBuf, layouts: Arc<PacketLayouts>) -> Result<SegmentIndex, Error> {
-    tokio::task::spawn_blocking(move || {
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        build_index(file, &path, layouts)
-    })
-    .await?
+    tokio::task::spawn_blocking(move || build_index(fep_segments::open_file(&path)?, &path, layouts)).await?
 }
 
 pub(super) async fn build_object(
@@ -176,7 +211,9 @@ pub(super) fn facts_of(footer: &Footer, file_octets: u64) -> SegmentFacts {
 
 /// The footer that stays of a removed segment.
 pub(super) fn removed_footer(path: &Path) -> Result<Footer, Error> {
-    let page = std::fs::read(path).map_err(Error::io("read", path))?;
+    let mut page = Vec::new();
+    let file = fep_segments::open_file(path)?;
+    file.take(PAGE_LEN as u64 + 1).read_to_end(&mut page).map_err(Error::io("read", path))?;
     let broken = |problem: &str| Error::refused(format!("segment {}", path.display()), problem);
     let page = page
         .as_slice()

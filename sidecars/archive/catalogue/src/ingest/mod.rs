@@ -29,12 +29,12 @@ use crate::sql::{Catalogue, Inserted, SegmentFilter};
 use crate::store::Store;
 use crate::{Error, Summary, Tail, TailLimits};
 
-use build::{build_file, build_object, facts_of, keep_index, removed_footer};
+use build::{build_file, build_object, facts_of, removed_footer};
 use following::Following;
 use found::{Found, News};
 
-pub(crate) use build::index_again;
 pub use build::{SegmentIndex, build_index};
+pub(crate) use build::{build_again, index_again, keep_index};
 
 /// What to take in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

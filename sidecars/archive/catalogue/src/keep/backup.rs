@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Keeper, PAGE, SERVICE};
 use crate::Error;
-use crate::ingest::segment_key;
+use crate::ingest::{index_again, segment_key};
 use crate::model::{Segment, SegmentState, StoredObject, Tier};
 use crate::sql::{Catalogue, SCHEMAS, SegmentFilter, load_earlier};
 use crate::store::Store;
@@ -39,6 +39,8 @@ const FORMAT: u32 = 2;
 const EARLIER_FORMAT: u32 = 1;
 /// After how long an object of the backup is read again: a week.
 const READ_AGAIN_NS: i64 = 7 * 86_400_000_000_000;
+/// The longest manifest: about 1200 octets a segment, so that of more than a million segments has room.
+const MANIFEST_OCTETS_MAX: u64 = 2 << 30;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +69,8 @@ pub struct BackupReport {
     pub read_again: u64,
     /// Objects that were there and were not what they had been: they were copied again.
     pub replaced: Vec<String>,
-    /// Segments that are not in it, and why: nothing usable is left of them.
+    /// What is not in it, and why: segments of which nothing usable is left, index files that could not be made again, and
+    /// what stands in the place of a root.
     pub missing: BTreeMap<String, String>,
 }
 
@@ -104,10 +107,9 @@ impl Keeper {
                  the backup with the service that has, or give this one a catalogue of its own",
             ));
         }
-        let (before, read_back) = match target.size(MANIFEST).await? {
+        let (before, read_back) = match read_manifest(target).await? {
             None => (BTreeMap::new(), BTreeMap::new()),
-            Some(_) => {
-                let manifest = read_manifest(target).await?;
+            Some(manifest) => {
                 let objects = manifest.objects.into_iter().map(|object| (object.key.clone(), object));
                 (objects.collect(), manifest.read_back_tai_ns)
             }
@@ -142,7 +144,11 @@ impl Keeper {
             after = Some(last);
         }
         let (archive, red) = (self.archive.clone(), self.catalogue.sees_red());
-        for path in tokio::task::spawn_blocking(move || rest(&archive, red)).await?? {
+        let (files, others) = tokio::task::spawn_blocking(move || rest(&archive, red)).await??;
+        for path in others {
+            copy.leave_out(&path.display().to_string(), "it is no regular file");
+        }
+        for path in files {
             let key = format!("{REST}/{}", path.strip_prefix(&self.archive).unwrap_or(&path).display());
             copy.file(&key, &path).await?;
         }
@@ -167,6 +173,11 @@ impl Keeper {
         };
         let text = serde_json::to_vec_pretty(&manifest)
             .map_err(|error| Error::Invalid { what: "manifest", problem: error.to_string() })?;
+        if text.len() as u64 > MANIFEST_OCTETS_MAX {
+            let problem =
+                format!("it would have {} octets, at most {MANIFEST_OCTETS_MAX} are read", text.len());
+            return Err(Error::Invalid { what: "manifest", problem });
+        }
         target.put(MANIFEST, Bytes::from(text)).await?;
         // What no manifest names any more: the catalogue of the backup before, and of one that was killed.
         for key in target.list(STATE).await?.into_keys().filter(|key| !key.starts_with(&state)) {
@@ -217,7 +228,7 @@ impl Keeper {
             (None, _) => {}
             (Some(problem), None) => copy.leave_out(&id.0, &format!("{problem}; there is no copy of it")),
             (Some(problem), Some(object)) => match copy.object(&self.store, object).await {
-                Err(error @ Error::ObjectDiffers { .. }) => {
+                Err(error) if error.is_of_object() => {
                     copy.leave_out(&id.0, &format!("{problem}; {error}"));
                 }
                 done => done?,
@@ -225,7 +236,21 @@ impl Keeper {
         }
         for file in [&segment.frames_index, &segment.packets_index].into_iter().flatten() {
             let object = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
-            copy.object(&self.store, &object).await?;
+            let mut copied = copy.object(&self.store, &object).await;
+            if copied.as_ref().is_err_and(Error::is_of_object) {
+                // It can be made of the segment; what is wrong with it is seen when it is read again.
+                let made =
+                    index_again(&self.archive, &self.catalogue, &self.store, &self.layouts, segment).await;
+                let made = made.map(|again| [again.frames_index, again.packets_index]).unwrap_or_default();
+                if let Some(made) = made.into_iter().flatten().find(|made| made.key == file.key) {
+                    let object = StoredObject { key: made.key, octets: made.octets, sha256: made.sha256 };
+                    copied = copy.object(&self.store, &object).await;
+                }
+            }
+            match copied {
+                Err(error) if error.is_of_object() => copy.leave_out(&file.key, &error.to_string()),
+                copied => copied?,
+            }
         }
         Ok(())
     }
@@ -244,7 +269,10 @@ impl Keeper {
         database: &Options,
         mut progress: impl FnMut(&RestoreReport),
     ) -> Result<RestoreReport, Error> {
-        let manifest = read_manifest(source).await?;
+        let manifest = read_manifest(source).await?.ok_or_else(|| Error::Invalid {
+            what: "backup",
+            problem: format!("{}/{MANIFEST} does not exist: there is no finished backup", source.url()),
+        })?;
         let mut report = RestoreReport::default();
         let directory = Scratch::new(archive.join(".catalogue-restore"))?;
         let mut has_catalogue = false;
@@ -371,8 +399,9 @@ impl Copy<'_> {
     }
 }
 
-async fn read_manifest(store: &Store) -> Result<Manifest, Error> {
-    let text = store.get(MANIFEST).await?;
+/// The manifest of the backup in a store; `None` when there is none.
+async fn read_manifest(store: &Store) -> Result<Option<Manifest>, Error> {
+    let Some(text) = store.get_if_exists(MANIFEST, MANIFEST_OCTETS_MAX).await? else { return Ok(None) };
     let invalid = |problem: String| Error::Invalid { what: "backup manifest", problem };
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
     if ![EARLIER_FORMAT, FORMAT].contains(&manifest.format) {
@@ -381,7 +410,7 @@ async fn read_manifest(store: &Store) -> Result<Manifest, Error> {
             manifest.format
         )));
     }
-    Ok(manifest)
+    Ok(Some(manifest))
 }
 
 /// A directory for what is on its way, which goes afterwards. One that a killed process left is removed first.
@@ -432,9 +461,10 @@ fn below(archive: &Path, path: &str) -> Result<PathBuf, Error> {
     Err(Error::Invalid { what: "backup manifest", problem: format!("\"{path}\" leads out of the archive") })
 }
 
-/// Signed roots, records of removal, and the footers that are left of deleted segments; of red segments only if `red`.
-fn rest(archive: &Path, red: bool) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
+/// Signed roots, records of removal, and the footers that are left of deleted segments; of red segments only if `red`. Then
+/// what has such a name and is no regular file.
+fn rest(archive: &Path, red: bool) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+    let (mut found, mut others) = (Vec::new(), Vec::new());
     let folders = [("roots", "json"), ("black", "gone"), ("red", "gone")];
     for (folder, end) in folders.into_iter().filter(|(folder, _)| red || *folder != "red") {
         let mut folders = vec![archive.join(folder)];
@@ -444,17 +474,21 @@ fn rest(archive: &Path, red: bool) -> Result<Vec<PathBuf>, Error> {
                 entries => entries.map_err(Error::io("read", &folder))?,
             };
             for entry in entries {
-                let path = entry.map_err(Error::io("read", &folder))?.path();
-                if path.is_dir() {
+                let entry = entry.map_err(Error::io("read", &folder))?;
+                // Of the entry itself: a link to a directory above would be walked for ever.
+                let kind = entry.file_type().map_err(Error::io("look at", &folder))?;
+                let path = entry.path();
+                if kind.is_dir() {
                     if red || !path.ends_with("roots/removals/red") {
                         folders.push(path);
                     }
                 } else if path.extension().is_some_and(|extension| extension == end) {
-                    found.push(path);
+                    if kind.is_file() { &mut found } else { &mut others }.push(path);
                 }
             }
         }
     }
     found.sort();
-    Ok(found)
+    others.sort();
+    Ok((found, others))
 }

@@ -3,6 +3,7 @@
 
 mod backup;
 mod disk;
+mod indexes;
 mod removal;
 mod retention;
 mod round;
@@ -18,6 +19,7 @@ use tokio::sync::Mutex;
 
 pub use backup::{BackupReport, RestoreReport};
 pub use disk::{DiskLevel, DiskState, Watermarks};
+pub use indexes::{DamagedIndex, IndexFigures, Indexes, MadeIndex};
 pub use retention::{Due, RetentionRule};
 pub use round::{Problem, Round};
 pub use scrub::{ScrubFinding, ScrubReport};
@@ -99,6 +101,12 @@ impl Keeper {
     /// The database; the store.
     pub async fn has_lost_history(&self) -> Result<bool, Error> {
         Ok(self.catalogue.is_new().await? && !self.store.list("index").await?.is_empty())
+    }
+
+    /// For who reads index files of this archive; all who do share one.
+    #[must_use]
+    pub fn indexes(&self) -> Indexes {
+        Indexes::of(self.clone())
     }
 
     fn go_on(&self) -> Result<(), Error> {

@@ -161,11 +161,16 @@ impl Keeper {
         usable: bool,
         report: &mut ScrubReport,
     ) -> Result<(), Error> {
-        let expected = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
+        let mut expected = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
         report.octets += file.octets;
         let Some(problem) = self.object_problem(&expected).await? else { return Ok(()) };
         if usable {
-            index_again(&self.archive, &self.store, &self.layouts, segment).await?;
+            let again =
+                index_again(&self.archive, &self.catalogue, &self.store, &self.layouts, segment).await?;
+            let mut made = [again.frames_index, again.packets_index].into_iter().flatten();
+            if let Some(made) = made.find(|made| made.key == file.key) {
+                expected = StoredObject { key: made.key, octets: made.octets, sha256: made.sha256 };
+            }
         }
         let repaired = usable && self.object_problem(&expected).await?.is_none();
         report.findings.push(ScrubFinding {
@@ -179,11 +184,16 @@ impl Keeper {
 
     /// What is wrong with an object; `None` when nothing is.
     async fn object_problem(&self, expected: &StoredObject) -> Result<Option<String>, Error> {
-        if self.store.size(&expected.key).await?.is_none() {
-            return Ok(Some("it is missing".to_owned()));
+        match self.store.look_at(&expected.key).await {
+            Ok(found) => {
+                Ok((found != *expected).then(|| "its SHA-256 is not the one that was stored".to_owned()))
+            }
+            Err(Error::Store { source: object_store::Error::NotFound { .. }, .. }) => {
+                Ok(Some("it is missing".to_owned()))
+            }
+            Err(error) if error.is_of_object() => Ok(Some(error.to_string())),
+            Err(error) => Err(error),
         }
-        let found = self.store.look_at(&expected.key).await?;
-        Ok((found != *expected).then(|| "its SHA-256 is not the one that was stored".to_owned()))
     }
 
     /// Keeps a damaged file beside the archive's tree, for whoever wants to look into it.

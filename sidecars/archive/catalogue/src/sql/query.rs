@@ -256,6 +256,31 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Says what the index files of a segment are, after they were made again.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn set_segment_index(&self, segment: &Segment) -> Result<(), Error> {
+        let (frames, packets) = (segment.frames_index.as_ref(), segment.packets_index.as_ref());
+        sqlx::query(
+            "UPDATE segments SET frames = $2, frames_key = $3, frames_octets = $4, frames_sha256 = $5, packets = $6, \
+             packets_key = $7, packets_octets = $8, packets_sha256 = $9 WHERE id = $1 AND state <> 'deleted'",
+        )
+        .bind(segment.facts.id().0)
+        .bind(segment.frames as i64)
+        .bind(frames.map(|file| file.key.clone()))
+        .bind(frames.map(|file| file.octets as i64))
+        .bind(frames.map(|file| hex::text(&file.sha256)))
+        .bind(segment.packets as i64)
+        .bind(packets.map(|file| file.key.clone()))
+        .bind(packets.map(|file| file.octets as i64))
+        .bind(packets.map(|file| hex::text(&file.sha256)))
+        .execute(self.pool())
+        .await
+        .map_err(Error::sql("setting the index files of a segment"))?;
+        Ok(())
+    }
+
     /// Says where a segment's octets are.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ async fn suite(catalogue: &Catalogue, root: &Path) -> Vec<String> {
     dump(catalogue).await
 }
 
+// REQ: FEP-ARC-042
 async fn segments_gaps_and_contacts(catalogue: &Catalogue, root: &Path, ingest: &mut Ingest) {
     let pass = |link: u16, counts: &mut dyn Iterator<Item = u64>| -> Vec<support::TestFrame> {
         counts.map(|count| tm_frame(link, 3, count, START + count as i64 * 10 * MS)).collect()

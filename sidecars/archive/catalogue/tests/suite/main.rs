@@ -13,6 +13,7 @@ mod meanwhile;
 mod million;
 mod objects;
 mod orders;
+mod places;
 mod red;
 mod rows;
 #[path = "../support/mod.rs"]

@@ -64,7 +64,7 @@ async fn survives(fault: Fault, len: usize) {
     let store = Store::open(&config).unwrap();
     let sent = octets(len);
     let stored = store.put("index/one", sent.clone()).await.unwrap();
-    assert_eq!(store.get("index/one").await.unwrap(), sent);
+    assert_eq!(store.get_if_exists("index/one", 100 << 20).await.unwrap().unwrap(), sent);
     let direct = Store::open(&server.config()).unwrap();
     assert_eq!(direct.look_at("index/one").await.unwrap(), stored);
     assert!(proxy.faults_left() < 3, "no connection was treated badly");

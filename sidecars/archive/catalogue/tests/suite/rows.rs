@@ -46,6 +46,7 @@ fn packet(scid: u16, apid: u16, count: u16, data_field: &[u8]) -> (PacketRecord,
     (record, START + i64::from(count) * MS, octets)
 }
 
+// REQ: FEP-ARC-041
 // REQ: FEP-ARC-061
 #[tokio::test]
 async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them() {
@@ -96,6 +97,13 @@ async fn packets_are_indexed_with_type_and_on_board_time_as_the_mission_has_them
     assert_eq!(i32s(&batch, "sequence_flags"), [Some(3); 5]);
     assert_eq!(i32s(&batch, "quality"), [Some(2); 5]);
     assert_eq!(i32s(&batch, "session"), [Some(1); 5]);
+    // Where in the file each packet is.
+    let file = std::fs::read(directory.path().join(format!("{}.seg", segment.facts.id()))).unwrap();
+    for ((offset, len), (.., octets)) in i64s(&batch, "offset").iter().zip(i32s(&batch, "len")).zip(&recorded)
+    {
+        let from = offset.unwrap() as usize + 64;
+        assert_eq!(&file[from..from + len.unwrap() as usize], octets);
+    }
     assert_eq!(i64s(&batch, "frame_seq"), [Some(4_000_000_000); 5]);
     let utc_us = batch.column_by_name("rx_utc").unwrap().as_primitive::<TimestampMicrosecondType>().value(0);
     let expected = LeapSeconds::builtin().utc(Tai(START)).unwrap();

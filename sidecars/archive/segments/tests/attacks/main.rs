@@ -324,7 +324,7 @@ fn the_signed_texts_are_those_of_the_page() {
     let root = roots::read_root(&life.roots()[4]).unwrap();
     let ends = root.removals.clone().unwrap();
     let expected = format!(
-        "fep daily root 2\nday {}\nnumber 5\nprevious {}\nremovals black {} {}\nremovals red {} {}\n",
+        "fep daily root 3\nday {}\nnumber 5\nprevious {}\nremovals black {} {}\nremovals red {} {}\n",
         root.day, root.previous, ends.black.count, ends.black.last, ends.red.count, ends.red.last
     );
     assert_eq!(root.text(), expected);
@@ -358,6 +358,54 @@ fn roots_of_format_1_still_verify_and_none_may_follow_one_of_format_2() {
     assert!(life.verify().is_sound(), "{}", problems(&life.verify()));
     exchange(&path, &life.roots()[1]);
     found(&life, "it is of an older format than the root before it");
+}
+
+// REQ: FEP-SEG-163
+#[test]
+fn a_root_names_the_signed_head_of_the_audit_trail_and_finds_one_that_was_taken_away_exchanged_or_kept_back()
+{
+    let mut life = Life::of_four_days();
+    assert!(life.verify().is_sound(), "an archive without an audit trail is one");
+    let directory = life.archive().join("roots/audit");
+    fs::create_dir_all(&directory).unwrap();
+    let days = ["2025-12-01", "2025-12-02"];
+    for day in days {
+        fs::write(directory.join(format!("{day}.json")), format!("a head of {day}")).unwrap();
+        life.record(0);
+        life.next_day();
+        let root = roots::read_root(life.roots().last().unwrap()).unwrap();
+        let anchor = root.audit.clone().unwrap();
+        let sha256: [u8; 32] = <sha2::Sha256 as sha2::Digest>::digest(format!("a head of {day}")).into();
+        assert_eq!((root.format, anchor.day.as_str(), anchor.sha256), (3, day, roots::hex(&sha256)));
+        assert!(root.text().contains(&format!("\naudit {day} {}\n", roots::hex(&sha256))));
+        assert!(life.verify().is_sound(), "{}", problems(&life.verify()));
+    }
+    for day in days {
+        let file = directory.join(format!("{day}.json"));
+        let good = fs::read(&file).unwrap();
+        fs::write(&file, "another").unwrap();
+        found(&life, &format!("the signed head of the audit trail of {day} is another one"));
+        fs::remove_file(&file).unwrap();
+        found(&life, &format!("the signed head of the audit trail of {day} is gone"));
+        fs::create_dir(&file).unwrap();
+        found(&life, "a directory");
+        fs::remove_dir(&file).unwrap();
+        fs::write(&file, good).unwrap();
+    }
+    // Who has the key of a later day cannot leave it out either, nor go back to an older one.
+    let newest = directory.join("2025-12-02.json");
+    let good = fs::read(&newest).unwrap();
+    fs::remove_file(&newest).unwrap();
+    life.record(0);
+    life.next_day();
+    fs::write(&newest, &good).unwrap();
+    found(&life, "it names an older signed head");
+    let aside = life.archive().join("aside");
+    fs::rename(&directory, &aside).unwrap();
+    life.record(0);
+    life.next_day();
+    fs::rename(&aside, &directory).unwrap();
+    found(&life, "it names no signed head of the audit trail");
 }
 
 // REQ: FEP-SEG-156

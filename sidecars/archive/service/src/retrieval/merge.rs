@@ -7,7 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use fep_catalogue::ANTENNA_SPREAD_NS;
 
@@ -43,6 +43,8 @@ pub struct Merge {
     fronts: Vec<Option<Row>>,
     once: Option<Once>,
     started: bool,
+    /// Sources that could not be read on, to be reported and then read on behind that.
+    failed: VecDeque<(usize, Error)>,
     /// Copies that were left out.
     pub copies: u64,
 }
@@ -68,11 +70,12 @@ impl Merge {
             heap: BinaryHeap::new(),
             once,
             started: false,
+            failed: VecDeque::new(),
             copies: 0,
         }
     }
 
-    /// The next row; `None` at the end.
+    /// The next row; `None` at the end. After an error the next call goes on behind what could not be read.
     ///
     /// # Errors
     /// Of a source.
@@ -135,32 +138,41 @@ impl Merge {
     }
 
     fn in_order(&mut self) -> Result<Option<Found>, Error> {
+        if let Some((lane, error)) = self.failed.pop_front() {
+            self.advance(lane);
+            return Err(error);
+        }
         if !self.started {
             self.started = true;
-            for lane in 0..self.lanes.len() {
-                self.advance(lane)?;
+            (0..self.lanes.len()).for_each(|lane| self.advance(lane));
+            if !self.failed.is_empty() {
+                return self.in_order();
             }
         }
         let Some(Reverse((_, lane))) = self.heap.pop() else { return Ok(None) };
         let Some(row) = self.fronts[lane].take() else { return Ok(None) };
-        self.advance(lane)?;
+        self.advance(lane);
         Ok(Some(Found { row, source: lane }))
     }
 
-    fn advance(&mut self, lane: usize) -> Result<(), Error> {
+    /// Brings the next row of a lane to the front. What fails is reported before any other row.
+    fn advance(&mut self, lane: usize) {
         let reading = &mut self.lanes[lane];
         let mut next = reading.rows.next();
-        if next.is_none()
-            && let Some(rows) = reading.source.next_rows()?
-        {
-            reading.rows = rows.into_iter();
-            next = reading.rows.next();
+        if next.is_none() {
+            match reading.source.next_rows() {
+                Ok(None) => {}
+                Ok(Some(rows)) => {
+                    reading.rows = rows.into_iter();
+                    next = reading.rows.next();
+                }
+                Err(error) => self.failed.push_back((lane, error)),
+            }
         }
         self.fronts[lane] = next;
         if let Some(row) = next {
             self.heap.push(Reverse((self.order(&row, lane), lane)));
         }
-        Ok(())
     }
 
     fn order(&self, row: &Row, source: usize) -> Order {

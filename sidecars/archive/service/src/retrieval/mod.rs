@@ -21,7 +21,7 @@ pub use merge::{Found, Merge};
 pub use octets::{Octets, Payload};
 pub use plan::{Archive, Plan};
 pub use row::{Columns, Kind, PacketPlaces, Row};
-pub use source::{Source, SourceSpec, object_path};
+pub use source::{IndexOf, Source, SourceSpec, object_path};
 
 /// Why a retrieval could not be done.
 #[derive(Debug, thiserror::Error)]

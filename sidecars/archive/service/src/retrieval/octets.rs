@@ -283,8 +283,7 @@ impl Octets {
 }
 
 fn open_file(path: &Path) -> Result<SegmentReader<Medium>, SegmentError> {
-    let file = File::open(path).map_err(SegmentError::io(path, "open"))?;
-    SegmentReader::of(Medium::File(file), path)
+    SegmentReader::of(Medium::File(fep_segments::open_file(path)?), path)
 }
 
 /// A file that is missing or no segment is damage; one that cannot be opened for another reason is not.

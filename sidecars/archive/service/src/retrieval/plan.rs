@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use fep_archive_query::{Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{
-    Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
+    Catalogue, Colour, Indexes, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
 };
 use fep_record::Session;
 use fep_segments::{SegmentReader, Stream};
@@ -17,7 +17,7 @@ use super::filter::RowFilter;
 use super::merge::Merge;
 use super::octets::Octets;
 use super::row::Columns;
-use super::source::{Source, SourceSpec};
+use super::source::{IndexOf, Source, SourceSpec};
 
 /// Changes when the octets of any form change for the same rows.
 const FORMS_VERSION: u32 = 1;
@@ -39,6 +39,8 @@ pub struct Archive {
     pub store: Store,
     /// What is not in a sealed segment yet.
     pub tail: Tail,
+    /// Index files as they are read.
+    pub indexes: Indexes,
 }
 
 /// What a query yields.
@@ -102,7 +104,8 @@ impl Plan {
                 missing.push(facts.id());
                 continue;
             }
-            rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(index.clone());
+            let file = IndexOf { segment: facts.id(), file: index.clone() };
+            rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(file);
         }
         let pieces: Vec<(Colour, &str, TailPiece)> = match retrieval.unit {
             Unit::Frames => tail.frames().collect(),
@@ -138,7 +141,8 @@ impl Plan {
         let selection = &self.retrieval.selection;
         let filter = RowFilter::new(selection, &self.columns);
         let open = |spec: &SourceSpec| {
-            Source::new(self.archive.store.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
+            let Archive { store, indexes, .. } = &self.archive;
+            Source::new(store.clone(), indexes.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
     }
@@ -200,8 +204,8 @@ fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> Result<String, Error> {
     for source in sources {
         digest.update(format!("{}/{}\n", source.colour, source.ring));
         for file in &source.files {
-            digest.update(file.key.as_bytes());
-            digest.update(file.sha256);
+            digest.update(file.file.key.as_bytes());
+            digest.update(file.file.sha256);
         }
         for piece in &source.tail {
             digest.update(format!("{} {} {}\n", piece.series(), piece.last_seq()?, piece.rows()));

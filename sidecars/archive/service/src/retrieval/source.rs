@@ -1,11 +1,10 @@
 //! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
 
 use std::collections::VecDeque;
-use std::fs::File;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use fep_catalogue::{Colour, IndexFile, Store, TailPiece};
+use fep_catalogue::{Colour, IndexFile, Indexes, SegmentId, Store, TailPiece};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
@@ -14,6 +13,7 @@ use parquet::arrow::arrow_reader::{
     RowFilter as ParquetFilter,
 };
 use parquet::arrow::async_reader::{ParquetRecordBatchStream, ParquetRecordBatchStreamBuilder};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 use tokio::runtime::Handle;
@@ -26,6 +26,15 @@ use super::row::{Columns, Row};
 /// Rows decoded at a time: what a source holds in memory.
 const BATCH_ROWS: usize = 8192;
 
+/// An index file and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IndexOf {
+    /// The segment.
+    pub segment: SegmentId,
+    /// Its index file.
+    pub file: IndexFile,
+}
+
 /// What a source reads, decided before it begins.
 #[derive(Debug, Clone)]
 pub struct SourceSpec {
@@ -34,34 +43,49 @@ pub struct SourceSpec {
     /// Name of the ring.
     pub ring: String,
     /// Index files in the order of the ring.
-    pub files: Vec<IndexFile>,
+    pub files: Vec<IndexOf>,
     /// Rows of the open tail, after the files.
     pub tail: Vec<TailPiece>,
 }
 
-/// Rows of one ring that a selection takes. Blocking: for a thread outside of the runtime.
+/// Rows of one ring that a selection takes. Of an index file that is not what was stored, the rows are made of the segment.
+/// Blocking: for a thread outside of the runtime.
 pub struct Source {
     store: Store,
+    indexes: Indexes,
     runtime: Handle,
     columns: Columns,
     filter: RowFilter,
-    files: VecDeque<IndexFile>,
+    files: VecDeque<IndexOf>,
     tail: VecDeque<TailPiece>,
+    reading: Option<Reading>,
+}
+
+/// An index file that is being read.
+struct Reading {
+    of: IndexOf,
+    /// `None` where no row group can hold a wanted row.
     reader: Option<Reader>,
+    /// Wanted rows read so far.
+    rows: usize,
+    /// Rows that were given before the segment had to be turned to.
+    given_before: usize,
+    is_of_segment: bool,
 }
 
 /// The wanted rows of an index file.
 enum Reader {
-    /// Of a directory: read where it lies, page by page.
+    /// Of a directory, or of memory: read where it lies, page by page.
     File(ParquetRecordBatchReader),
     /// Of a server: the pages that are needed, by ranges.
     Object(Box<ParquetRecordBatchStream<IndexObject>>),
 }
 
 impl Source {
-    /// Begins to read; nothing is read yet.
+    /// Begins to read; nothing is read yet. `indexes` must be of the same archive as `store`.
     pub fn new(
         store: Store,
+        indexes: Indexes,
         runtime: Handle,
         columns: &Columns,
         filter: &RowFilter,
@@ -69,35 +93,44 @@ impl Source {
     ) -> Source {
         Source {
             store,
+            indexes,
             runtime,
             columns: columns.clone(),
             filter: filter.clone(),
             files: spec.files.into(),
             tail: spec.tail.into(),
-            reader: None,
+            reading: None,
         }
     }
 
-    /// The next rows, never none; `None` at the end.
+    /// The next rows, never none; `None` at the end. After an error the next call goes on behind what could not be read.
     ///
     /// # Errors
-    /// An index file that cannot be read.
+    /// An index file that cannot be read, of a segment that cannot be read either.
     pub fn next_rows(&mut self) -> Result<Option<Vec<Row>>, Error> {
         loop {
-            let rows = if let Some(reader) = &mut self.reader {
-                let batch = match reader {
-                    Reader::File(reader) => reader.next().transpose()?,
-                    Reader::Object(reader) => self.runtime.block_on(reader.try_next())?,
-                };
-                match batch {
-                    Some(batch) => self.columns.rows(&batch)?,
-                    None => {
-                        self.reader = None;
+            let rows = if let Some(reading) = &mut self.reading {
+                match next_of(reading, &self.runtime, &self.columns) {
+                    Ok(Some(rows)) => rows,
+                    Ok(None) => {
+                        self.reading = None;
+                        continue;
+                    }
+                    Err(error) => {
+                        self.turn_to_segment(error)?;
                         continue;
                     }
                 }
-            } else if let Some(file) = self.files.pop_front() {
-                self.reader = self.open(&file)?;
+            } else if let Some(of) = self.files.pop_front() {
+                let opened = self.open(&of.file);
+                let (reader, error) = match opened {
+                    Ok(reader) => (reader, None),
+                    Err(error) => (None, Some(error)),
+                };
+                self.reading = Some(Reading { of, reader, rows: 0, given_before: 0, is_of_segment: false });
+                if let Some(error) = error {
+                    self.turn_to_segment(error)?;
+                }
                 continue;
             } else if let Some(piece) = self.tail.pop_front() {
                 let batch = piece.batch()?;
@@ -111,11 +144,41 @@ impl Source {
         }
     }
 
-    /// `None` where no row group can hold a wanted row: then the footer is all that was read.
+    /// Reads on in the rows that are made of the segment, if it is the index file that is damaged.
+    fn turn_to_segment(&mut self, error: Error) -> Result<(), Error> {
+        let Some(reading) = self.reading.take() else { return Err(error) };
+        if reading.is_of_segment || !self.is_damage(&error) {
+            return Err(error);
+        }
+        let IndexOf { segment, file } = &reading.of;
+        let problem = error.to_string();
+        let made = self.runtime.block_on(self.indexes.make(segment, file, &problem))?;
+        if let Some(damage) = made.damage {
+            return Err(Error::Damaged { id: segment.clone(), problem: damage });
+        }
+        let wanted = self.wanted(ParquetRecordBatchReaderBuilder::try_new(made.octets)?);
+        let reader = wanted.map(|wanted| wanted.build()).transpose()?.map(Reader::File);
+        let given_before = reading.rows;
+        self.reading = Some(Reading { reader, rows: 0, given_before, is_of_segment: true, ..reading });
+        Ok(())
+    }
+
+    /// Whether it is this file that is not as it was stored, and not a server that does not answer.
+    fn is_damage(&self, error: &Error) -> bool {
+        let of_store = |error: &fep_catalogue::Error| error.is_of_object() || self.store.is_directory();
+        match error {
+            Error::Catalogue(error) => of_store(error),
+            Error::Parquet(ParquetError::External(source)) => {
+                source.downcast_ref::<fep_catalogue::Error>().is_none_or(of_store)
+            }
+            Error::Parquet(_) | Error::Arrow(_) | Error::IndexColumn(_) => true,
+            _ => false,
+        }
+    }
+
     fn open(&self, file: &IndexFile) -> Result<Option<Reader>, Error> {
-        if let Some(path) = self.store.file(&file.key) {
-            let opened = File::open(&path).map_err(|source| Error::Io { path, source })?;
-            let wanted = self.wanted(ParquetRecordBatchReaderBuilder::try_new(opened)?);
+        if let Some(opened) = self.indexes.open(file) {
+            let wanted = self.wanted(ParquetRecordBatchReaderBuilder::try_new(opened?)?);
             return Ok(wanted.map(|wanted| wanted.build()).transpose()?.map(Reader::File));
         }
         let object = IndexObject::new(self.store.clone(), file.clone());
@@ -163,6 +226,21 @@ impl Source {
             })
         })
     }
+}
+
+/// The next wanted rows of an index file; `None` at its end.
+fn next_of(reading: &mut Reading, runtime: &Handle, columns: &Columns) -> Result<Option<Vec<Row>>, Error> {
+    let batch = match &mut reading.reader {
+        None => None,
+        Some(Reader::File(reader)) => reader.next().transpose()?,
+        Some(Reader::Object(reader)) => runtime.block_on(reader.try_next())?,
+    };
+    let Some(batch) = batch else { return Ok(None) };
+    let mut rows = columns.rows(&batch)?;
+    let given = reading.given_before.saturating_sub(reading.rows).min(rows.len());
+    reading.rows += rows.len();
+    rows.drain(..given);
+    Ok(Some(rows))
 }
 
 /// Where a key of the catalogue is in the object store.
