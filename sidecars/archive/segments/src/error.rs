@@ -46,6 +46,15 @@ impl SegmentError {
         SegmentError::Format { path: path.to_owned(), problem: problem.into() }
     }
 
+    /// Whether there is no such file: it was never made, or it has another name by now.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            SegmentError::Io { source, .. } => source.kind() == std::io::ErrorKind::NotFound,
+            SegmentError::File(error) => error.is_not_found(),
+            SegmentError::Format { .. } | SegmentError::Bus(_) => false,
+        }
+    }
+
     /// The file that this error says cannot be used, and why: it is no segment, may not be read, or the disk cannot read
     /// it. `None` when something else is wrong, that may be over in a moment.
     pub fn condemned(&self) -> Option<(&Path, String)> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fep_segments::{
-    Follow, FollowSpec, Item, Place, SegmentError, SegmentReader, SegmentState as FileState, Start, Stream,
+    Follow, FollowSpec, Item, Place, SegmentError, SegmentState as FileState, Start, Stream,
 };
 use fep_time::LeapSeconds;
 
@@ -210,8 +210,9 @@ impl Following {
 fn unsealed_start(archive: &Path, stream: &Stream) -> Result<Start, Error> {
     let list = fep_segments::list(archive, stream)?;
     for entry in list.iter().rev().filter(|entry| entry.state == FileState::Sealed) {
-        match SegmentReader::open(&entry.path) {
-            Ok(reader) => {
+        match fep_segments::open_listed(archive, stream, entry) {
+            Ok(None) => {}
+            Ok(Some(reader)) => {
                 let position = reader.footer().map_or(reader.end(), |footer| footer.end);
                 return Ok(Start::At(Place { series: entry.name.series, position }));
             }
@@ -231,8 +232,9 @@ fn readable_start(archive: &Path, stream: &Stream, place: Option<Place>) -> Resu
             && place.is_none_or(|place| begins > (place.series, place.position.pos))
     });
     for entry in behind {
-        match SegmentReader::open_growing(&entry.path) {
-            Ok(reader) => {
+        match fep_segments::open_listed(archive, stream, entry) {
+            Ok(None) => {}
+            Ok(Some(reader)) => {
                 let position = reader.header().base;
                 return Ok(Start::At(Place { series: entry.name.series, position }));
             }
