@@ -33,7 +33,7 @@ pub use recover::{Recovered, recover};
 pub use removals::{Act, Removal, RemovalRecord, RemovalVerdict, Removals};
 pub use repair::{Repaired, repair};
 pub use seal::{Chain, remove_sealed, seal};
-pub use settled::open_listed;
+pub use settled::{footer_listed, open_listed};
 pub use tree::{SegmentEntry, SegmentState, is_name_taken, list, streams};
 pub use verify::{Finding, SegmentReport, TreeReport, verify, verify_source, verify_tree};
 pub use writer::SegmentWriter;

@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::SegmentError;
+use crate::footer::Footer;
 use crate::name::{SegmentName, Stream};
 use crate::reader::SegmentReader;
+use crate::seal::footer_of;
 use crate::tree::{DirectoryEntry, SegmentEntry, SegmentState, directory_entries, list};
 
 /// Readings of a directory until two in a row show the same.
@@ -111,4 +113,17 @@ pub fn open_listed(
         SegmentState::Open | SegmentState::Sealed => SegmentReader::open_growing(&entry.path).map(Some),
     })?;
     Ok(opened.and_then(|(_, reader)| reader))
+}
+
+/// The footer of a segment that was listed, and the file that it has now; no footer while it is open. `None`: it is under none of
+/// its names any more.
+///
+/// # Errors
+/// The disk's; [`SegmentError::Format`] of a footer that cannot be read.
+pub fn footer_listed(
+    archive: &Path,
+    stream: &Stream,
+    listed: &SegmentEntry,
+) -> Result<Option<(SegmentEntry, Option<Footer>)>, SegmentError> {
+    read_where_it_is(archive, stream, listed, footer_of)
 }
