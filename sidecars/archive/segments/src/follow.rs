@@ -215,6 +215,12 @@ impl Follow {
         &self.spec.stream
     }
 
+    /// Whether there is something before the next item that it waits for: records that the ring has overwritten, or a segment that
+    /// is elsewhere. Then [`Item::Empty`] does not mean that everything was read.
+    pub fn is_waiting(&self) -> bool {
+        self.wanted.is_some() || self.waits_for.is_some()
+    }
+
     /// What the records are, once something was found.
     pub fn schema(&self) -> Option<&str> {
         match (&self.ring, &self.segment) {

@@ -17,7 +17,8 @@ use crate::roots::{
     read_root, root_files, sealing_days,
 };
 use crate::seal::footer_of;
-use crate::tree::{SegmentState, list, streams};
+use crate::settled::{list_settled, read_where_it_is};
+use crate::tree::{SegmentState, streams};
 
 /// Days that a recorder may be behind with signing: the one that runs, and the one whose end it has just seen.
 const SIGNED_WITHIN_DAYS: i64 = 1;
@@ -69,12 +70,12 @@ impl Present {
     fn read(archive: &Path) -> Result<Present, SegmentError> {
         let mut segments = BTreeMap::new();
         for stream in streams(archive)? {
-            for entry in list(archive, &stream)? {
-                match footer_of(&entry) {
-                    Ok(Some(footer)) => {
+            for entry in list_settled(archive, &stream)? {
+                match read_where_it_is(archive, &stream, &entry, footer_of) {
+                    Ok(Some((_, Some(footer)))) => {
                         segments.insert((stream.to_string(), entry.name), footer);
                     }
-                    Ok(None) => {}
+                    Ok(Some((_, None)) | None) => {}
                     // Verification of the segment itself reports it.
                     Err(error) if error.condemned().is_some() => {}
                     Err(error) => return Err(error),
@@ -99,21 +100,24 @@ impl Present {
     }
 }
 
-/// Judges the whole. That removed segments have their records is judged segment by segment ([`is_accounted_for`]).
-pub(crate) fn judge(
-    archive: &Path,
-    expected: &Expected,
-    recorded: &Recorded,
-) -> Result<Judged, SegmentError> {
+/// Judges the whole, and returns the records of removal too. That removed segments have their records is judged segment by segment
+/// ([`is_accounted_for`]).
+///
+/// Recorder and service may go on meanwhile. So everything is read before what it speaks of: the head before the roots, the roots
+/// before the records of removal and the segments. A root that is signed afterwards is not judged, what it names is unsigned.
+pub(crate) fn judge(archive: &Path, expected: &Expected) -> Result<(Judged, Recorded), SegmentError> {
+    let head = read_head(&head_file(archive));
+    let files = root_files(archive)?;
+    let read: Vec<_> = files.iter().map(|path| read_root(path)).collect();
+    let recorded = Recorded::read(archive, expected.removal_key.as_ref())?;
     let present = Present::read(archive)?;
     let mut judged = Judged::default();
     let mut roots: Vec<Root> = Vec::new();
-    let files = root_files(archive)?;
-    for path in &files {
+    for (path, read) in files.iter().zip(read) {
         let mut verdict = RootVerdict { path: path.clone(), day: None, segments: 0, problems: Vec::new() };
-        match read_root(path) {
+        match read {
             Ok(root) => {
-                verdict.problems = judge_root(&root, path, expected, roots.last(), &present, recorded);
+                verdict.problems = judge_root(&root, path, expected, roots.last(), &present, &recorded);
                 let before = roots.last().and_then(|root| root.audit.as_ref());
                 verdict.problems.extend(audit::problem(archive, root.audit.as_ref(), before));
                 if root.number.is_some_and(|number| number != judged.roots.len() as u64 + 1) {
@@ -133,7 +137,7 @@ pub(crate) fn judge(
     }
     judge_unnamed(&roots, &present, &mut judged);
     judge_last_day(&roots, &present, expected, &mut judged);
-    judge_heads(archive, expected, &roots, &present, &mut judged)?;
+    judge_heads(archive, head, expected, &roots, &present, &mut judged)?;
     for path in future_roots(archive)? {
         judged.notes.push(format!("{}: a root of a day that had not come; it says nothing", path.display()));
     }
@@ -152,7 +156,7 @@ pub(crate) fn judge(
     if expected.head.is_none() && expected.days.is_none() {
         judged.unpinned.push("the head");
     }
-    Ok(judged)
+    Ok((judged, recorded))
 }
 
 fn judge_root(
@@ -257,6 +261,7 @@ fn judge_last_day(roots: &[Root], present: &Present, expected: &Expected, judged
 
 fn judge_heads(
     archive: &Path,
+    read: Result<Head, SegmentError>,
     expected: &Expected,
     roots: &[Root],
     present: &Present,
@@ -267,11 +272,12 @@ fn judge_heads(
         heads.push(("the head that was given", head.clone()));
     }
     let path = head_file(archive);
-    match read_head(&path) {
+    match read {
         Ok(head) => heads.push(("the head in the archive", head)),
-        Err(SegmentError::File(error)) if error.is_not_found() => {
-            // The first root may have come out before its head.
-            if roots.iter().filter(|root| root.format > 1).count() > 1 {
+        Err(error) if error.is_not_found() => {
+            // The first root may have come out before its head, and it may have come out after it was looked for.
+            let has_come = read_head(&path).is_ok();
+            if !has_come && roots.iter().filter(|root| root.format > 1).count() > 1 {
                 judged.problems.push(format!("{}: the head is missing", path.display()));
             }
         }

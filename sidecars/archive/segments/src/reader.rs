@@ -170,6 +170,11 @@ impl<S: ReadAt> SegmentReader<S> {
         SegmentReader::with_mode(source, path, Mode::Settled)
     }
 
+    /// As [`SegmentReader::of`], of a segment that a recorder may be writing; see [`SegmentReader::open_growing`].
+    pub(crate) fn growing(source: S, path: &Path) -> Result<SegmentReader<S>, SegmentError> {
+        SegmentReader::with_mode(source, path, Mode::Growing)
+    }
+
     fn with_mode(source: S, path: &Path, mode: Mode) -> Result<SegmentReader<S>, SegmentError> {
         let mut page = [0; PAGE_LEN];
         let read = source.read_at(&mut page, 0).map_err(SegmentError::io(path, "read"))?;

@@ -19,7 +19,8 @@ use crate::keys::{Seal, hex};
 use crate::name::{SegmentName, Stream};
 use crate::roots::RootEntry;
 use crate::seal::footer_of;
-use crate::tree::{SegmentState, directory_entries, list, streams};
+use crate::settled::{directory_entries_settled, list_settled};
+use crate::tree::{SegmentState, streams};
 
 /// Segments that one record names at most; more become several records.
 const SEGMENTS_MAX: usize = 4096;
@@ -188,7 +189,7 @@ impl Removals {
             }
             let mut gone = Vec::new();
             for stream in streams(&self.archive)?.into_iter().filter(|stream| stream.colour == colour) {
-                for entry in list(&self.archive, &stream)? {
+                for entry in list_settled(&self.archive, &stream)? {
                     if entry.state == SegmentState::Removed
                         && let Ok(Some(footer)) = footer_of(&entry)
                     {
@@ -366,7 +367,7 @@ fn file_name(number: u64) -> String {
 fn files(archive: &Path, colour: Colour) -> Result<Vec<(u64, PathBuf)>, SegmentError> {
     let directory = directory(archive, colour);
     let mut found = Vec::new();
-    for entry in directory_entries(&directory)? {
+    for entry in directory_entries_settled(&directory)? {
         let number = entry.name.strip_suffix(".json").and_then(|stem| stem.parse::<u64>().ok());
         if let Some(number) = number.filter(|number| file_name(*number) == entry.name) {
             found.push((number, directory.join(&entry.name)));

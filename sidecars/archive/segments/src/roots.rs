@@ -24,7 +24,8 @@ use crate::keys::Seal;
 use crate::name::{SegmentName, Stream};
 use crate::removals::{self, RemovalEnd};
 use crate::seal::footer_of;
-use crate::tree::{SegmentState, directory_entries, list, streams};
+use crate::settled::{directory_entries_settled, list_settled, read_where_it_is};
+use crate::tree::{SegmentState, directory_entries, streams};
 
 /// The longest file of a root.
 const ROOT_OCTETS_MAX: u64 = 256 << 20;
@@ -318,13 +319,13 @@ pub(crate) fn anchored(archive: &Path, colour: Colour) -> Result<Option<RemovalE
 pub(crate) fn sealed(archive: &Path) -> Result<Vec<Footer>, SegmentError> {
     let mut found = Vec::new();
     for stream in streams(archive)? {
-        for entry in list(archive, &stream)? {
+        for entry in list_settled(archive, &stream)? {
             if entry.state == SegmentState::Open {
                 continue;
             }
-            match footer_of(&entry) {
-                Ok(Some(footer)) => found.push(footer),
-                Ok(None) | Err(SegmentError::Format { .. }) => {}
+            match read_where_it_is(archive, &stream, &entry, footer_of) {
+                Ok(Some((_, Some(footer)))) => found.push(footer),
+                Ok(Some((_, None)) | None) | Err(SegmentError::Format { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -366,7 +367,7 @@ pub fn newest_sealing(archive: &Path) -> Result<u64, SegmentError> {
 /// The disk.
 pub fn root_files(archive: &Path) -> Result<Vec<PathBuf>, SegmentError> {
     let directory = archive.join("roots");
-    let entries = directory_entries(&directory)?.into_iter();
+    let entries = directory_entries_settled(&directory)?.into_iter();
     let mut files: Vec<PathBuf> = entries.map(|entry| directory.join(entry.name)).collect();
     files.retain(|path| day_of_file(path).is_some());
     files.sort();

@@ -15,7 +15,8 @@ use crate::layout::{PAGE_LEN, gone, head};
 use crate::name::{SegmentName, Stream};
 use crate::plain;
 use crate::reader::SegmentReader;
-use crate::tree::{SegmentEntry, SegmentState, list};
+use crate::settled::{list_settled, read_where_it_is};
+use crate::tree::{SegmentEntry, SegmentState};
 
 /// The chain of a stream: the chain hash of its last sealed (or removed) segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -38,7 +39,7 @@ impl Chain {
         stream: &Stream,
         name: Option<SegmentName>,
     ) -> Result<Chain, SegmentError> {
-        let mut entries = list(archive, stream)?;
+        let mut entries = list_settled(archive, stream)?;
         entries.retain(|entry| entry.state != SegmentState::Open);
         let mut candidates: Vec<(SegmentName, Candidate)> =
             entries.into_iter().map(|entry| (entry.name, Candidate::Listed(entry))).collect();
@@ -48,13 +49,13 @@ impl Chain {
         candidates.sort_by_key(|(name, _)| *name);
         for (name, candidate) in candidates.into_iter().rev() {
             let found = match candidate {
-                Candidate::Listed(entry) => match footer_of(&entry) {
+                Candidate::Listed(entry) => match read_where_it_is(archive, stream, &entry, footer_of) {
                     // What is left of a removed segment is never put aside: `verify` names the damage, and the chain
                     // shows a break behind it.
-                    Err(SegmentError::Format { .. }) if entry.state == SegmentState::Removed => {
-                        legible_footer(&entry.path, stream, name)
+                    Err(SegmentError::Format { path, .. }) if is_left_of_removed(&path) => {
+                        legible_footer(&path, stream, name)
                     }
-                    footer => footer?,
+                    footer => footer?.and_then(|(_, footer)| footer),
                 },
                 Candidate::Aside(path) => legible_footer(&path, stream, name),
             };
@@ -70,6 +71,10 @@ impl Chain {
 enum Candidate {
     Listed(SegmentEntry),
     Aside(PathBuf),
+}
+
+fn is_left_of_removed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gone")
 }
 
 /// The footer of a sealed or removed segment; `None` for an open one.

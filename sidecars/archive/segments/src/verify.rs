@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fep_bus::Position;
 
@@ -12,12 +13,19 @@ use crate::error::SegmentError;
 use crate::footer::Footer;
 use crate::header::SegmentHeader;
 use crate::judge::{self, Expected, RootVerdict};
+use crate::lock::is_recorded;
 use crate::name::{SegmentName, Stream};
 use crate::plain;
 use crate::reader::{ReadAt, SegmentReader};
 use crate::removals::Recorded;
 use crate::seal::{footer_of, hash_content};
-use crate::tree::{SegmentEntry, SegmentState, list, streams};
+use crate::settled::{list_settled, locate, read_where_it_is};
+use crate::tree::{SegmentEntry, SegmentState, streams};
+
+/// Times that a segment is read while others change it, before what is found of it is believed.
+const ATTEMPTS_MAX: usize = 8;
+/// Until what a recorder writes is on its way no more.
+const WRITING_PAUSE: Duration = Duration::from_millis(20);
 
 /// One thing found wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,8 +157,19 @@ pub fn verify(path: &Path) -> Result<SegmentReport, SegmentError> {
 
 /// As [`verify`], from any source; `path` is for the report.
 pub fn verify_source<S: ReadAt>(source: S, path: &Path) -> Result<SegmentReport, SegmentError> {
+    verify_with(source, path, false)
+}
+
+/// As [`verify`], of a segment that a recorder is writing: it ends before the first block that is not on the disk as a whole.
+fn verify_growing(path: &Path) -> Result<SegmentReport, SegmentError> {
+    let file = plain::open(path).map_err(SegmentError::io(path, "open"))?;
+    verify_with(file, path, true)
+}
+
+fn verify_with<S: ReadAt>(source: S, path: &Path, grows: bool) -> Result<SegmentReport, SegmentError> {
     let mut report = SegmentReport::empty(path);
-    let reader = match SegmentReader::of(&source, path) {
+    let opened = if grows { SegmentReader::growing(&source, path) } else { SegmentReader::of(&source, path) };
+    let reader = match opened {
         Ok(reader) => reader,
         Err(SegmentError::Format { problem, .. }) => {
             report.findings.push(Finding::Unreadable(problem));
@@ -162,11 +181,16 @@ pub fn verify_source<S: ReadAt>(source: S, path: &Path) -> Result<SegmentReport,
     let mut end = header.base;
     let mut content = BlockContent::default();
     for block in reader.blocks() {
+        let is_last = reader.blocks().last().is_some_and(|last| last.offset == block.offset);
+        let content_of_block = reader.read_block(block, &mut content)?;
+        if grows && is_last && content_of_block.is_err() && !reader.is_sealed() {
+            break;
+        }
         if block.begin.seq != end.seq {
             report.findings.push(Finding::Hole { from_seq: end.seq, to_seq: block.begin.seq });
         }
         end = block.end;
-        if let Err(error) = reader.read_block(block, &mut content)? {
+        if let Err(error) = content_of_block {
             report.findings.push(Finding::Block {
                 offset: block.offset,
                 from_seq: block.begin.seq,
@@ -246,7 +270,11 @@ impl TreeReport {
 }
 
 /// Verifies a whole archive offline: every segment, the chain over the segments of each stream, the signed roots of all days,
-/// the records of removal, and heads, against what is `expected` of them. `progress` hears of every segment.
+/// the records of removal, and heads, against what is `expected` of them. `progress` hears of every segment before it is held
+/// against the records of removal.
+///
+/// Recorder and service may work on it meanwhile: what is sealed, moved, brought back or deleted is judged as it is then, and what
+/// is sealed after its stream was listed is left to the next run.
 ///
 /// # Errors
 /// The disk; a directory that is no archive's.
@@ -255,21 +283,18 @@ pub fn verify_tree(
     expected: &Expected,
     mut progress: impl FnMut(&Stream, &SegmentReport),
 ) -> Result<TreeReport, SegmentError> {
-    let recorded = Recorded::read(archive, expected.removal_key.as_ref())?;
     let mut report = TreeReport::default();
     let mut files = 0;
+    let mut sealed = Vec::new();
     for stream in streams(archive)? {
         let mut previous: Option<(SegmentName, Option<[u8; 32]>, Position)> = None;
         let mut segments = Vec::new();
-        for entry in list(archive, &stream)? {
-            let mut segment = verify_entry(&entry)?;
+        for entry in list_settled(archive, &stream)? {
+            let Some((entry, mut segment)) = verify_listed(archive, &stream, &entry)? else { continue };
             judge_order(&entry, previous.as_ref(), &mut segment);
             let chain = segment.footer.as_ref().map(|footer| footer.chain);
             if let Some(chain) = chain {
-                let act = recorded.act(&stream, entry.name, &chain);
-                let (problem, note) = judge::is_accounted_for(entry.state, act);
-                segment.findings.extend(problem.map(Finding::Unaccounted));
-                report.notes.extend(note.map(|note| format!("{}: {note}", entry.path.display())));
+                sealed.push((stream.clone(), segments.len(), entry.clone(), chain));
             }
             previous =
                 Some((entry.name, chain, segment.footer.as_ref().map_or(segment.end, |footer| footer.end)));
@@ -287,7 +312,16 @@ pub fn verify_tree(
         files += segments.len();
         report.streams.insert(stream, segments);
     }
-    let judged = judge::judge(archive, expected, &recorded)?;
+    // Acts are recorded before they are done: records that are read now cover everything that was found.
+    let (judged, recorded) = judge::judge(archive, expected)?;
+    for (stream, at, entry, chain) in sealed {
+        let (problem, note) = account(archive, expected, &recorded, &stream, &entry, &chain)?;
+        let segment = report.streams.get_mut(&stream).and_then(|segments| segments.get_mut(at));
+        if let (Some(segment), Some(problem)) = (segment, problem) {
+            segment.findings.push(Finding::Unaccounted(problem));
+        }
+        report.notes.extend(note.map(|note| format!("{}: {note}", entry.path.display())));
+    }
     if files == 0 && judged.roots.is_empty() && recorded.count == 0 {
         return Err(SegmentError::format(
             archive,
@@ -304,9 +338,75 @@ pub fn verify_tree(
     Ok(report)
 }
 
-fn verify_entry(entry: &SegmentEntry) -> Result<SegmentReport, SegmentError> {
+/// Verifies a segment under the name that it has now; `None` when it was open and its recorder took it away, because it held
+/// nothing.
+fn verify_listed(
+    archive: &Path,
+    stream: &Stream,
+    listed: &SegmentEntry,
+) -> Result<Option<(SegmentEntry, SegmentReport)>, SegmentError> {
+    let mut listed = listed.clone();
+    for attempt in 1.. {
+        let found = read_where_it_is(archive, stream, &listed, |entry| verify_entry(archive, stream, entry))?;
+        let Some((entry, segment)) = found else {
+            if listed.state == SegmentState::Open {
+                return Ok(None);
+            }
+            let mut segment = SegmentReport::empty(&listed.path);
+            let problem = "it was here when the archive was listed, and nothing of it is here any more";
+            segment.findings.push(Finding::Unreadable(problem.to_owned()));
+            return Ok(Some((listed, segment)));
+        };
+        // What looks damaged may have been on its way to the disk, or changed its name while it was read.
+        let now = locate(archive, stream, entry.name);
+        let has_moved = now.as_ref().is_some_and(|now| now.state != entry.state);
+        let is_written = entry.state == SegmentState::Open && is_recorded(archive, stream);
+        if segment.is_sound() || !(has_moved || is_written) || attempt == ATTEMPTS_MAX {
+            return Ok(Some((entry, segment)));
+        }
+        if !has_moved {
+            std::thread::sleep(WRITING_PAUSE);
+        }
+        listed = now.unwrap_or(entry);
+    }
+    Ok(None)
+}
+
+/// What is wrong with the state of a sealed or removed segment, and what is worth a note, by the records of removal.
+fn account(
+    archive: &Path,
+    expected: &Expected,
+    recorded: &Recorded,
+    stream: &Stream,
+    entry: &SegmentEntry,
+    chain: &[u8; 32],
+) -> Result<(Option<&'static str>, Option<&'static str>), SegmentError> {
+    let mut account = judge::is_accounted_for(entry.state, recorded.act(stream, entry.name, chain));
+    let mut state = entry.state;
+    // It may have been moved or brought back since: then its state now has to fit its records now.
+    for _ in 1..ATTEMPTS_MAX {
+        if account.0.is_none() {
+            break;
+        }
+        let recorded = Recorded::read(archive, expected.removal_key.as_ref())?;
+        account = judge::is_accounted_for(state, recorded.act(stream, entry.name, chain));
+        let Some(now) = locate(archive, stream, entry.name) else { break };
+        if now.state == state {
+            break;
+        }
+        state = now.state;
+    }
+    Ok(account)
+}
+
+fn verify_entry(
+    archive: &Path,
+    stream: &Stream,
+    entry: &SegmentEntry,
+) -> Result<SegmentReport, SegmentError> {
     if entry.state != SegmentState::Removed {
-        let mut report = verify(&entry.path)?;
+        let is_written = entry.state == SegmentState::Open && is_recorded(archive, stream);
+        let mut report = if is_written { verify_growing(&entry.path)? } else { verify(&entry.path)? };
         if let Some(header) = &report.header
             && header.name() != entry.name
         {

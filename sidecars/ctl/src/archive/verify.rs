@@ -43,7 +43,11 @@ pub(crate) fn run(args: &VerifyArgs) -> Result<(), Failure> {
         bar.inc(1);
     });
     bar.finish_and_clear();
-    let report = report.map_err(|error| reported(error).hint(HINT))?;
+    let report = report.map_err(|error| {
+        let is_no_archive = error.condemned().is_some_and(|(path, _)| path == args.directory);
+        let failure = reported(error);
+        if is_no_archive { failure.hint(HINT) } else { failure }
+    })?;
     print(args.json, &as_json(&report), |out| as_text(out, &report))?;
     if report.is_sound() {
         return Ok(());

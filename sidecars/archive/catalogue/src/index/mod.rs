@@ -9,20 +9,24 @@
 //! the UTC day of the segment's first reception. [`FrameRow`] and [`PacketRow`] say what the columns mean.
 
 mod arrivals;
+mod backlog;
 mod builder;
 mod chunk;
 mod columns;
 mod packed;
 mod parquet_file;
 mod row;
+mod scan;
 mod spill;
 mod summary;
 mod tail;
 
 pub use arrivals::{Arrival, Arrivals};
+pub use backlog::{Backlog, Behind, Unindexed};
 pub use builder::Record;
 pub use columns::{FrameRow, PacketRow, UtcUs};
 pub use parquet_file::ParquetBytes;
+pub use scan::{ScanOf, SegmentScan};
 pub use summary::Summary;
 pub use tail::{NOT_IN_A_SEGMENT, Tail, TailLimits, TailPiece, TailSnapshot};
 

@@ -11,16 +11,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use fep_segments::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::arrivals::{Arrival, Arrivals, Watcher};
+use super::backlog::{Backlog, Behind, Signals, Unindexed};
 use super::chunk::{CHUNK_OCTETS, Chunk};
 use super::packed::{PackedRows, Table};
 use super::spill::Spill;
 use crate::Error;
-use crate::model::Colour;
+use crate::model::{Colour, SegmentId};
+use crate::packet_layout::PacketLayouts;
 
 /// `segment` and `offset` of a row whose record was read from the ring: it has no place in a file yet.
 pub const NOT_IN_A_SEGMENT: u64 = u64::MAX;
@@ -60,6 +64,8 @@ struct StreamTail {
     packets: VecDeque<Chunk>,
     /// Series, and the sequence number before which the catalogue has everything.
     catalogued: (u64, u64),
+    /// From where to where, in series and sequence number, every record was read without a break.
+    read: Option<[(u64, u64); 2]>,
     left_out: Option<LeftOut>,
 }
 
@@ -67,6 +73,7 @@ struct StreamTail {
 #[derive(Debug, Clone, Default)]
 pub struct Tail {
     inner: Arc<Mutex<Inner>>,
+    signals: Arc<Signals>,
 }
 
 #[derive(Debug, Default)]
@@ -76,11 +83,15 @@ struct Inner {
     streams: BTreeMap<StreamKey, StreamTail>,
     watchers: Vec<Watcher>,
     reach: Option<i64>,
+    backlog: Backlog,
+    layouts: Arc<PacketLayouts>,
 }
 
-/// The open tails at one moment.
+/// The open tails at one moment, and what is in neither them nor the catalogue.
 #[derive(Debug, Clone, Default)]
 pub struct TailSnapshot {
+    backlog: Backlog,
+    layouts: Arc<PacketLayouts>,
     streams: BTreeMap<StreamKey, StreamTail>,
 }
 
@@ -133,13 +144,99 @@ impl Tail {
     /// An empty one.
     #[must_use]
     pub fn new(limits: TailLimits) -> Tail {
-        Tail { inner: Arc::new(Mutex::new(Inner { limits, ..Inner::default() })) }
+        Tail::with_layouts(limits, Arc::default())
+    }
+
+    /// As [`Tail::new`]; `layouts` are for segments that are read without their index.
+    pub(crate) fn with_layouts(limits: TailLimits, layouts: Arc<PacketLayouts>) -> Tail {
+        let inner = Inner { limits, layouts, ..Inner::default() };
+        Tail { inner: Arc::new(Mutex::new(inner)), signals: Arc::default() }
+    }
+
+    /// From now on somebody takes in: questions wait for it ([`Tail::catch_up`]).
+    pub fn attend(&self) {
+        self.lock().backlog.is_attended = true;
+    }
+
+    /// What is neither in the catalogue nor in the tail.
+    #[must_use]
+    pub fn backlog(&self) -> Backlog {
+        self.lock().backlog.clone()
+    }
+
+    /// Has the taking in look at what exists now, and waits until it did, at most so long. Whether it did.
+    pub async fn catch_up(&self, within: Duration) -> bool {
+        let (question, mut looks) = {
+            let mut inner = self.lock();
+            if !inner.backlog.is_attended {
+                return true;
+            }
+            inner.backlog.asked += 1;
+            (inner.backlog.asked, self.signals.looked.subscribe())
+        };
+        self.signals.wanted.notify_one();
+        let caught_up = async {
+            while !self.lock().backlog.answers(question) {
+                if looks.changed().await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::time::timeout(within, caught_up).await.is_ok()
+    }
+
+    /// Until somebody asks.
+    pub async fn look_wanted(&self) {
+        self.signals.wanted.notified().await;
+    }
+
+    /// The last question that was asked: a look that begins now answers it.
+    pub(crate) fn asked(&self) -> u64 {
+        self.lock().backlog.asked
+    }
+
+    /// A look is over that began when so many questions were asked.
+    pub(crate) fn set_looked(&self, question: u64, behind: BTreeMap<Stream, Behind>, has_begun: bool) {
+        {
+            let mut inner = self.lock();
+            let backlog = &mut inner.backlog;
+            backlog.behind = behind;
+            backlog.looked = question;
+            backlog.has_begun = has_begun;
+        }
+        self.signals.looked.send_modify(|looks| *looks += 1);
+    }
+
+    pub(crate) fn set_unindexed(&self, id: &SegmentId, segment: Unindexed) {
+        Arc::make_mut(&mut self.lock().backlog.segments).insert(id.clone(), segment);
+    }
+
+    pub(crate) fn set_indexed(&self, id: &SegmentId) {
+        let mut inner = self.lock();
+        if inner.backlog.segments.contains_key(id) {
+            Arc::make_mut(&mut inner.backlog.segments).remove(id);
+        }
+    }
+
+    /// Every record between these places, in series and sequence number, was read and added.
+    pub(crate) fn set_read(&self, colour: Colour, ring: &str, from: (u64, u64), to: (u64, u64)) {
+        let mut inner = self.lock();
+        inner.streams.entry((colour, ring.to_owned())).or_default().read = Some([from, to]);
+    }
+
+    /// What is read from now on does not continue what was.
+    pub(crate) fn set_unread(&self, colour: Colour, ring: &str) {
+        if let Some(stream) = self.lock().streams.get_mut(&(colour, ring.to_owned())) {
+            stream.read = None;
+        }
     }
 
     /// What is there now. Cheap: the rows are shared, not copied.
     #[must_use]
     pub fn snapshot(&self) -> TailSnapshot {
-        TailSnapshot { streams: self.lock().streams.clone() }
+        let inner = self.lock();
+        let (backlog, layouts) = (inner.backlog.clone(), Arc::clone(&inner.layouts));
+        TailSnapshot { backlog, layouts, streams: inner.streams.clone() }
     }
 
     /// Rows as they come from now on.
@@ -330,6 +427,7 @@ impl StreamTail {
         if self.left_out.is_some_and(|left_out| left_out.before <= (series, end_seq)) {
             self.left_out = None;
         }
+        let mut lost: Option<LeftOut> = None;
         for chunks in [&mut self.frames, &mut self.packets] {
             while let Some(first) = chunks.front_mut().filter(|first| first.series() <= series) {
                 if first.series() == series {
@@ -338,20 +436,68 @@ impl StreamTail {
                         Ok(()) => {}
                         // Better too few rows than some twice.
                         Err(error) => {
-                            tracing::error!(%error, "{} rows of the open tail are lost", first.len())
+                            tracing::error!(%error, "{} rows of the open tail are lost", first.len());
+                            lost.get_or_insert(LeftOut {
+                                rows: 0,
+                                before: (series, u64::MAX),
+                                earliest_rx: first.earliest_rx(),
+                            })
+                            .rows += first.len() as u64;
                         }
                     }
                 }
                 chunks.pop_front();
             }
         }
+        if let Some(lost) = lost {
+            let known = self.left_out.unwrap_or(LeftOut { rows: 0, ..lost });
+            self.left_out = Some(LeftOut { rows: known.rows + lost.rows, ..lost });
+        }
     }
 }
 
 impl TailSnapshot {
+    /// What is neither in the catalogue nor in the tail.
+    #[must_use]
+    pub fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    /// How packets are read that are in no index.
+    #[must_use]
+    pub fn layouts(&self) -> Arc<PacketLayouts> {
+        Arc::clone(&self.layouts)
+    }
+
+    /// The catalogue has this segment by now.
+    pub fn set_indexed(&mut self, id: &SegmentId) {
+        if self.backlog.segments.contains_key(id) {
+            Arc::make_mut(&mut self.backlog.segments).remove(id);
+        }
+    }
+
+    /// Whether the rows of all records from `base_seq` up to `end_seq` of a series are here.
+    #[must_use]
+    pub fn holds(&self, colour: Colour, ring: &str, series: u64, base_seq: u64, end_seq: u64) -> bool {
+        let Some(stream) = self.streams.get(&(colour, ring.to_owned())) else { return false };
+        let left_out = stream.left_out.map_or((0, 0), |left_out| left_out.before);
+        stream.read.is_some_and(|[from, to]| {
+            (series, base_seq) >= from.max(stream.catalogued).max(left_out) && (series, end_seq) <= to
+        })
+    }
+
+    /// Rings of which rows have no room here and are in no index yet.
+    pub fn left_out(&self) -> impl Iterator<Item = (Colour, &str, u64)> {
+        let rows = |stream: &StreamTail| stream.left_out.map(|left_out| left_out.rows);
+        self.streams
+            .iter()
+            .filter_map(move |((colour, ring), stream)| Some((*colour, ring.as_str(), rows(stream)?)))
+    }
+
     /// Drops the rows of a stream that the catalogue has: those before `end_seq` of `series`, and older series.
     pub fn drop_before(&mut self, colour: Colour, ring: &str, series: u64, end_seq: u64) {
         if let Some(stream) = self.streams.get_mut(&(colour, ring.to_owned())) {
+            stream.catalogued = stream.catalogued.max((series, end_seq));
             stream.drop_before(series, end_seq);
         }
     }

@@ -6,13 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fep_segments::{
-    Follow, FollowSpec, Item, Place, SegmentError, SegmentReader, SegmentState as FileState, Start, Stream,
-};
+use fep_segments::{Follow, FollowSpec, Item, Place, SegmentError, SegmentState as FileState, Start, Stream};
 use fep_time::LeapSeconds;
 
 use super::IngestConfig;
-use crate::index::{NOT_IN_A_SEGMENT, PackedRows, Record};
+use crate::index::{Behind, NOT_IN_A_SEGMENT, PackedRows, Record};
 use crate::packet_layout::PacketLayouts;
 use crate::{Error, Tail};
 
@@ -50,7 +48,11 @@ struct Followed {
     problem: Option<String>,
     /// Whether everything that could be read was, and the reception of the last record read.
     caught_up: bool,
+    /// Whether everything was read that existed when it was read last.
+    read_to_end: bool,
     reached_rx: Option<i64>,
+    /// Since where nothing was missing, in series and sequence number.
+    reads_from: Option<(u64, u64)>,
 }
 
 impl Following {
@@ -80,21 +82,34 @@ impl Following {
         self.streams.iter().filter_map(|(stream, followed)| Some((stream, followed.problem.as_deref()?)))
     }
 
+    /// Streams of which not everything was read that existed when it was looked last, and why.
+    pub(super) fn unread(&self) -> BTreeMap<Stream, Behind> {
+        let unread = self.streams.iter().filter_map(|(stream, followed)| {
+            let behind = match &followed.problem {
+                Some(problem) => Behind::Problem(problem.clone()),
+                None if !followed.read_to_end => Behind::Reading,
+                None => return None,
+            };
+            Some((stream.clone(), behind))
+        });
+        unread.collect()
+    }
+
     /// Streams of which not everything was read that is there, and the last reception that was, if any.
     pub(super) fn behind(&self) -> impl Iterator<Item = (&Stream, Option<i64>)> {
         let behind = self.streams.iter().filter(|(_, followed)| !followed.caught_up);
         behind.map(|(stream, followed)| (stream, followed.reached_rx))
     }
 
-    /// Reads on in a stream; returns the records that went into the tail.
-    pub(super) fn read_on(&mut self, config: &IngestConfig, stream: &Stream) -> u64 {
+    /// Reads on in a stream; returns the records that went into the tail. `asked`: somebody wants everything that exists now.
+    pub(super) fn read_on(&mut self, config: &IngestConfig, stream: &Stream, asked: bool) -> u64 {
         let followed = self.of(stream);
         let has_ring = config
             .bus
             .as_ref()
             .is_some_and(|bus| bus.join(stream.colour.directory()).join(&stream.ring).is_dir());
         let now = Instant::now();
-        let grows = followed.growing && now >= followed.look_again;
+        let grows = followed.growing && (asked || now >= followed.look_again);
         if !(has_ring || followed.stirred || grows) || now < followed.try_again {
             return 0;
         }
@@ -106,6 +121,8 @@ impl Following {
                 // What grows without a ring is only looked at now and then.
                 followed.caught_up = taken < RECORDS_PER_STEP as u64 && (has_ring || !followed.growing);
                 followed.look_again = now + LOOK_AGAIN;
+                let waits = followed.follow.as_ref().is_some_and(Follow::is_waiting);
+                followed.read_to_end = taken < RECORDS_PER_STEP as u64 && !waits;
                 taken
             }
             Err(error) => {
@@ -115,6 +132,9 @@ impl Following {
                 followed.try_again = now + TRY_AGAIN;
                 followed.stirred = true;
                 followed.caught_up = false;
+                followed.read_to_end = false;
+                self.tail.set_unread(stream.colour, &stream.ring);
+                let followed = self.of(stream);
                 let problem = error.to_string();
                 if followed.problem.as_ref() != Some(&problem) {
                     tracing::error!("the open end of {stream} cannot be followed: {problem}");
@@ -135,7 +155,9 @@ impl Following {
             try_again: Instant::now(),
             problem: None,
             caught_up: false,
+            read_to_end: false,
             reached_rx: None,
+            reads_from: None,
         })
     }
 
@@ -158,6 +180,8 @@ impl Following {
                     consumer: consumer.clone(),
                     patience: PATIENCE,
                 };
+                tail.set_unread(colour, &stream.ring);
+                followed.reads_from = None;
                 none.insert(Follow::open(spec, start)?)
             }
         };
@@ -177,6 +201,7 @@ impl Following {
                         }
                         series = follow.place().series;
                     }
+                    followed.reads_from.get_or_insert((series, record.seq));
                     let record = Record {
                         seq: record.seq,
                         offset: NOT_IN_A_SEGMENT,
@@ -191,7 +216,7 @@ impl Following {
                     taken += 1;
                 }
                 // What is missing shows in the catalogue when the segment is sealed.
-                Ok(Item::Gap(_) | Item::Series(_)) => {}
+                Ok(Item::Gap(_) | Item::Series(_)) => followed.reads_from = None,
                 Ok(Item::Empty) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -199,6 +224,10 @@ impl Following {
         // What was read before something went wrong was read.
         if rows.len() > 0 {
             tail.add(colour, &stream.ring, series, rows);
+        }
+        if let Some(from) = followed.reads_from {
+            let place = follow.place();
+            tail.set_read(colour, &stream.ring, from, (place.series, place.position.seq));
         }
         ended?;
         Ok(taken as u64)
@@ -210,8 +239,9 @@ impl Following {
 fn unsealed_start(archive: &Path, stream: &Stream) -> Result<Start, Error> {
     let list = fep_segments::list(archive, stream)?;
     for entry in list.iter().rev().filter(|entry| entry.state == FileState::Sealed) {
-        match SegmentReader::open(&entry.path) {
-            Ok(reader) => {
+        match fep_segments::open_listed(archive, stream, entry) {
+            Ok(None) => {}
+            Ok(Some(reader)) => {
                 let position = reader.footer().map_or(reader.end(), |footer| footer.end);
                 return Ok(Start::At(Place { series: entry.name.series, position }));
             }
@@ -231,8 +261,9 @@ fn readable_start(archive: &Path, stream: &Stream, place: Option<Place>) -> Resu
             && place.is_none_or(|place| begins > (place.series, place.position.pos))
     });
     for entry in behind {
-        match SegmentReader::open_growing(&entry.path) {
-            Ok(reader) => {
+        match fep_segments::open_listed(archive, stream, entry) {
+            Ok(None) => {}
+            Ok(Some(reader)) => {
                 let position = reader.header().base;
                 return Ok(Start::At(Place { series: entry.name.series, position }));
             }

@@ -22,7 +22,7 @@ use fep_time::tai_now;
 use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
 
-use crate::index::INDEX_VERSION;
+use crate::index::{INDEX_VERSION, Unindexed};
 use crate::model::{IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::{Catalogue, Inserted, SegmentFilter};
@@ -99,6 +99,8 @@ pub struct Ingest {
     aside: BTreeMap<Stream, Vec<SetAside>>,
     /// Whether the object store was looked through.
     objects_listed: bool,
+    /// The last question that was answered by looking.
+    answered: u64,
     /// The last reception of each stream that the catalogue has.
     reached: BTreeMap<Stream, i64>,
     following: Following,
@@ -150,7 +152,7 @@ impl Ingest {
         // A store that does not answer is better known now than with the first segment.
         store.size("index").await?;
         let layouts = Arc::new(config.packets.clone());
-        let tail = Tail::new(config.tail_limits.clone());
+        let tail = Tail::with_layouts(config.tail_limits.clone(), Arc::clone(&layouts));
         let consumer = consumer_name(&config.service, catalogue.sees_red());
         Ok(Ingest {
             found: Found::new(&config.archive, catalogue.sees_red()),
@@ -165,6 +167,7 @@ impl Ingest {
             refused: BTreeMap::new(),
             aside: BTreeMap::new(),
             objects_listed: false,
+            answered: 0,
             reached: BTreeMap::new(),
         })
     }
@@ -198,6 +201,38 @@ impl Ingest {
     pub async fn step(&mut self) -> Result<IngestStep, Error> {
         let mut step = IngestStep::default();
         let began = tai_now().0;
+        self.look(&mut step).await?;
+        let objects = if self.objects_listed { Vec::new() } else { self.unknown_objects().await? };
+        if !self.objects_listed {
+            self.objects_listed = true;
+            self.look(&mut step).await?;
+        }
+        self.take_in_waiting(&mut step).await?;
+        for id in objects {
+            self.take_in_unknown(id, &mut step).await?;
+        }
+        self.tail.set_reach(self.reach(began));
+        Ok(step)
+    }
+
+    /// Looks at what exists now: what was sealed waits to be taken in, what is open is read into the tail. Takes nothing in.
+    async fn look(&mut self, step: &mut IngestStep) -> Result<(), Error> {
+        let question = self.tail.asked();
+        self.take_news().await?;
+        if self.config.tail {
+            let is_asked = question != self.answered;
+            for stream in self.found.streams().clone() {
+                step.tail_records += self.following.read_on(&self.config, &stream, is_asked);
+            }
+        }
+        // The tail begins behind what was sealed by then: that has to be known before anybody is answered.
+        self.take_news().await?;
+        self.answered = question;
+        self.tail.set_looked(question, self.following.unread(), self.objects_listed);
+        Ok(())
+    }
+
+    async fn take_news(&mut self) -> Result<(), Error> {
         self.news.extend(self.found.news()?);
         // What fails here (the store, the database) is there again in the next step.
         while let Some(news) = self.news.front().cloned() {
@@ -215,7 +250,7 @@ impl Ingest {
                     self.following.stir(&stream, entry.state == FileState::Open);
                     let id = id_of(&stream, &entry);
                     if entry.state != FileState::Open && self.catalogue.segment(&id).await?.is_none() {
-                        self.wait_for(id, stream, entry);
+                        self.wait_for(id, stream, entry, false);
                     }
                 }
             }
@@ -226,18 +261,7 @@ impl Ingest {
             files.retain(|file| file.path.exists());
             !files.is_empty()
         });
-        self.take_in_waiting(&mut step).await?;
-        if self.config.tail {
-            for stream in self.found.streams().clone() {
-                step.tail_records += self.following.read_on(&self.config, &stream);
-            }
-        }
-        if !self.objects_listed {
-            self.take_in_objects(&mut step).await?;
-            self.objects_listed = true;
-        }
-        self.tail.set_reach(self.reach(began));
-        Ok(step)
+        Ok(())
     }
 
     /// Up to when every record that was received by a round that began then is in the catalogue or in the tail: less where a
@@ -257,7 +281,9 @@ impl Ingest {
     /// As [`Ingest::step`].
     pub async fn step_objects(&mut self) -> Result<IngestStep, Error> {
         let mut step = IngestStep::default();
-        self.take_in_objects(&mut step).await?;
+        for id in self.unknown_objects().await? {
+            self.take_in_unknown(id, &mut step).await?;
+        }
         Ok(step)
     }
 
@@ -279,9 +305,13 @@ impl Ingest {
         Ok(())
     }
 
-    fn wait_for(&mut self, id: SegmentId, stream: Stream, entry: SegmentEntry) {
+    /// `is_known`: the catalogue has it, and something of it has to be made again.
+    fn wait_for(&mut self, id: SegmentId, stream: Stream, entry: SegmentEntry, is_known: bool) {
         let same = |refused: &Refused| refused.file.is_some() && refused.file == identity_of(&entry.path);
         if !self.refused.get(&id).is_some_and(same) {
+            if !is_known {
+                self.tail.set_unindexed(&id, unindexed(&stream, Some(&entry), None));
+            }
             self.waiting.insert(id, Waiting { stream, entry, not_before: Instant::now(), reached: i64::MIN });
         }
     }
@@ -315,14 +345,14 @@ impl Ingest {
                 let known = segment.facts.id();
                 self.note_reached(&stream, segment.last_rx_tai_ns);
                 while let Some(entry) = entries.next_if(|entry| id_of(&stream, entry) < known) {
-                    self.wait_for(id_of(&stream, &entry), stream.clone(), entry);
+                    self.wait_for(id_of(&stream, &entry), stream.clone(), entry, false);
                 }
                 if let Some(entry) = entries.next_if(|entry| id_of(&stream, entry) == known)
                     && entry.state == FileState::Sealed
                     && segment.state != SegmentState::Deleted
                     && !is_whole(segment)
                 {
-                    self.wait_for(known, stream.clone(), entry);
+                    self.wait_for(known, stream.clone(), entry, true);
                 }
             }
             after = page.last().map(|segment| segment.facts.id());
@@ -331,7 +361,7 @@ impl Ingest {
             }
         }
         for entry in entries {
-            self.wait_for(id_of(&stream, &entry), stream.clone(), entry);
+            self.wait_for(id_of(&stream, &entry), stream.clone(), entry, false);
         }
         Ok(())
     }
@@ -347,9 +377,10 @@ impl Ingest {
         for id in due {
             let Some(waiting) = self.waiting.get(&id) else { continue };
             let (stream, entry) = (waiting.stream.clone(), waiting.entry.clone());
-            match self.take_in(&stream, &entry).await {
+            match self.take_in(&stream, &entry, step).await {
                 Ok(taken_in) => {
                     self.refused.remove(&id);
+                    self.tail.set_indexed(&id);
                     match taken_in {
                         TakenIn::New => step.segments.push(id.clone()),
                         TakenIn::Repaired => step.repaired.push(id.clone()),
@@ -368,7 +399,7 @@ impl Ingest {
                     continue;
                 }
                 Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
-                    self.refuse(&id, &error, Some(entry.path), step);
+                    self.refuse(&id, &error, &stream, Some(&entry), step);
                 }
                 Err(error) => return Err(error),
             }
@@ -377,14 +408,26 @@ impl Ingest {
         Ok(())
     }
 
-    fn refuse(&mut self, id: &SegmentId, error: &Error, path: Option<PathBuf>, step: &mut IngestStep) {
+    fn refuse(
+        &mut self,
+        id: &SegmentId,
+        error: &Error,
+        stream: &Stream,
+        entry: Option<&SegmentEntry>,
+        step: &mut IngestStep,
+    ) {
+        // An index that cannot be made again is missed by who reads it.
+        if self.tail.backlog().segments.contains_key(id) {
+            self.tail.set_unindexed(id, unindexed(stream, entry, Some(error.to_string())));
+        }
         tracing::error!(%error, "segment {id} is not taken in");
         step.refused.push((id.clone(), error.to_string()));
-        let file = path.as_deref().and_then(identity_of);
+        let file = entry.and_then(|entry| identity_of(&entry.path));
         self.refused.insert(id.clone(), Refused { why: error.to_string(), file });
     }
 
-    async fn take_in_objects(&mut self, step: &mut IngestStep) -> Result<(), Error> {
+    /// Segments of the object store that neither catalogue nor disk know.
+    async fn unknown_objects(&mut self) -> Result<Vec<SegmentId>, Error> {
         let mut streams: BTreeMap<Stream, BTreeSet<SegmentId>> = BTreeMap::new();
         for id in self.store.list(SEGMENT_FOLDER).await?.keys().filter_map(|key| id_of_key(key)) {
             let stream = id.0.rsplit_once('/').and_then(|(stream, _)| stream.parse().ok());
@@ -395,6 +438,7 @@ impl Ingest {
                 streams.entry(stream).or_default().insert(id);
             }
         }
+        let mut found = Vec::new();
         for (stream, mut unknown) in streams {
             let filter = filter_of(&stream);
             let mut after = None;
@@ -409,15 +453,30 @@ impl Ingest {
                 }
             }
             for id in unknown {
-                match self.take_in_object(&segment_key(&id)).await {
-                    Ok(_) => step.segments.push(id),
-                    // A store that does not answer says nothing of the segment.
-                    Err(error @ Error::Segment(SegmentError::Io { .. })) => return Err(error),
-                    Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
-                        self.refuse(&id, &error, None, step)
-                    }
-                    Err(error) => return Err(error),
+                self.tail.set_unindexed(&id, unindexed(&stream, None, None));
+                found.push(id);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Takes in a segment that the object store alone has.
+    async fn take_in_unknown(&mut self, id: SegmentId, step: &mut IngestStep) -> Result<(), Error> {
+        match self.take_in_object(&segment_key(&id)).await {
+            Ok(_) => {
+                self.tail.set_indexed(&id);
+                step.segments.push(id);
+            }
+            Err(error @ (Error::Segment(SegmentError::Format { .. }) | Error::Refused { .. })) => {
+                let stream = id.0.rsplit_once('/').and_then(|(stream, _)| stream.parse::<Stream>().ok());
+                if let Some(stream) = stream {
+                    self.refuse(&id, &error, &stream, None, step);
                 }
+            }
+            // A store that does not answer says nothing of the segment: the next step looks for it again.
+            Err(error) => {
+                self.objects_listed = false;
+                return Err(error);
             }
         }
         Ok(())
@@ -433,14 +492,29 @@ impl Ingest {
         Ok(TakenIn::New)
     }
 
-    async fn take_in(&mut self, stream: &Stream, entry: &SegmentEntry) -> Result<TakenIn, Error> {
+    async fn take_in(
+        &mut self,
+        stream: &Stream,
+        entry: &SegmentEntry,
+        step: &mut IngestStep,
+    ) -> Result<TakenIn, Error> {
         let path = entry.path.clone();
         if entry.state == FileState::Removed {
             let footer = tokio::task::spawn_blocking(move || removed_footer(&path)).await??;
             return self.take_in_removed(&footer).await;
         }
         let known = self.catalogue.segment(&id_of(stream, entry)).await?;
-        let built = build_file(path, Arc::clone(&self.layouts)).await?;
+        let build = build_file(path, Arc::clone(&self.layouts));
+        tokio::pin!(build);
+        // Who asks meanwhile is not kept waiting for this segment.
+        let built = loop {
+            let tail = self.tail.clone();
+            tokio::select! {
+                built = &mut build => break built?,
+                () = tail.look_wanted() => {}
+            }
+            self.look(step).await?;
+        };
         let facts = built.facts.clone();
         let (segment, summary) = keep_index(&self.store, built).await?;
         let inserted = self.catalogue.insert(&segment, &summary, tai_now().0).await?;
@@ -492,6 +566,11 @@ enum TakenIn {
 /// The segments of a stream.
 fn filter_of(stream: &Stream) -> SegmentFilter {
     SegmentFilter { ring: Some(stream.ring.clone()), colour: Some(stream.colour), ..SegmentFilter::default() }
+}
+
+fn unindexed(stream: &Stream, entry: Option<&SegmentEntry>, problem: Option<String>) -> Unindexed {
+    let octets = entry.and_then(|entry| std::fs::metadata(&entry.path).ok()).map_or(0, |found| found.len());
+    Unindexed { stream: stream.clone(), entry: entry.cloned(), octets, problem }
 }
 
 /// The name in the catalogue of a segment file.

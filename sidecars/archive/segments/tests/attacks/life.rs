@@ -142,7 +142,10 @@ impl Life {
     /// Brings the last moved segment back.
     pub(crate) fn recall(&mut self) {
         let Some((path, octets)) = self.stored.pop() else { return };
-        fs::write(&path, octets).unwrap();
+        // As a recall does it: whole, or not at all.
+        let building = path.with_extension("building");
+        fs::write(&building, octets).unwrap();
+        fs::rename(&building, &path).unwrap();
         self.note(Act::Recalled, &footer(&path));
     }
 

@@ -2,6 +2,7 @@
 //! whoever has the public keys and a copy of the head. And an honest archive always verifies.
 
 mod life;
+mod living;
 
 use std::fs;
 use std::path::{Path, PathBuf};

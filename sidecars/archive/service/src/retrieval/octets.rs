@@ -12,6 +12,7 @@ use fep_bus::Record;
 use fep_catalogue::{Colour, ObjectAt, Segment, SegmentId, StoredObject, Tier};
 use fep_segments::{
     Piece, ReadAt, RecordAt, SegmentError, SegmentName, SegmentReader, SegmentState, Stream, list,
+    open_listed,
 };
 use tokio::runtime::Handle;
 
@@ -200,13 +201,18 @@ impl Octets {
         series: u64,
         seq: u64,
     ) -> Result<Option<SegmentReader<File>>, Error> {
-        let entries = list(&self.archive.segments, &Stream::new(colour, ring))?;
+        let stream = Stream::new(colour, ring);
+        let entries = list(&self.archive.segments, &stream)?;
         for entry in entries.iter().rev() {
             if entry.name.series != series || entry.state == SegmentState::Removed {
                 continue;
             }
-            // It may be sealed under its other name while we look: then the next look finds it.
-            let Ok(reader) = SegmentReader::open_growing(&entry.path) else { continue };
+            // It may be sealed while we look: it has another name then. What is damaged holds nothing for us.
+            let opened = match open_listed(&self.archive.segments, &stream, entry) {
+                Err(SegmentError::Format { .. }) => None,
+                opened => opened?,
+            };
+            let Some(reader) = opened else { continue };
             if reader.header().base.seq <= seq {
                 return Ok(Some(reader));
             }

@@ -8,7 +8,7 @@ use fep_catalogue::{
     Catalogue, Colour, Indexes, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
 };
 use fep_record::Session;
-use fep_segments::{SegmentReader, Stream};
+use fep_segments::{SegmentError, Stream};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
@@ -180,11 +180,13 @@ fn on_disk(archive: &Path, mut sources: Vec<SourceSpec>) -> Result<Vec<SourceSpe
             if source.tail.iter().all(|piece| piece.series() != series) {
                 continue;
             }
-            // The last segment of a series that can be opened ends it.
-            if let std::collections::btree_map::Entry::Vacant(end) = ends.entry(series)
-                && let Ok(reader) = SegmentReader::open_growing(&entry.path)
-            {
-                end.insert(reader.end().seq);
+            // The last segment of a series that is no damaged file ends it. It may be sealed under another name meanwhile.
+            if let std::collections::btree_map::Entry::Vacant(end) = ends.entry(series) {
+                match fep_segments::open_listed(archive, &stream, &entry) {
+                    Ok(Some(reader)) => drop(end.insert(reader.end().seq)),
+                    Ok(None) | Err(SegmentError::Format { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
         }
         let mut written = Vec::new();
