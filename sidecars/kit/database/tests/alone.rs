@@ -1,7 +1,7 @@
 //! One process of a name on one database, on both engines.
 
-use fep_database::testing::Place;
 use fep_database::Alone;
+use fep_database::testing::Place;
 
 // REQ: FEP-KIT-186
 #[tokio::test]

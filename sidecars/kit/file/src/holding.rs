@@ -42,9 +42,8 @@ pub fn hold(path: &Path, program: &str) -> Result<Held, FileError> {
         }
         Err(error) => return Err(FileError::io("open", path)(error)),
     };
-    let kind = FileType::from_raw_mode(
-        rustix::fs::fstat(&handle).map_err(FileError::io("look at", path))?.st_mode,
-    );
+    let kind =
+        FileType::from_raw_mode(rustix::fs::fstat(&handle).map_err(FileError::io("look at", path))?.st_mode);
     if kind != FileType::RegularFile {
         return Err(FileError::NotRegular { path: path.to_owned(), found: name_of(kind) });
     }
@@ -72,5 +71,9 @@ fn holder(file: &File) -> String {
     let read = file.read_at(&mut octets, 0).unwrap_or(0);
     let text = String::from_utf8_lossy(&octets[..read]);
     let text = text.trim();
-    if text.is_empty() || text.chars().any(char::is_control) { "another process".to_owned() } else { text.to_owned() }
+    if text.is_empty() || text.chars().any(char::is_control) {
+        "another process".to_owned()
+    } else {
+        text.to_owned()
+    }
 }

@@ -157,6 +157,9 @@ fn a_lock_file_that_is_a_link_a_fifo_or_a_directory_is_refused_without_waiting()
     assert!(fep_file::hold(directory.path(), "test").is_err());
     assert!(!path("elsewhere").exists(), "nothing was made through the link");
     let held = fep_file::hold(&path("lock"), "test").expect("nobody has it");
-    assert_eq!(std::fs::read_to_string(path("lock")).expect("text"), format!("test, process {}", std::process::id()));
+    assert_eq!(
+        std::fs::read_to_string(path("lock")).expect("text"),
+        format!("test, process {}", std::process::id())
+    );
     drop(held);
 }
