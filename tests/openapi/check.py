@@ -1,7 +1,7 @@
 """Holds a running service to its own OpenAPI document by schemathesis.
 
     check.py --url http://127.0.0.1:8100 --ticket TICKET
-    check.py --socket /run/fep/identity.sock --ticket TICKET --exclude-path /v1/logout
+    check.py --socket /run/fep/identity/identity.sock --ticket TICKET --exclude-path /v1/logout
 
 Requests are generated from the document, good ones and bad ones; every answer must be one that the document describes, no
 answer is a fault (5xx), what the document allows is not refused as malformed, what it forbids is, and a route that needs a
@@ -56,7 +56,7 @@ def main():
     parser.add_argument("--ticket", default=os.environ.get("FEP_TICKET", ""), help="ticket of the caller [FEP_TICKET]")
     parser.add_argument("--exclude-path", action="append", default=[], help="a path that is not called")
     parser.add_argument("--exclude-check", action="append", default=[], help="a check of schemathesis that is not made")
-    parser.add_argument("--max-time", type=int, default=20, help="seconds for the whole run")
+    parser.add_argument("--max-time", type=int, default=0, help="seconds for the whole run; 0: as long as it takes, always the same requests")
     parser.add_argument("--max-examples", type=int, default=20, help="generated requests for each route and phase")
     parser.add_argument("--seed", type=int, default=20261130, help="of the generated requests")
     args = parser.parse_args()
@@ -68,7 +68,9 @@ def main():
         url = f"http://127.0.0.1:{forward(args.socket)}"
         headers.append("Host: localhost")
     command = [program, "run", f"{url}/openapi.json", "--no-color", "--phases", "examples,coverage,fuzzing"]
-    command += ["--max-time", args.max_time, "--max-examples", args.max_examples, "--seed", args.seed]
+    command += ["--max-examples", args.max_examples, "--seed", args.seed]
+    if args.max_time:
+        command += ["--max-time", args.max_time]
     command += ["--request-timeout", 20, "--generation-database", "none", "--warnings", "off", "--continue-on-failure"]
     for header in headers:
         command += ["--header", header]

@@ -68,7 +68,7 @@ const ORDER: &[(&str, &[&str])] = &[
     ("fep-process", &["fep-kit", "fep-notify"]),
     ("fep-jobs", &["fep-database", "fep-time"]),
     ("fep-orders", &["fep-audit", "fep-database", "fep-time"]),
-    ("fep-identity", &["fep-bus", "fep-record", "fep-time"]),
+    ("fep-identity", &["fep-bus", "fep-file", "fep-record", "fep-time"]),
     (
         "fep-route",
         &[

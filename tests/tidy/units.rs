@@ -134,6 +134,21 @@ fn every_unit_runs_a_program_of_ours_as_a_user_of_its_own_and_is_hardened() {
     }
 }
 
+// REQ: FEP-KIT-195
+#[test]
+fn the_login_service_has_one_address_in_its_unit_its_configuration_and_fepctl() {
+    let units = units();
+    let unit = units.iter().find(|unit| unit.name == "fep-identity.service").expect("a unit");
+    let socket = format!("unix:/run/{}/identity.sock", unit.value("RuntimeDirectory"));
+    for file in ["config/identity.toml", "sidecars/identity/src/config.rs", "sidecars/ctl/src/session.rs"] {
+        let text = std::fs::read_to_string(root().join(file)).expect("text");
+        assert!(text.contains(&format!("\"{socket}\"")), "{file}: {socket}");
+    }
+    // Every user may pass to it, and other services to the public keys.
+    assert_eq!(unit.value("RuntimeDirectoryMode"), "0755");
+    assert_eq!(unit.value("StateDirectoryMode"), "0711");
+}
+
 fn declares(line: &str, kind: &str, name: &str) -> bool {
     let mut words = line.split_whitespace();
     words.next() == Some(kind) && words.next() == Some(name)

@@ -11,6 +11,24 @@ use serde::Deserialize;
 /// What the program has without `--config`.
 pub(crate) const DEFAULT_TOML: &str = include_str!("../../../config/identity.toml");
 
+/// Where the service is reached where nothing is said: below a directory that its unit makes for it.
+const DOOR: &str = "unix:/run/fep/identity/identity.sock";
+/// Everybody on this machine may connect: whoever logs in has nothing yet but a password, and every other route asks for a
+/// ticket or knows the peer by its user.
+const DOOR_MODE: u32 = 0o666;
+
+/// What each door says of its mode itself. The kit's default is narrower than that of this service.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Modes {
+    doors: Vec<Mode>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Mode {
+    unix_mode: Option<u32>,
+}
+
 /// The section `[service]`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -46,7 +64,7 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        let door = DoorConfig { unix_mode: 0o666, ..DoorConfig::at("unix:/run/fep/identity.sock") };
+        let door = DoorConfig { unix_mode: DOOR_MODE, ..DoorConfig::at(DOOR) };
         Config {
             places: Places::default(),
             http: HttpConfig { doors: vec![door], ..HttpConfig::default() },
@@ -69,6 +87,10 @@ impl Config {
         };
         if config.http.doors.is_empty() {
             config.http.doors = Config::default().http.doors;
+        }
+        let modes: Modes = document.section("http")?;
+        for (door, mode) in config.http.doors.iter_mut().zip(modes.doors) {
+            door.unix_mode = mode.unix_mode.unwrap_or(DOOR_MODE);
         }
         config.http.check().map_err(|(key, message, allowed)| {
             document.mistake(&format!("http.{key}"), &message, &allowed)
@@ -116,6 +138,18 @@ mod tests {
             });
             assert!(is_there, "config/identity.toml does not explain {key}");
         }
+    }
+
+    // REQ: FEP-KIT-195
+    #[test]
+    fn a_door_is_for_everybody_of_the_machine_unless_it_says_otherwise() {
+        let modes = |text: &str| -> Vec<u32> {
+            read(text).expect("good").http.doors.iter().map(|door| door.unix_mode).collect()
+        };
+        assert_eq!(modes(""), [0o666]);
+        let two =
+            "[[http.doors]]\nlisten = \"unix:/a\"\n[[http.doors]]\nlisten = \"unix:/b\"\nunix_mode = 0o660\n";
+        assert_eq!(modes(two), [0o666, 0o660]);
     }
 
     fn collect(value: &serde_json::Value, keys: &mut Vec<String>) {

@@ -1,31 +1,31 @@
-//! The first administrator, added on this machine by who owns the state directory: nobody can log in before.
+//! The first administrator, added on this machine by who owns the state directory: nobody can log in before, or any more.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use fep_audit::Event;
 use fep_database::Database;
-use fep_identity::{Identity, NumericDate, PersonId, Profile, Role, Scope};
+use fep_identity::accounts::AccountError;
+use fep_identity::{Identity, NumericDate};
 use fep_password::Entry;
 use fep_time::tai_now;
 
 use crate::config::Config;
 
-/// Adds an account with the role administrator, unless one has it.
+/// Adds an account with the role administrator, unless a local account can administer. It works beside the running service.
 pub(crate) async fn add_administrator(config: &Config, name: &str) -> Result<(), String> {
     let state = &config.places.state;
     hold_to_owner(state)?;
     let identity = Identity::open(state, config.identity.clone(), NumericDate::now());
     let identity = identity.map_err(|error| error.to_string())?;
-    let listed = identity.accounts().list().map_err(|error| error.to_string())?;
-    let is_administrator = |roles: &[String]| {
-        let resolved = config.identity.role_sets.resolve(roles.iter().map(String::as_str));
-        resolved.is_ok_and(|roles| roles.has(Role::Administrator))
-    };
-    if let Some(known) = listed.iter().find(|known| is_administrator(&known.profile.roles)) {
+    let accounts = identity.accounts();
+    if let Some(known) = accounts.administrator(NumericDate::now()).map_err(|error| error.to_string())? {
+        return Err(AccountError::HasAdministrator(known).to_string());
+    }
+    if accounts.exists(name).map_err(|error| error.to_string())? {
+        let error = AccountError::Exists(name.to_owned());
         return Err(format!(
-            "{} is an administrator already: administrators add others with `fepctl account add`",
-            known.name
+            "{error}: add one of another name, who can then set a password for {name} and enable it"
         ));
     }
     let password = fep_password::read(Entry::New).map_err(|error| error.to_string())?;
@@ -42,15 +42,8 @@ pub(crate) async fn add_administrator(config: &Config, name: &str) -> Result<(),
     };
     // Before the deed, like everything that gives something.
     fep_audit::note(&database, event).await.map_err(|error| error.to_string())?;
-    let profile = Profile {
-        person: PersonId(format!("local:{name}")),
-        roles: vec![Role::Administrator.name().to_owned()],
-        scopes: vec![Scope::ALL],
-        expires: None,
-        password_expires: None,
-        disabled: false,
-    };
-    identity.add_account(name, &password, profile).map_err(|error| error.to_string())?;
+    let added = identity.add_first_administrator(name, &password, NumericDate::now());
+    added.map_err(|error| error.to_string())?;
     println!("{name} is an administrator: `fepctl login --account {name}`");
     database.close().await;
     Ok(())

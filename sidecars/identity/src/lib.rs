@@ -10,11 +10,13 @@ mod config;
 mod first;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use fep_database::Options;
 use fep_identity::{Authenticator, Identity, NumericDate, Peers};
-use fep_kit::{Document, Problem};
+use fep_kit::health::Health;
+use fep_kit::{Document, Problem, Stop};
 use fep_process::{Process, Service};
 use fep_route::audit::Trail;
 use fep_route::login::{self, Act, Journal};
@@ -23,6 +25,9 @@ use futures::future::BoxFuture;
 use prometheus::IntCounterVec;
 
 pub use config::{Config, Places};
+
+/// How often it is looked whether somebody can administer.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// What its command line has beside the usual.
 #[derive(Debug, Args)]
@@ -33,7 +38,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Add the first administrator; refused where one exists. The password is read from the terminal or standard input
+    /// Add the first administrator; refused while a local account can administer. The password is read from the terminal or standard input
     AddAdministrator {
         /// Name of the account
         name: String,
@@ -109,16 +114,46 @@ impl Journal for Counted {
 }
 
 async fn serve(config: &Config, process: &Process) -> Result<(), String> {
+    // Before anything of it is read: a second process would undo what the first one writes.
+    let held = Identity::hold(&config.places.state, IdentityService::NAME);
+    let _held = held.map_err(|error| error.to_string())?;
     let opened = Identity::open(&config.places.state, config.identity.clone(), NumericDate::now());
     let identity = Arc::new(opened.map_err(|error| error.to_string())?);
     let base = open(&identity, config.identity.peers.clone(), &config.places.database).await?;
     let service = service(&base, &identity, config.http.limits.clone())?;
     let Process { stop, notify } = process;
-    let keep_keys = async {
-        login::keep_keys(Arc::clone(&identity), stop.clone()).await;
+    let keep = async {
+        tokio::join!(
+            login::keep_keys(Arc::clone(&identity), stop.clone()),
+            watch_administrators(Arc::clone(&identity), base.health.clone(), stop.clone())
+        );
         Ok(())
     };
-    base.serve(&config.http, &service, (stop, notify), keep_keys).await
+    base.serve(&config.http, &service, (stop, notify), keep).await
+}
+
+/// Warns in the health while nobody can administer: accounts end by themselves.
+async fn watch_administrators(identity: Arc<Identity>, health: Health, stop: Stop) {
+    const PART: &str = "administrators";
+    let mut every = tokio::time::interval(LOOK_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.wait() => return,
+            _ = every.tick() => {}
+        }
+        let identity = Arc::clone(&identity);
+        let looked =
+            tokio::task::spawn_blocking(move || identity.accounts().administrator(NumericDate::now())).await;
+        match looked {
+            Ok(Ok(Some(_))) => health.well(PART),
+            Ok(Ok(None)) => health.warning(
+                PART,
+                "no local account can administer: `fep-identity add-administrator NAME` adds one, as the owner of the state directory",
+            ),
+            Ok(Err(error)) => health.ill(PART, error.to_string()),
+            Err(error) => health.ill(PART, error.to_string()),
+        }
+    }
 }
 
 /// What the service stands on; unlike others it takes tokens as well.

@@ -127,6 +127,14 @@ pub enum Error {
         /// What is there, and what to do.
         problem: String,
     },
+    /// Another process works on it.
+    #[error("{place} is held by {holder}: end that one first, or give this one a database of its own")]
+    Held {
+        /// Which database.
+        place: String,
+        /// Who, as the server says.
+        holder: String,
+    },
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),

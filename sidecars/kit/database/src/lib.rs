@@ -17,6 +17,7 @@
 //! [`Database::retry`].
 
 mod address;
+mod alone;
 mod backup;
 mod error;
 mod handle;
@@ -30,6 +31,7 @@ mod sqlite;
 pub mod testing;
 
 pub use address::Engine;
+pub use alone::Alone;
 pub use backup::{Manifest, TableCopy, restore, verify_backup};
 pub use error::{Error, Transient};
 pub use handle::{Database, Health, Options, Reading, Writing};

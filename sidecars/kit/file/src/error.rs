@@ -42,6 +42,14 @@ pub enum FileError {
         /// The path.
         path: PathBuf,
     },
+    /// Another process works on what one process alone works on.
+    #[error("{} is held by {holder}: end that one first, or give this one a place of its own", path.display())]
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// Program and number of the process, as the file says.
+        holder: String,
+    },
     /// A text file holds octets that are no UTF-8.
     #[error("{} is no UTF-8 text: the first wrong octet is number {at}", path.display())]
     NotText {

@@ -143,3 +143,25 @@ fn what_a_dead_writer_left_is_removed_and_a_living_writer_is_not_disturbed() {
     assert_eq!(fs::read(&path).expect("readable"), b"");
     assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
 }
+
+// REQ: FEP-KIT-185
+#[test]
+fn a_lock_file_that_is_a_link_a_fifo_or_a_directory_is_refused_without_waiting() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    std::os::unix::fs::symlink(path("elsewhere"), path("link")).expect("made");
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, path("fifo"), rustix::fs::FileType::Fifo, mode, 0).expect("made");
+    for name in ["link", "fifo"] {
+        let refused = fep_file::hold(&path(name), "test");
+        assert!(matches!(refused, Err(fep_file::FileError::NotRegular { .. })), "{name}: {refused:?}");
+    }
+    assert!(fep_file::hold(directory.path(), "test").is_err());
+    assert!(!path("elsewhere").exists(), "nothing was made through the link");
+    let held = fep_file::hold(&path("lock"), "test").expect("nobody has it");
+    assert_eq!(
+        std::fs::read_to_string(path("lock")).expect("text"),
+        format!("test, process {}", std::process::id())
+    );
+    drop(held);
+}

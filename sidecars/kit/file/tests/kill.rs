@@ -1,7 +1,10 @@
-//! A writer killed (SIGKILL) at random moments: whoever reads finds one of its files, whole.
+//! A writer killed (SIGKILL) at random moments: whoever reads finds one of its files, whole. A holder that is killed holds
+//! nothing any more.
 //!
-//! Not under the usual harness, because this very program is also the process that is killed: `kill write FILE`.
+//! Not under the usual harness, because this very program is also the process that is killed: `kill write FILE`,
+//! `kill hold FILE`.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +15,11 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["write", file] => write_for_ever(Path::new(file)),
-        _ => a_writer_killed_at_any_moment_leaves_the_old_file_or_the_new_one(),
+        ["hold", file] => hold_for_ever(Path::new(file)),
+        _ => {
+            a_writer_killed_at_any_moment_leaves_the_old_file_or_the_new_one();
+            a_second_process_is_refused_with_the_name_of_the_first_until_that_one_ends_however();
+        }
     }
 }
 
@@ -53,4 +60,37 @@ fn a_writer_killed_at_any_moment_leaves_the_old_file_or_the_new_one() {
     let left = std::fs::read_dir(directory.path()).expect("a directory").count();
     assert_eq!(left, 1, "what killed writers left was not removed");
     println!("{killed} of 60 killed, {unfinished} of them while a file was unfinished");
+}
+
+fn hold_for_ever(path: &Path) {
+    let _held = fep_file::hold(path, "holder").expect("nobody has it");
+    println!("held");
+    // Until the end of the input, or for ever.
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+// REQ: FEP-KIT-185
+fn a_second_process_is_refused_with_the_name_of_the_first_until_that_one_ends_however() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("lock");
+    for end_by_force in [true, false] {
+        let mut holder = Command::new(std::env::current_exe().expect("this program"))
+            .arg("hold")
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let output = holder.stdout.take().expect("an output");
+        BufReader::new(output).read_line(&mut line).expect("it says that it holds it");
+        let refused = fep_file::hold(&path, "second").expect_err("it is held").to_string();
+        assert!(refused.contains(&format!("held by holder, process {}", holder.id())), "{refused}");
+        if end_by_force {
+            holder.kill().expect("it is ours");
+        }
+        drop(holder.stdin.take());
+        holder.wait().expect("it ended");
+        drop(fep_file::hold(&path, "second").expect("nobody has it any more"));
+    }
 }

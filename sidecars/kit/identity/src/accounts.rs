@@ -2,6 +2,11 @@
 //!
 //! An attempt is counted before its password is tried, so that guesses made side by side cannot exceed the limit. An
 //! account that does not exist costs the same time as one that does, and the answer is the same.
+//!
+//! No change leaves an installation without an account that can administer, where there was one. Such an account has the
+//! role administrator and a scope, is enabled and has not ended, and neither has its password. One that is locked counts: a
+//! lock ends by itself. Persons of a directory do not count: nobody knows whether it answers tomorrow, or who is in which
+//! group.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::password::{Cost, PasswordError, PasswordHash};
 use crate::state::{StateDir, StateError};
-use crate::{NumericDate, Person, PersonId, Scope};
+use crate::{NumericDate, Person, PersonId, Role, RoleSets, Scope};
 
 const FILE: &str = "accounts.json";
 /// No site has more persons.
@@ -128,6 +133,14 @@ pub enum LoginRefused {
     /// The account exists and has no role or no scope, or a role that is not configured any more.
     #[error("the account gives no role: {0}")]
     NoRole(String),
+    /// The directory gives it a name that looks like another one, or that a local account has.
+    #[error("the directory calls the account {account:?}: {why}")]
+    Name {
+        /// The name.
+        account: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Too many logins run now.
     #[error("too many logins run at the same time")]
     Busy,
@@ -163,12 +176,43 @@ pub enum AccountError {
     /// Too many.
     #[error("{MAX_ACCOUNTS} accounts are the most")]
     TooMany,
+    /// Nobody could administer after the change, or not for as long as before it.
+    #[error(
+        "{name:?} is the last account that can administer{}: add another administrator, or enable one, first",
+        lasting.words()
+    )]
+    LastAdministrator {
+        /// The account.
+        name: String,
+        /// For how long it can.
+        lasting: Lasting,
+    },
+    /// An account that can administer exists already.
+    #[error("{0} is an administrator already: administrators add others with `fepctl account add`")]
+    HasAdministrator(String),
     /// The password.
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+/// For how long somebody can administer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Lasting {
+    /// Nobody can now.
+    Never,
+    /// Somebody can now, and each account that can will end.
+    ForATime,
+    /// Somebody can, and neither the account nor its password has an end.
+    WithoutEnd,
+}
+
+impl Lasting {
+    fn words(self) -> &'static str {
+        if self == Lasting::WithoutEnd { " and has no end" } else { "" }
+    }
 }
 
 /// An account as an administrator sees it.
@@ -190,12 +234,13 @@ pub struct Accounts {
     dir: StateDir,
     cost: Cost,
     lockout: Lockout,
+    role_sets: RoleSets,
     hashing: AtomicUsize,
 }
 
 impl Accounts {
-    pub(crate) fn new(dir: StateDir, cost: Cost, lockout: Lockout) -> Accounts {
-        Accounts { dir, cost, lockout, hashing: AtomicUsize::new(0) }
+    pub(crate) fn new(dir: StateDir, cost: Cost, lockout: Lockout, role_sets: RoleSets) -> Accounts {
+        Accounts { dir, cost, lockout, role_sets, hashing: AtomicUsize::new(0) }
     }
 
     /// Whether an account has this name.
@@ -211,9 +256,60 @@ impl Accounts {
     /// # Errors
     /// A name that is taken or none, a password that is refused, the state directory's.
     pub fn add(&self, name: &str, password: &str, profile: Profile) -> Result<(), AccountError> {
+        self.add_where(name, password, profile, |_| Ok(()))
+    }
+
+    /// Makes an account, unless one exists that can administer.
+    ///
+    /// # Errors
+    /// [`AccountError::HasAdministrator`], and what [`Accounts::add`] says.
+    pub(crate) fn add_first(
+        &self,
+        name: &str,
+        password: &str,
+        profile: Profile,
+        now: NumericDate,
+    ) -> Result<(), AccountError> {
+        self.add_where(name, password, profile, |book| match self.administrator_of(book, now) {
+            Some((other, _)) => Err(AccountError::HasAdministrator(other.clone())),
+            None => Ok(()),
+        })
+    }
+
+    /// An account that can administer now; one that will not end, where there is one.
+    ///
+    /// # Errors
+    /// The state directory's.
+    pub fn administrator(&self, now: NumericDate) -> Result<Option<String>, StateError> {
+        Ok(self.administrator_of(&self.read()?, now).map(|(name, _)| name.clone()))
+    }
+
+    fn administrator_of<'a>(&self, book: &'a Book, now: NumericDate) -> Option<(&'a String, Lasting)> {
+        let lasting = |account: &Account| {
+            let profile = &account.profile;
+            let roles = self.role_sets.resolve(profile.roles.iter().map(String::as_str));
+            let administers = roles.is_ok_and(|roles| roles.has(Role::Administrator));
+            if !administers || profile.scopes.is_empty() || refused(profile, now).is_some() {
+                return Lasting::Never;
+            }
+            let ends = profile.expires.is_some() || profile.password_expires.is_some();
+            if ends { Lasting::ForATime } else { Lasting::WithoutEnd }
+        };
+        let known = book.iter().map(|(name, account)| (name, lasting(account)));
+        known.filter(|(_, lasting)| *lasting != Lasting::Never).max_by_key(|(_, lasting)| *lasting)
+    }
+
+    fn add_where(
+        &self,
+        name: &str,
+        password: &str,
+        profile: Profile,
+        check: impl FnOnce(&Book) -> Result<(), AccountError>,
+    ) -> Result<(), AccountError> {
         check_name(name)?;
         let password = PasswordHash::of_new(password, name, self.cost)?;
         self.change(|book| {
+            check(book)?;
             if book.contains_key(name) {
                 return Err(AccountError::Exists(name.to_owned()));
             }
@@ -229,15 +325,16 @@ impl Accounts {
     /// Sets a new password, which unlocks the account too.
     ///
     /// # Errors
-    /// No such account, a password that is refused, the state directory's.
+    /// No such account, a password that is refused, an end that would leave nobody to administer, the state directory's.
     pub fn set_password(
         &self,
         name: &str,
         password: &str,
         expires: Option<NumericDate>,
+        now: NumericDate,
     ) -> Result<(), AccountError> {
         let password = PasswordHash::of_new(password, name, self.cost)?;
-        self.change_one(name, |account| {
+        self.change_one(name, now, |account| {
             account.password = password;
             account.profile.password_expires = expires;
             (account.failures, account.last_failure, account.locked_until) = (0, None, None);
@@ -247,17 +344,33 @@ impl Accounts {
     /// Sets what an account gives.
     ///
     /// # Errors
-    /// No such account, the state directory's.
-    pub fn set_profile(&self, name: &str, profile: Profile) -> Result<(), AccountError> {
-        self.change_one(name, |account| account.profile = profile)
+    /// No such account, a profile that would leave nobody to administer, the state directory's.
+    pub fn set_profile(&self, name: &str, profile: Profile, now: NumericDate) -> Result<(), AccountError> {
+        self.change_one(name, now, |account| account.profile = profile)
+    }
+
+    /// Disables or enables an account. Whose it is.
+    ///
+    /// # Errors
+    /// No such account, the last one that can administer, the state directory's.
+    pub(crate) fn set_disabled(
+        &self,
+        name: &str,
+        disabled: bool,
+        now: NumericDate,
+    ) -> Result<PersonId, AccountError> {
+        self.change_one(name, now, |account| {
+            account.profile.disabled = disabled;
+            account.profile.person.clone()
+        })
     }
 
     /// Ends a lock before its time.
     ///
     /// # Errors
     /// No such account, the state directory's.
-    pub fn unlock(&self, name: &str) -> Result<(), AccountError> {
-        self.change_one(name, |account| {
+    pub fn unlock(&self, name: &str, now: NumericDate) -> Result<(), AccountError> {
+        self.change_one(name, now, |account| {
             (account.failures, account.last_failure, account.locked_until) = (0, None, None);
         })
     }
@@ -340,30 +453,53 @@ impl Accounts {
         Ok(self.dir.read_secret(FILE)?.unwrap_or_default())
     }
 
-    fn change(&self, change: impl FnOnce(&mut Book) -> Result<(), AccountError>) -> Result<(), AccountError> {
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Book) -> Result<T, AccountError>,
+    ) -> Result<T, AccountError> {
         let _lock = self.dir.lock()?;
         let mut book = self.read()?;
-        change(&mut book)?;
-        Ok(self.dir.replace(FILE, 0o600, &book)?)
+        let changed = change(&mut book)?;
+        self.dir.replace(FILE, 0o600, &book)?;
+        Ok(changed)
     }
 
-    fn change_one(&self, name: &str, change: impl FnOnce(&mut Account)) -> Result<(), AccountError> {
+    fn change_one<T>(
+        &self,
+        name: &str,
+        now: NumericDate,
+        change: impl FnOnce(&mut Account) -> T,
+    ) -> Result<T, AccountError> {
+        let lasting =
+            |book: &Book| self.administrator_of(book, now).map_or(Lasting::Never, |(_, lasting)| lasting);
         self.change(|book| {
-            change(book.get_mut(name).ok_or_else(|| AccountError::Unknown(name.to_owned()))?);
-            Ok(())
+            let before = lasting(book);
+            let unknown = || AccountError::Unknown(name.chars().take(64).collect());
+            let changed = change(book.get_mut(name).ok_or_else(unknown)?);
+            // Two administrators who disable one another at the same time come one after the other: this is under the lock.
+            if lasting(book) < before {
+                return Err(AccountError::LastAdministrator { name: name.to_owned(), lasting: before });
+            }
+            Ok(changed)
         })
     }
 }
 
-fn admit(name: &str, profile: Profile, now: NumericDate) -> Result<LoggedIn, LoginRefused> {
+/// Why an account does not let its person in now.
+fn refused(profile: &Profile, now: NumericDate) -> Option<LoginRefused> {
+    let ended = |at: Option<NumericDate>| at.filter(|at| *at <= now);
     if profile.disabled {
-        return Err(LoginRefused::Disabled);
+        return Some(LoginRefused::Disabled);
     }
-    if let Some(at) = profile.expires.filter(|at| *at <= now) {
-        return Err(LoginRefused::Expired { at });
+    if let Some(at) = ended(profile.expires) {
+        return Some(LoginRefused::Expired { at });
     }
-    if let Some(at) = profile.password_expires.filter(|at| *at <= now) {
-        return Err(LoginRefused::PasswordExpired { at });
+    ended(profile.password_expires).map(|at| LoginRefused::PasswordExpired { at })
+}
+
+fn admit(name: &str, profile: Profile, now: NumericDate) -> Result<LoggedIn, LoginRefused> {
+    if let Some(refused) = refused(&profile, now) {
+        return Err(refused);
     }
     Ok(LoggedIn {
         person: Person { id: profile.person, account: name.to_owned() },
@@ -373,13 +509,17 @@ fn admit(name: &str, profile: Profile, now: NumericDate) -> Result<LoggedIn, Log
     })
 }
 
-fn check_name(name: &str) -> Result<(), AccountError> {
+/// Whether a local account may have this name: nothing that could be taken for another name by its case, by white space, or by
+/// letters of another script that look alike.
+#[must_use]
+pub fn is_account_name(name: &str) -> bool {
     let good = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b".-_".contains(&octet);
     let first = name.bytes().next().is_some_and(|octet| octet.is_ascii_lowercase() || octet.is_ascii_digit());
-    if first && name.len() <= 64 && name.bytes().all(good) {
-        return Ok(());
-    }
-    Err(AccountError::Name(name.chars().take(64).collect()))
+    first && name.len() <= 64 && name.bytes().all(good)
+}
+
+fn check_name(name: &str) -> Result<(), AccountError> {
+    if is_account_name(name) { Ok(()) } else { Err(AccountError::Name(name.chars().take(64).collect())) }
 }
 
 /// The right to make one hash.
@@ -400,118 +540,4 @@ impl Drop for Slot<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHEAP: Cost = Cost { memory_kib: 8, passes: 1 };
-    const PASSWORD: &str = "correct horse battery";
-    const NOW: NumericDate = NumericDate(1_780_000_000);
-
-    fn profile() -> Profile {
-        Profile {
-            person: PersonId("local:anna".to_owned()),
-            roles: vec!["observer".to_owned()],
-            scopes: vec![Scope::ALL],
-            expires: None,
-            password_expires: None,
-            disabled: false,
-        }
-    }
-
-    fn accounts(dir: &tempfile::TempDir) -> Accounts {
-        let lockout = Lockout { failures: 3, period_s: 60 };
-        let accounts = Accounts::new(StateDir::open(dir.path()).expect("a state directory"), CHEAP, lockout);
-        if !accounts.exists("anna").expect("readable") {
-            accounts.add("anna", PASSWORD, profile()).expect("added");
-        }
-        accounts
-    }
-
-    fn login(accounts: &Accounts, password: &str, now: NumericDate) -> Result<LoggedIn, LoginRefused> {
-        accounts.login("anna", password, now).expect("a usable state")
-    }
-
-    // REQ: FEP-KIT-105
-    #[test]
-    fn wrong_passwords_in_a_row_lock_an_account_for_a_period_that_a_restart_does_not_shorten() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let first = accounts(&dir);
-        for _ in 0..3 {
-            assert_eq!(login(&first, "wrong", NOW), Err(LoginRefused::WrongPassword));
-        }
-        let until = NOW.plus_s(60);
-        assert_eq!(login(&first, PASSWORD, NOW.plus_s(1)), Err(LoginRefused::Locked { until }));
-        let restarted = accounts(&dir);
-        assert_eq!(login(&restarted, PASSWORD, NOW.plus_s(59)), Err(LoginRefused::Locked { until }));
-        assert!(login(&restarted, PASSWORD, until).is_ok());
-        // A success forgets failures: two more do not lock.
-        for _ in 0..2 {
-            assert_eq!(login(&restarted, "wrong", until), Err(LoginRefused::WrongPassword));
-        }
-        assert!(login(&restarted, PASSWORD, until).is_ok());
-    }
-
-    // REQ: FEP-KIT-105
-    #[test]
-    fn a_clock_that_is_set_back_locks_for_no_longer_than_the_period_and_an_administrator_unlocks() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let accounts = accounts(&dir);
-        for _ in 0..3 {
-            assert!(login(&accounts, "wrong", NOW).is_err());
-        }
-        let back = NOW.plus_s(-1_000_000);
-        assert_eq!(login(&accounts, PASSWORD, back), Err(LoginRefused::Locked { until: back.plus_s(60) }));
-        accounts.unlock("anna").expect("unlocked");
-        assert!(login(&accounts, PASSWORD, back).is_ok());
-    }
-
-    // REQ: FEP-KIT-105
-    #[test]
-    fn guesses_made_side_by_side_do_not_exceed_the_limit() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let accounts = accounts(&dir);
-        let tried = AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..16 {
-                scope.spawn(|| {
-                    if login(&accounts, "wrong", NOW) == Err(LoginRefused::WrongPassword) {
-                        tried.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert!(tried.load(Ordering::Relaxed) <= 3, "{tried:?} passwords were tried, 3 are allowed");
-    }
-
-    // REQ: FEP-KIT-105
-    #[test]
-    fn accounts_and_passwords_end_when_they_are_said_to() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let accounts = accounts(&dir);
-        let at = NOW.plus_s(10);
-        accounts.set_profile("anna", Profile { expires: Some(at), ..profile() }).expect("set");
-        assert!(login(&accounts, PASSWORD, NOW.plus_s(9)).is_ok());
-        assert_eq!(login(&accounts, PASSWORD, at), Err(LoginRefused::Expired { at }));
-        accounts.set_profile("anna", Profile { disabled: true, ..profile() }).expect("set");
-        assert_eq!(login(&accounts, PASSWORD, NOW), Err(LoginRefused::Disabled));
-        accounts.set_profile("anna", profile()).expect("set");
-        accounts.set_password("anna", "another horse battery", Some(at)).expect("set");
-        assert_eq!(login(&accounts, PASSWORD, NOW), Err(LoginRefused::WrongPassword));
-        assert!(login(&accounts, "another horse battery", NOW).is_ok());
-        assert_eq!(login(&accounts, "another horse battery", at), Err(LoginRefused::PasswordExpired { at }));
-        assert_eq!(accounts.login("bert", PASSWORD, NOW).expect("usable"), Err(LoginRefused::Unknown));
-    }
-
-    #[test]
-    fn names_that_could_be_mistaken_for_others_are_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let accounts = accounts(&dir);
-        for name in ["", "Anna", "anna ", "../x", "-x", "änna", "a\0b", &"a".repeat(65)] {
-            let added = accounts.add(name, PASSWORD, profile());
-            assert!(matches!(added, Err(AccountError::Name(_))), "{name:?}");
-        }
-        assert!(matches!(accounts.add("anna", PASSWORD, profile()), Err(AccountError::Exists(_))));
-        assert!(matches!(accounts.unlock("bert"), Err(AccountError::Unknown(_))));
-        assert_eq!(accounts.list().expect("readable").len(), 1);
-    }
-}
+mod tests;

@@ -12,7 +12,9 @@ use crate::random::random;
 use crate::state::{StateDir, StateError};
 use crate::ticket::{Claims, Revoked};
 use crate::tokens::{MadeToken, NewToken, TokenError, TokenRefused, Tokens};
-use crate::{Caller, Means, NumericDate, Person, PersonId, RoleSet, Scope, UnknownRole};
+use crate::{Caller, Means, NumericDate, Person, PersonId, Role, RoleSet, RoleSets, Scope, UnknownRole};
+
+const DAY_S: u32 = 86_400;
 
 /// A ticket that was issued.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,16 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Takes a state directory for this process alone, for as long as what is returned lives: two that rotate keys and count
+    /// wrong passwords beside one another would each undo what the other does. Commands that change one thing, like the
+    /// adding of a first administrator, work beside the process that holds it.
+    ///
+    /// # Errors
+    /// [`fep_file::FileError::Held`] when another process has it, and a directory that cannot be used.
+    pub fn hold(dir: &Path, program: &str) -> Result<fep_file::Held, IdentityError> {
+        Ok(StateDir::open(dir)?.hold(program)?)
+    }
+
     /// Opens a state directory, or makes one with its first key.
     ///
     /// # Errors
@@ -87,12 +99,12 @@ impl Identity {
         config: IdentityConfig,
         now: NumericDate,
     ) -> Result<Identity, IdentityError> {
-        const DAY_S: i64 = 86_400;
         let dir = StateDir::open(dir)?;
-        let rotate_every_s = i64::from(config.rotate_keys_days) * DAY_S;
-        let token_life_s = i64::from(config.token_lifetime_days) * DAY_S;
+        let days_s = |days| i64::from(days) * i64::from(DAY_S);
+        let rotate_every_s = days_s(config.rotate_keys_days);
+        let token_life_s = days_s(config.token_lifetime_days);
         Ok(Identity {
-            accounts: Accounts::new(dir.clone(), config.password, config.lockout),
+            accounts: Accounts::new(dir.clone(), config.password, config.lockout, config.role_sets.clone()),
             tokens: Arc::new(Tokens::open(dir.clone(), token_life_s)?),
             keys: Keys::open(dir, &config.issuer, rotate_every_s, now)?,
             #[cfg(feature = "ldap")]
@@ -111,6 +123,18 @@ impl Identity {
     #[must_use]
     pub fn tokens(&self) -> &Arc<Tokens> {
         &self.tokens
+    }
+
+    /// The configured sets of roles.
+    #[must_use]
+    pub fn role_sets(&self) -> &RoleSets {
+        &self.config.role_sets
+    }
+
+    /// How long a token may be valid at most, in seconds.
+    #[must_use]
+    pub fn longest_token_s(&self) -> u32 {
+        u32::from(self.config.token_lifetime_days).saturating_mul(DAY_S)
     }
 
     /// The file that services verify tickets with.
@@ -132,6 +156,28 @@ impl Identity {
     pub fn add_account(&self, name: &str, password: &str, profile: Profile) -> Result<(), IdentityError> {
         self.config.role_sets.resolve(profile.roles.iter().map(String::as_str))?;
         Ok(self.accounts.add(name, password, profile)?)
+    }
+
+    /// Makes the account of the first administrator, whom nobody could add by logging in: refused where a local account can
+    /// administer. It reaches everything and has no end.
+    ///
+    /// # Errors
+    /// [`AccountError::HasAdministrator`], and what [`Accounts::add`] refuses.
+    pub fn add_first_administrator(
+        &self,
+        name: &str,
+        password: &str,
+        now: NumericDate,
+    ) -> Result<(), IdentityError> {
+        let profile = Profile {
+            person: PersonId(format!("local:{name}")),
+            roles: vec![Role::Administrator.name().to_owned()],
+            scopes: vec![Scope::ALL],
+            expires: None,
+            password_expires: None,
+            disabled: false,
+        };
+        Ok(self.accounts.add_first(name, password, profile, now)?)
     }
 
     /// A ticket for anybody, for generated tests of who may call what.
@@ -178,9 +224,23 @@ impl Identity {
     ) -> Result<Result<Issued, LoginRefused>, IdentityError> {
         let Some(directory) = &self.directory else { return Ok(Err(LoginRefused::Unknown)) };
         match directory.login(name, password).await? {
-            Ok(person) => self.admit(person, now),
+            Ok(person) => match self.lookalike(&person.person.account)? {
+                Some(why) => Ok(Err(LoginRefused::Name { account: person.person.account, why })),
+                None => self.admit(person, now),
+            },
             Err(refused) => Ok(Err(refused)),
         }
+    }
+
+    /// What is wrong with the name of a directory's account, which stands in tickets and the audit: one name is one account.
+    #[cfg(feature = "ldap")]
+    fn lookalike(&self, account: &str) -> Result<Option<&'static str>, IdentityError> {
+        if crate::ldap::is_hard_to_read(account) {
+            return Ok(Some("it has invisible characters, or more than 64"));
+        }
+        // A directory compares names without regard to case, so what was typed may not have been the local name.
+        let is_local = self.accounts.exists(&account.to_lowercase())?;
+        Ok(is_local.then_some("a local account has this name"))
     }
 
     /// Whether a directory of persons is configured.
@@ -256,13 +316,19 @@ impl Identity {
     /// Disables an account and ends every ticket and token of its person.
     ///
     /// # Errors
-    /// No such account, the state directory's.
+    /// No such account, the last one that can administer, the state directory's.
     pub fn disable(&self, account: &str, now: NumericDate) -> Result<(), IdentityError> {
-        let unknown = || AccountError::Unknown(account.to_owned());
-        let view = self.accounts.list()?.into_iter().find(|view| view.name == account).ok_or_else(unknown)?;
-        let person = view.profile.person.clone();
-        self.accounts.set_profile(account, Profile { disabled: true, ..view.profile })?;
+        let person = self.accounts.set_disabled(account, true, now)?;
         self.revoke_person(&person, now)
+    }
+
+    /// Enables an account again. Tickets and tokens that ended when it was disabled stay ended.
+    ///
+    /// # Errors
+    /// No such account, the state directory's.
+    pub fn enable(&self, account: &str, now: NumericDate) -> Result<(), IdentityError> {
+        self.accounts.set_disabled(account, false, now)?;
+        Ok(())
     }
 
     /// Ends every ticket and token of a person: also of one whom the directory knows.

@@ -7,8 +7,14 @@
 //!
 //! A new key is published first and signs [`PUBLISH_AHEAD_S`] later, when every service has seen it; the old one verifies
 //! until its last ticket has ended.
+//!
+//! A revocation holds for what was issued until its time, and is forgotten with the last ticket that it could concern. A
+//! clock that is set back by more than [`CLOCK_SKEW_S`] would break both: a ticket of before the step would be younger than
+//! a revocation made after it, and one that had ended would be valid again. So every key is replaced then, which ends every
+//! ticket; whoever works logs in again.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -29,6 +35,8 @@ pub const PUBLIC_FILE: &str = "ticket-keys.pub.json";
 pub const PUBLISH_AHEAD_S: i64 = 30;
 /// After so many single tickets of one person, all of the person's are revoked instead.
 const MAX_TICKETS_OF_ONE: usize = 32;
+/// After so many tokens, the tickets that were issued for any token are revoked instead: tokens go on and get new ones.
+const MAX_TOKENS: usize = 256;
 
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,6 +87,8 @@ pub struct Keys {
     dir: StateDir,
     issuer: String,
     rotate_every_s: i64,
+    /// The latest time that this process was given, in seconds since 1970: an earlier one shows a clock that was set back.
+    latest: AtomicI64,
 }
 
 impl Keys {
@@ -89,7 +99,8 @@ impl Keys {
         rotate_every_s: i64,
         now: NumericDate,
     ) -> Result<Keys, KeyError> {
-        let keys = Keys { dir, issuer: issuer.to_owned(), rotate_every_s };
+        let latest = AtomicI64::new(i64::MIN);
+        let keys = Keys { dir, issuer: issuer.to_owned(), rotate_every_s, latest };
         keys.step(now)?;
         Ok(keys)
     }
@@ -154,8 +165,17 @@ impl Keys {
                     what = Revoked::Person(person);
                 }
             }
+            let of_token = |revocation: &Revocation| matches!(revocation.what, Revoked::Token(_));
+            if matches!(what, Revoked::Token(_))
+                && ring.revoked.iter().filter(|revocation| of_token(revocation)).count() >= MAX_TOKENS
+            {
+                ring.revoked.retain(|revocation| !of_token(revocation));
+                what = Revoked::TicketsOfTokens;
+            }
             ring.revoked.retain(|revocation| revocation.what != what);
-            ring.revoked.push(Revocation { what, at: now });
+            // A clock that was set back by less than the skew: what was issued just before the step is concerned too.
+            let at = NumericDate(self.latest.load(Ordering::Acquire).max(now.0));
+            ring.revoked.push(Revocation { what, at });
             Ok(())
         })
     }
@@ -165,9 +185,14 @@ impl Keys {
     /// # Errors
     /// The state directory's, or a ticket that would be too long.
     pub fn sign(&self, claims: &Claims, now: NumericDate) -> Result<String, KeyError> {
-        let ring = self.read()?;
+        let mut ring = self.read()?;
+        if self.was_set_back(&ring, now) {
+            self.step(now)?;
+            ring = self.read()?;
+        }
+        self.latest.fetch_max(now.0, Ordering::AcqRel);
         let signing = ring.keys.iter().filter(|key| key.signs_from <= now).max_by_key(|key| key.signs_from);
-        // After a clock was set back no key signs yet: the oldest is the one that everybody knows.
+        // After a clock was set back by less than the skew no key may sign yet: the oldest is the one that everybody knows.
         let signing = signing.or_else(|| ring.keys.iter().min_by_key(|key| key.signs_from));
         let damaged =
             || StateError::Damaged { path: self.dir.file(SECRET_FILE), why: "no usable key".to_owned() };
@@ -183,6 +208,12 @@ impl Keys {
         Ok(self.dir.read_secret(SECRET_FILE)?.unwrap_or_default())
     }
 
+    /// Whether the clock was set back by more than the skew since this process, or the last one, looked at it.
+    fn was_set_back(&self, ring: &Ring, now: NumericDate) -> bool {
+        let latest = NumericDate(self.latest.load(Ordering::Acquire));
+        latest.s_since(now) > CLOCK_SKEW_S || ring.is_ahead_of(now)
+    }
+
     /// Changes the ring and writes both files where they then differ.
     fn change(
         &self,
@@ -194,7 +225,14 @@ impl Keys {
         let mut ring = before.clone().unwrap_or_default();
         if ring.keys.is_empty() {
             ring.keys.push(Key::made(now)?);
+        } else if self.was_set_back(&ring, now) {
+            tracing::warn!(
+                "the clock was set back to {now}: all keys of tickets are replaced, and everybody logs in again"
+            );
+            ring = Ring { keys: vec![Key::made(now)?], revoked: Vec::new() };
+            self.latest.store(now.0, Ordering::Release);
         }
+        self.latest.fetch_max(now.0, Ordering::AcqRel);
         change(&mut ring)?;
         ring.forget(now);
         let public = ring
@@ -223,6 +261,12 @@ impl Ring {
         });
         // Tokens themselves stay revoked in their own file; these are the tickets that were issued for them.
         self.revoked.retain(|revocation| now.s_since(revocation.at) < last_ticket_s);
+    }
+
+    /// Whether it has something that was written later than now, beyond the skew.
+    fn is_ahead_of(&self, now: NumericDate) -> bool {
+        self.keys.iter().any(|key| key.signs_from.s_since(now) > PUBLISH_AHEAD_S + CLOCK_SKEW_S)
+            || self.revoked.iter().any(|revocation| revocation.at.s_since(now) > CLOCK_SKEW_S)
     }
 
     fn publish(&self, issuer: &str) -> Result<Published, String> {
@@ -362,5 +406,108 @@ mod tests {
         let scopes = vec![Scope::ALL; 200];
         let signed = open(&dir).sign(&Claims { scopes, ..claims(NOW) }, NOW);
         assert!(matches!(signed, Err(KeyError::TooLong)));
+    }
+
+    // REQ: FEP-KIT-190
+    #[test]
+    fn a_clock_that_is_set_back_ends_every_ticket_so_that_none_outlives_its_revocation() {
+        let revoked = || Revoked::Person(PersonId("local:anna".to_owned()));
+        for back_s in [1, CLOCK_SKEW_S, CLOCK_SKEW_S + 1, 600, 10 * DAY_S] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let keys = open(&dir);
+            let later = NOW.plus_s(1000);
+            let ticket = keys.sign(&claims(later), later).expect("signed");
+            let now = later.plus_s(-back_s);
+            keys.revoke(revoked(), now).expect("revoked");
+            // At every later instant of the wrong clock and of the right one.
+            for after_s in 0..back_s + 900 {
+                let refused = verify(&keys, &ticket, now.plus_s(after_s.min(20 * DAY_S)));
+                assert!(refused.is_err(), "set back by {back_s} s, {after_s} s after the revocation");
+                if after_s > 2000 {
+                    break;
+                }
+            }
+            // Who logs in after that is not concerned.
+            let next = now.plus_s(CLOCK_SKEW_S + 1);
+            let new = keys.sign(&claims(next), next).expect("signed");
+            assert_eq!(verify(&keys, &new, next), Ok(()), "set back by {back_s} s");
+        }
+    }
+
+    // REQ: FEP-KIT-190
+    #[test]
+    fn a_ticket_that_was_revoked_is_not_valid_again_after_a_clock_was_in_the_future_for_a_while() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = open(&dir);
+        let ticket = keys.sign(&claims(NOW), NOW).expect("signed");
+        keys.revoke(Revoked::Ticket { jti: "j".to_owned(), person: PersonId("local:anna".to_owned()) }, NOW)
+            .expect("revoked");
+        // Two weeks ahead: the revocation is forgotten, and the key is rotated.
+        keys.step(NOW.plus_s(14 * DAY_S)).expect("stepped");
+        assert_eq!(published(&keys).revoked, []);
+        // Another process, which has not seen the other time.
+        let restarted = Keys::open(keys.dir.clone(), "fep", 7 * DAY_S, NOW.plus_s(60)).expect("keys");
+        assert!(verify(&restarted, &ticket, NOW.plus_s(60)).is_err());
+        let new = restarted.sign(&claims(NOW.plus_s(60)), NOW.plus_s(60)).expect("signed");
+        assert_eq!(verify(&restarted, &new, NOW.plus_s(60)), Ok(()));
+        restarted.step(NOW.plus_s(61)).expect("stepped");
+        assert_eq!(verify(&restarted, &new, NOW.plus_s(61)), Ok(()), "once is enough");
+    }
+
+    // REQ: FEP-KIT-108
+    #[test]
+    fn a_rotation_that_is_killed_between_its_two_files_leaves_keys_that_sign_and_verify() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = open(&dir);
+        let old_ticket = keys.sign(&claims(NOW), NOW).expect("signed");
+        let secret = dir.path().join(SECRET_FILE);
+        let before = std::fs::read(&secret).expect("readable");
+        keys.rotate(NOW.plus_s(1)).expect("rotated");
+        // The public file has the new key; the private one was not written.
+        std::fs::write(&secret, &before).expect("written");
+        assert_eq!(published(&keys).keys.len(), 2);
+        let now = NOW.plus_s(2);
+        let restarted = Keys::open(keys.dir.clone(), "fep", 7 * DAY_S, now).expect("keys");
+        let ticket = restarted.sign(&claims(now), now).expect("signed");
+        assert_eq!(
+            published(&restarted).keys.len(),
+            1,
+            "a public key that nobody can sign with is withdrawn"
+        );
+        assert_eq!(
+            (verify(&restarted, &ticket, now), verify(&restarted, &old_ticket, now)),
+            (Ok(()), Ok(()))
+        );
+        restarted.rotate(now).expect("rotated");
+        let next = now.plus_s(PUBLISH_AHEAD_S);
+        let ticket = restarted.sign(&claims(next), next).expect("signed");
+        assert_eq!(
+            (verify(&restarted, &ticket, next), verify(&restarted, &old_ticket, next)),
+            (Ok(()), Ok(()))
+        );
+    }
+
+    // REQ: FEP-KIT-191
+    #[test]
+    fn tokens_that_are_revoked_without_end_take_no_more_room_and_stay_revoked() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = open(&dir);
+        let of_token = |id: usize, now| {
+            keys.sign(&Claims { token: Some(format!("t{id}")), ..claims(now) }, now).expect("signed")
+        };
+        let ticket = of_token(0, NOW);
+        for id in 0..MAX_TOKENS + 50 {
+            keys.revoke(Revoked::Token(format!("t{id}")), NOW).expect("revoked");
+            assert!(published(&keys).revoked.len() <= MAX_TOKENS + 1, "{id}");
+        }
+        assert_eq!(verify(&keys, &ticket, NOW), Err(TicketRefused::Revoked));
+        let later = NOW.plus_s(1);
+        assert_eq!(
+            verify(&keys, &of_token(MAX_TOKENS + 500, later), later),
+            Ok(()),
+            "others get new tickets"
+        );
+        let person = keys.sign(&claims(NOW), NOW).expect("signed");
+        assert_eq!(verify(&keys, &person, NOW), Ok(()), "persons are not concerned");
     }
 }

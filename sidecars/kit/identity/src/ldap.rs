@@ -28,6 +28,10 @@ const DN: &str = "{dn}";
 /// A longer name or password is refused before the directory is asked.
 const MAX_NAME_BYTES: usize = 256;
 const MAX_PASSWORD_BYTES: usize = crate::password::MAX_PASSWORD_BYTES;
+/// A longer name of an account is no name for people.
+const MAX_ACCOUNT_CHARS: usize = 64;
+/// Logins that wait for the directory at the same time: one that does not answer must not keep a connection for everybody.
+const MAX_ASKING: usize = 16;
 
 /// The section `[identity.ldap]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,6 +156,34 @@ impl LdapConfig {
     }
 }
 
+/// Whether the name of an account could be taken for another one, or is too long for a ticket: invisible characters (Unicode's
+/// Cc, and those of Cf and of white space that show nothing or turn the direction of writing), or white space at an end.
+pub(crate) fn is_hard_to_read(account: &str) -> bool {
+    let is_invisible = |letter: char| {
+        letter.is_control()
+            || (letter.is_whitespace() && letter != ' ')
+            || matches!(
+                letter,
+                '\u{AD}'
+                    | '\u{61C}'
+                    | '\u{115F}'..='\u{1160}'
+                    | '\u{180B}'..='\u{180F}'
+                    | '\u{200B}'..='\u{200F}'
+                    | '\u{202A}'..='\u{202E}'
+                    | '\u{2060}'..='\u{206F}'
+                    | '\u{3164}'
+                    | '\u{FE00}'..='\u{FE0F}'
+                    | '\u{FEFF}'
+                    | '\u{FFA0}'
+                    | '\u{FFF0}'..='\u{FFFB}'
+                    | '\u{E0000}'..='\u{E0FFF}'
+            )
+    };
+    account.trim() != account
+        || account.chars().count() > MAX_ACCOUNT_CHARS
+        || account.chars().any(is_invisible)
+}
+
 /// What keeps the directory from answering.
 #[derive(Debug, thiserror::Error)]
 pub enum LdapError {
@@ -189,6 +221,7 @@ pub struct Directory {
     config: LdapConfig,
     bind_password: String,
     tls: Option<Arc<rustls::ClientConfig>>,
+    asking: tokio::sync::Semaphore,
 }
 
 impl Directory {
@@ -202,7 +235,8 @@ impl Directory {
             return Err(LdapError::File { path, why: "holds no password".to_owned() });
         }
         let tls = config.ca_file.as_deref().map(client_config).transpose()?.map(Arc::new);
-        Ok(Directory { config, bind_password, tls })
+        let asking = tokio::sync::Semaphore::new(MAX_ASKING);
+        Ok(Directory { config, bind_password, tls, asking })
     }
 
     /// Looks a person up and binds as them.
@@ -221,6 +255,7 @@ impl Directory {
         if name.is_empty() || name.len() > MAX_NAME_BYTES {
             return Ok(Err(LoginRefused::Unknown));
         }
+        let Ok(_turn) = self.asking.try_acquire() else { return Ok(Err(LoginRefused::Busy)) };
         self.ask(name, password).await
     }
 
@@ -238,7 +273,7 @@ impl Directory {
         let found = entries(found.await).map_err(failed)?;
         let [entry] = &found[..] else {
             // Two entries are nobody in particular.
-            let _ = ldap.unbind().await;
+            let _ = ldap.with_timeout(timeout).unbind().await;
             return Ok(Err(LoginRefused::Unknown));
         };
         let first = |attribute: &str| -> Result<String, LdapError> {
@@ -258,7 +293,7 @@ impl Directory {
             ldap.with_timeout(timeout).search(&config.group_base, SearchScope::Subtree, &filter, attributes);
         let groups = entries(groups.await).map_err(failed)?;
         let bound = ldap.with_timeout(timeout).simple_bind(&entry.dn, password).await.map_err(failed)?;
-        let _ = ldap.unbind().await;
+        let _ = ldap.with_timeout(timeout).unbind().await;
         match bound.rc {
             0 => {}
             // 49 invalidCredentials, 50 insufficientAccessRights, 53 unwillingToPerform (a locked account): RFC 4511 4.1.9.
@@ -386,6 +421,63 @@ mod tests {
             ("anna)(uid=*))(|(uid=*", r"anna\29\28uid=\2a\29\29\28|\28uid=\2a"),
         ] {
             assert_eq!(ldap3::ldap_escape(typed), escaped);
+        }
+    }
+
+    // REQ: FEP-KIT-192
+    #[test]
+    fn names_that_show_less_than_they_hold_are_hard_to_read_and_names_of_people_are_not() {
+        for good in ["anna", "Jörg Müller", "o(neil)*", "Ольга", "李", "x@y.example"] {
+            assert!(!is_hard_to_read(good), "{good}");
+        }
+        let long = "x".repeat(65);
+        for bad in [
+            " anna",
+            "anna ",
+            "an\u{200B}na",
+            "anna\u{202E}",
+            "an\u{AD}na",
+            "\u{FEFF}anna",
+            "an\nna",
+            "anna\u{A0}b",
+            "a\u{E0061}",
+            &long,
+        ] {
+            assert!(is_hard_to_read(bad), "{bad:?}");
+        }
+    }
+
+    // REQ: FEP-KIT-193
+    #[tokio::test]
+    async fn a_directory_that_takes_connections_and_never_answers_is_given_up_and_keeps_no_connection() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        for start_tls in [false, true] {
+            let url = format!("ldap://{address}");
+            let silent = LdapConfig { url, start_tls, timeout_s: 1, ..config() };
+            let directory = Arc::new(Directory::new(silent).expect("a directory"));
+            let mut asking = Vec::new();
+            let mut held = Vec::new();
+            for _ in 0..MAX_ASKING {
+                let directory = Arc::clone(&directory);
+                asking
+                    .push(tokio::spawn(async move { directory.login("anna", "a password").await.is_err() }));
+                held.push(listener.accept().await.expect("it asks").0);
+            }
+            assert_eq!(
+                directory.login("anna", "a password").await.expect("no fault"),
+                Err(LoginRefused::Busy)
+            );
+            for one in asking {
+                assert!(one.await.expect("no panic"), "nobody is logged in");
+            }
+            // The other end is told: what it reads comes to an end.
+            for mut stream in held {
+                let mut said = Vec::new();
+                let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut said);
+                let ended = tokio::time::timeout(Duration::from_secs(60), read).await;
+                assert!(ended.is_ok(), "a connection is kept");
+            }
         }
     }
 }

@@ -41,7 +41,9 @@ pub use caller::{Caller, Denied, Means, Person, PersonId};
 pub use config::{IdentityConfig, IdentityConfigError};
 pub use date::NumericDate;
 pub use identity::{Excess, Identity, IdentityError, Issued};
-pub use password::{Cost, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, PasswordHash};
+pub use password::{
+    Cost, MAX_PASSWORD_BYTES, MAX_PASSWORD_CHARS, MIN_PASSWORD_CHARS, PasswordError, PasswordHash,
+};
 pub use peers::{CertificateName, PeerCertificate, PeerMistake, PeerService, Peers};
 pub use role::{Role, RoleSet, RoleSets, UnknownRole};
 pub use scope::{All, Asked, Colours, Scope, Sessions, Spacecraft, Target};

@@ -15,6 +15,10 @@ use crate::random::random;
 const HASH_BYTES: usize = 32;
 /// A longer password is refused instead of hashed, so that nobody makes the service hash megabytes.
 pub const MAX_PASSWORD_BYTES: usize = 1024;
+/// A longer one is refused when it is set: in UTF-8 it has no more than [`MAX_PASSWORD_BYTES`].
+pub const MAX_PASSWORD_CHARS: usize = MAX_PASSWORD_BYTES / 4;
+/// A name of fewer characters is in many a password by chance.
+const SHORTEST_NAME_CHARS: usize = 4;
 /// A shorter one is refused when it is set (NIST SP 800-63B-4 section 3.1.1.2 for a password that is the only factor).
 pub const MIN_PASSWORD_CHARS: usize = 15;
 
@@ -63,7 +67,7 @@ impl Cost {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordError {
     /// Too short or too long.
-    #[error("a password has {MIN_PASSWORD_CHARS} characters or more and {MAX_PASSWORD_BYTES} octets at most")]
+    #[error("a password has {MIN_PASSWORD_CHARS} to {MAX_PASSWORD_CHARS} characters")]
     Length,
     /// It holds the name of its account.
     #[error("a password must not hold the name of its account")]
@@ -93,10 +97,12 @@ impl PasswordHash {
     /// # Errors
     /// A password that is too short or too long or holds the account's name.
     pub fn of_new(password: &str, account: &str, cost: Cost) -> Result<PasswordHash, PasswordError> {
-        if password.chars().count() < MIN_PASSWORD_CHARS || password.len() > MAX_PASSWORD_BYTES {
+        if !(MIN_PASSWORD_CHARS..=MAX_PASSWORD_CHARS).contains(&password.chars().count()) {
             return Err(PasswordError::Length);
         }
-        if password.to_lowercase().contains(&account.to_lowercase()) {
+        if account.chars().count() >= SHORTEST_NAME_CHARS
+            && password.to_lowercase().contains(&account.to_lowercase())
+        {
             return Err(PasswordError::HoldsName);
         }
         let salt: [u8; 16] = random().map_err(|_| PasswordError::Random)?;
@@ -222,7 +228,8 @@ mod tests {
         assert_ne!(one.to_string(), two.to_string());
         assert!(one.verify("correct horse battery") && two.verify("correct horse battery"));
         assert_eq!(make("fourteen chars"), Err(PasswordError::Length));
-        assert_eq!(make(&"x".repeat(MAX_PASSWORD_BYTES + 1)), Err(PasswordError::Length));
+        assert_eq!(make(&"🛰".repeat(MAX_PASSWORD_CHARS + 1)), Err(PasswordError::Length));
+        assert!(make(&"🛰".repeat(MAX_PASSWORD_CHARS)).expect("good").verify(&"🛰".repeat(MAX_PASSWORD_CHARS)));
         assert_eq!(make("my name is anna, really"), Err(PasswordError::HoldsName));
         assert!(!format!("{one:?}").contains('$'));
     }

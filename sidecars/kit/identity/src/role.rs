@@ -201,6 +201,11 @@ impl RoleSets {
         Ok(())
     }
 
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
     /// The roles that these names give together; each is a role or a configured set.
     ///
     /// # Errors

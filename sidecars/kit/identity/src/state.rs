@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use fep_file::{FileError, Held};
+use rustix::fs::OFlags;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,6 +34,19 @@ pub enum StateError {
         /// What is wrong.
         why: String,
     },
+    /// Another user owns the directory, and could change what is in it.
+    #[error(
+        "{path} belongs to the user {owner}, who could change what is in it: give it to this one with chown"
+    )]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+    },
+    /// Something else than a regular file has the name, or another process holds it.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// Others than the owner may read or write what must be secret.
     #[error("{path} has mode {mode:04o}: others could read or change it; set it with chmod {wanted:04o}")]
     Exposed {
@@ -60,7 +75,12 @@ impl StateDir {
     /// has a mode of its own. Nobody but the owner may write into it.
     pub(crate) fn open(path: &Path) -> Result<StateDir, StateError> {
         DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(system("making", path))?;
-        let mode = std::fs::metadata(path).map_err(system("reading", path))?.permissions().mode() & 0o7777;
+        let metadata = std::fs::metadata(path).map_err(system("reading", path))?;
+        let (owner, own) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != own && owner != 0 {
+            return Err(StateError::Foreign { path: path.to_owned(), owner });
+        }
+        let mode = metadata.permissions().mode() & 0o7777;
         if mode & 0o022 != 0 {
             return Err(StateError::Exposed { path: path.to_owned(), mode, wanted: 0o755 });
         }
@@ -76,10 +96,14 @@ impl StateDir {
     /// replaced whole.
     pub(crate) fn lock(&self) -> Result<File, StateError> {
         let path = self.file("lock");
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        let file = file.map_err(system("opening", &path))?;
+        let file = open(OpenOptions::new().create(true).append(true).mode(0o600), &path)?;
         file.lock().map_err(system("locking", &path))?;
         Ok(file)
+    }
+
+    /// Keeps the directory for this process for as long as what is returned lives.
+    pub(crate) fn hold(&self, program: &str) -> Result<Held, StateError> {
+        Ok(fep_file::hold(&self.file("service.lock"), program)?)
     }
 
     /// Replaces a file: after a crash at any instant it has the old content or the new, never a part.
@@ -119,12 +143,35 @@ impl StateDir {
     }
 }
 
+/// Opens a regular file. Somebody may have put something else in its place: a link is not followed, and nothing is waited for.
+fn open(options: &mut OpenOptions, path: &Path) -> Result<File, StateError> {
+    let other = |found| FileError::NotRegular { path: path.to_owned(), found };
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match options.custom_flags(flags.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            return Err(match rustix::io::Errno::from_io_error(&error) {
+                Some(rustix::io::Errno::LOOP) => other("a symbolic link").into(),
+                // A FIFO that nobody reads, or a socket.
+                Some(rustix::io::Errno::NXIO) => other("a FIFO or a socket").into(),
+                _ => system("opening", path)(error),
+            });
+        }
+    };
+    if !file.metadata().map_err(system("reading", path))?.is_file() {
+        return Err(other("no file").into());
+    }
+    Ok(file)
+}
+
 /// Reads a file that has at most these permissions; `None` when there is none.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path, wanted: u32) -> Result<Option<T>, StateError> {
-    let file = match File::open(path) {
+    let file = match open(OpenOptions::new().read(true), path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(system("opening", path)(error)),
+        Err(StateError::System { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
     };
     let mode = file.metadata().map_err(system("reading", path))?.mode() & 0o7777;
     if mode & !wanted & 0o777 != 0 {
@@ -149,7 +196,7 @@ pub(crate) struct Version {
 
 /// The version of a file; `None` when there is none or it cannot be looked at.
 pub(crate) fn version(path: &Path) -> Option<Version> {
-    let metadata = std::fs::metadata(path).ok()?;
+    let metadata = std::fs::symlink_metadata(path).ok()?;
     let changed_ns = (metadata.ctime(), metadata.ctime_nsec());
     Some(Version { inode: metadata.ino(), changed_ns, len: metadata.len() })
 }
@@ -187,5 +234,63 @@ mod tests {
         let before = version(&state.file("x.json")).expect("there");
         state.replace("x.json", 0o600, &"next").expect("written");
         assert_ne!(Some(before), version(&state.file("x.json")));
+    }
+
+    // REQ: FEP-KIT-189
+    #[test]
+    fn links_and_fifos_that_somebody_put_in_the_place_of_state_files_are_refused_without_waiting() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(dir.path()).expect("a state directory");
+        std::fs::write(dir.path().join("good.json"), "[1]").expect("written");
+        std::fs::set_permissions(state.file("good.json"), std::fs::Permissions::from_mode(0o600))
+            .expect("set");
+        for name in ["x.json", "lock", "service.lock"] {
+            for plant in ["link", "dangling", "fifo", "directory"] {
+                let path = state.file(name);
+                match plant {
+                    "link" => std::os::unix::fs::symlink("good.json", &path).expect("made"),
+                    "dangling" => std::os::unix::fs::symlink("elsewhere", &path).expect("made"),
+                    "fifo" => rustix::fs::mknodat(
+                        rustix::fs::CWD,
+                        &path,
+                        rustix::fs::FileType::Fifo,
+                        rustix::fs::Mode::from_raw_mode(0o600),
+                        0,
+                    )
+                    .expect("made"),
+                    _ => std::fs::create_dir(&path).expect("made"),
+                }
+                let refused = match name {
+                    "x.json" => state.read_secret::<Vec<u8>>(name).err(),
+                    "lock" => state.lock().err(),
+                    _ => state.hold("test").err(),
+                };
+                let said = refused.expect("refused").to_string();
+                assert!(said.contains(name), "{name} {plant}: {said}");
+                if plant == "directory" {
+                    std::fs::remove_dir(&path).expect("removed");
+                } else {
+                    std::fs::remove_file(&path).expect("removed");
+                }
+            }
+        }
+        assert!(!state.file("elsewhere").exists(), "nothing was made through a link");
+    }
+
+    // REQ: FEP-KIT-189
+    #[test]
+    fn a_state_directory_has_one_process_and_a_second_learns_who_that_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(dir.path()).expect("a state directory");
+        let held = state.hold("fep-identity").expect("nobody has it");
+        let refused = state.hold("fep-identity").expect_err("held").to_string();
+        assert!(
+            refused.contains(&format!("held by fep-identity, process {}", std::process::id())),
+            "{refused}"
+        );
+        // What changes one thing works beside it.
+        drop(state.lock().expect("free"));
+        drop(held);
+        drop(state.hold("fep-identity").expect("nobody has it any more"));
     }
 }

@@ -113,6 +113,8 @@ pub enum Revoked {
     Person(PersonId),
     /// Every ticket that was issued for this API token.
     Token(String),
+    /// Every ticket that was issued for any API token until then: instead of a list of tokens without end.
+    TicketsOfTokens,
 }
 
 /// A revocation and its time.
@@ -246,6 +248,7 @@ impl Revocation {
             Revoked::Ticket { jti, .. } => *jti == claims.jti,
             Revoked::Person(person) => *person == claims.person && claims.iat <= self.at,
             Revoked::Token(id) => claims.token.as_ref() == Some(id),
+            Revoked::TicketsOfTokens => claims.token.is_some() && claims.iat <= self.at,
         }
     }
 }

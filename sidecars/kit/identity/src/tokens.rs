@@ -20,6 +20,8 @@ use crate::{NumericDate, Person, PersonId, RoleSet, Scope};
 
 const FILE: &str = "tokens.json";
 const MAX_TOKENS: usize = 10_000;
+/// Tokens of one person: nobody takes the room of all others.
+const MAX_TOKENS_OF_ONE: usize = 100;
 /// How every token begins, so that scanners for secrets in texts find them.
 pub const PREFIX: &str = "fep_";
 /// Characters of a token's identifier.
@@ -91,6 +93,11 @@ pub enum TokenError {
     /// Too many.
     #[error("{MAX_TOKENS} tokens are the most; those that ended are removed first")]
     TooMany,
+    /// Too many of one person.
+    #[error(
+        "{MAX_TOKENS_OF_ONE} tokens of one person are the most: revoke those that are not needed any more"
+    )]
+    TooManyOfOne,
     /// No such token.
     #[error("no token has the identifier {0:?}")]
     Unknown(String),
@@ -165,6 +172,14 @@ impl Tokens {
             sha256: hex(&Sha256::digest(text.as_bytes())),
         };
         self.change(|book| {
+            let own = |other: &Token| other.person.id == token.person.id;
+            if book.values().filter(|other| own(other)).count() >= MAX_TOKENS_OF_ONE {
+                // What opens nothing any more makes room; the audit trail keeps it.
+                book.retain(|_, other| !own(other) || (other.revoked.is_none() && other.expires > now));
+            }
+            if book.values().filter(|other| own(other)).count() >= MAX_TOKENS_OF_ONE {
+                return Err(TokenError::TooManyOfOne);
+            }
             if book.len() >= MAX_TOKENS {
                 book.retain(|_, token| token.expires > now);
             }
@@ -177,7 +192,7 @@ impl Tokens {
         Ok(MadeToken { id, text })
     }
 
-    /// Ends a token now. It stays in the list until the time at which it would have ended.
+    /// Ends a token now. It stays in the list until the time at which it would have ended, or until its person needs the room.
     ///
     /// # Errors
     /// No such token, the state directory's.
@@ -363,5 +378,28 @@ mod tests {
             assert!(matches!(refused(NewToken { expires, ..new() }), Some(TokenError::Expiry { .. })));
         }
         assert!(matches!(tokens.revoke("0000000000000000", NOW), Err(TokenError::Unknown(_))));
+    }
+
+    // REQ: FEP-KIT-191
+    #[test]
+    fn one_person_cannot_take_the_room_of_all_tokens_and_revoked_ones_make_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tokens = tokens(&dir);
+        let of = |name: &str| NewToken { person: Person::service(name), ..new() };
+        let mut made = Vec::new();
+        for _ in 0..MAX_TOKENS_OF_ONE {
+            made.push(tokens.make(of("greedy"), NOW).expect("made"));
+        }
+        assert!(matches!(tokens.make(of("greedy"), NOW), Err(TokenError::TooManyOfOne)));
+        tokens.make(of("modest"), NOW).expect("others have room");
+        tokens.revoke(&made[0].id, NOW).expect("revoked");
+        tokens.make(of("greedy"), NOW).expect("a revoked one makes room");
+        assert!(tokens.verify(&made[0].text, NOW).is_err());
+        assert!(tokens.verify(&made[1].text, NOW).is_ok());
+        for _ in 0..3 * MAX_TOKENS_OF_ONE {
+            let next = tokens.make(of("modest"), NOW).expect("made");
+            tokens.revoke(&next.id, NOW).expect("revoked");
+        }
+        assert!(tokens.list().len() <= 2 * MAX_TOKENS_OF_ONE + 1, "{}", tokens.list().len());
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fep_identity::ldap::LdapConfig;
 use fep_identity::{
-    Colours, Identity, IdentityConfig, IdentityError, Issued, LoginRefused, NumericDate, Role, RoleSet,
-    RoleSets, Scope, Sessions, Spacecraft,
+    Colours, Identity, IdentityConfig, IdentityError, Issued, LoginRefused, NumericDate, PersonId, Profile, Role,
+    RoleSet, RoleSets, Scope, Sessions, Spacecraft,
 };
 
 const PEOPLE: &str = r"
@@ -213,6 +213,29 @@ async fn a_person_logs_in_over_start_tls_and_their_groups_give_roles_and_scopes(
     assert!(matches!(bert, Err(LoginRefused::NoRole(_))), "no group, no role: {bert:?}");
     let twin = login(&identity, "twin", "twins password").await;
     assert_eq!(twin, Err(LoginRefused::Unknown), "two entries are nobody in particular");
+}
+
+// REQ: FEP-KIT-192
+#[tokio::test]
+async fn a_person_of_the_directory_does_not_come_by_the_name_of_a_local_account_in_other_letters() {
+    let slapd = Slapd::start();
+    let identity = slapd.identity(slapd.config());
+    let profile = Profile {
+        person: PersonId("local:anna".to_owned()),
+        roles: vec!["observer".to_owned()],
+        scopes: vec![Scope::ALL],
+        expires: None,
+        password_expires: None,
+        disabled: true,
+    };
+    identity.add_account("anna", "correct horse battery", profile).expect("added");
+    // The directory takes case and spaces for the same name; the local account was disabled for a reason.
+    for name in ["ANNA", "Anna", " anna ", "anna"] {
+        let refused = login(&identity, name, "annas password").await;
+        assert!(matches!(refused, Err(LoginRefused::Name { .. })), "{name:?}: {refused:?}");
+    }
+    assert_eq!(login(&identity, "ANNA", "berts password").await, Err(LoginRefused::WrongPassword));
+    login(&identity, "o(neil)*", "neils password").await.expect("others are not concerned");
 }
 
 // REQ: FEP-KIT-110

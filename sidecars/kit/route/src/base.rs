@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fep_database::{Database, Options, Schema, Writing};
+use fep_database::{Alone, Database, Options, Schema, Writing};
 use fep_identity::{Authenticator, Peers};
 use fep_kit::health::Health;
 use fep_kit::metrics::Metrics;
@@ -110,13 +110,15 @@ pub struct Base {
     pub trail: Trail,
     name: &'static str,
     version: &'static str,
+    /// Nobody else works on the database.
+    _alone: Arc<Alone>,
 }
 
 impl Base {
-    /// Opens the database; `name` is the program's, with `-`.
+    /// Opens the database for this process alone; `name` is the program's, with `-`.
     ///
     /// # Errors
-    /// A database that cannot be opened.
+    /// A database that cannot be opened, or that another process of this name works on.
     pub async fn open(
         name: &'static str,
         version: &'static str,
@@ -125,11 +127,12 @@ impl Base {
         authenticator: Arc<Authenticator>,
     ) -> Result<Base, String> {
         let schemas = [schemas, &[fep_audit::SCHEMA]].concat();
+        let alone = Alone::take(database, name).await.map_err(|error| error.to_string())?;
         let database = Database::open(database, &schemas).await.map_err(|error| error.to_string())?;
         let health = Health::new(&format!("{name} {version}"));
         let trail = Trail::new(&database, &health);
         let metrics = Metrics::new(&name.replace('-', "_"));
-        Ok(Base { database, authenticator, health, metrics, trail, name, version })
+        Ok(Base { database, authenticator, health, metrics, trail, name, version, _alone: Arc::new(alone) })
     }
 
     /// A service with the routes that all have: its audit trail, health and metrics. Refusals are in the trail.

@@ -26,6 +26,7 @@ mod body;
 mod events;
 #[cfg(feature = "audit")]
 mod failed;
+mod forms;
 mod guard;
 mod http;
 #[cfg(feature = "jobs")]

@@ -12,11 +12,12 @@ use fep_identity::{
     Profile, Role, RoleSet, Scope,
 };
 use fep_kit::{Problem, Stop};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::body::{Json, List};
+use crate::forms::{Login, NewAccount, NewPassword, Password, TokenOrder, lifetime, role_names};
 pub use crate::journal::{Act, Journal, NoJournal};
 use crate::param::Form;
 use crate::route::{Call, Declared, Route};
@@ -26,14 +27,6 @@ use crate::service::{NOT_AUTHENTICATED, bearer};
 const MAX_BODY_BYTES: usize = 16 << 10;
 /// How often the keys are looked after.
 const STEP_EVERY: Duration = Duration::from_secs(60);
-
-/// Name and password of a login.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Login {
-    account: String,
-    password: String,
-}
 
 /// A ticket, for the header `Authorization: Bearer TICKET`.
 #[derive(Serialize, ToSchema)]
@@ -60,19 +53,6 @@ struct Me {
     until: Option<i64>,
 }
 
-/// A token that is asked for.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct TokenOrder {
-    name: String,
-    #[schema(value_type = Vec<String>)]
-    roles: RoleSet,
-    #[schema(value_type = Vec<Object>)]
-    scopes: Vec<Scope>,
-    /// How long it shall be valid.
-    lifetime_s: u32,
-}
-
 /// A new token. It is shown this once.
 #[derive(Serialize, ToSchema)]
 struct TokenMade {
@@ -95,22 +75,6 @@ struct TokenView {
     revoked: Option<i64>,
 }
 
-/// A local account that is made.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewAccount {
-    name: String,
-    password: String,
-    /// The person it belongs to; a person of its own where it is missing.
-    person: Option<String>,
-    /// Roles and configured sets of roles.
-    roles: Vec<String>,
-    #[schema(value_type = Vec<Object>)]
-    scopes: Vec<Scope>,
-    /// Seconds since 1970-01-01T00:00:00 UTC.
-    expires: Option<i64>,
-}
-
 /// A local account as it is listed.
 #[derive(Serialize, ToSchema)]
 struct AccountView {
@@ -122,15 +86,6 @@ struct AccountView {
     expires: Option<i64>,
     disabled: bool,
     locked_until: Option<i64>,
-}
-
-/// A new password.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct NewPassword {
-    password: String,
-    /// Seconds since 1970-01-01T00:00:00 UTC.
-    expires: Option<i64>,
 }
 
 /// What the routes work on.
@@ -161,6 +116,8 @@ pub fn recorded_routes(
         authenticator: Arc::clone(authenticator),
     });
     let name = |route: Route<_>| route.path_parameter("name", Form::Text(64), "Name of the account.");
+    let sets: Vec<&str> = identity.role_sets().names().collect();
+    let (role_names, lifetime) = (role_names(&sets), lifetime(identity.longest_token_s()));
     vec![
         Route::post("/v1/login", "Logs a person in and answers with a ticket.")
             .open_to_everybody("who logs in has no ticket yet")
@@ -186,7 +143,8 @@ pub fn recorded_routes(
             .roles(&Role::ALL)
             .touches_no_data()
             .max_body_bytes(MAX_BODY_BYTES)
-            .to(&state, make_token),
+            .to(&state, make_token)
+            .describing("Lifetime", &lifetime),
         Route::delete("/v1/tokens/{id}", "Revokes an API token: one's own, or as administrator any.")
             .roles(&Role::ALL)
             .touches_no_data()
@@ -200,13 +158,23 @@ pub fn recorded_routes(
             .role(Role::Administrator)
             .touches_no_data()
             .max_body_bytes(MAX_BODY_BYTES)
-            .to(&state, make_account),
+            .to(&state, make_account)
+            .describing("RoleNames", &role_names),
         name(
             Route::post("/v1/accounts/{name}/disable", "Disables an account; ends its tickets and tokens.")
                 .role(Role::Administrator)
                 .touches_no_data(),
         )
         .to(&state, disable),
+        name(
+            Route::post(
+                "/v1/accounts/{name}/enable",
+                "Enables an account again; who it belongs to logs in anew.",
+            )
+            .role(Role::Administrator)
+            .touches_no_data(),
+        )
+        .to(&state, enable),
         name(
             Route::post("/v1/accounts/{name}/unlock", "Ends a lock before its time.")
                 .role(Role::Administrator)
@@ -345,7 +313,9 @@ async fn ticket_for_token(state: State, call: Call<()>) -> Result<Json<Ticket>, 
     let token = bearer(&call.headers).ok().flatten().filter(|bearer| bearer.starts_with(PREFIX));
     let Some(token) = token.map(str::to_owned) else {
         let detail = "the request comes with no API token";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "no-token", detail).at("Authorization"));
+        return Err(Problem::new(StatusCode::UNAUTHORIZED, "no-token", detail)
+            .at("Authorization")
+            .hint("`Authorization: Bearer fep_…`; who has logged in has a ticket already"));
     };
     let id = match &call.caller()?.means {
         Means::Token(id) => id.clone(),
@@ -421,18 +391,18 @@ async fn make_token(state: State, call: Call<Json<TokenOrder>>) -> Result<Json<T
     }
     let order = &call.body.0;
     let detail = json!({
-        "name": order.name, "roles": names(order.roles), "scopes": order.scopes, "lifetime_s": order.lifetime_s,
+        "name": order.name, "roles": names(order.roles.0), "scopes": order.scopes.0, "lifetime_s": order.lifetime_s.0,
     });
     gives(&state, &call, "token asked", "", detail).await?;
     let TokenOrder { name, roles, scopes, lifetime_s } = call.body.0;
     let made = blocking(Arc::clone(&state), move |state| {
         let now = NumericDate::now();
         let new = NewToken {
-            name,
+            name: name.into(),
             person: caller.person.clone(),
-            roles,
-            scopes,
-            expires: now.plus_s(i64::from(lifetime_s)),
+            roles: roles.0,
+            scopes: scopes.0,
+            expires: now.plus_s(i64::from(lifetime_s.0)),
         };
         state.identity.make_token(&caller, new, now)
     })
@@ -490,52 +460,66 @@ async fn accounts(state: State, _call: Call<()>) -> Result<List<AccountView>, Pr
 }
 
 async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), Problem> {
-    let new = &call.body.0;
-    let detail =
-        json!({"person": new.person, "roles": new.roles, "scopes": new.scopes, "expires": new.expires});
-    gives(&state, &call, "account added", &new.name, detail).await?;
-    let new = call.body.0;
-    blocking(state, move |state| {
-        let person = PersonId(new.person.unwrap_or_else(|| format!("local:{}", new.name)));
-        let profile = Profile {
-            person,
-            roles: new.roles,
-            scopes: new.scopes,
-            expires: new.expires.map(NumericDate),
-            password_expires: None,
-            disabled: false,
-        };
-        state.identity.add_account(&new.name, &new.password, profile)
-    })
-    .await
+    let NewAccount { name, password, person, roles, scopes, expires } = &call.body.0;
+    let profile = Profile {
+        person: person.clone().map_or_else(|| PersonId(format!("local:{}", name.0)), |whose| whose.0),
+        roles: roles.0.clone(),
+        scopes: scopes.0.clone(),
+        expires: expires.map(|at| at.0),
+        password_expires: None,
+        disabled: false,
+    };
+    let detail = json!({
+        "person": profile.person, "roles": profile.roles, "scopes": profile.scopes, "expires": profile.expires,
+    });
+    gives(&state, &call, "account added", &name.0, detail).await?;
+    let (name, password) = (name.0.clone(), password.0.clone());
+    blocking(state, move |state| state.identity.add_account(&name, &password, profile)).await
 }
 
 async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
     let account = name.clone();
-    blocking(Arc::clone(&state), move |state| {
+    let done = blocking(Arc::clone(&state), move |state| {
         state.identity.disable(&account, NumericDate::now())?;
         state.authenticator.look_now();
         Ok(())
     })
-    .await?;
+    .await;
+    if let Err(problem) = done {
+        state.journal.refused(&Act {
+            request_id: &call.request_id,
+            person: Some(&call.caller()?.person),
+            account: "",
+            action: "account not disabled",
+            subject: &name,
+            detail: json!({"reason": problem.detail}),
+        });
+        return Err(problem);
+    }
     took(&state, &call, "account disabled", &name).await;
     Ok(())
+}
+
+async fn enable(state: State, call: Call<()>) -> Result<(), Problem> {
+    let name = call.values.get("name").unwrap_or("").to_owned();
+    gives(&state, &call, "account enabled", &name, json!({})).await?;
+    blocking(state, move |state| state.identity.enable(&name, NumericDate::now())).await
 }
 
 async fn unlock(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
     gives(&state, &call, "account unlocked", &name, json!({})).await?;
-    blocking(state, move |state| Ok(state.identity.accounts().unlock(&name)?)).await
+    blocking(state, move |state| Ok(state.identity.accounts().unlock(&name, NumericDate::now())?)).await
 }
 
 async fn set_password(state: State, call: Call<Json<NewPassword>>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
-    gives(&state, &call, "password set", &name, json!({"expires": call.body.0.expires})).await?;
-    let new = call.body.0;
+    let expires = call.body.0.expires.map(|at| at.0);
+    gives(&state, &call, "password set", &name, json!({"expires": expires})).await?;
+    let Password(password) = call.body.0.password;
     blocking(state, move |state| {
-        let expires = new.expires.map(NumericDate);
-        Ok(state.identity.accounts().set_password(&name, &new.password, expires)?)
+        Ok(state.identity.accounts().set_password(&name, &password, expires, NumericDate::now())?)
     })
     .await
 }
@@ -581,13 +565,18 @@ fn fault(what: &'static str) -> impl Fn(IdentityError) -> Problem {
             IdentityError::Account(AccountError::Unknown(_))
             | IdentityError::Token(TokenError::Unknown(_)) => refused(StatusCode::NOT_FOUND, "not-found"),
             IdentityError::Account(AccountError::Exists(_)) => refused(StatusCode::CONFLICT, "exists"),
+            IdentityError::Account(AccountError::LastAdministrator { .. }) => {
+                refused(StatusCode::CONFLICT, "last-administrator")
+            }
+            IdentityError::Account(AccountError::TooMany)
+            | IdentityError::Token(TokenError::TooMany | TokenError::TooManyOfOne) => {
+                refused(StatusCode::CONFLICT, "too-many")
+            }
             IdentityError::Role(_)
-            | IdentityError::Account(
-                AccountError::Name(_) | AccountError::TooMany | AccountError::Password(_),
-            )
-            | IdentityError::Token(
-                TokenError::Name | TokenError::Empty | TokenError::Expiry { .. } | TokenError::TooMany,
-            ) => refused(StatusCode::BAD_REQUEST, "bad-body"),
+            | IdentityError::Account(AccountError::Name(_) | AccountError::Password(_))
+            | IdentityError::Token(TokenError::Name | TokenError::Empty | TokenError::Expiry { .. }) => {
+                refused(StatusCode::BAD_REQUEST, "bad-body")
+            }
             _ => Problem::fault(what, &error),
         }
     }

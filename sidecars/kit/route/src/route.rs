@@ -33,6 +33,7 @@ use bytes::Bytes;
 use fep_identity::{Caller, Role, RoleSet};
 use fep_kit::Problem;
 use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::body::{Answer, Body, Schemas};
 use crate::param::{Form, Parameter, Place, Reach, Values};
@@ -161,6 +162,14 @@ impl Declared {
     #[must_use]
     pub fn declaration(&self) -> &Declaration {
         &self.declaration
+    }
+
+    /// Describes a part of its bodies as the running service has it: what of a form only the configuration says.
+    pub(crate) fn describing(mut self, name: &str, schema: &RefOr<Schema>) -> Declared {
+        for (_, described) in self.bodies.schemas.iter_mut().filter(|(known, _)| known == name) {
+            *described = schema.clone();
+        }
+        self
     }
 }
 
