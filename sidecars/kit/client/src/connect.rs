@@ -34,6 +34,7 @@ pub(crate) struct Secure {
 pub(crate) async fn connect(service: &Address, secure: Option<&Secure>) -> Result<TokioIo<Stream>, Error> {
     let away = |error: io::Error| Error::Unreachable {
         service: service.clone(),
+        kind: error.kind(),
         why: plain(&error),
         hint: hint_of(service, error.kind()).to_owned(),
     };

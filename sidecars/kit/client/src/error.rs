@@ -29,6 +29,8 @@ pub enum Error {
     Unreachable {
         /// Where.
         service: Address,
+        /// Kind of the system's error.
+        kind: io::ErrorKind,
         /// What the system says.
         why: String,
         /// What to do.

@@ -1,12 +1,19 @@
 //! `/v1/audit` of every service on the kit that keeps a trail.
 
 use crate::call::{Call, Octets, Query};
-use crate::model::audit::{Entry, Report};
+use crate::model::audit::{Entry, Filter, Report};
 
-/// Entries after this number, at most `limit` of them.
+/// Entries in their order.
 #[must_use]
-pub fn list(after: u64, limit: u32) -> Call<Vec<Entry>> {
-    Call::get(format!("/v1/audit{}", Query::new().with("after", Some(after)).with("limit", Some(limit))))
+pub fn list(filter: &Filter) -> Call<Vec<Entry>> {
+    let Filter { after, limit, person, action, subject } = filter;
+    let query = Query::new()
+        .with("after", Some(after))
+        .with("limit", Some(limit))
+        .with("person", person.as_ref())
+        .with("action", action.as_ref())
+        .with("subject", subject.as_ref());
+    Call::get(format!("/v1/audit{query}"))
 }
 
 /// Verifies the whole trail.

@@ -29,6 +29,29 @@ pub struct Entry {
     pub hash: String,
 }
 
+/// Which entries.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Only after this number.
+    pub after: u64,
+    /// At most so many, 1 to 1000.
+    pub limit: u32,
+    /// Only of this person.
+    pub person: Option<String>,
+    /// Only this action.
+    pub action: Option<String>,
+    /// Only of this subject.
+    pub subject: Option<String>,
+}
+
+impl Filter {
+    /// The first ones of all, as many as a service gives at once.
+    #[must_use]
+    pub const fn all() -> Filter {
+        Filter { after: 0, limit: 1000, person: None, action: None, subject: None }
+    }
+}
+
 /// What a verification of a whole trail found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {

@@ -121,7 +121,7 @@ async fn a_body_without_an_end_is_cut_off_by_size_or_by_time() {
 #[tokio::test]
 async fn a_head_without_an_end_is_cut_off() {
     let error = refused(
-        Does::Repeats(head(""), b"X-More: and more\r\n".to_vec(), Duration::ZERO),
+        Does::Repeats(head(""), b"X-More: and more\r\n".repeat(1000), Duration::ZERO),
         Times { answer: PATIENCE, ..short() },
     )
     .await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fep_client::model::audit::Filter;
 use fep_client::model::identity::{All, NewAccount, NewToken, Scope, Spacecraft};
 use fep_client::{Bearer, Client, Config, Error, StatusCode, Verbatim, api, model};
 use fep_database::Options;
@@ -110,7 +111,15 @@ async fn an_audit_trail_is_listed_verified_and_exported_by_its_types() {
     let site = Site { service, ..site };
     let running = site.open(DoorConfig::at("127.0.0.1:0")).await;
     let officer = bearing(&client(&running), &site.ticket(Role::SecurityOfficer, 0));
-    let entries = officer.call(&api::audit::list(1, 1)).await.expect("entries");
+    let entries = officer
+        .call(&api::audit::list(&Filter {
+            after: 1,
+            limit: 1,
+            subject: Some("pass-7".to_owned()),
+            ..Filter::all()
+        }))
+        .await
+        .expect("entries");
     assert_eq!(entries.len(), 1);
     let entry = &entries[0];
     assert_eq!((entry.number, entry.action.as_str(), entry.subject.as_str()), (2, "started", "pass-7"));
@@ -123,7 +132,7 @@ async fn an_audit_trail_is_listed_verified_and_exported_by_its_types() {
     reply.copy_to(&mut lines).await.expect("all of them");
     assert_eq!(lines.split(|octet| *octet == b'\n').filter(|line| !line.is_empty()).count(), 4);
     let observer = bearing(&client(&running), &site.ticket(Role::Observer, 0));
-    let refused = observer.call(&api::audit::list(0, 10)).await.expect_err("no officer");
+    let refused = observer.call(&api::audit::list(&Filter::all())).await.expect_err("no officer");
     assert_eq!(refused.refusal().map(|refusal| refusal.status), Some(StatusCode::FORBIDDEN), "{refused}");
 }
 
