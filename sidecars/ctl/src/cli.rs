@@ -10,7 +10,7 @@ Exit codes:
   0  done
   1  it could not be done: bad input, a file or a ring that cannot be read, a request that was refused
   2  wrong usage of this command line
-  3  the daemon does not answer on its control socket
+  3  the daemon does not answer on its control socket, or a service at its address
   4  decode: everything was read and reported, but frames were refused for their header, or no frame decoded
 
 Examples:
@@ -163,7 +163,7 @@ Example:
     #[command(
         after_help = "The ticket is kept in $XDG_RUNTIME_DIR/fep/session.json (or below $XDG_STATE_HOME, ~/.local/state) with mode
 0600, for the commands that ask services. FEP_TICKET is taken as a ticket instead, and FEP_TOKEN as an API token.
-It is sent to sockets and addresses of this machine, and to other machines over TLS alone.
+A ticket is sent to sockets and addresses of this machine, and to other machines over TLS alone.
 
 Examples:
   fepctl login --account anna

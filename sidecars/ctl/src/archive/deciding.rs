@@ -151,18 +151,19 @@ pub(crate) fn approve(args: &ApproveArgs) -> Result<(), Failure> {
         Subject::Deletion(..) => {
             let call = api::archive::approve_deletion(id, &sha256).answering();
             let done: Verbatim<Deletion> = client.call(&call).map_err(archive)?;
-            print(args.plain.json, &done, |out| {
-                writeln!(out, "{id} is {}", done.state)?;
-                if done.state == DeletionState::Approved {
-                    writeln!(out, "the octets go with the next round of keeping")?;
+            print(args.plain.json, &done, |out| match done.state {
+                DeletionState::Requested => writeln!(out, "{id} has your approval, and needs that of others"),
+                DeletionState::Approved => {
+                    writeln!(out, "{id} is approved: the octets go with the next round of keeping")
                 }
-                Ok(())
+                state => writeln!(out, "{id} is {state}"),
             })
         }
         Subject::Release(release, _) => {
             let call = api::archive::approve_release(id, &sha256).answering();
             let done: Verbatim<HoldRelease> = client.call(&call).map_err(archive)?;
             print(args.plain.json, &done, |out| match done.order.state {
+                OrderState::Asked => writeln!(out, "{id} has your approval, and needs that of others"),
                 OrderState::Done => writeln!(out, "{id} is done: {} is lifted", release.hold),
                 state => writeln!(out, "{id} is {state}"),
             })

@@ -17,6 +17,8 @@ const LAST_EVENT_ID: header::HeaderName = header::HeaderName::from_static("last-
 const EVENT_OCTETS_MAX: usize = 1 << 20;
 /// The first wait before another connection; it doubles.
 const RETRY: Duration = Duration::from_millis(250);
+/// The shortest wait before another connection that a service can ask for.
+const RETRY_MIN: Duration = Duration::from_millis(50);
 /// The longest wait before another connection.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 /// How long a service may be away before whoever follows it learns of that.
@@ -212,7 +214,7 @@ impl Parser {
             "id" if value.bytes().all(|octet| octet.is_ascii_graphic()) => value.clone_into(&mut self.id),
             "retry" if !value.is_empty() && value.bytes().all(|octet| octet.is_ascii_digit()) => {
                 let ms = value.parse().unwrap_or(u64::MAX);
-                self.retry = Some(Duration::from_millis(ms).min(RETRY_MAX));
+                self.retry = Some(Duration::from_millis(ms).clamp(RETRY_MIN, RETRY_MAX));
             }
             // A comment, or a field that is not known.
             _ => {}

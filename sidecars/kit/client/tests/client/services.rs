@@ -136,6 +136,35 @@ async fn an_audit_trail_is_listed_verified_and_exported_by_its_types() {
     assert_eq!(refused.refusal().map(|refusal| refusal.status), Some(StatusCode::FORBIDDEN), "{refused}");
 }
 
+// REQ: FEP-KIT-209
+#[test]
+fn an_order_of_two_persons_is_read_as_the_kit_writes_it() {
+    use fep_client::model::archive::{HoldRelease, OrderState};
+    use fep_orders::{Actor, NewOrder, Order, Rule, Step};
+    let at = fep_time::Tai(2_000_000_000_000_000_000);
+    let new = NewOrder {
+        id: "release-1".to_owned(),
+        subject: "lift hold-1".to_owned(),
+        reason: "it is over".to_owned(),
+        content_sha256: [0xab; 32],
+    };
+    let actor = |name: &str, role: &str| Actor::new(name, name, &[role]).expect("an actor");
+    let rule = Rule::new("archive.release-hold", "operator", &["approver"], 3600);
+    let mut order = Order::ask(new, rule, &actor("anna", "operator"), at).expect("an order");
+    let read = |order: &Order| {
+        let release: HoldRelease =
+            serde_json::from_value(serde_json::json!({"hold": "hold-1", "order": order})).expect("a release");
+        release.order
+    };
+    let asked = read(&order);
+    assert_eq!((asked.state, asked.asker.as_str(), asked.asked_at), (OrderState::Asked, "anna", at));
+    assert_eq!((asked.content_sha256, asked.rule.seats), ("ab".repeat(32), vec!["approver".to_owned()]));
+    let approve = Step::Approve { content_sha256: [0xab; 32] };
+    order = order.step(&approve, &actor("bert", "approver"), at).expect("approved");
+    let approved = read(&order);
+    assert_eq!((approved.state, approved.approvals[0].person.as_str()), (OrderState::Approved, "bert"));
+}
+
 // REQ: FEP-KIT-208
 #[tokio::test]
 async fn events_go_on_where_they_were_after_the_service_was_away_and_gaps_are_reported() {
