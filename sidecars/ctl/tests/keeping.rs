@@ -122,7 +122,7 @@ fn an_approver_sees_all_of_a_deletion_within_eighty_columns() {
     for said in [
         "deletion-1: delete 2 segments",
         "spacecraft  157\n",
-        "512",
+        "on disk     537 MB",
         "240 000 records",
         "asked by    local:anna, 20",
         "reason      test data of the campaign",
