@@ -27,6 +27,14 @@ fn deletion(id: &str, state: &str, content: &str) -> Value {
     })
 }
 
+/// A deletion of more segments than a page lists, of which the catalogue knows nothing.
+fn many() -> Value {
+    let mut deletion = deletion("deletion-5", "requested", CONTENT);
+    let names: Vec<String> = (0..30).map(|number| format!("black/old.frames/0-{number}")).collect();
+    deletion["segments"] = json!(names);
+    deletion
+}
+
 fn segment(id: &str, at: i64) -> Value {
     json!({
         "id": id, "ring": "npp.frames", "colour": "black", "series": 1000, "base_pos": 0, "records": 120_000,
@@ -58,6 +66,7 @@ fn answer(asked: &Asked) -> (u16, String) {
             deletion("deletion-1", "requested", CONTENT),
             deletion("deletion-2", "requested", &"0".repeat(64)),
             deletion("deletion-3", "withdrawn", CONTENT),
+            many(),
         ]),
         "GET /v1/channels" => {
             let channel = |scid: u16| json!({"link": 1, "scid": scid, "vcid": 1, "apid": null});
@@ -75,7 +84,14 @@ fn answer(asked: &Asked) -> (u16, String) {
             {"segment": FIRST, "class": "housekeeping", "last_rx_tai_ns": T, "holds": []},
             {"segment": SECOND, "class": "housekeeping", "last_rx_tai_ns": T, "holds": ["hold-1"]},
         ]),
-        "GET /v1/holds" => json!([hold(Value::Null)]),
+        "GET /v1/holds" => {
+            let mut long = hold(json!([T, "local:bert"]));
+            long["id"] = json!("hold-2");
+            long["scope"] = json!({
+                "from_tai_ns": T, "to_tai_ns": T, "ring": null, "colour": "red", "scid": 157, "link": null,
+            });
+            json!([hold(Value::Null), long])
+        }
         "GET /v1/releases" => json!([release("asked")]),
         "POST /v1/holds" => {
             let mut put = hold(Value::Null);
@@ -136,14 +152,18 @@ fn an_approver_sees_all_of_a_deletion_within_eighty_columns() {
     assert!(!page.contains("npp.frames/x-y"), "another segment: {page}");
     let (list, all) = (run(dir.path(), &["deletions"]), run(dir.path(), &["deletions", "--all"]));
     assert!(!stdout(&list).contains("deletion-3") && stdout(&all).contains("deletion-3"));
+    let unknown = stdout(&run(dir.path(), &["deletions", "deletion-5"]));
+    assert!(unknown.contains("knows nothing but the names") && unknown.contains("black/old.frames/0-19\n"));
+    assert!(unknown.contains("and 10 more: fepctl archive deletions deletion-5 --json"), "{unknown}");
     let raw = json(&run(dir.path(), &["deletions", "deletion-1", "--json"]));
     assert_eq!((&raw["of_a_later_version"], &raw["id"]), (&json!(1), &json!("deletion-1")));
     for arguments in [
         &["deletions", "deletion-1"][..],
+        &["deletions", "deletion-5"],
         &["deletions", "--all"],
         &["releases"],
         &["releases", "release-1"],
-        &["holds"],
+        &["holds", "--all"],
         &["segments"],
         &["segments", "--due"],
     ] {

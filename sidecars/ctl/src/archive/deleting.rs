@@ -283,22 +283,32 @@ pub(crate) fn deletion_page(out: &mut impl Write, deletion: &Deletion, known: &K
     if !deletion.note.is_empty() {
         writeln!(out, "  note        {}", deletion.note)?;
     }
-    let unknown = count.saturating_sub(known.segments.len());
-    if unknown > 0 {
-        writeln!(
-            out,
-            "  of {} the catalogue knows nothing more",
-            figures::counted(unknown, "segment", "segments")
-        )?;
+    if !known.segments.is_empty() {
+        segment_list(out, "  ", known.segments.values().take(LISTED))?;
+        more(out, deletion, known.segments.len())?;
     }
-    segment_list(out, "  ", known.segments.values().take(LISTED))?;
-    let more = known.segments.len().saturating_sub(LISTED);
-    if more > 0 {
-        writeln!(out, "  and {more} more: --json of `fepctl archive deletions {}` names all", deletion.id)?;
+    let unknown = deletion.segments.iter().filter(|id| !known.segments.contains_key(*id));
+    let not_listed = unknown.clone().count();
+    if not_listed > 0 {
+        writeln!(out, "  of these the catalogue knows nothing but the names:")?;
+        for id in unknown.take(LISTED) {
+            writeln!(out, "    {id}")?;
+        }
+        more(out, deletion, not_listed)?;
     }
     match &deletion.content_sha256 {
         Some(sha256) => writeln!(out, "  sha256      {sha256}"),
         None => writeln!(out, "  of a release without orders: it cannot be approved, ask again"),
+    }
+}
+
+/// How many segments are not listed, and where they are.
+fn more(out: &mut impl Write, deletion: &Deletion, count: usize) -> io::Result<()> {
+    match count.saturating_sub(LISTED) {
+        0 => Ok(()),
+        more => {
+            writeln!(out, "    and {more} more: fepctl archive deletions {} --json names all", deletion.id)
+        }
     }
 }
 

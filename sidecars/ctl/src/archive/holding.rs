@@ -149,13 +149,13 @@ fn hold_list<'h>(out: &mut impl Write, holds: impl Iterator<Item = &'h Hold>) ->
     if holds.peek().is_none() {
         return writeln!(out, "no hold");
     }
-    writeln!(out, "{:<10} {:<20} {:<20} COVERS, REASON", "HOLD", "SINCE (UTC)", "BY")?;
+    writeln!(out, "{:<10} {:<20} BY; COVERS; REASON", "HOLD", "SINCE (UTC)")?;
     for hold in holds {
-        let (since, covers) = (times::utc(hold.at_tai_ns.0, 0), covers(&hold.scope));
-        writeln!(out, "{:<10} {since:<20} {:<20} {covers}", hold.id, hold.person)?;
-        writeln!(out, "{:<10} {}", "", hold.reason)?;
+        writeln!(out, "{:<10} {:<20} {}", hold.id, times::utc(hold.at_tai_ns.0, 0), hold.person)?;
+        writeln!(out, "  {}", covers(&hold.scope))?;
+        writeln!(out, "  {}", hold.reason)?;
         if let Some((at, person)) = &hold.released {
-            writeln!(out, "{:<10} lifted {} by {person}", "", times::utc(at.0, 0))?;
+            writeln!(out, "  lifted {} by {person}", times::utc(at.0, 0))?;
         }
     }
     Ok(())

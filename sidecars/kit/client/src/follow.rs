@@ -1,5 +1,5 @@
-//! Server-sent events (the event stream of the HTML standard, section 9.2) that resume after a lost connection: the service
-//! is told the last event that arrived, and answers with what came after it.
+//! Server-sent events (the event stream of the HTML standard, section 9.2) that resume after a lost connection: the
+//! request names the last event that arrived, and the answer has what came after it.
 
 use std::collections::VecDeque;
 use std::fmt;
