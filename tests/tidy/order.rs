@@ -84,6 +84,8 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-time",
         ],
     ),
+    // Reached from outside: its types are its own, so that whoever asks a service links nothing of it.
+    ("fep-client", &["fep-colour", "fep-time"]),
     ("fep-password", &[]),
     // The proof of the kit: everything that a service may stand on.
     (
@@ -201,6 +203,7 @@ const ORDER: &[(&str, &[&str])] = &[
             "fep-archive-query",
             "fep-bus",
             "fep-ccsds",
+            "fep-client",
             "fep-coding",
             "fep-config",
             "fep-control",

@@ -10,7 +10,7 @@ Exit codes:
   0  done
   1  it could not be done: bad input, a file or a ring that cannot be read, a request that was refused
   2  wrong usage of this command line
-  3  the daemon does not answer on its control socket
+  3  the daemon does not answer on its control socket, or a service at its address
   4  decode: everything was read and reported, but frames were refused for their header, or no frame decoded
 
 Examples:
@@ -163,9 +163,11 @@ Example:
     #[command(
         after_help = "The ticket is kept in $XDG_RUNTIME_DIR/fep/session.json (or below $XDG_STATE_HOME, ~/.local/state) with mode
 0600, for the commands that ask services. FEP_TICKET is taken as a ticket instead, and FEP_TOKEN as an API token.
+A ticket is sent to sockets and addresses of this machine, and to other machines over TLS alone.
 
-Example:
-  fepctl login --account anna"
+Examples:
+  fepctl login --account anna
+  fepctl login --account anna --server https://fep.example:8470 --ca /etc/fep/ca.pem"
     )]
     Login(crate::identity::LoginArgs),
 
@@ -184,8 +186,12 @@ Example:
     Account(crate::identity::AccountCommand),
 
     /// The audit trail of a service: list, verify, export
+    #[command(
+        after_help = "Of the identity service, or of any other one with --server ADDRESS; of the archive with
+`fepctl archive audit`."
+    )]
     #[command(subcommand)]
-    Audit(crate::identity::AuditCommand),
+    Audit(crate::audit::AuditCommand<crate::identity::Server>),
 
     /// Print a completion script for a shell
     #[command(after_help = "Example:

@@ -9,7 +9,9 @@ use serde::Serialize;
 
 use crate::clcw::{self, ClcwRow};
 use crate::cli::{ClientArgs, LinkArgs, LinkCommand, MetricsArgs};
-use crate::daemon::{Daemon, path_segment};
+use fep_client::segment as path_segment;
+
+use crate::daemon::Daemon;
 use crate::failure::{Failure, output};
 use crate::figures;
 use crate::spacecraft;
@@ -130,13 +132,7 @@ pub(crate) fn print(
     answer: &impl Serialize,
     text: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
 ) -> Result<(), Failure> {
-    let mut out = terminal::out(args.json);
-    let written = if args.json {
-        serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
-    } else {
-        text(&mut out)
-    };
-    written.and_then(|()| out.flush()).map_err(output)
+    terminal::print(args.json, answer, text)
 }
 
 fn link_table(out: &mut impl Write, links: &[LinkStatus]) -> io::Result<()> {

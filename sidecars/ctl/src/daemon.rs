@@ -4,34 +4,28 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use fep_client::blocking::Client;
+use fep_client::{Address, Call, Config, Error, Method, Octets, StatusCode, Times};
 use fep_control::api::ApiError;
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
-use crate::failure::{Failure, plain};
+use crate::failure::Failure;
 
 /// A daemon that has not answered after this time is reported as hanging, not waited for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// The longest answer we take: status of some thousand virtual channels is well below.
-const BODY_MAX: usize = 64 << 20;
 
 /// A client of one control socket.
 pub(crate) struct Daemon {
     socket: PathBuf,
-    runtime: tokio::runtime::Runtime,
+    client: Client,
 }
 
 impl Daemon {
     /// A client of `socket`; nothing is sent yet.
     pub(crate) fn at(socket: PathBuf) -> Result<Daemon, Failure> {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
-                Failure::new(format!("cannot start the I/O of the client: {}", plain(&error)))
-            })?;
-        Ok(Daemon { socket, runtime })
+        let times = Times { connect: ANSWER_WITHIN, answer: ANSWER_WITHIN, silence: ANSWER_WITHIN };
+        let client = Client::new(Config { times, ..Config::at(Address::Unix(socket.clone())) })?;
+        Ok(Daemon { socket, client })
     }
 
     /// The JSON answer to a GET.
@@ -45,78 +39,46 @@ impl Daemon {
     }
 
     fn answer<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, Failure> {
-        let body = self.request(method, path)?;
-        serde_json::from_slice(&body).map_err(|error| {
-            Failure::new(format!(
-                "the daemon at {} answered {path} with something this fepctl does not understand: {error}",
-                self.socket.display()
-            ))
-            .hint(
-                "are daemon and fepctl of the same version? compare `fepd --version` and `fepctl --version`",
-            )
-        })
+        self.client.call(&Call::new(method, path)).map_err(|error| failure(&self.socket, path, error))
     }
 
     /// The text answer to a GET.
     pub(crate) fn text(&self, path: &str) -> Result<String, Failure> {
-        Ok(String::from_utf8_lossy(&self.request(Method::GET, path)?).into_owned())
-    }
-
-    fn request(&self, method: Method, path: &str) -> Result<Bytes, Failure> {
-        let answer = self.runtime.block_on(async {
-            tokio::time::timeout(ANSWER_WITHIN, exchange(&self.socket, method, path)).await
-        });
-        let (status, body) = match answer {
-            Err(_elapsed) => {
-                return Err(Failure::no_daemon(format!(
-                    "the daemon at {} accepted the request but did not answer within {} s",
-                    self.socket.display(),
-                    ANSWER_WITHIN.as_secs()
-                ))
-                .hint("look at its log; if it hangs, stop and start it again: the rings and their readers survive that"));
-            }
-            Ok(done) => done?,
-        };
-        if status.is_success() {
-            return Ok(body);
-        }
-        Err(refusal(status, path, &body))
+        let asked = self.client.octets(&Call::<Octets>::get(path));
+        let body = asked.map_err(|error| failure(&self.socket, path, error))?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
     }
 }
 
-/// One request on a connection of its own.
-async fn exchange(socket: &Path, method: Method, path: &str) -> Result<(StatusCode, Bytes), Failure> {
-    let broken = |error: &dyn std::fmt::Display| {
-        Failure::no_daemon(format!("the daemon at {} broke off the connection: {error}", socket.display()))
-            .hint("it may be stopping; look at its log")
-    };
-    let stream =
-        tokio::net::UnixStream::connect(socket).await.map_err(|error| unreachable(socket, &error))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    let driver = tokio::spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header(hyper::header::HOST, "fepd")
-        .header(hyper::header::ACCEPT, "application/json, text/plain")
-        .body(Full::new(Bytes::new()))
-        .map_err(|error| Failure::usage(format!("{path:?} cannot be asked of the daemon: {error}")))?;
-    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-    let status = response.status();
-    let body = http_body_util::Limited::new(response.into_body(), BODY_MAX)
-        .collect()
-        .await
-        .map_err(|error| broken(&error))?
-        .to_bytes();
-    driver.abort();
-    Ok((status, body))
+/// What the client of the kit says, in the words of a daemon and its socket.
+fn failure(socket: &Path, path: &str, error: Error) -> Failure {
+    let shown = socket.display();
+    match error {
+        Error::Unreachable { kind, why, .. } => unreachable(socket, kind, &why),
+        Error::Silent { .. } => Failure::no_daemon(format!(
+            "the daemon at {shown} accepted the request but did not answer within {} s",
+            ANSWER_WITHIN.as_secs()
+        ))
+        .hint(
+            "look at its log; if it hangs, stop and start it again: the rings and their readers survive that",
+        ),
+        Error::Broken { why, .. } => {
+            Failure::no_daemon(format!("the daemon at {shown} broke off the connection: {why}"))
+                .hint("it may be stopping; look at its log")
+        }
+        Error::Malformed { why, .. } => Failure::new(format!(
+            "the daemon at {shown} answered {path} with something this fepctl does not understand: {why}"
+        ))
+        .hint("are daemon and fepctl of the same version? compare `fepd --version` and `fepctl --version`"),
+        Error::Refused(refused) => refusal(refused.status, path, &refused.body),
+        other => other.into(),
+    }
 }
 
 /// Says why nothing answers, and what to do.
-fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
+fn unreachable(socket: &Path, kind: ErrorKind, why: &str) -> Failure {
     let path = socket.display();
-    match error.kind() {
+    match kind {
         ErrorKind::NotFound => Failure::no_daemon(format!("no daemon: the control socket {path} does not exist"))
             .hint("start one with `fepctl up` (or `systemctl start fepd`), or name its socket with --socket or --config"),
         ErrorKind::ConnectionRefused => {
@@ -125,7 +87,7 @@ fn unreachable(socket: &Path, error: &std::io::Error) -> Failure {
         }
         ErrorKind::PermissionDenied => Failure::no_daemon(format!("permission denied on the control socket {path}"))
             .hint("your user must be in the group that owns the socket: see `ls -l` of it and `id`"),
-        _ => Failure::no_daemon(format!("cannot reach the daemon on {path}: {}", plain(error))),
+        _ => Failure::no_daemon(format!("cannot reach the daemon on {path}: {why}")),
     }
 }
 
@@ -147,28 +109,9 @@ fn refusal(status: StatusCode, path: &str, body: &[u8]) -> Failure {
     })
 }
 
-/// Makes a name safe to stand in a request path.
-pub(crate) fn path_segment(name: &str) -> String {
-    use std::fmt::Write as _;
-    name.bytes().fold(String::new(), |mut path, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(byte as char);
-        } else {
-            let _ = write!(path, "%{byte:02X}");
-        }
-        path
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_link_name_with_strange_characters_stays_one_path_segment() {
-        assert_eq!(path_segment("npp-1.x"), "npp-1.x");
-        assert_eq!(path_segment("a/b c?é"), "a%2Fb%20c%3F%C3%A9");
-    }
 
     #[test]
     fn a_refusal_repeats_the_daemons_own_words() {

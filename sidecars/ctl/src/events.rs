@@ -80,8 +80,8 @@ impl Wanted {
             Severity::Distress => fep_events::Severity::Distress as u8,
             Severity::Critical => fep_events::Severity::Critical as u8,
         });
-        let spacecraft = args.spacecraft.as_ref().map(|name| Ok((name.clone(), links_of(name, args)?)));
-        Ok(Wanted { severity, spacecraft: spacecraft.transpose()? })
+        let with_links = |name: &String| Ok::<_, Failure>((name.clone(), links_of(name, args)?));
+        Ok(Wanted { severity, spacecraft: args.spacecraft.as_ref().map(with_links).transpose()? })
     }
 
     fn includes(&self, event: &Event) -> bool {

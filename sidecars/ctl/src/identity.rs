@@ -1,24 +1,34 @@
-//! `fepctl login`, `logout`, `whoami`, `token`, `account`, `audit`.
+//! `fepctl login`, `logout`, `whoami`, `token`, `account`.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use clap::{Args, Subcommand};
+use fep_client::blocking::Client;
+use fep_client::model::identity::{Account, All, Me, NewAccount, NewToken, Scope, Spacecraft, Token};
+use fep_client::{Times, Verbatim, api};
 use fep_password::Entry;
-use hyper::Method;
-use serde_json::{Value, json};
 
-use crate::daemon::path_segment;
 use crate::failure::{Failure, output};
-use crate::service::ask;
+use crate::service::{self, Reached, TlsArgs};
 use crate::session::{self, DEFAULT_SERVER};
-use crate::terminal;
+use crate::terminal::{self, print};
 
 /// Which service.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Server {
-    /// Identity service: unix:PATH or http://LOOPBACK:PORT
+    /// Identity service: unix:PATH, https://HOST:PORT, or http:// on this machine
     #[arg(long, value_name = "ADDRESS", env = "FEP_IDENTITY", default_value = DEFAULT_SERVER)]
     server: String,
+    #[command(flatten)]
+    tls: TlsArgs,
+}
+
+impl Reached for Server {
+    fn client(&self) -> Result<Client, Failure> {
+        // The address first: no token is exchanged for one that is none.
+        service::address(&self.server)?;
+        service::client(&self.server, &self.tls, session::bearer(&self.tls)?, Times::default())
+    }
 }
 
 #[derive(Debug, Args)]
@@ -113,46 +123,25 @@ pub(crate) enum AccountCommand {
     },
 }
 
-#[derive(Debug, Subcommand)]
-pub(crate) enum AuditCommand {
-    /// List entries of a service's audit trail
-    List {
-        #[command(flatten)]
-        which: WhoArgs,
-        /// Only after this number
-        #[arg(long, value_name = "NUMBER", default_value_t = 0)]
-        after: u64,
-        /// At most so many
-        #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-    },
-    /// Have a service verify its whole audit trail; fails when it does not hold
-    Verify(WhoArgs),
-    /// Print the whole audit trail as lines of JSON
-    Export {
-        #[command(flatten)]
-        server: Server,
-    },
-}
-
 /// `fepctl login`
 pub(crate) fn login(args: &LoginArgs) -> Result<(), Failure> {
+    let Server { server, tls } = &args.server;
+    let client = service::client(server, tls, None, Times::default())?;
     let password = password(Entry::Known)?;
-    let body = json!({"account": args.account, "password": password});
-    let answer = ask(&args.server.server, Method::POST, "/v1/login", None, Some(&body))?;
-    let session = session::read(&args.server.server, &answer)?;
+    let session = session::of(server, client.call(&api::identity::login(&args.account, &password))?);
     session::keep(&session)?;
     let minutes = session.left_s().unwrap_or_default() / 60;
     line(&format!("{} is logged in for {minutes} min", session.account))
 }
 
 /// `fepctl logout`
-pub(crate) fn logout(server: &Server) -> Result<(), Failure> {
+pub(crate) fn logout(args: &Server) -> Result<(), Failure> {
     let Some(session) = session::load()? else { return line("nobody is logged in") };
     if session.left_s().is_some() {
         // The ticket is forgotten only once it has ended at the service, or has ended by itself.
-        let place = if session.server.is_empty() { &server.server } else { &session.server };
-        ask(place, Method::POST, "/v1/logout", Some(&session.ticket), None)?;
+        let place = if session.server.is_empty() { &args.server } else { &session.server };
+        let bearer = session::named("the session", &session.ticket)?;
+        service::client(place, &args.tls, Some(bearer), Times::default())?.call(&api::identity::logout())?;
     }
     session::forget()?;
     line(&format!("{} is logged out", session.account))
@@ -160,21 +149,14 @@ pub(crate) fn logout(server: &Server) -> Result<(), Failure> {
 
 /// `fepctl whoami`
 pub(crate) fn whoami(args: &WhoArgs) -> Result<(), Failure> {
-    let me = call(&args.server.server, Method::GET, "/v1/me", None)?;
-    show(args.json, &me, |out| {
-        writeln!(out, "account  {}\nperson   {}", text(&me["account"]), text(&me["person"]))?;
-        writeln!(out, "roles    {}", words(&me["roles"]))?;
-        me["scopes"].as_array().into_iter().flatten().try_for_each(|scope| {
-            let spacecraft = match &scope["spacecraft"] {
-                Value::String(all) => all.clone(),
-                list => words(list),
-            };
-            writeln!(
-                out,
-                "scope    spacecraft {spacecraft}; {}; {}",
-                words(&scope["colours"]),
-                words(&scope["sessions"])
-            )
+    let me: Verbatim<Me> = args.server.client()?.call(&api::identity::me().answering())?;
+    print(args.json, &me, |out| {
+        writeln!(out, "account  {}\nperson   {}", me.account, me.person)?;
+        writeln!(out, "roles    {}", me.roles.join(", "))?;
+        me.scopes.iter().try_for_each(|scope| {
+            let Scope { spacecraft, colours, sessions } = scope;
+            let (colours, sessions) = (colours.join(", "), sessions.join(", "));
+            writeln!(out, "scope    spacecraft {spacecraft}; {colours}; {sessions}")
         })
     })
 }
@@ -183,26 +165,29 @@ pub(crate) fn whoami(args: &WhoArgs) -> Result<(), Failure> {
 pub(crate) fn token(command: &TokenCommand) -> Result<(), Failure> {
     match command {
         TokenCommand::New { server, name, scope, days } => {
-            let body = json!({
-                "name": name, "roles": scope.roles, "scopes": [scope_of(scope)?], "lifetime_s": days * 86_400,
-            });
-            let made = call(&server.server, Method::POST, "/v1/tokens", Some(&body))?;
-            line(&format!("{}\n{}", text(&made["id"]), text(&made["token"])))
+            let new = NewToken {
+                name: name.clone(),
+                roles: scope.roles.clone(),
+                scopes: vec![scope_of(scope)?],
+                lifetime_s: days * 86_400,
+            };
+            let made = server.client()?.call(&api::identity::make_token(&new))?;
+            line(&format!("{}\n{}", made.id, made.token))
         }
         TokenCommand::List(args) => {
-            let tokens = call(&args.server.server, Method::GET, "/v1/tokens", None)?;
-            show(args.json, &tokens, |out| {
-                writeln!(out, "{:<16} {:<20} {:<20} {:<8} ROLES", "ID", "ACCOUNT", "NAME", "REVOKED")?;
-                tokens.as_array().into_iter().flatten().try_for_each(|token| {
-                    let (id, account, name) =
-                        (text(&token["id"]), text(&token["account"]), text(&token["name"]));
-                    let revoked = if token["revoked"].is_null() { "no" } else { "yes" };
-                    writeln!(out, "{id:<16} {account:<20} {name:<20} {revoked:<8} {}", words(&token["roles"]))
+            let tokens: Verbatim<Vec<Token>> =
+                args.server.client()?.call(&api::identity::tokens().answering())?;
+            print(args.json, &tokens, |out| {
+                writeln!(out, "{:<16} {:<16} {:<20} {:<8} ROLES", "ID", "ACCOUNT", "NAME", "REVOKED")?;
+                tokens.iter().try_for_each(|token| {
+                    let Token { id, account, name, roles, .. } = token;
+                    let revoked = if token.revoked.is_some() { "yes" } else { "no" };
+                    writeln!(out, "{id:<16} {account:<16} {name:<20} {revoked:<8} {}", roles.join(", "))
                 })
             })
         }
         TokenCommand::Revoke { server, id } => {
-            call(&server.server, Method::DELETE, &format!("/v1/tokens/{}", path_segment(id)), None)?;
+            server.client()?.call(&api::identity::revoke_token(id))?;
             line(&format!("{id} is revoked"))
         }
     }
@@ -212,130 +197,61 @@ pub(crate) fn token(command: &TokenCommand) -> Result<(), Failure> {
 pub(crate) fn account(command: &AccountCommand) -> Result<(), Failure> {
     match command {
         AccountCommand::Add { server, name, person, scope } => {
-            let scopes = [scope_of(scope)?];
-            let body = json!({
-                "name": name, "person": person, "roles": scope.roles, "scopes": scopes, "password": password(Entry::New)?,
-            });
-            call(&server.server, Method::POST, "/v1/accounts", Some(&body))?;
+            let client = server.client()?;
+            let new = NewAccount {
+                name: name.clone(),
+                person: person.clone(),
+                roles: scope.roles.clone(),
+                scopes: vec![scope_of(scope)?],
+                expires: None,
+                password: password(Entry::New)?,
+            };
+            client.call(&api::identity::add_account(&new))?;
             line(&format!("{name} is added"))
         }
         AccountCommand::List(args) => {
-            let accounts = call(&args.server.server, Method::GET, "/v1/accounts", None)?;
-            show(args.json, &accounts, |out| {
-                writeln!(out, "{:<20} {:<28} {:<9} ROLES", "ACCOUNT", "PERSON", "STATE")?;
-                accounts.as_array().into_iter().flatten().try_for_each(|account| {
-                    let state = match (account["disabled"].as_bool(), account["locked_until"].is_null()) {
-                        (Some(true), _) => "disabled",
-                        (_, false) => "locked",
-                        _ => "open",
+            let accounts: Verbatim<Vec<Account>> =
+                args.server.client()?.call(&api::identity::accounts().answering())?;
+            print(args.json, &accounts, |out| {
+                writeln!(out, "{:<16} {:<24} {:<9} ROLES", "ACCOUNT", "PERSON", "STATE")?;
+                accounts.iter().try_for_each(|account| {
+                    let state = match (account.disabled, account.locked_until) {
+                        (true, _) => "disabled",
+                        (false, Some(_)) => "locked",
+                        (false, None) => "open",
                     };
-                    let (name, person) = (text(&account["name"]), text(&account["person"]));
-                    writeln!(out, "{name:<20} {person:<28} {state:<9} {}", words(&account["roles"]))
+                    let Account { name, person, roles, .. } = account;
+                    writeln!(out, "{name:<16} {person:<24} {state:<9} {}", roles.join(", "))
                 })
             })
         }
         AccountCommand::Disable { server, name } => {
-            let path = format!("/v1/accounts/{}/disable", path_segment(name));
-            call(&server.server, Method::POST, &path, None)?;
+            server.client()?.call(&api::identity::disable_account(name))?;
             line(&format!("{name} is disabled"))
         }
         AccountCommand::Password { server, name } => {
-            let path = format!("/v1/accounts/{}/password", path_segment(name));
-            call(&server.server, Method::PUT, &path, Some(&json!({"password": password(Entry::New)?})))?;
+            let client = server.client()?;
+            client.call(&api::identity::set_password(name, &password(Entry::New)?))?;
             line(&format!("the password of {name} is set"))
         }
     }
 }
 
-/// `fepctl audit`
-pub(crate) fn audit(command: &AuditCommand) -> Result<(), Failure> {
-    match command {
-        AuditCommand::List { which, after, limit } => {
-            let path = format!("/v1/audit?after={after}&limit={limit}");
-            let entries = call(&which.server.server, Method::GET, &path, None)?;
-            show(which.json, &entries, |out| {
-                entries.as_array().into_iter().flatten().try_for_each(|entry| {
-                    let (at, account) = (text(&entry["at"]), text(&entry["account"]));
-                    let (action, subject) = (text(&entry["action"]), text(&entry["subject"]));
-                    let number = entry["number"].as_u64().unwrap_or_default();
-                    writeln!(
-                        out,
-                        "{number:>8} {at} {account:<16} {action} {subject} {}",
-                        text(&entry["detail"])
-                    )
-                })
-            })
-        }
-        AuditCommand::Verify(args) => {
-            let report = call(&args.server.server, Method::GET, "/v1/audit/verify", None)?;
-            let entries = report["entries"].as_u64().unwrap_or_default();
-            show(args.json, &report, |out| {
-                report["findings"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .try_for_each(|finding| writeln!(out, "{}", text(finding)))?;
-                let holds = if report["holds"] == true { "holds" } else { "is broken" };
-                writeln!(out, "the chain of {entries} entries {holds}")
-            })?;
-            if report["holds"] == true { Ok(()) } else { Err(Failure::new("the audit trail does not hold")) }
-        }
-        AuditCommand::Export { server } => {
-            let bearer = session::bearer(&server.server)?;
-            let lines = ask(&server.server, Method::GET, "/v1/audit/export", bearer.as_deref(), None)?;
-            let mut out = terminal::out(true);
-            out.write_all(&lines).and_then(|()| out.flush()).map_err(output)
-        }
-    }
-}
-
-fn scope_of(args: &ScopeArgs) -> Result<Value, Failure> {
-    let spacecraft =
-        if args.spacecraft == ["all"] {
-            json!("all")
-        } else {
-            let scids: Result<Vec<u16>, _> = args.spacecraft.iter().map(|scid| scid.parse()).collect();
-            json!(scids.map_err(|_| Failure::usage(
-                "--spacecraft takes all, or numbers of 0 to 65535 after commas"
-            ))?)
-        };
-    Ok(json!({"spacecraft": spacecraft, "colours": args.colours, "sessions": args.sessions}))
-}
-
-/// The JSON answer to a request as who is logged in; null where an answer has no body.
-fn call(server: &str, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
-    let bearer = session::bearer(server)?;
-    let answer = ask(server, method, path, bearer.as_deref(), body)?;
-    if answer.is_empty() {
-        return Ok(Value::Null);
-    }
-    serde_json::from_slice(&answer).map_err(|error| {
-        Failure::new(format!("{server} answered {path} with something else than JSON: {error}"))
-    })
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn words(value: &Value) -> String {
-    let word = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
-    value.as_array().into_iter().flatten().map(word).collect::<Vec<_>>().join(", ")
+fn scope_of(args: &ScopeArgs) -> Result<Scope, Failure> {
+    let spacecraft = if args.spacecraft == ["all"] {
+        Spacecraft::All(All::All)
+    } else {
+        let scids: Result<Vec<u16>, _> = args.spacecraft.iter().map(|scid| scid.parse()).collect();
+        let scids = scids
+            .map_err(|_| Failure::usage("--spacecraft takes all, or numbers of 0 to 65535 after commas"))?;
+        Spacecraft::These(scids)
+    };
+    Ok(Scope { spacecraft, colours: args.colours.clone(), sessions: args.sessions.clone() })
 }
 
 fn line(text: &str) -> Result<(), Failure> {
     let mut out = terminal::text_out();
     writeln!(out, "{text}").and_then(|()| out.flush()).map_err(output)
-}
-
-fn show(
-    as_json: bool,
-    answer: &Value,
-    plain: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
-) -> Result<(), Failure> {
-    let mut out = terminal::out(as_json);
-    let written = if as_json { writeln!(out, "{answer:#}") } else { plain(&mut out) };
-    written.and_then(|()| out.flush()).map_err(output)
 }
 
 /// A password: from the terminal without echo, or the first line of standard input.

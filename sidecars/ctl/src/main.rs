@@ -4,6 +4,7 @@
 //! decodes nothing and receives nothing itself: that is the daemon's library.
 
 mod archive;
+mod audit;
 mod ber;
 mod captures;
 mod clcw;
@@ -72,7 +73,7 @@ fn main() -> ExitCode {
         Command::Whoami(args) => identity::whoami(args),
         Command::Token(command) => identity::token(command),
         Command::Account(command) => identity::account(command),
-        Command::Audit(command) => identity::audit(command),
+        Command::Audit(command) => audit::run(command),
         Command::Completions { shell } => completions(*shell),
     };
     match done {

@@ -1,151 +1,97 @@
-//! Talking to a service of the kit: one HTTP request a connection, over a Unix socket or the loopback address. A ticket is
-//! sent nowhere else, because nothing protects it on the way.
+//! Reaching services: the client of the kit, with the words of this program for what goes wrong.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Bytes;
-use hyper::{Method, Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
-use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use clap::Args;
+use fep_client::blocking::Client;
+use fep_client::{Address, Bearer, Config, Error, Times, Tls};
 
-use crate::failure::{Failure, plain};
+use crate::failure::Failure;
 
-/// A login waits for its turn and for argon2id; a verification walks a whole trail.
-const ANSWER_WITHIN: Duration = Duration::from_secs(120);
-/// The longest answer that is taken: an export of an audit trail.
-const BODY_MAX: usize = 1 << 30;
-
-/// Where a service is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Address {
-    Unix(PathBuf),
-    /// Host and port, of this machine.
-    Tcp(String),
+/// Whom to believe over TLS, and what to show.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct TlsArgs {
+    /// Certificates of the authorities that sign those of services (PEM)
+    #[arg(long, value_name = "FILE", env = "FEP_CA", help_heading = "For https:// addresses")]
+    ca: Option<PathBuf>,
+    /// Certificate that this program shows (PEM), where a service wants one
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FEP_CERT",
+        requires = "key",
+        help_heading = "For https:// addresses"
+    )]
+    cert: Option<PathBuf>,
+    /// Private key of that certificate (PEM)
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "FEP_KEY",
+        requires = "cert",
+        help_heading = "For https:// addresses"
+    )]
+    key: Option<PathBuf>,
 }
 
-impl Address {
-    /// # Errors
-    /// Neither `unix:PATH` nor `http://` and an address of this machine.
-    pub(crate) fn parse(text: &str) -> Result<Address, Failure> {
-        if let Some(path) = text.strip_prefix("unix:").filter(|path| !path.is_empty()) {
-            return Ok(Address::Unix(PathBuf::from(path)));
-        }
-        let host = text.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
-        let is_here = |host: &str| {
-            host.parse::<std::net::SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
-                || host.strip_prefix("localhost:").is_some_and(|port| port.parse::<u16>().is_ok())
-        };
-        match host {
-            Some(host) if is_here(host) => Ok(Address::Tcp(host.to_owned())),
-            _ => Err(Failure::usage(format!("{text:?} is no address to which a ticket may be sent"))
-                .hint("unix:PATH, or http:// with a loopback address and a port, as http://127.0.0.1:8470")),
-        }
+impl TlsArgs {
+    fn tls(&self) -> Tls {
+        Tls { authorities: self.ca.clone(), own: self.cert.clone().zip(self.key.clone()) }
     }
 }
 
-/// Asks; the body of a success.
+/// A service that commands can be sent to.
+pub(crate) trait Reached {
+    /// Its client, asking as who is logged in.
+    ///
+    /// # Errors
+    /// An address or a file that cannot be used, a session that has ended.
+    fn client(&self) -> Result<Client, Failure>;
+}
+
+/// # Errors
+/// What is no address of a service.
+pub(crate) fn address(text: &str) -> Result<Address, Failure> {
+    text.parse().map_err(|error: Error| {
+        let failure = Failure::usage(error.to_string());
+        with_hint(failure, &error)
+    })
+}
+
+/// A client; nothing is sent yet.
 ///
 /// # Errors
-/// Nobody answers, or the service refuses: in its own words.
-pub(crate) fn ask(
+/// An address or a file that cannot be used; a ticket that everybody on the way could read.
+pub(crate) fn client(
     server: &str,
-    method: Method,
-    path: &str,
-    bearer: Option<&str>,
-    body: Option<&Value>,
-) -> Result<Bytes, Failure> {
-    let address = Address::parse(server)?;
-    let host = match &address {
-        Address::Unix(_) => "localhost",
-        Address::Tcp(host) => host,
-    };
-    let mut request = Request::builder().method(method).uri(path).header(header::HOST, host);
-    if let Some(bearer) = bearer {
-        let mut value = header::HeaderValue::try_from(format!("Bearer {bearer}"))
-            .map_err(|_| Failure::new("what FEP_TICKET or FEP_TOKEN holds is no ticket and no token"))?;
-        value.set_sensitive(true);
-        request = request.header(header::AUTHORIZATION, value);
-    }
-    if body.is_some() {
-        request = request.header(header::CONTENT_TYPE, "application/json");
-    }
-    let octets = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-    let request = request
-        .body(Full::new(octets))
-        .map_err(|error| Failure::usage(format!("{path:?} cannot be asked of a service: {error}")))?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|error| Failure::new(format!("cannot start the I/O of the client: {}", plain(&error))))?;
-    let answered = runtime
-        .block_on(async { tokio::time::timeout(ANSWER_WITHIN, exchange(server, &address, request)).await });
-    let (status, body) = answered.map_err(|_| {
-        Failure::no_daemon(format!("{server} did not answer within {} s", ANSWER_WITHIN.as_secs()))
-    })??;
-    if status.is_success() {
-        return Ok(body);
-    }
-    Err(refusal(&body).unwrap_or_else(|| Failure::new(format!("{server} refused {path}: {status}"))))
+    tls: &TlsArgs,
+    bearer: Option<Bearer>,
+    times: Times,
+) -> Result<Client, Failure> {
+    let address = address(server)?;
+    let config =
+        Config { bearer, tls: tls.tls(), times, answer_octets_max: 256 << 20, ..Config::at(address) };
+    Ok(Client::new(config)?)
 }
 
-/// What a service says when it refuses, as the body of its answer has it (RFC 9457); `None` when it says nothing so.
-pub(crate) fn refusal(body: &[u8]) -> Option<Failure> {
-    #[derive(Deserialize)]
-    struct Problem {
-        detail: String,
-        #[serde(default, rename = "where")]
-        place: String,
-        #[serde(default)]
-        allowed: String,
-        #[serde(default)]
-        hint: String,
-    }
-    let Problem { detail, place, allowed, hint } = serde_json::from_slice(body).ok()?;
-    let place = if place.is_empty() { place } else { format!("{place}: ") };
-    let allowed = if allowed.is_empty() { allowed } else { format!(" (allowed: {allowed})") };
-    let failure = Failure::new(format!("{place}{detail}{allowed}"));
-    Some(if hint.is_empty() { failure } else { failure.hint(hint) })
-}
-
-async fn exchange(
-    server: &str,
-    address: &Address,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), Failure> {
-    let away = |error: std::io::Error| {
-        Failure::no_daemon(format!("no service at {server}: {}", plain(&error)))
-            .hint("start it, or name where it is with --server")
-    };
-    match address {
-        Address::Unix(path) => {
-            send(server, tokio::net::UnixStream::connect(path).await.map_err(away)?, request).await
-        }
-        Address::Tcp(host) => {
-            send(server, tokio::net::TcpStream::connect(host).await.map_err(away)?, request).await
-        }
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        let text = error.to_string();
+        let failure = match &error {
+            Error::Unreachable { .. } | Error::Silent { .. } | Error::Broken { .. } => {
+                Failure::no_daemon(text)
+            }
+            _ => Failure::new(text),
+        };
+        with_hint(failure, &error)
     }
 }
 
-async fn send<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    server: &str,
-    stream: S,
-    request: Request<Full<Bytes>>,
-) -> Result<(StatusCode, Bytes), Failure> {
-    let broken = |error: &dyn std::fmt::Display| {
-        Failure::no_daemon(format!("{server} broke off the connection: {error}"))
-    };
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
-    let driver = tokio::spawn(connection);
-    let response = sender.send_request(request).await.map_err(|error| broken(&error))?;
-    let status = response.status();
-    let body =
-        Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(|error| broken(&error))?;
-    driver.abort();
-    Ok((status, body.to_bytes()))
+fn with_hint(failure: Failure, error: &Error) -> Failure {
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
 }
 
 #[cfg(test)]
@@ -154,21 +100,21 @@ mod tests {
 
     // REQ: FEP-CTL-172
     #[test]
-    fn a_ticket_is_sent_to_this_machine_alone() {
+    fn a_ticket_is_sent_to_this_machine_and_over_tls_alone() {
+        let bearer = || Some(Bearer::new("a.b.c").expect("a ticket"));
+        let made = |server: &str| client(server, &TlsArgs::default(), bearer(), Times::default());
         for good in ["unix:/run/x.sock", "http://127.0.0.1:80", "http://[::1]:80/", "http://localhost:80"] {
-            assert!(Address::parse(good).is_ok(), "{good}");
+            assert!(made(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            "unix:",
-            "http://fep.example:80",
-            "http://10.0.0.1:80",
-            "http://127.0.0.1.evil.example:80",
-            "http://localhost:80@evil.example:80",
-            "http://127.0.0.1:80/x",
-            "https://127.0.0.1:80",
-        ] {
-            assert!(Address::parse(bad).is_err(), "{bad}");
+        for bad in ["http://fep.example:80", "http://10.0.0.1:80", "http://127.0.0.1.evil.example:80"] {
+            let text = made(bad).expect_err("in the clear").to_string();
+            assert!(text.contains("no ticket is sent to") && text.contains("https://HOST:PORT"), "{text}");
         }
+        for wrong in ["", "unix:", "http://localhost:80@evil.example:80", "http://127.0.0.1:80/x"] {
+            let failure = made(wrong).expect_err("no address");
+            assert_eq!(failure.code(), 2, "{wrong}: {failure}");
+        }
+        let text = made("https://127.0.0.1:80").expect_err("no authority").to_string();
+        assert!(text.contains("--ca FILE"), "{text}");
     }
 }

@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use fep_client::model::identity::Ticket;
+use fep_client::{Bearer, Times, api};
 use fep_time::clock::unix_now_ns;
-use hyper::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
-use crate::service::{Address, ask};
+use crate::service::{self, TlsArgs};
 
 /// The identity service where nothing else is said.
 pub(crate) const DEFAULT_SERVER: &str = "unix:/run/fep/identity.sock";
 /// No session is longer.
 const SESSION_MAX: u64 = 64 << 10;
 
-/// An answer to a login or to a token.
+/// A login that is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Session {
     /// Where the login was.
@@ -36,39 +37,50 @@ impl Session {
     }
 }
 
-/// The ticket for a request to `server`, any service of the installation: `FEP_TICKET` as it is, one for the API token in
-/// `FEP_TOKEN`, or that of the last login. `None` where there is none of them: the service may know the peer by its user.
+/// The ticket for a request to a service of the installation: `FEP_TICKET` as it is, one for the API token in `FEP_TOKEN`,
+/// or that of the last login. `None` where there is none of them: the service may know the peer by its user or certificate.
 ///
 /// # Errors
-/// A server to which no ticket may be sent, a token that is refused, a session that has ended or that others can read.
-pub(crate) fn bearer(server: &str) -> Result<Option<String>, Failure> {
-    Address::parse(server)?;
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+/// A token that is refused, a session that has ended or that others can read.
+pub(crate) fn bearer(tls: &TlsArgs) -> Result<Option<Bearer>, Failure> {
     if let Some(ticket) = set("FEP_TICKET") {
-        return Ok(Some(ticket));
+        return named("FEP_TICKET", &ticket).map(Some);
     }
     if let Some(token) = set("FEP_TOKEN") {
-        let identity = set("FEP_IDENTITY").unwrap_or_else(|| DEFAULT_SERVER.to_owned());
-        let answer = ask(&identity, Method::POST, "/v1/ticket", Some(&token), None)?;
-        return Ok(Some(read(&identity, &answer)?.ticket));
+        return ticket_for(named("FEP_TOKEN", &token)?, tls).map(Some);
     }
     let Some(session) = load()? else { return Ok(None) };
     if session.left_s().is_none() {
         return Err(Failure::new(format!("the session of {} has ended", session.account))
             .hint(format!("fepctl login --account {}", session.account)));
     }
-    Ok(Some(session.ticket))
+    named("the session", &session.ticket).map(Some)
 }
 
-/// The session in an answer of the identity service.
+/// The ticket that the identity service gives for an API token.
 ///
 /// # Errors
-/// Something else than a ticket.
-pub(crate) fn read(server: &str, answer: &[u8]) -> Result<Session, Failure> {
-    let session: Session = serde_json::from_slice(answer).map_err(|error| {
-        Failure::new(format!("{server} answered with something else than a ticket: {error}"))
-    })?;
-    Ok(Session { server: server.to_owned(), ..session })
+/// It does not answer, or refuses the token.
+pub(crate) fn ticket_for(token: Bearer, tls: &TlsArgs) -> Result<Bearer, Failure> {
+    let identity = set("FEP_IDENTITY").unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+    let client = service::client(&identity, tls, Some(token), Times::default())?;
+    Ok(Bearer::new(&client.call(&api::identity::ticket())?.ticket)?)
+}
+
+/// # Errors
+/// What stands there is no ticket and no token; it is not shown.
+pub(crate) fn named(place: &str, text: &str) -> Result<Bearer, Failure> {
+    Bearer::new(text).map_err(|_| Failure::new(format!("what {place} holds is no ticket and no token")))
+}
+
+fn set(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// The session of a login at `server`.
+pub(crate) fn of(server: &str, ticket: Ticket) -> Session {
+    let Ticket { ticket, expires, account, .. } = ticket;
+    Session { server: server.to_owned(), account, ticket, expires }
 }
 
 /// The session of the last login; `None` when nobody is logged in.

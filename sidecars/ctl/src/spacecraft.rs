@@ -7,10 +7,10 @@ use fep_control::api::{AntennaStatus, Done, SpacecraftStatus};
 use crate::clcw::{self, ClcwRow};
 use crate::cli::{SpacecraftArgs, SpacecraftCommand};
 use crate::client::{latency_lines, print, vc_table, words};
-use crate::daemon::path_segment;
 use crate::failure::Failure;
 use crate::figures;
 use crate::monitor::{antenna_account, heard, thread_in_words};
+use fep_client::segment as path_segment;
 
 /// `fepctl spacecraft ...`
 pub(crate) fn run(command: &SpacecraftCommand) -> Result<(), Failure> {

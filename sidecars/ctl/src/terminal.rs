@@ -7,6 +7,10 @@
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal, StdoutLock, Write};
 
+use serde::Serialize;
+
+use crate::failure::{Failure, output};
+
 /// How an escape is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
@@ -28,6 +32,24 @@ pub(crate) fn out(json: bool) -> Shown<StdoutLock<'static>> {
 /// a pipe.
 pub(crate) fn data_out() -> Box<dyn Write> {
     if io::stdout().is_terminal() { Box::new(text_out()) } else { Box::new(io::stdout().lock()) }
+}
+
+/// An answer as JSON or as text.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn print<T: Serialize + ?Sized>(
+    as_json: bool,
+    answer: &T,
+    text: impl FnOnce(&mut Shown<StdoutLock<'static>>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut out = out(as_json);
+    let written = if as_json {
+        serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        text(&mut out)
+    };
+    written.and_then(|()| out.flush()).map_err(output)
 }
 
 /// A line on standard error, as `eprintln!`.

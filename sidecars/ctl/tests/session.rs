@@ -1,75 +1,51 @@
 //! Logging in: the session file, and which ticket a service is sent. The service is a socket that answers as the identity
 //! service does; the real one is tested in its own crate.
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod support;
+
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::Receiver;
+
+use support::Asked;
 
 const FAR: i64 = 4_000_000_000;
 
-/// Answers each request by its path; what was asked comes out of the channel: first line, `Authorization`, body.
-fn serve(socket: &Path) -> Receiver<(String, String, String)> {
-    let listener = UnixListener::bind(socket).expect("a socket");
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            let mut reader = BufReader::new(stream.try_clone().expect("a clone"));
-            let (mut head, mut bearer, mut length) = (String::new(), String::new(), 0);
-            reader.read_line(&mut head).expect("a request");
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).expect("a header");
-                let lower = line.to_ascii_lowercase();
-                if let Some(value) = lower.strip_prefix("content-length:") {
-                    length = value.trim().parse().expect("a length");
-                }
-                if lower.starts_with("authorization:") {
-                    line["authorization:".len()..].trim().clone_into(&mut bearer);
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
+/// Answers each request by its path.
+fn serve(socket: &Path) -> Receiver<Asked> {
+    support::serve(socket, |asked| {
+        let ticket = |ticket: &str| {
+            format!(
+                r#"{{"ticket":"{ticket}","expires":{FAR},"account":"anna","person":"p","roles":[],"scopes":[]}}"#
+            )
+        };
+        match asked.what.split(' ').nth(1) {
+            Some("/v1/login") if asked.body.contains("wrong") => {
+                (401, r#"{"detail":"it is wrong","hint":"ask"}"#.to_owned())
             }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).expect("a body");
-            let body = String::from_utf8(body).expect("text");
-            let ticket = |ticket: &str| {
-                format!(
-                    r#"{{"ticket":"{ticket}","expires":{FAR},"account":"anna","person":"p","roles":[],"scopes":[]}}"#
-                )
-            };
-            let (status, answer) = match head.split(' ').nth(1) {
-                Some("/v1/login") if body.contains("wrong") => {
-                    (401, r#"{"detail":"it is wrong","hint":"ask"}"#.to_owned())
-                }
-                Some("/v1/login") => (200, ticket("of.the.login")),
-                Some("/v1/ticket") => (200, ticket("of.the.token")),
-                Some("/v1/me") => {
-                    (200, r#"{"account":"anna","person":"p","roles":["observer"],"scopes":[]}"#.to_owned())
-                }
-                Some("/v1/audit/verify") => {
-                    (200, r#"{"holds":false,"entries":7,"findings":["entry 3 was altered"]}"#.to_owned())
-                }
-                _ => (204, String::new()),
-            };
-            let kind = if status == 401 { "application/problem+json" } else { "application/json" };
-            let length =
-                if status == 204 { String::new() } else { format!("Content-Length: {}\r\n", answer.len()) };
-            write!(stream, "HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\n{length}\r\n{answer}")
-                .expect("sent");
-            sender.send((head.trim().to_owned(), bearer, body)).expect("the test listens");
+            Some("/v1/login") => (200, ticket("of.the.login")),
+            Some("/v1/ticket") => (200, ticket("of.the.token")),
+            Some("/v1/me") => {
+                (200, r#"{"account":"anna","person":"p","roles":["observer"],"scopes":[]}"#.to_owned())
+            }
+            Some("/v1/audit/verify") => (
+                200,
+                r#"{"holds":false,"entries":7,"last":7,"findings":["entry 3 was altered"],"findings_in_all":1}"#
+                    .to_owned(),
+            ),
+            _ => (204, String::new()),
         }
-    });
-    receiver
+    })
 }
 
 fn run(dir: &Path, arguments: &[&str], set: &[(&str, &str)], input: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fepctl"));
-    command.args(arguments).env_remove("FEP_TICKET").env_remove("FEP_TOKEN");
+    command.args(arguments);
+    for variable in ["FEP_TICKET", "FEP_TOKEN", "FEP_CA", "FEP_CERT", "FEP_KEY"] {
+        command.env_remove(variable);
+    }
     command.env("XDG_RUNTIME_DIR", dir).env("FEP_IDENTITY", format!("unix:{}", dir.join("s.sock").display()));
     command.envs(set.iter().copied()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
@@ -95,7 +71,7 @@ fn a_login_keeps_its_ticket_for_the_owner_alone_until_the_log_out_and_the_enviro
 
     let done = run(dir.path(), &["login", "--account", "anna"], &[], "the password\n");
     assert!(done.status.success() && said(&done).contains("anna is logged in"), "{}", said(&done));
-    let (_, _, body) = asked.recv().expect("a login");
+    let body = asked.recv().expect("a login").body;
     assert_eq!(body, r#"{"account":"anna","password":"the password"}"#);
     let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!((mode(&session), mode(&dir.path().join("fep"))), (0o600, 0o700));
@@ -108,7 +84,7 @@ fn a_login_keeps_its_ticket_for_the_owner_alone_until_the_log_out_and_the_enviro
         let done = run(dir.path(), &["whoami"], set, "");
         assert!(done.status.success() && said(&done).contains("observer"), "{}", said(&done));
         for bearer in bearers {
-            assert_eq!(asked.recv().expect("a request").1, *bearer);
+            assert_eq!(asked.recv().expect("a request").bearer, *bearer);
         }
     }
     let broken = run(dir.path(), &["audit", "verify"], &[], "");
@@ -117,8 +93,8 @@ fn a_login_keeps_its_ticket_for_the_owner_alone_until_the_log_out_and_the_enviro
 
     let done = run(dir.path(), &["logout"], &[], "");
     assert!(done.status.success(), "{}", said(&done));
-    let (line, bearer, _) = asked.recv().expect("a log-out");
-    assert_eq!((line.as_str(), bearer.as_str()), ("POST /v1/logout HTTP/1.1", "Bearer of.the.login"));
+    let Asked { what, bearer, .. } = asked.recv().expect("a log-out");
+    assert_eq!((what.as_str(), bearer.as_str()), ("POST /v1/logout", "Bearer of.the.login"));
     assert!(!session.exists());
 }
 

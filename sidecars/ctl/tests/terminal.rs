@@ -296,13 +296,22 @@ fn link_show_prints_the_reports_of_the_receiver_on_board_decoded() {
 /// What an archive with two spacecraft answers; completeness names the query in its channels.
 fn archive(path: &str) -> Value {
     match path.split('?').next().unwrap_or_default() {
-        "/v1/channels" => json!([{"scid": 157}, {"scid": 42}, {"scid": 157}]),
-        "/v1/gaps" => json!([{"id": path, "channel": {"scid": 1, "vcid": 2, "link": 3}}]),
+        "/v1/channels" => {
+            let channel = |scid: u16| json!({"link": 1, "session": "OPS", "tfvn": 0, "scid": scid, "vcid": 1, "expedited": false, "apid": null});
+            json!([channel(157), channel(42), channel(157)])
+        }
+        "/v1/gaps" => json!([{
+            "id": path, "ring": "a.frames", "lost": 4, "cause": "loss", "state": "open", "start_tai_ns": 5,
+            "channel": {"scid": 1, "vcid": 2, "link": 3, "apid": null},
+        }]),
         "/v1/completeness" => {
             let scid: u64 =
                 path.split("scid=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok()).unwrap_or(0);
             json!({
-                "channels": [{"scid": scid, "vcid": 1, "received": 7, "query": path}],
+                "channels": [{
+                    "link": null, "session": "OPS", "scid": scid, "vcid": 1, "apid": null, "received": 7, "lost": 0,
+                    "resets": 0, "share": 1.0, "query": path,
+                }],
                 "silences": [], "counted_to_tai_ns": 2_000_000_000_000_000_000_i64,
             })
         }

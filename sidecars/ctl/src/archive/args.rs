@@ -4,10 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::deciding::{ApproveArgs, DeclineArgs};
+use super::deleting::{DeleteArgs, DeletionsArgs, SegmentsArgs};
+use super::holding::{HoldArgs, HoldsArgs, ReleaseArgs, ReleasesArgs};
+use crate::audit::AuditCommand;
+use crate::service::TlsArgs;
+
 /// How to find the archive service.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
-    /// The service: `unix:PATH` or `http://HOST:PORT`
+    /// The service: unix:PATH, https://HOST:PORT, or http:// on this machine
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -15,9 +21,11 @@ pub(crate) struct Target {
         default_value = "unix:/dev/shm/fep/archive.sock"
     )]
     pub(crate) archive: String,
-    /// File that holds your token, where the service has users
+    /// File with an API token or a ticket [default: FEP_TICKET, FEP_TOKEN, the last `fepctl login`]
     #[arg(long, value_name = "FILE", env = "FEP_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: TlsArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -66,6 +74,59 @@ Examples:
   fepctl archive sql 'SELECT scid, vcid, count(*) FROM frames GROUP BY scid, vcid ORDER BY 3 DESC'
   fepctl archive sql 'SELECT * FROM packets WHERE apid = 800 ORDER BY rx_tai_ns LIMIT 10' --json")]
     Sql(SqlArgs),
+    /// List segments: what is recorded, and what the rules of keeping do not keep any longer
+    #[command(after_help = "Examples:
+  fepctl archive segments --last 1d
+  fepctl archive segments --due        what may be deleted by the rules; nothing is deleted by itself")]
+    Segments(SegmentsArgs),
+    /// Hold data against deletion, whoever asks for it
+    #[command(
+        after_help = "It holds at once, also against deletions that are approved already. Lifting it takes two persons:
+`fepctl archive release`.
+
+Examples:
+  fepctl archive hold --scid 157 --reason 'inquiry 7'
+  fepctl archive hold --from 2024-12-06 --to 2024-12-07 --reason 'anomaly of the day'
+  fepctl archive hold --everything --reason 'order of the court'"
+    )]
+    Hold(HoldArgs),
+    /// List the holds
+    Holds(HoldsArgs),
+    /// Ask for the lifting of a hold; another person approves it
+    #[command(after_help = "Example:
+  fepctl archive release hold-3 --reason 'inquiry 7 is closed'")]
+    Release(ReleaseArgs),
+    /// List what was asked for to lift holds, or show one with all that an approver looks at
+    Releases(ReleasesArgs),
+    /// Ask for the deletion of segments; another person approves it
+    #[command(
+        after_help = "Nothing is deleted before somebody else has approved, and nothing that a hold covers.
+`fepctl archive segments` lists names.
+
+Examples:
+  fepctl archive delete black/npp.frames/0000000000000001-0000000000000000 --reason 'test data'
+  fepctl archive delete --due --reason 'kept long enough'"
+    )]
+    Delete(DeleteArgs),
+    /// List deletions, or show one with all that an approver looks at
+    Deletions(DeletionsArgs),
+    /// Approve a deletion or the lifting of a hold that another person asked for
+    #[command(
+        after_help = "Shows what is approved, asks, and sends the SHA-256 of what was shown: if that is not what the order is for,
+nothing is approved. Scripts give --yes and the SHA-256 that somebody looked at.
+
+Examples:
+  fepctl archive approve deletion-4
+  fepctl archive approve deletion-4 --yes --sha256 4f1c…"
+    )]
+    Approve(ApproveArgs),
+    /// Refuse a deletion or the lifting of a hold
+    Refuse(DeclineArgs),
+    /// Withdraw what you asked for yourself
+    Withdraw(DeclineArgs),
+    /// The audit trail of the archive: list, verify, export
+    #[command(subcommand)]
+    Audit(AuditCommand<Target>),
     /// Have the service copy the archive to one of its places for backups
     Backup(BackupArgs),
     /// Put an archive together again from a backup, into the (empty) places of a configuration

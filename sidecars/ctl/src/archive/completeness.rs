@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
+use fep_client::blocking::Client;
+use fep_client::model::archive::Shares;
+use fep_client::{Query, Verbatim, api};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::archive;
 use super::args::CompletenessArgs;
-use super::client::Client;
-use super::print;
 use super::select::last_span;
-use crate::daemon::path_segment;
 use crate::failure::Failure;
+use crate::service::Reached;
+use crate::terminal::print;
 use crate::{figures, times};
 
 /// Runs the command.
@@ -22,7 +26,7 @@ pub(crate) fn run(args: &CompletenessArgs) -> Result<(), Failure> {
         (None, None) => return Err(Failure::usage("the span has no beginning: give --from or --last")),
     };
     let wanted = args.scid.as_deref().map(numbers).transpose()?;
-    let client = Client::of(&args.plain.target)?;
+    let client = args.plain.target.client()?;
     // The service answers for one spacecraft at a time.
     let scids = match wanted {
         Some(ranges) if ranges.iter().all(|(first, last)| first == last) => {
@@ -32,22 +36,19 @@ pub(crate) fn run(args: &CompletenessArgs) -> Result<(), Failure> {
     };
     let mut answers = Vec::new();
     for scid in scids {
-        let mut query = format!(
-            "/v1/completeness?scid={scid}&from={}&to={}&session={}",
-            path_segment(&from),
-            path_segment(&to),
-            path_segment(&args.session),
-        );
-        if let Some(link) = args.link {
-            query.push_str(&format!("&link={link}"));
-        }
-        if args.packets {
-            query.push_str("&unit=packets");
-        }
-        answers.push((scid, client.get::<Value>(&query)?));
+        let query = Query::new()
+            .with("scid", Some(scid))
+            .with("from", Some(&from))
+            .with("to", Some(&to))
+            .with("session", Some(&args.session))
+            .with("link", args.link)
+            .with("unit", args.packets.then_some("packets"));
+        let call = api::archive::completeness(&query).answering::<Verbatim<Shares>>();
+        answers.push((scid, client.call(&call).map_err(archive)?.json));
     }
     let found = together(answers);
-    print(args.plain.json, &found, |out| table(out, &found))
+    let shares = Shares::deserialize(&found).map_err(|error| Failure::new(error.to_string()))?;
+    print(args.plain.json, &found, |out| table(out, &shares))
 }
 
 /// `1,5,10-20` as ranges of numbers.
@@ -66,8 +67,8 @@ fn numbers(text: &str) -> Result<Vec<(u16, u16)>, Failure> {
 
 /// The spacecraft of which the archive holds something, within these ranges if there are any.
 fn known_spacecraft(client: &Client, ranges: Option<&[(u16, u16)]>) -> Result<BTreeSet<u16>, Failure> {
-    let channels: Vec<Value> = client.get("/v1/channels")?;
-    let scids = channels.iter().filter_map(|channel| u16::try_from(channel["scid"].as_u64()?).ok());
+    let channels = client.call(&api::archive::channels()).map_err(archive)?;
+    let scids = channels.iter().map(|channel| channel.scid);
     let wanted = |scid: &u16| ranges.is_none_or(|ranges| ranges.iter().any(|(a, b)| (a..=b).contains(&scid)));
     Ok(scids.filter(wanted).collect())
 }
@@ -92,46 +93,41 @@ fn together(answers: Vec<(u16, Value)>) -> Value {
     json!({"channels": channels, "silences": silences, "counted_to_tai_ns": counted_to})
 }
 
-fn table(out: &mut impl Write, found: &Value) -> io::Result<()> {
-    let link = |of: &Value| of["link"].as_u64().map_or_else(|| "all".to_owned(), |link| link.to_string());
+fn table(out: &mut impl Write, found: &Shares) -> io::Result<()> {
+    let link = |of: Option<u16>| of.map_or_else(|| "all".to_owned(), |link| link.to_string());
     writeln!(
         out,
         "{:<14} {:>5} {:>14} {:>10} {:>7} {:>11}",
         "CHANNEL", "LINK", "RECEIVED", "LOST", "RESETS", "SHARE"
     )?;
-    for channel in found["channels"].as_array().into_iter().flatten() {
-        let number = |key: &str| figures::grouped(channel[key].as_u64().unwrap_or_default());
-        let apid = channel["apid"].as_u64().map(|apid| format!("/{apid}")).unwrap_or_default();
+    for channel in &found.channels {
+        let apid = channel.apid.map(|apid| format!("/{apid}")).unwrap_or_default();
         writeln!(
             out,
             "{:<14} {:>5} {:>14} {:>10} {:>7} {:>9.4} %",
-            format!("{}/{}{apid}", channel["scid"], channel["vcid"]),
-            link(channel),
-            number("received"),
-            number("lost"),
-            number("resets"),
-            100.0 * channel["share"].as_f64().unwrap_or_default(),
+            format!("{}/{}{apid}", channel.scid, channel.vcid),
+            link(channel.link),
+            figures::grouped(channel.received),
+            figures::grouped(channel.lost),
+            figures::grouped(channel.resets),
+            100.0 * channel.share,
         )?;
     }
-    for silence in found["silences"].as_array().into_iter().flatten() {
-        let at = |key: &str| times::utc(silence[key].as_i64().unwrap_or_default(), 0);
+    for silence in &found.silences {
         writeln!(
             out,
             "silence of {}, link {}: {} to {}",
-            silence["scid"],
-            link(silence),
-            at("from_tai_ns"),
-            at("to_tai_ns")
+            silence.scid.map(|scid| scid.to_string()).unwrap_or_default(),
+            link(silence.link),
+            times::utc(silence.from_tai_ns.0, 0),
+            times::utc(silence.to_tai_ns.0, 0)
         )?;
     }
-    if found["counted_to_tai_ns"].is_null() {
+    let Some(counted_to) = found.counted_to_tai_ns else {
         return writeln!(out, "the archive holds nothing of such a spacecraft");
-    }
-    let counted_to = times::utc(found["counted_to_tai_ns"].as_i64().unwrap_or_default(), 0);
-    writeln!(
-        out,
-        "counted to {counted_to}: what came later is not in sealed segments yet, if it is before --to"
-    )
+    };
+    writeln!(out, "counted to {}:", times::utc(counted_to.0, 0))?;
+    writeln!(out, "what came later is not in sealed segments yet, if it is before --to")
 }
 
 #[cfg(test)]

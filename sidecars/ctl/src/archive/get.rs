@@ -6,15 +6,18 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hyper::StatusCode;
-use hyper::header::{CONTENT_LENGTH, ETAG, HeaderMap, IF_RANGE, RANGE};
+use fep_client::blocking::Client;
+use fep_client::header::{CONTENT_LENGTH, ETAG, IF_RANGE, RANGE};
+use fep_client::model::archive::Manifest;
+use fep_client::{Call, Error, Method, Octets, StatusCode, Verbatim, api};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
+use super::archive;
 use super::args::GetArgs;
-use super::client::Client;
 use super::select::{length_is_known, retrieval};
 use crate::failure::{Failure, output};
+use crate::service::Reached;
 use crate::terminal::{self, say};
 use crate::{figures, output_file};
 
@@ -22,27 +25,24 @@ use crate::{figures, output_file};
 pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let wanted = retrieval(args.unit, &args.selection, Some(&args.format), args.octets, args.limit)?;
     let unit = wanted.unit;
-    let (path, manifest_path) = (format!("/v1/{unit}?{wanted}"), format!("/v1/{unit}/manifest?{wanted}"));
+    let (unit_name, query) = (unit.to_string(), wanted.to_string());
+    let call = api::archive::retrieve(&unit_name, &query);
     if args.out.exists() && !args.force {
         return Err(Failure::usage(format!("{} exists", args.out.display())).hint("--force writes over it"));
     }
     crate::signals::end_at_once()?;
-    let client = Client::of(&args.target)?;
+    let client = args.target.client()?;
     let part = Part::of(&args.out);
-    let length = if length_is_known(wanted.format) {
-        let head = client.head(&path)?;
-        head.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok())
-    } else {
-        None
-    };
+    let length = if length_is_known(wanted.format) { length(&client, &call)? } else { None };
     let bar = bar(length);
-    fetch(&client, &path, &part, &bar)?;
+    fetch(&client, call, &part, &bar)?;
     bar.set_message("checking");
-    let manifest: serde_json::Value = client.get(&manifest_path)?;
+    let manifest: Verbatim<Manifest> =
+        client.call(&api::archive::manifest(&unit_name, &query).answering()).map_err(archive)?;
     let found = sha256_of(&part.file)?;
     bar.finish_and_clear();
-    let promised = manifest["sha256"].as_str().unwrap_or_default();
-    if found != promised {
+    let promised = &manifest.sha256;
+    if found != *promised {
         return Err(Failure::new(format!("{} is not what the manifest says: its SHA-256 is {found}, not {promised}", part.file.display()))
             .hint("what matches the query may have grown meanwhile (give --to), or it was damaged on the way: fetch it again"));
     }
@@ -51,23 +51,22 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(&manifest).unwrap_or_default() + "\n";
     output_file::write(&beside, text.as_bytes())?;
     let mut out = terminal::text_out();
-    let units = manifest["units"].as_u64().unwrap_or_default();
     writeln!(
         out,
         "{} {unit}, {} to {}\nsha256 {found}, manifest {}",
-        figures::grouped(units),
-        figures::octets(manifest["octets"].as_u64().unwrap_or_default()),
+        figures::grouped(manifest.units),
+        figures::octets(manifest.octets),
         args.out.display(),
         beside.display()
     )
     .map_err(output)?;
-    if let Some(missing) = manifest["quarantined_segments"].as_array().filter(|missing| !missing.is_empty()) {
+    if !manifest.quarantined_segments.is_empty() {
         say!(
             "fepctl: {} segments that match are in quarantine: what they hold is missing here",
-            missing.len()
+            manifest.quarantined_segments.len()
         );
     }
-    if units == 0 {
+    if manifest.units == 0 {
         super::hint_of_nothing(&manifest);
     }
     Ok(())
@@ -122,35 +121,48 @@ fn append_to(part: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn fetch(client: &Client, path: &str, part: &Part, bar: &ProgressBar) -> Result<(), Failure> {
-    let here = part.here();
-    let mut headers = Vec::new();
-    if let Some((octets, tag)) = &here {
-        headers.push((RANGE, format!("bytes={octets}-")));
-        headers.push((IF_RANGE, tag.clone()));
+/// How many octets will come, where the service says so beforehand.
+fn length(client: &Client, call: &Call<Octets>) -> Result<Option<u64>, Failure> {
+    match client.begin(&Call::<Octets>::new(Method::HEAD, call.path())) {
+        Ok(reply) => {
+            let headers = reply.headers();
+            Ok(headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok()))
+        }
+        // A HEAD has no body to say why: the GET has.
+        Err(Error::Refused(_)) => client.begin(call).map(|_| None).map_err(archive),
+        Err(error) => Err(archive(error)),
     }
-    let file: std::cell::RefCell<Option<File>> = std::cell::RefCell::new(None);
-    let begun = |status: StatusCode, head: &HeaderMap| {
-        let resumed = status == StatusCode::PARTIAL_CONTENT;
-        let opened = if resumed { append_to(&part.file) } else { part.begin() };
-        *file.borrow_mut() = Some(opened.map_err(|error| Failure::file("write", &part.file, &error))?);
-        if let Some(tag) = head.get(ETAG).and_then(|tag| tag.to_str().ok()) {
-            output_file::write(&part.tag, tag.as_bytes())?;
-        }
-        bar.set_position(if resumed { here.as_ref().map_or(0, |(octets, _)| *octets) } else { 0 });
-        Ok(())
-    };
-    let done = client.stream(path, &headers, begun, |octets| {
-        if let Some(file) = file.borrow_mut().as_mut() {
-            file.write_all(octets).map_err(|error| Failure::file("write", &part.file, &error))?;
-        }
-        bar.inc(octets.len() as u64);
-        Ok(())
-    });
-    match done {
+}
+
+fn fetch(client: &Client, call: Call<Octets>, part: &Part, bar: &ProgressBar) -> Result<(), Failure> {
+    let (here, mut call) = (part.here(), call);
+    if let Some((octets, tag)) = &here {
+        call = call.header(RANGE, &format!("bytes={octets}-"))?.header(IF_RANGE, tag)?;
+    }
+    let mut reply = match client.begin(&call) {
         // Everything was here already: there is no octet after the last.
-        Err(failure) if here.is_some() && failure.to_string().contains("the answer has") => Ok(()),
-        done => done,
+        Err(Error::Refused(refused))
+            if here.is_some() && refused.status == StatusCode::RANGE_NOT_SATISFIABLE =>
+        {
+            return Ok(());
+        }
+        answered => answered.map_err(archive)?,
+    };
+    let write = |error: io::Error| Failure::file("write", &part.file, &error);
+    let resumed = reply.status() == StatusCode::PARTIAL_CONTENT;
+    let mut file = if resumed { append_to(&part.file) } else { part.begin() }.map_err(write)?;
+    if let Some(tag) = reply.headers().get(ETAG).and_then(|tag| tag.to_str().ok()) {
+        output_file::write(&part.tag, tag.as_bytes())?;
+    }
+    bar.set_position(if resumed { here.map_or(0, |(octets, _)| octets) } else { 0 });
+    loop {
+        let octets = reply.next().map_err(|error| {
+            Failure::from(error)
+                .hint("ask again: what was fetched is kept and resumed; the log of fep-archive says why")
+        })?;
+        let Some(octets) = octets else { return Ok(()) };
+        file.write_all(&octets).map_err(write)?;
+        bar.inc(octets.len() as u64);
     }
 }
 

@@ -4,76 +4,99 @@ use std::io::{self, IsTerminal, Write};
 use std::process::Command;
 use std::time::Duration;
 
+use fep_client::blocking::Client;
+use fep_client::model::archive::{BackupReport, Job, JobState, ScrubReport};
+use fep_client::{Call, Verbatim, api};
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
 
+use super::archive;
 use super::args::{BackupArgs, PlainArgs, RestoreArgs};
-use super::client::Client;
-use super::print;
 use crate::failure::Failure;
 use crate::figures;
 use crate::programs::find_program;
+use crate::service::Reached;
 use crate::signals::Ending;
+use crate::terminal::print;
 
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// `fepctl archive scrub`
 pub(crate) fn scrub(args: &PlainArgs) -> Result<(), Failure> {
-    let client = Client::of(&args.target)?;
-    let job = watched(&client, client.post("/v1/scrub", &json!({}))?)?;
-    let report = &job["report"];
-    let list = |key: &str| report[key].as_array().cloned().unwrap_or_default();
+    let job = watched(&args.target.client()?, api::archive::scrub())?;
+    let report: ScrubReport = report(&job)?;
+    let found = report.findings_in_all.max(report.findings.len() as u64);
+    let quarantined = report.quarantined_in_all.max(report.quarantined.len() as u64);
     print(args.json, &job, |out| {
         writeln!(
             out,
             "{} segments, {} read, {} findings",
-            figures::grouped(report["segments"].as_u64().unwrap_or_default()),
-            figures::octets(report["octets"].as_u64().unwrap_or_default()),
-            list("findings").len()
+            figures::grouped(report.segments),
+            figures::octets(report.octets),
+            figures::grouped(found)
         )?;
-        for finding in list("findings") {
-            let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
-            let repaired = if finding["repaired"] == true { "repaired" } else { "NOT REPAIRED" };
-            writeln!(out, "  {} {}: {}: {repaired}", text("segment"), text("place"), text("problem"))?;
+        for finding in &report.findings {
+            let repaired = if finding.repaired { "repaired" } else { "NOT REPAIRED" };
+            writeln!(out, "  {} {}: {}: {repaired}", finding.segment, finding.place, finding.problem)?;
         }
-        for segment in list("quarantined") {
-            writeln!(out, "  in quarantine now: {}", segment.as_str().unwrap_or_default())?;
+        more(out, found, report.findings.len(), "findings")?;
+        for segment in &report.quarantined {
+            writeln!(out, "  in quarantine now: {segment}")?;
         }
-        Ok(())
+        more(out, quarantined, report.quarantined.len(), "segments in quarantine")
     })?;
-    if list("findings").iter().all(|finding| finding["repaired"] == true) {
-        Ok(())
-    } else {
-        Err(Failure::new("not everything could be repaired"))
+    if quarantined > 0 || !report.findings.iter().all(|finding| finding.repaired) {
+        return Err(Failure::new("not everything could be repaired"));
     }
+    if found > report.findings.len() as u64 {
+        // Each of them may be one that was not repaired.
+        return Err(Failure::new("not all findings are listed")
+            .hint("the log of fep-archive has them all; scrub again: what was repaired is no finding then"));
+    }
+    Ok(())
 }
 
 /// `fepctl archive backup`
 pub(crate) fn backup(args: &BackupArgs) -> Result<(), Failure> {
-    let client = Client::of(&args.target)?;
-    let body = args.place.as_ref().map_or_else(|| json!({}), |place| json!({"place": place}));
-    let job = watched(&client, client.post("/v1/backup", &body)?)?;
-    let report = &job["report"];
-    let number = |key: &str| report[key].as_u64().unwrap_or_default();
+    let job = watched(&args.target.client()?, api::archive::backup(args.place.as_deref()))?;
+    let report: BackupReport = report(&job)?;
+    let missing = report.missing_in_all.max(report.missing.len() as u64);
     print(args.json, &job, |out| {
         writeln!(
             out,
             "{} objects, {} of them copied now ({})",
-            figures::grouped(number("objects")),
-            figures::grouped(number("copied")),
-            figures::octets(number("octets"))
+            figures::grouped(report.objects),
+            figures::grouped(report.copied),
+            figures::octets(report.octets)
         )?;
-        for (segment, why) in report["missing"].as_object().into_iter().flatten() {
-            writeln!(out, "  not in it: {segment}: {}", why.as_str().unwrap_or_default())?;
+        for (segment, why) in &report.missing {
+            writeln!(out, "  not in it: {segment}: {why}")?;
         }
-        Ok(())
+        more(out, missing, report.missing.len(), "segments that are not in it")
     })?;
-    if report["missing"].as_object().is_some_and(|missing| !missing.is_empty()) {
+    if missing > 0 {
         return Err(
             Failure::new("the backup is not whole").hint("`fepctl archive scrub` reports what is wrong")
         );
     }
     Ok(())
+}
+
+fn report<T: DeserializeOwned + Default>(job: &Job) -> Result<T, Failure> {
+    if job.report.is_null() {
+        return Ok(T::default());
+    }
+    T::deserialize(&job.report).map_err(|error| {
+        Failure::new(format!("the archive reports something that this fepctl does not understand: {error}"))
+            .hint("compare `fep-archive --version` and `fepctl --version`")
+    })
+}
+
+fn more(out: &mut impl Write, all: u64, listed: usize, what: &str) -> io::Result<()> {
+    match all.saturating_sub(listed as u64) {
+        0 => Ok(()),
+        more => writeln!(out, "  and {more} more {what}: the log of fep-archive has them all"),
+    }
 }
 
 /// `fepctl archive restore`: the service cannot put together what it is serving, so this runs its program.
@@ -88,12 +111,13 @@ pub(crate) fn restore(args: &RestoreArgs) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(Failure::new("the archive was not restored")) }
 }
 
-/// Watches a job to its end; Ctrl-C leaves it running.
-fn watched(client: &Client, started: Value) -> Result<Value, Failure> {
+/// Starts a job and watches it to its end; Ctrl-C leaves it running.
+fn watched(client: &Client, start: Call<Job>) -> Result<Verbatim<Job>, Failure> {
+    let started = client.call(&start).map_err(archive)?;
     let ending = Ending::watch()?;
-    let path = format!("/v1/jobs/{}", started["id"]);
+    let call: Call<Verbatim<Job>> = api::archive::job(&started.id).answering();
     let bar = if io::stderr().is_terminal() {
-        ProgressBar::new(started["segments"].as_u64().unwrap_or_default())
+        ProgressBar::new(started.segments.unwrap_or_default())
     } else {
         ProgressBar::hidden()
     };
@@ -102,20 +126,24 @@ fn watched(client: &Client, started: Value) -> Result<Value, Failure> {
             .unwrap_or_else(|_| ProgressStyle::default_bar()),
     );
     loop {
-        let job: Value = client.get(&path)?;
-        bar.set_position(job["segments_done"].as_u64().unwrap_or_default());
-        match job["state"].as_str() {
-            Some("queued" | "running") => {}
-            Some("done") => {
+        let job = client.call(&call)?;
+        // The number is known once it has begun.
+        bar.set_length(job.segments.unwrap_or_default());
+        bar.set_position(job.segments_done);
+        match job.state {
+            JobState::Queued | JobState::Running => {}
+            JobState::Done => {
                 bar.finish_and_clear();
                 return Ok(job);
             }
-            _ => return Err(Failure::new(job["problem"].as_str().unwrap_or("the work failed"))),
+            JobState::Cancelled => return Err(Failure::new(format!("somebody cancelled the {}", job.kind))),
+            JobState::Failed | JobState::Other => {
+                return Err(Failure::new(job.model.problem.unwrap_or_else(|| "the work failed".to_owned())));
+            }
         }
         if !ending.sleep(LOOK_EVERY) {
-            let what = started["kind"].as_str().unwrap_or_default();
-            return Err(Failure::new(format!("the {what} goes on without being watched"))
-                .hint(format!("GET {path} of the service shows it")));
+            return Err(Failure::new(format!("the {} goes on without being watched", started.kind))
+                .hint(format!("GET {} of the service shows it", call.path())));
         }
     }
 }

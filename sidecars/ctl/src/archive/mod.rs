@@ -1,9 +1,11 @@
 //! `fepctl archive`: what the archive holds, fetched, queried, replayed and verified.
 
 pub(crate) mod args;
-mod client;
 mod completeness;
+mod deciding;
+mod deleting;
 mod get;
+mod holding;
 mod keeping;
 mod replay;
 mod select;
@@ -11,16 +13,30 @@ mod sql;
 mod verify;
 
 use std::io::{self, Write};
+use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use fep_client::blocking::Client;
+use fep_client::model::archive::{Gap, Manifest, NewGapState, Status};
+use fep_client::{Bearer, Error, Query, Times, Verbatim, api};
+use serde_json::Value;
 
-use crate::daemon::path_segment;
 use crate::failure::{Failure, output};
-use crate::terminal::{self, say};
-use crate::{figures, times};
-use args::{ArchiveCommand, GapListArgs, GapsCommand, PlainArgs, QueryArgs};
-use client::Client;
+use crate::service::{self, Reached};
+use crate::session;
+use crate::terminal::{self, print, say};
+use crate::{audit, figures, times};
+use args::{ArchiveCommand, GapListArgs, GapsCommand, PlainArgs, QueryArgs, Target};
+
+/// A manifest is made before its head is sent.
+const TIMES: Times = Times {
+    connect: Duration::from_secs(10),
+    answer: Duration::from_secs(600),
+    silence: Duration::from_secs(60),
+};
+/// How an API token begins.
+const TOKEN: &str = "fep_";
+/// No row is longer, with the octets of the longest packet as hexadecimal.
+const LINE_MAX: usize = 1 << 20;
 
 /// Runs a command.
 pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
@@ -34,83 +50,115 @@ pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
         ArchiveCommand::Verify(args) => verify::run(args),
         ArchiveCommand::Scrub(args) => keeping::scrub(args),
         ArchiveCommand::Sql(args) => sql::run(args),
+        ArchiveCommand::Segments(args) => deleting::segments(args),
+        ArchiveCommand::Hold(args) => holding::hold(args),
+        ArchiveCommand::Holds(args) => holding::holds(args),
+        ArchiveCommand::Release(args) => holding::release(args),
+        ArchiveCommand::Releases(args) => holding::releases(args),
+        ArchiveCommand::Delete(args) => deleting::delete(args),
+        ArchiveCommand::Deletions(args) => deleting::deletions(args),
+        ArchiveCommand::Approve(args) => deciding::approve(args),
+        ArchiveCommand::Refuse(args) => deciding::decline(args, deciding::Declining::Refuse),
+        ArchiveCommand::Withdraw(args) => deciding::decline(args, deciding::Declining::Withdraw),
+        ArchiveCommand::Audit(command) => audit::run(command),
         ArchiveCommand::Backup(args) => keeping::backup(args),
         ArchiveCommand::Restore(args) => keeping::restore(args),
     }
 }
 
-/// As JSON or as text.
-fn print<T: Serialize + ?Sized>(
-    as_json: bool,
-    answer: &T,
-    text: impl FnOnce(&mut terminal::Shown<io::StdoutLock<'static>>) -> io::Result<()>,
-) -> Result<(), Failure> {
-    let mut out = terminal::out(as_json);
-    let written = if as_json {
-        serde_json::to_writer_pretty(&mut out, answer).map_err(io::Error::from).and_then(|()| writeln!(out))
-    } else {
-        text(&mut out)
-    };
-    written.and_then(|()| out.flush()).map_err(output)
+impl Target {
+    fn bearer(&self) -> Result<Option<Bearer>, Failure> {
+        let Some(file) = &self.token_file else { return session::bearer(&self.tls) };
+        let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
+        let bearer = session::named(&file.display().to_string(), text.trim())?;
+        // Services but that of identity take tickets.
+        if text.trim().starts_with(TOKEN) {
+            session::ticket_for(bearer, &self.tls).map(Some)
+        } else {
+            Ok(Some(bearer))
+        }
+    }
+}
+
+impl Reached for Target {
+    fn client(&self) -> Result<Client, Failure> {
+        // The address first: no token is exchanged for one that is none.
+        service::address(&self.archive)?;
+        service::client(&self.archive, &self.tls, self.bearer()?, TIMES)
+    }
 }
 
 fn status(args: &PlainArgs) -> Result<(), Failure> {
-    let status: Value = Client::of(&args.target)?.get("/v1/status")?;
+    let status: Verbatim<Status> =
+        args.target.client()?.call(&api::archive::status().answering()).map_err(archive)?;
     print(args.json, &status, |out| {
-        let totals = &status["totals"];
-        let number = |of: &Value| figures::grouped(of.as_u64().unwrap_or_default());
-        writeln!(out, "fep-archive {}", status["version"].as_str().unwrap_or_default())?;
+        let totals = &status.totals;
+        let number = figures::grouped;
+        writeln!(out, "fep-archive {}", status.version)?;
         writeln!(
             out,
             "segments     {} ({} in quarantine)",
-            number(&totals["segments"]),
-            number(&totals["quarantined"])
+            number(totals.segments),
+            number(totals.quarantined)
         )?;
-        writeln!(out, "on disk      {}", figures::octets(totals["octets"].as_u64().unwrap_or_default()))?;
-        writeln!(out, "frames       {}", number(&totals["frames"]))?;
-        writeln!(out, "packets      {}", number(&totals["packets"]))?;
-        writeln!(out, "not sealed   {} rows", number(&status["tail_rows"]))?;
-        writeln!(out, "lost on disk {} records", number(&totals["lost_records"]))?;
-        writeln!(out, "open gaps    {}", number(&totals["open_gaps"]))
+        writeln!(out, "on disk      {}", figures::octets(totals.octets))?;
+        writeln!(out, "frames       {}", number(totals.frames))?;
+        writeln!(out, "packets      {}", number(totals.packets))?;
+        writeln!(out, "not sealed   {} rows", number(status.tail_rows))?;
+        writeln!(out, "lost on disk {} records", number(totals.lost_records))?;
+        writeln!(out, "open gaps    {}", number(totals.open_gaps))
     })
+}
+
+/// An error of the client, with what to do about it where that is the archive's own.
+fn archive(error: Error) -> Failure {
+    let hint = match &error {
+        Error::Unreachable { kind: io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused, .. } => {
+            "start it with `fepctl up` (or `systemctl start fep-archive`), or name it with --archive"
+        }
+        Error::Refused(refused) if refused.status.as_u16() == 401 => "fepctl login --account NAME",
+        _ => return error.into(),
+    };
+    Failure::from(error).hint(hint)
 }
 
 fn query(args: &QueryArgs) -> Result<(), Failure> {
     let wanted = select::retrieval(args.unit, &args.selection, Some("jsonl"), false, Some(args.limit))?;
-    let client = Client::of(&args.target)?;
+    let client = args.target.client()?;
+    let (unit, query) = (wanted.unit.to_string(), wanted.to_string());
+    let mut reply = client.begin(&api::archive::retrieve(&unit, &query)).map_err(archive)?;
     let mut pending = Vec::new();
     let mut lines = 0_u64;
     let mut out = terminal::out(args.json);
-    client.stream(
-        &format!("/v1/{}?{wanted}", wanted.unit),
-        &[],
-        |_, _| Ok(()),
-        |octets| {
-            pending.extend_from_slice(octets);
-            let Some(end) = pending.iter().rposition(|octet| *octet == b'\n') else { return Ok(()) };
-            for line in pending[..end].split(|octet| *octet == b'\n') {
-                lines += 1;
-                if args.json {
-                    out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(output)?;
-                } else {
-                    let row: Value = serde_json::from_slice(line).map_err(|error| {
-                        Failure::new(format!("the archive sent a line that is no JSON: {error}"))
-                    })?;
-                    if lines == 1 {
-                        writeln!(out, "{}", heading(&row)).map_err(output)?;
-                    }
-                    writeln!(out, "{}", line_of(&row)).map_err(output)?;
-                }
+    while let Some(octets) = reply.next()? {
+        pending.extend_from_slice(&octets);
+        let Some(end) = pending.iter().rposition(|octet| *octet == b'\n') else {
+            if pending.len() > LINE_MAX {
+                return Err(Failure::new("the archive sent a line without an end"));
             }
-            pending.drain(..=end);
-            Ok(())
-        },
-    )?;
+            continue;
+        };
+        for line in pending[..end].split(|octet| *octet == b'\n') {
+            lines += 1;
+            if args.json {
+                out.write_all(line).and_then(|()| out.write_all(b"\n")).map_err(output)?;
+            } else {
+                let row: Value = serde_json::from_slice(line).map_err(|error| {
+                    Failure::new(format!("the archive sent a line that is no JSON: {error}"))
+                })?;
+                if lines == 1 {
+                    writeln!(out, "{}", heading(&row)).map_err(output)?;
+                }
+                writeln!(out, "{}", line_of(&row)).map_err(output)?;
+            }
+        }
+        pending.drain(..=end);
+    }
     out.flush().map_err(output)?;
     drop(out);
     if lines == 0 {
         say!("fepctl: nothing matches");
-        hint_of_nothing(&client.get(&format!("/v1/{}/manifest?{wanted}", wanted.unit))?);
+        hint_of_nothing(&client.call(&api::archive::manifest(&unit, &query))?);
     } else if lines == args.limit && !args.json {
         say!("fepctl: the first {lines}; --limit gives more");
     }
@@ -148,8 +196,8 @@ fn line_of(row: &Value) -> String {
 }
 
 /// Nothing matched: says so when the same in another session would have, as the manifest says.
-fn hint_of_nothing(manifest: &Value) {
-    for session in manifest["other_sessions"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+fn hint_of_nothing(manifest: &Manifest) {
+    for session in &manifest.other_sessions {
         say!("fepctl: session {} has matches: --session {session}", session.to_uppercase());
     }
 }
@@ -157,63 +205,48 @@ fn hint_of_nothing(manifest: &Value) {
 fn gaps(command: &GapsCommand) -> Result<(), Failure> {
     match command {
         GapsCommand::List(args) => {
-            let gaps: Vec<Value> =
-                Client::of(&args.plain.target)?.get(&format!("/v1/gaps{}", gap_query(args)?))?;
+            let call = api::archive::gaps(&gap_query(args)?).answering();
+            let gaps: Verbatim<Vec<Gap>> = args.plain.target.client()?.call(&call).map_err(archive)?;
             print(args.plain.json, &gaps, |out| gap_table(out, &gaps))
         }
         GapsCommand::Show { id, plain } => {
-            let gap: Value = Client::of(&plain.target)?.get(&format!("/v1/gaps/{}", path_segment(id)))?;
+            let call = api::archive::gap(id).answering();
+            let gap: Verbatim<Gap> = plain.target.client()?.call(&call).map_err(archive)?;
             print(plain.json, &gap, |out| {
-                gap_table(out, std::slice::from_ref(&gap))?;
-                for step in gap["steps"].as_array().into_iter().flatten() {
-                    let text = |key: &str| step[key].as_str().unwrap_or_default();
-                    let at = times::utc(step["at_tai_ns"].as_i64().unwrap_or_default(), 0);
-                    writeln!(
-                        out,
-                        "{at} {}: {} -> {} {}",
-                        text("person"),
-                        text("from"),
-                        text("to"),
-                        text("note")
-                    )?;
-                }
-                Ok(())
+                gap_table(out, std::slice::from_ref(&gap.model))?;
+                gap.steps.iter().try_for_each(|step| {
+                    let at = times::utc(step.at_tai_ns.0, 0);
+                    writeln!(out, "{at} {}: {} -> {} {}", step.person, step.from, step.to, step.note)
+                })
             })
         }
         GapsCommand::Set { id, state, note, plain } => {
-            let path = format!("/v1/gaps/{}/state", path_segment(id));
-            let gap: Value =
-                Client::of(&plain.target)?.post(&path, &json!({"state": state, "note": note}))?;
-            print(plain.json, &gap, |out| gap_table(out, std::slice::from_ref(&gap)))
+            let new = NewGapState { state: state.clone(), note: note.clone() };
+            let call = api::archive::set_gap(id, &new).answering();
+            let gap: Verbatim<Gap> = plain.target.client()?.call(&call).map_err(archive)?;
+            print(plain.json, &gap, |out| gap_table(out, std::slice::from_ref(&gap.model)))
         }
     }
 }
 
-fn gap_query(args: &GapListArgs) -> Result<String, Failure> {
+fn gap_query(args: &GapListArgs) -> Result<Query, Failure> {
     let from = match &args.last {
         Some(last) => Some(select::last_span(last)?.0),
         None => args.from.clone(),
     };
-    let number = |value: Option<u32>| value.map(|value| value.to_string());
-    let given = [
-        ("from", from),
-        ("to", args.to.clone()),
-        ("scid", number(args.scid.map(u32::from))),
-        ("vcid", number(args.vcid.map(u32::from))),
-        ("apid", number(args.apid.map(u32::from))),
-        ("link", number(args.link.map(u32::from))),
-        ("session", args.session.clone()),
-        ("state", args.state.clone()),
-        ("limit", number(args.limit)),
-    ];
-    let pairs: Vec<String> = given
-        .into_iter()
-        .filter_map(|(name, value)| value.map(|value| format!("{name}={}", path_segment(&value))))
-        .collect();
-    Ok(if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) })
+    Ok(Query::new()
+        .with("from", from)
+        .with("to", args.to.as_ref())
+        .with("scid", args.scid)
+        .with("vcid", args.vcid)
+        .with("apid", args.apid)
+        .with("link", args.link)
+        .with("session", args.session.as_ref())
+        .with("state", args.state.as_ref())
+        .with("limit", args.limit))
 }
 
-fn gap_table(out: &mut impl Write, gaps: &[Value]) -> io::Result<()> {
+fn gap_table(out: &mut impl Write, gaps: &[Gap]) -> io::Result<()> {
     if gaps.is_empty() {
         return writeln!(out, "no gap");
     }
@@ -223,20 +256,19 @@ fn gap_table(out: &mut impl Write, gaps: &[Value]) -> io::Result<()> {
         "RING", "AFTER (UTC)", "CHANNEL", "LINK", "LOST", "CAUSE", "STATE"
     )?;
     for gap in gaps {
-        let channel = &gap["channel"];
-        let apid = channel["apid"].as_u64().map(|apid| format!("/{apid}")).unwrap_or_default();
-        let text = |key: &str| gap[key].as_str().unwrap_or_default();
+        let channel = &gap.channel;
+        let apid = channel.apid.map(|apid| format!("/{apid}")).unwrap_or_default();
         writeln!(
             out,
             "{:<34} {:<24} {:<14} {:>5} {:>10} {:<6} {:<13} {}",
-            text("ring"),
-            times::utc(gap["start_tai_ns"].as_i64().unwrap_or_default(), 3),
-            format!("{}/{}{apid}", channel["scid"], channel["vcid"]),
-            channel["link"].to_string(),
-            gap["lost"].to_string(),
-            text("cause"),
-            text("state"),
-            text("id"),
+            gap.ring,
+            times::utc(gap.start_tai_ns.0, 3),
+            format!("{}/{}{apid}", channel.scid, channel.vcid),
+            channel.link,
+            gap.lost,
+            gap.cause,
+            gap.state,
+            gap.id,
         )?;
     }
     Ok(())

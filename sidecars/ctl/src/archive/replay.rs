@@ -3,14 +3,16 @@
 use std::io::{self, Write};
 
 use fep_archive_query::Format;
+use fep_client::model::archive::Replay;
+use fep_client::{Verbatim, api};
 use serde_json::{Value, json};
 
+use super::archive;
 use super::args::{ReplayArgs, ReplayCommand, ReplayStartArgs, UnitName};
-use super::client::Client;
-use super::print;
 use super::select::retrieval;
-use crate::daemon::path_segment;
 use crate::failure::Failure;
+use crate::service::Reached;
+use crate::terminal::print;
 use crate::{figures, times};
 
 /// Runs a command.
@@ -18,7 +20,8 @@ pub(crate) fn run(command: &ReplayCommand) -> Result<(), Failure> {
     match command {
         ReplayCommand::Start(args) => start(args),
         ReplayCommand::List(args) => {
-            let replays: Vec<Value> = Client::of(&args.target)?.get("/v1/replays")?;
+            let call = api::archive::replays().answering();
+            let replays: Verbatim<Vec<Replay>> = args.target.client()?.call(&call).map_err(archive)?;
             print(args.json, &replays, |out| table(out, &replays))
         }
         ReplayCommand::Pause(args) => order(args, &json!({"order": "pause"})),
@@ -41,9 +44,9 @@ pub(crate) fn run(command: &ReplayCommand) -> Result<(), Failure> {
 }
 
 fn order(args: &ReplayArgs, order: &Value) -> Result<(), Failure> {
-    let path = format!("/v1/replays/{}/orders", path_segment(&args.name));
-    let status: Value = Client::of(&args.target)?.post(&path, order)?;
-    print(args.json, &status, |out| table(out, std::slice::from_ref(&status)))
+    let call = api::archive::command_replay(&args.name, order).answering();
+    let status: Verbatim<Replay> = args.target.client()?.call(&call).map_err(archive)?;
+    print(args.json, &status, |out| table(out, std::slice::from_ref(&status.model)))
 }
 
 fn start(args: &ReplayStartArgs) -> Result<(), Failure> {
@@ -74,8 +77,9 @@ fn start(args: &ReplayStartArgs) -> Result<(), Failure> {
     if let Some(idle_max_ms) = args.idle_max_ms {
         body["idle_max_ms"] = json!(idle_max_ms);
     }
-    let status: Value = Client::of(&args.target)?.post("/v1/replays", &body)?;
-    print(args.json, &status, |out| table(out, std::slice::from_ref(&status)))
+    let call = api::archive::start_replay(&body).answering();
+    let status: Verbatim<Replay> = args.target.client()?.call(&call).map_err(archive)?;
+    print(args.json, &status, |out| table(out, std::slice::from_ref(&status.model)))
 }
 
 /// A number, or `fastest`.
@@ -89,7 +93,7 @@ fn speed_of(text: &str) -> Result<Value, Failure> {
     }
 }
 
-fn table(out: &mut impl Write, replays: &[Value]) -> io::Result<()> {
+fn table(out: &mut impl Write, replays: &[Replay]) -> io::Result<()> {
     if replays.is_empty() {
         return writeln!(out, "no replay");
     }
@@ -99,24 +103,21 @@ fn table(out: &mut impl Write, replays: &[Value]) -> io::Result<()> {
         "REPLAY", "PHASE", "SPEED", "SENT", "OCTETS", "MISSING"
     )?;
     for replay in replays {
-        let number = |key: &str| replay[key].as_u64().unwrap_or_default();
         writeln!(
             out,
             "{:<16} {:<9} {:>8} {:>12} {:>11} {:>8}  {}",
-            replay["name"].as_str().unwrap_or_default(),
-            replay["phase"].as_str().unwrap_or_default(),
-            replay["speed"].to_string().trim_matches('"'),
-            figures::grouped(number("sent")),
-            figures::octets(number("sent_octets")),
-            figures::grouped(number("missing")),
-            replay["position_tai_ns"]
-                .as_i64()
-                .map_or_else(|| "-".to_owned(), |position| times::utc(position, 3)),
+            replay.name,
+            replay.phase,
+            replay.speed.to_string().trim_matches('"'),
+            figures::grouped(replay.sent),
+            figures::octets(replay.sent_octets),
+            figures::grouped(replay.missing),
+            replay.position_tai_ns.map_or_else(|| "-".to_owned(), |position| times::utc(position.0, 3)),
         )?;
-        if let Some(problem) = replay["problem"].as_str() {
+        if let Some(problem) = &replay.problem {
             writeln!(out, "  {problem}")?;
         }
-        if let Some(address) = replay["address"].as_str() {
+        if let Some(address) = &replay.address {
             writeln!(out, "  waits for its receiver at {address}")?;
         }
     }

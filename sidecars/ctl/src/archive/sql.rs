@@ -2,35 +2,36 @@
 
 use std::io::{self, Write};
 
-use serde_json::{Value, json};
+use fep_client::model::archive::{SqlAnswer, SqlQuery};
+use fep_client::{Verbatim, api};
+use serde_json::Value;
 
+use super::archive;
 use super::args::SqlArgs;
-use super::client::Client;
-use super::print;
 use crate::failure::{Failure, output};
-use crate::terminal::{self, say};
+use crate::service::Reached;
+use crate::terminal::{self, print, say};
 
 /// A column is not shown wider.
 const WIDTH_MAX: usize = 60;
 
 /// Runs the command.
 pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
-    let mut body = json!({"sql": args.sql, "format": if args.csv { "csv" } else { "json" }});
-    if let Some(rows_max) = args.rows_max {
-        body["rows_max"] = json!(rows_max);
-    }
-    if let Some(timeout_s) = args.timeout_s {
-        body["timeout_s"] = json!(timeout_s);
-    }
-    let client = Client::of(&args.target)?;
+    let call = api::archive::sql(&SqlQuery {
+        sql: args.sql.clone(),
+        format: if args.csv { "csv" } else { "json" },
+        rows_max: args.rows_max,
+        timeout_s: args.timeout_s,
+    });
+    let client = args.target.client()?;
     if args.csv {
-        let text = client.post_text("/v1/sql", &body)?;
+        let text = client.octets(&call).map_err(archive)?;
         let mut out = terminal::data_out();
         return out.write_all(&text).and_then(|()| out.flush()).map_err(output);
     }
-    let answer: Value = client.post("/v1/sql", &body)?;
+    let answer: Verbatim<SqlAnswer> = client.call(&call.answering()).map_err(archive)?;
     print(args.json, &answer, |out| table(out, &answer))?;
-    if answer["truncated"].as_bool() == Some(true) {
+    if answer.truncated {
         say!(
             "fepctl: there are more rows than the limit; --rows-max raises it as far as the service lets you"
         );
@@ -38,18 +39,12 @@ pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn table(out: &mut impl Write, answer: &Value) -> io::Result<()> {
-    let names: Vec<&str> = answer["columns"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|column| column["name"].as_str())
-        .collect();
-    let rows: Vec<Vec<String>> = answer["rows"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|row| names.iter().map(|name| cell(&row[*name])).collect())
+fn table(out: &mut impl Write, answer: &SqlAnswer) -> io::Result<()> {
+    let names: Vec<&str> = answer.columns.iter().map(|column| column.name.as_str()).collect();
+    let rows: Vec<Vec<String>> = answer
+        .rows
+        .iter()
+        .map(|row| names.iter().map(|name| row.get(*name).map(cell).unwrap_or_default()).collect())
         .collect();
     let mut widths: Vec<usize> = names.iter().map(|name| name.chars().count()).collect();
     for row in &rows {
@@ -67,7 +62,7 @@ fn table(out: &mut impl Write, answer: &Value) -> io::Result<()> {
         }
         writeln!(out)?;
     }
-    writeln!(out, "{} rows in {} ms", rows.len(), answer["took_ms"])
+    writeln!(out, "{} rows in {} ms", rows.len(), answer.took_ms)
 }
 
 fn cell(value: &Value) -> String {

@@ -9,9 +9,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use super::args::VerifyArgs;
-use super::print;
 use crate::failure::Failure;
 use crate::figures;
+use crate::terminal::print;
 
 const HINT: &str = "the directory of the segments: `archive.segments` of the service's configuration";
 

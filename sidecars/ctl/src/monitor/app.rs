@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::snapshot::{EventRow, Health, LinkRow, Snapshot};
-use crate::daemon::path_segment;
 use crate::failure::Failure;
 use crate::times;
+use fep_client::segment as path_segment;
 
 /// Samples of bit rate kept per link, for the little curve beside it.
 pub(crate) const HISTORY: usize = 64;
