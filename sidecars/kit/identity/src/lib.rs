@@ -38,7 +38,7 @@ mod verifier;
 pub use accounts::{Lockout, LoginRefused, Profile};
 pub use authenticator::{Authenticator, Credentials, Unauthenticated};
 pub use caller::{Caller, Denied, Means, Person, PersonId};
-pub use config::{IdentityConfig, IdentityConfigError};
+pub use config::{IdentityConfig, IdentityConfigError, VerifyingConfig};
 pub use date::NumericDate;
 pub use identity::{Excess, Identity, IdentityError, Issued};
 pub use password::{Cost, MAX_PASSWORD_BYTES, MIN_PASSWORD_CHARS, PasswordError, PasswordHash};
