@@ -221,7 +221,8 @@ fn a_feed_that_others_can_reach_asks_who_they_are_over_tls_or_names_its_peers() 
 // REQ: FEP-FEED-161
 #[test]
 fn clients_with_tokens_in_the_file_are_refused_with_what_stands_in_their_place() {
-    let text = "[archive]\nlog = \"info\"\n[feeding]\nnames_max = 3\n[feeding.clients.c]\ntoken_sha256 = \"zz\"\n";
+    let text =
+        "[archive]\nlog = \"info\"\n[feeding]\nnames_max = 3\n[feeding.clients.c]\ntoken_sha256 = \"zz\"\n";
     let told = mistakes(text);
     assert!(told.starts_with("archive.toml:5:"), "{told}");
     assert!(told.contains("feeding.clients: clients are not configured here any more"), "{told}");
@@ -309,7 +310,8 @@ fn two(one: [&str; 4], other: [&str; 4]) -> String {
 // REQ: FEP-FEED-151
 #[test]
 fn two_feeds_never_have_one_door_however_it_is_written() {
-    let server = |bind: &str| format!("kind = \"tcp_server\", bind = \"{bind}\", certificate = \"/c\", key = \"/k\"");
+    let server =
+        |bind: &str| format!("kind = \"tcp_server\", bind = \"{bind}\", certificate = \"/c\", key = \"/k\"");
     let both = |one: &str, other: &str| {
         let (one, other) = (server(one), server(other));
         mistakes(&two(["x.frames", "OPS", "framed", &one], ["y.frames", "OPS", "framed", &other]))

@@ -1,8 +1,5 @@
 //! What the feeds say to operators: log lines, and records of the ring `feeds.events`.
 
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
-
 use fep_event_ring::EventSender;
 use fep_events::event_codes;
 use fep_record::Session;
@@ -60,37 +57,6 @@ impl Events {
     }
 }
 
-/// At most one event in this time for what a stranger can cause as often as they like.
-const REFUSALS_EVERY: Duration = Duration::from_secs(10);
-
-/// Refusals of a feed as few events: the first at once, then one for all of the time since.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<Option<Since>>);
-
-#[derive(Debug)]
-struct Since {
-    at: Instant,
-    unreported: u64,
-}
-
-impl Refusals {
-    /// Notes one refusal; how many to report now, this one included, if any.
-    pub(crate) fn note(&self, now: Instant) -> Option<u64> {
-        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *since {
-            Some(since) if now.saturating_duration_since(since.at) < REFUSALS_EVERY => {
-                since.unreported += 1;
-                None
-            }
-            since => {
-                let unreported = since.take().map_or(0, |since| since.unreported);
-                *since = Some(Since { at: now, unreported: 0 });
-                Some(unreported + 1)
-            }
-        }
-    }
-}
-
 /// What an event about a feed holds in any case.
 pub(crate) fn of_feed(feed: &str, spacecraft: &[u16]) -> Value {
     let mut detail = json!({"feed": feed});
@@ -116,17 +82,5 @@ mod tests {
             assert_eq!(rows.len(), 1, "{first}");
             assert!(rows[0].ends_with(&format!(" | {} |", code.advice())), "{}", rows[0]);
         }
-    }
-
-    // REQ: FEP-FEED-170
-    #[test]
-    fn a_thousand_refusals_are_a_few_events_that_count_each() {
-        let refusals = Refusals::default();
-        let start = Instant::now();
-        let mut reported = Vec::new();
-        for number in 0..1000_u64 {
-            reported.extend(refusals.note(start + Duration::from_millis(25 * number)));
-        }
-        assert_eq!(reported, [1, 400, 400], "at 0 s, 10 s and 20 s");
     }
 }

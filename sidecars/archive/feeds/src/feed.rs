@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use fep_event_ring::Seldom;
 use fep_kit::Stop;
 use fep_record::Session;
 use fep_route::{Certificates, ClientAuthority};
@@ -17,7 +18,7 @@ use crate::connection::Connection;
 use crate::cursor::CursorFile;
 use crate::datagrams::{self, Target};
 use crate::delivery::{Delivery, Terms};
-use crate::events::{FeedEvent, Refusals};
+use crate::events::FeedEvent;
 use crate::identities::{Admitted, Identities, Refusal, Watch};
 use crate::names::{Names, Visit};
 use crate::pipe::{Pipe, PipeError};
@@ -66,7 +67,7 @@ pub(crate) struct Feed {
     pub(crate) places: Places,
     pub(crate) names: Arc<Names>,
     pub(crate) identities: Arc<Identities>,
-    pub(crate) refusals: Refusals,
+    pub(crate) refusals: Seldom,
     pub(crate) stop: Stop,
 }
 

@@ -55,12 +55,8 @@ impl Served {
     ///
     /// # Errors
     /// When the system gives no random octets.
-    pub(crate) fn service(
-        self: &Arc<Served>,
-        authenticator: Arc<Authenticator>,
-    ) -> std::io::Result<Service> {
-        let service =
-            Service::new("fep-feeds", env!("CARGO_PKG_VERSION"), authenticator, Limits::default())?;
+    pub(crate) fn service(self: &Arc<Served>, authenticator: Arc<Authenticator>) -> std::io::Result<Service> {
+        let service = Service::new("fep-feeds", env!("CARGO_PKG_VERSION"), authenticator, Limits::default())?;
         Ok(service.with(self.routes()).with(status_routes(&self.health, &self.metrics)))
     }
 
@@ -91,7 +87,9 @@ impl Served {
             }
             self.take_note();
             self.judge();
-            self.unpublished.with_label_values::<&str>(&[]).set(i64::try_from(unpublished()).unwrap_or(i64::MAX));
+            self.unpublished
+                .with_label_values::<&str>(&[])
+                .set(i64::try_from(unpublished()).unwrap_or(i64::MAX));
         }
     }
 

@@ -122,11 +122,8 @@ impl Identities {
             return Err("its ticket has ended".to_owned());
         }
         self.authenticator.look(Monotonic::now());
-        let now = self.authenticator.caller(
-            proof.token.as_deref(),
-            proof.credentials.clone(),
-            NumericDate::now(),
-        );
+        let now =
+            self.authenticator.caller(proof.token.as_deref(), proof.credentials.clone(), NumericDate::now());
         match now {
             Ok(now) if now.roles == proof.caller.roles && now.scopes == proof.caller.scopes => Ok(()),
             Ok(_) => Err("it may do something else now".to_owned()),
@@ -169,9 +166,8 @@ pub(crate) fn colour(feed: &FeedSpec) -> Colour {
 /// The spacecraft of a feed that a caller reaches: `None` is nothing, `Some(None)` is every one.
 fn spacecraft(caller: &Caller, feed: &FeedSpec) -> Option<Option<Vec<u16>>> {
     let session = Session::from(feed.session);
-    let of_feed = |scope: &&fep_identity::Scope| {
-        scope.colours.has(colour(feed)) && scope.sessions.has(session)
-    };
+    let of_feed =
+        |scope: &&fep_identity::Scope| scope.colours.has(colour(feed)) && scope.sessions.has(session);
     let mut reached = Vec::new();
     for scope in caller.scopes.iter().filter(of_feed) {
         match &scope.spacecraft {
@@ -247,10 +243,8 @@ mod tests {
     fn a_feed_is_for_observers_whose_scopes_reach_its_colour_session_and_spacecraft() {
         let (black, red, ops, test) = (Colour::Black, Colour::Red, Session::Ops, Session::Test);
         let both = [black, red];
-        let mixture = vec![
-            scope(Spacecraft::ALL, &[red], &[test]),
-            scope(Spacecraft::these([157]), &[black], &[ops]),
-        ];
+        let mixture =
+            vec![scope(Spacecraft::ALL, &[red], &[test]), scope(Spacecraft::these([157]), &[black], &[ops])];
         let (_dir, identities) = identities(&[
             ("all", &[Role::Observer], vec![Scope::ALL]),
             ("operator", &[Role::Operator], vec![Scope::ALL]),
@@ -279,11 +273,7 @@ mod tests {
             ("mixture", "test", no("mixture")),
             ("nothing", "black", no("nothing")),
             ("stranger", "black", Err("nothing shows who this is".to_owned())),
-            (
-                "operator",
-                "black",
-                Err("operator has none of the roles that this needs: observer".to_owned()),
-            ),
+            ("operator", "black", Err("operator has none of the roles that this needs: observer".to_owned())),
         ] {
             let admitted = identities.admit(&feeds[feed], None, shows(name));
             let told = admitted.map(|admitted| admitted.spacecraft).map_err(|(reason, _)| reason);

@@ -207,10 +207,7 @@ mod tests {
         let anna = Some("local:anna");
         let a = names.enter("a", anna).expect("the first");
         let b = names.enter("b", anna).expect("the second");
-        assert_eq!(
-            refused(&names, "c", anna),
-            "2 names are this client's already (feeding.names_of_one)"
-        );
+        assert_eq!(refused(&names, "c", anna), "2 names are this client's already (feeding.names_of_one)");
         assert_eq!(refused(&names, "c", Some("local:bert")), "2 clients are connected");
         // A newer connection of a name that is here needs no further place: the older one may be half-open.
         let newer: Vec<Visit> = (1..VISITS_MAX).map(|_| names.enter("a", anna).expect("newer")).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fep_event_ring::EventRing;
+use fep_event_ring::{EventRing, Seldom};
 use fep_identity::Authenticator;
 use fep_kit::Document;
 use fep_process::Process;
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::config::FeedsConfig;
 use crate::cursor::CursorDirectory;
-use crate::events::{Events, FeedEvent, Refusals};
+use crate::events::{Events, FeedEvent};
 use crate::feed::{Feed, Places, hash};
 use crate::http::{self, Served};
 use crate::identities::Identities;
@@ -76,7 +76,7 @@ struct Assembled {
 impl Assembled {
     fn new(config: &FeedsConfig, events: Events, stop: &Stop) -> Result<Assembled, String> {
         let feeding = &config.feeding;
-        let authenticator = Arc::new(config.identity.open().map_err(|error| error.to_string())?);
+        let authenticator = Arc::new(config.identity.authenticator().map_err(|error| error.to_string())?);
         let red = feeding.red_receivers.clone();
         let identities = Arc::new(Identities::new(Arc::clone(&authenticator), red));
         let places = Places {
@@ -106,7 +106,7 @@ impl Assembled {
                     places: places.clone(),
                     names: Names::new(feeding.cursors.clone(), name, bounds),
                     identities: Arc::clone(&identities),
-                    refusals: Refusals::default(),
+                    refusals: Seldom::default(),
                     stop: stop.clone(),
                 };
                 (name.clone(), Arc::new(feed))

@@ -192,12 +192,7 @@ impl Serving {
     }
 
     /// Takes what the client says, but not without end where it never stops. Whether it has closed the connection.
-    fn read(
-        &mut self,
-        service: &Service<'_>,
-        stream: &mut Connection,
-        pipe: &mut Pipe,
-    ) -> Result<bool, End> {
+    fn read(&mut self, service: &Service<'_>, stream: &mut Connection, pipe: &mut Pipe) -> Result<bool, End> {
         let mut octets = [0; 4096];
         for _ in 0..READS_A_TURN {
             match stream.read(&mut octets) {
@@ -268,9 +263,7 @@ pub(crate) fn hello(stream: &mut Connection, deadline: Instant) -> Result<FromCl
             Ok(0) => return Err(failed("closed before its hello".to_owned())),
             Ok(taken) => decoder.push(&octets[..taken]),
             // Over its time is what the beginning of the loop finds.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) =>
-            {
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
                 continue;
             }
             Err(error) => return Err(failed(format!("no hello: {error}"))),

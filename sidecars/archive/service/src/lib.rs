@@ -14,6 +14,7 @@
 pub mod answer;
 pub mod api;
 pub mod config;
+mod events;
 pub mod form;
 pub mod jobs;
 pub mod process;

@@ -1,14 +1,11 @@
 //! The section `[identity]`.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "ldap")]
 use crate::ldap::LdapConfig;
 use crate::ticket::MAX_LIFETIME_S;
-use crate::state::StateError;
-use crate::{Authenticator, Cost, Lockout, PeerMistake, Peers, RoleSets};
+use crate::{Cost, Lockout, PeerMistake, Peers, RoleSets};
 
 /// The section `[identity]` of a service's configuration. Every member has a default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,43 +113,6 @@ impl IdentityConfig {
             ldap.check(&self.role_sets)?;
         }
         Ok(())
-    }
-}
-
-/// The section `[identity]` of a service that verifies tickets off-line and holds no accounts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct VerifyingConfig {
-    /// The file of public keys that fep-identity writes. Where it does not exist yet, no ticket is accepted until it does.
-    pub keys: PathBuf,
-    /// Services by the user they run as or by their certificate.
-    pub peers: Peers,
-}
-
-impl Default for VerifyingConfig {
-    fn default() -> VerifyingConfig {
-        let keys = PathBuf::from("/var/lib/fep/identity/ticket-keys.pub.json");
-        VerifyingConfig { keys, peers: Peers::default() }
-    }
-}
-
-impl VerifyingConfig {
-    /// Refuses peers that nothing proves or that nobody could tell apart; nothing is touched.
-    ///
-    /// # Errors
-    /// The first mistake, at its key within the section.
-    pub fn check(&self) -> Result<(), IdentityConfigError> {
-        self.peers.check().map_err(|PeerMistake { key, message, allowed }| {
-            mistake(&format!("peers.{key}"), message, allowed)
-        })
-    }
-
-    /// What finds out who asks.
-    ///
-    /// # Errors
-    /// Public keys that cannot be used.
-    pub fn open(&self) -> Result<Authenticator, StateError> {
-        Authenticator::new(&self.keys, self.peers.clone())
     }
 }
 

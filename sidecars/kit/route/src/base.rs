@@ -35,7 +35,7 @@ struct Places {
 impl Default for Places {
     fn default() -> Places {
         let keys = PathBuf::from("/var/lib/fep/identity/ticket-keys.pub.json");
-        Places { log: "info".to_owned(), keys, rings: PathBuf::from("/dev/shm/fep"), database: None }
+        Places { log: "info".to_owned(), keys, rings: PathBuf::from("/dev/shm/fep/bus"), database: None }
     }
 }
 
