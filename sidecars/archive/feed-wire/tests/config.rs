@@ -161,6 +161,7 @@ fn red_data_goes_only_where_the_configuration_says_so_and_never_beside_black() {
 }
 
 // REQ: FEP-FEED-160
+// REQ: FEP-FEED-400
 #[test]
 fn a_feed_that_others_can_reach_asks_who_they_are_over_tls_or_names_its_peers() {
     let open = "kind = \"tcp_server\", bind = \"0.0.0.0:4101\"";

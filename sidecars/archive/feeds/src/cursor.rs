@@ -136,20 +136,21 @@ impl CursorFile {
         self.stored.get(source).copied()
     }
 
-    /// Stores where the client stands in some sources; the others stay. Writes nothing when nothing has changed.
+    /// Stores where the client stands in some sources; the others stay. Writes nothing when nothing has changed; whether it
+    /// has.
     ///
     /// # Errors
     /// The system's; the file is then as before.
     pub(crate) fn store<'a>(
         &mut self,
         stands: impl Iterator<Item = (&'a str, Stand)>,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let mut sources = self.stored.clone();
         sources.extend(stands.map(|(source, stand)| (source.to_owned(), stand)));
         if sources == self.stored {
-            return Ok(());
+            return Ok(false);
         }
-        self.write(self.owner.clone(), sources)
+        self.write(self.owner.clone(), sources).map(|()| true)
     }
 
     fn write(&mut self, owner: Option<String>, sources: BTreeMap<String, Stand>) -> Result<(), FileError> {

@@ -41,6 +41,8 @@ const CONSUMER_NAME_MAX: usize = 31;
 /// Connections that may be greeted at a time, and those of one address: others are closed without a word.
 const GREETED_MAX: usize = 64;
 const GREETED_OF_ONE: usize = 16;
+/// A listener that failed for a moment works again when it has not failed for so long: what comes and goes is one event.
+const WELL_AFTER: Duration = Duration::from_secs(15);
 /// How often the files of certificates are looked at.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(10);
 /// Pauses between tries to connect.
@@ -136,12 +138,21 @@ impl Feed {
         self.state.set_problem(None);
         let mut accepted: Vec<Accepted> = Vec::new();
         let mut look_at = Instant::now() + LOOK_AT_CERTIFICATES;
+        let mut failed_at: Option<Instant> = None;
+        let fails = |problem: String| {
+            self.state.set_problem(Some(problem));
+            Some(Instant::now())
+        };
         while self.goes_on() {
+            if failed_at.is_some_and(|at| at.elapsed() > WELL_AFTER) {
+                failed_at = None;
+                self.state.set_problem(None);
+            }
             if Instant::now() >= look_at {
                 look_at = Instant::now() + LOOK_AT_CERTIFICATES;
-                let refreshed = certificates.as_ref().map_or(Ok(false), Certificates::refresh);
-                let problem = refreshed.err().map(|error| format!("the old certificates stay: {error}"));
-                self.state.set_problem(problem);
+                if let Some(Err(error)) = certificates.as_ref().map(Certificates::refresh) {
+                    failed_at = fails(format!("the old certificates stay: {error}"));
+                }
             }
             match listener.accept() {
                 Ok((stream, peer)) => {
@@ -160,7 +171,7 @@ impl Feed {
                         .spawn(move || feed.greet(stream, peer, certificates.as_ref(), &known));
                     match spawned {
                         Ok(thread) => accepted.push(Accepted { thread, from: peer.ip(), is_known }),
-                        Err(error) => self.state.set_problem(Some(format!("no thread for {peer}: {error}"))),
+                        Err(error) => failed_at = fails(format!("no thread for a client: {error}")),
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -169,7 +180,7 @@ impl Feed {
                 // A connection that was gone before it was taken is nobody's problem.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    self.state.set_problem(Some(format!("cannot accept at {bind}: {error}")));
+                    failed_at = fails(format!("cannot accept at {bind}: {error}"));
                     std::thread::sleep(LOOK_EVERY);
                 }
             }
@@ -324,7 +335,7 @@ impl Feed {
     fn pipe(&self, who: &Who, client: &ClientState) -> Result<Pipe, String> {
         let failed = |error: fep_file::FileError| {
             let problem = format!("the cursor of {}: {error}", who.name);
-            client.set_problem(Some(problem.clone()));
+            client.set_problem(Some((FeedEvent::CursorRefused, problem.clone())));
             problem
         };
         let (mut cursor, problem) =
@@ -354,6 +365,10 @@ impl Feed {
             return Err("a newer connection of this client has come".to_owned());
         }
         let mut pipe = self.pipe(who, &client)?;
+        if matches!(self.spec.transport, Transport::TcpClient { .. }) {
+            // Connected, and something to send: only now the feed works.
+            self.state.set_problem(None);
+        }
         let mut greeting = Vec::new();
         if self.spec.form == Form::Framed {
             let rings = pipe.rings().to_vec();
@@ -393,17 +408,14 @@ impl Feed {
             (End::Pipe(error), _) | (_, Err(error)) => Some(error),
             _ => None,
         };
-        self.judge(&client, failed);
-        Ok(())
-    }
-
-    /// What an end of the delivery to a client says of client and feed.
-    fn judge(&self, client: &ClientState, failed: Option<PipeError>) {
-        match failed {
-            None => client.set_problem(None),
-            Some(error @ PipeError::Cursor(_)) => client.set_problem(Some(error.to_string())),
-            Some(error @ PipeError::Source(_)) => self.state.set_problem(Some(error.to_string())),
+        if let Some(error) = failed {
+            let code = match error {
+                PipeError::Cursor(_) => FeedEvent::CursorRefused,
+                PipeError::Source(_) => FeedEvent::SourceAway,
+            };
+            client.set_problem(Some((code, error.to_string())));
         }
+        Ok(())
     }
 
     fn connect(&self, address: SocketAddr, acknowledge: bool) -> Result<(), String> {
@@ -415,7 +427,6 @@ impl Feed {
             });
             match connected {
                 Ok(stream) => {
-                    self.state.set_problem(None);
                     let mut connection = Connection::plain(stream);
                     self.serve_stream(&self.the_one(acknowledge), &mut connection, address)?;
                     pause = RECONNECT.0;

@@ -102,13 +102,15 @@ impl Pipe {
         self.report(client, self.shown_at);
         if self.stored_at.elapsed() >= STORE_EVERY {
             self.stored_at = self.shown_at;
-            self.store()?;
+            if self.store()? {
+                client.set_problem(None);
+            }
         }
         Ok(())
     }
 
     /// Stores the cursor.
-    fn store(&mut self) -> Result<(), PipeError> {
+    fn store(&mut self) -> Result<bool, PipeError> {
         keep(&mut self.cursor, &self.rings, self.delivery.stands())
     }
 
@@ -117,7 +119,10 @@ impl Pipe {
         self.show(client);
         // Whatever was reported a moment ago: there is no later.
         self.report(client, self.losses.next.max(Instant::now()));
-        keep(&mut self.cursor, &self.rings, self.delivery.final_stands())
+        if keep(&mut self.cursor, &self.rings, self.delivery.final_stands())? {
+            client.set_problem(None);
+        }
+        Ok(())
     }
 
     /// Shows where the client is.
@@ -159,7 +164,8 @@ impl Pipe {
 }
 
 /// Stores where the client stands, but for sources of which nothing is known yet: going on from there would mean to begin.
-fn keep(cursor: &mut CursorFile, rings: &[String], stands: Vec<Stand>) -> Result<(), PipeError> {
+/// Whether anything was written.
+fn keep(cursor: &mut CursorFile, rings: &[String], stands: Vec<Stand>) -> Result<bool, PipeError> {
     let known = rings.iter().map(String::as_str).zip(stands).filter(|(_, stand)| stand.series != 0);
     cursor.store(known).map_err(PipeError::Cursor)
 }

@@ -141,11 +141,13 @@ impl ClientState {
         lock(&self.view).owner = owner.map(str::to_owned);
     }
 
-    /// Says why the client cannot be served, or that it can. A change is an event.
-    pub(crate) fn set_problem(&self, problem: Option<String>) {
-        let before = std::mem::replace(&mut lock(&self.view).problem, problem.clone());
-        if let Some(problem) = problem.filter(|problem| before.as_ref() != Some(problem)) {
-            self.report(FeedEvent::CursorRefused, &[("reason", problem.into())]);
+    /// Says why the client cannot be served, and as which event, or that its cursor was stored again. Only a new reason is an
+    /// event: a client that comes again and again with the same one is none.
+    pub(crate) fn set_problem(&self, problem: Option<(FeedEvent, String)>) {
+        let reason = problem.as_ref().map(|(_, reason)| reason.clone());
+        let before = std::mem::replace(&mut lock(&self.view).problem, reason.clone());
+        if let Some((code, reason)) = problem.filter(|_| before != reason) {
+            self.report(code, &[("reason", reason.into())]);
         }
     }
 

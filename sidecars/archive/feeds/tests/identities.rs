@@ -25,6 +25,7 @@ fn connect(house: &House, client: &str, account: &str) -> Result<Client, String>
 
 // REQ: FEP-FEED-160
 // REQ: FEP-FEED-163
+// REQ: FEP-FEED-400
 #[test]
 fn a_client_is_who_its_ticket_says_and_nobody_else_takes_its_name_or_moves_its_cursor() {
     let mut house = House::new(&["a.frames"]);
@@ -130,6 +131,7 @@ fn a_ticket_that_ends_or_is_revoked_ends_its_connection_and_the_next_goes_on_wit
 }
 
 // REQ: FEP-FEED-164
+// REQ: FEP-FEED-401
 #[test]
 fn names_and_their_cursors_are_bounded_and_those_that_were_here_stay_welcome() {
     let mut house = House::new(&["a.frames"]);
@@ -152,6 +154,7 @@ fn names_and_their_cursors_are_bounded_and_those_that_were_here_stay_welcome() {
 }
 
 // REQ: FEP-FEED-164
+// REQ: FEP-FEED-401
 #[test]
 fn a_flood_of_silent_connections_takes_no_more_threads_than_are_allowed_and_no_place_of_a_client() {
     let mut house = House::new(&["a.frames"]);
