@@ -14,8 +14,7 @@ const IDLE_MAX: Duration = Duration::from_millis(5);
 /// How late the pace may run before what was missed is given up: a burst of so long at most follows a stall.
 const CATCH_UP: Duration = Duration::from_millis(20);
 
-/// A way that failed works again when it has not failed for so long: without a receiver, the system refuses every other
-/// datagram.
+/// A way that failed works again when it has not failed for so long: what comes and goes is one event.
 const WELL_AFTER: Duration = Duration::from_secs(5);
 
 /// Where datagrams go.

@@ -82,45 +82,19 @@ fn a_client_that_takes_nothing_is_dropped_with_an_event_and_goes_on_where_it_sto
     house.start(&format!("{FRAMED}stalled_after_ms = 300\n"));
     let mut events = follow(&house);
     let mut client = Client::named(house.address("f"), "slow", ",\"acknowledge\":true");
-    let mut published = 0;
-    // Until sockets and buffers hold no more.
+    let (mut published, give_up) = (0, Instant::now() + LONG);
+    // Until sockets and buffers hold no more, and some time has gone by.
     while house.client("f", "slow").peer.is_some() {
         house.frames("a.frames", published..published + 500, Session::Ops);
         published += 500;
-        assert!(published < 1_000_000, "it is not dropped");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        assert!(Instant::now() < give_up, "it is not dropped");
     }
     let event = next(&mut events, FeedEvent::ClientDropped);
     assert_eq!((&event["client"], &event["feed"]), (&"slow".into(), &"f".into()), "{event}");
     assert!(event["reason"].as_str().is_some_and(|why| why.contains("took nothing")), "{event}");
     let (first, _) = client.record();
     assert_eq!(first.seq, 1);
-}
-
-// REQ: FEP-FEED-170
-#[test]
-fn datagrams_that_nobody_takes_are_one_event_and_not_one_for_every_datagram() {
-    let mut house = House::new(&["a.frames"]);
-    house.frames("a.frames", 0..200, Session::Ops);
-    // A port that is nobody's: the system refuses a datagram after each that it reported as unreachable.
-    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-    let mut events = follow(&house);
-    house.start(&format!(
-        "[feeds.u]\nsources = [\"a.frames\"]\nsession = \"OPS\"\nform = \"raw\"\nstart = \"oldest\"\n\
-         transport = {{ kind = \"udp\", to = \"{nobody}\" }}\n"
-    ));
-    let status = house.until("all are followed", "u", |status| {
-        status.clients.first().is_some_and(|client| client.counts.followed == 200)
-    });
-    assert!(status.clients[0].counts.lost["refused"] > 0, "{status:?}");
-    house.stop();
-    let mut reported = 0_u64;
-    while let Some(item) = events.next_item() {
-        if let EventItem::Event(event) = item {
-            reported += u64::from(event.event.code == FeedEvent::FeedFailed as u16);
-        }
-    }
-    let refused = status.clients[0].counts.lost["refused"];
-    assert!(reported >= 1 && reported * 10 < refused, "{reported} events of {refused} datagrams");
 }
 
 // REQ: FEP-FEED-171

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use fep_bus::Colour;
-use fep_identity::{Colours, NumericDate, PersonId, Scope, Sessions, Spacecraft};
+use fep_identity::{Colours, NumericDate, PersonId, RoleSet, Scope, Sessions, Spacecraft};
 use fep_kit::Document;
 use fep_record::Session;
 use support::*;
@@ -260,4 +260,28 @@ fn status_asks_who_it_is_under_which_name_and_shows_nothing_that_the_caller_does
         let answer = ask(line, host, bearer);
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{line} {host}: {answer}");
     }
+}
+
+// REQ: FEP-FEED-166
+#[test]
+fn schemathesis_finds_no_difference_between_the_document_and_the_answers() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+    let installed = root.join("target/tools/openapi/bin/python");
+    let python = std::env::var_os("FEP_OPENAPI_PYTHON").map_or(installed, std::path::PathBuf::from);
+    if !python.exists() {
+        println!("skipped: schemathesis is not installed; `make tools` does that");
+        return;
+    }
+    let mut house = House::new(&["a.frames"]);
+    house.start(FRAMED);
+    let ticket = house.identity.ticket_for_test(RoleSet::ALL, vec![Scope::ALL], NumericDate::now());
+    let output = std::process::Command::new(&python)
+        .arg(root.join("tests/openapi/check.py"))
+        .arg("--socket")
+        .arg(house.dir.path().join("feeds.sock"))
+        .env("FEP_TICKET", ticket.expect("a ticket"))
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
 }
