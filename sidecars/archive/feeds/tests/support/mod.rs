@@ -36,6 +36,8 @@ pub(crate) struct House {
     pub(crate) identity: Identity,
     /// More of `[identity]`.
     pub(crate) peers: String,
+    /// Whether the user of the test is known at the Unix socket without a ticket.
+    pub(crate) knows_own_user: bool,
     /// More keys of `[feeding]`.
     pub(crate) feeding: &'static str,
     pub(crate) running: Option<(Stop, std::thread::JoinHandle<Result<(), String>>)>,
@@ -70,7 +72,15 @@ impl House {
         };
         let identity = Identity::open_unchecked(&dir.path().join("identity"), config, NumericDate::now());
         let identity = identity.expect("an identity");
-        House { dir, producers, identity, peers: String::new(), feeding: "", running: None }
+        House {
+            dir,
+            producers,
+            identity,
+            peers: String::new(),
+            knows_own_user: true,
+            feeding: "",
+            running: None,
+        }
     }
 
     /// Makes an account of an observer.
@@ -96,13 +106,15 @@ impl House {
     pub(crate) fn configuration(&self, feeds: &str) -> String {
         let dir = self.dir.path();
         let uid = std::fs::metadata("/proc/self").expect("Linux").uid();
+        let own_user = format!(
+            "[identity.peers.test]\nuid = {uid}\nroles = [\"observer\", \"operator\"]\n\
+             scopes = [{{ spacecraft = \"all\", colours = [\"black\", \"red\"], sessions = [\"ops\", \"test\", \"replay\"] }}]\n"
+        );
+        let own_user = if self.knows_own_user { own_user } else { String::new() };
         format!(
             "[archive]\nrings = {:?}\nsegments = {:?}\n\n\
              [feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\npatience_ms = 200\n{}\n\
-             [identity]\nkeys = {:?}\n\
-             [identity.peers.test]\nuid = {uid}\nroles = [\"observer\", \"operator\"]\n\
-             scopes = [{{ spacecraft = \"all\", colours = [\"black\", \"red\"], sessions = [\"ops\", \"test\", \"replay\"] }}]\n\
-             {}\n{feeds}",
+             [identity]\nkeys = {:?}\nlocal_roles = []\n{own_user}{}\n{feeds}",
             dir.join("bus"),
             dir.join("segments"),
             dir.join("cursors"),
@@ -122,7 +134,7 @@ impl House {
         let thread = std::thread::spawn(move || fep_feeds::run(&document, &process));
         self.running = Some((stop, thread));
         let give_up = Instant::now() + LONG;
-        while self.try_request("GET", "/feeds").is_err() {
+        while self.try_request("GET", "/health").is_err() {
             assert!(Instant::now() < give_up, "the feeds do not come up");
             if self.running.as_ref().is_some_and(|(_, thread)| thread.is_finished()) {
                 panic!("{:?}", self.running.take().expect("running").1.join());
