@@ -52,7 +52,7 @@ fn configure(directory: &RunDirectory, disk: &std::path::Path, address: SocketAd
         "[archive]\nrings = {:?}\nsegments = {:?}\nlog = \"warn\"\n\n\
          [recorder]\nrecord = [\"*.frames\"]\nsegment_mib = 8\nroot_key = \"\"\n\n\
          [feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\n\n\
-         [feeds.frames]\nsources = [\"cso-2.frames\"]\nsession = \"TEST\"\nform = \"framed\"\nstart = \"oldest\"\n\
+         [feeds.frames]\nsources = [\"cso-2.frames\"]\nsession = \"TEST\"\nform = \"framed\"\nstart = \"oldest\"\nanonymous = true\n\
          transport = {{ kind = \"tcp_server\", bind = \"{address}\" }}\nalive_every_ms = 100\n",
         directory.rings(),
         disk.join("segments"),

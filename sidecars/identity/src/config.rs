@@ -37,6 +37,8 @@ pub struct Places {
     pub state: PathBuf,
     /// Least severity of log lines.
     pub log: String,
+    /// Directory of the rings, for the events of this process.
+    pub rings: PathBuf,
     /// Where the audit trail is kept.
     pub database: Options,
 }
@@ -46,6 +48,7 @@ impl Default for Places {
         Places {
             state: PathBuf::from("/var/lib/fep/identity"),
             log: "info".to_owned(),
+            rings: PathBuf::from("/dev/shm/fep/bus"),
             database: Options::new("sqlite:///var/lib/fep/identity/audit.sqlite3"),
         }
     }

@@ -7,6 +7,7 @@
 //! | its configuration, `config/identity.toml` | [`Config`] |
 
 mod config;
+mod events;
 mod first;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use fep_database::Options;
+use fep_event_ring::EventRing;
 use fep_identity::{Authenticator, Identity, NumericDate, Peers};
 use fep_kit::health::Health;
 use fep_kit::{Document, Problem, Stop};
@@ -24,7 +26,10 @@ use fep_route::{Base, Limits};
 use futures::future::BoxFuture;
 use prometheus::IntCounterVec;
 
+use crate::events::Events;
+
 pub use config::{Config, Places};
+pub use events::IdentityEvent;
 
 /// How often it is looked whether somebody can administer.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -88,28 +93,48 @@ impl Service for IdentityService {
 /// # Errors
 /// What the kit says of names and random octets.
 pub fn service(base: &Base, identity: &Arc<Identity>, limits: Limits) -> Result<fep_route::Service, String> {
+    reporting(base, identity, limits, Events::default())
+}
+
+/// The routes, whose acts are events too.
+fn reporting(
+    base: &Base,
+    identity: &Arc<Identity>,
+    limits: Limits,
+    events: Events,
+) -> Result<fep_route::Service, String> {
     let acts =
         base.metrics.counters("acts", "Acts on accounts, tokens and tickets, by what was done.", &["action"]);
-    let journal =
-        Arc::new(Counted { trail: base.trail.clone(), acts: acts.map_err(|error| error.to_string())? });
+    let journal = Arc::new(Counted {
+        trail: base.trail.clone(),
+        acts: acts.map_err(|error| error.to_string())?,
+        events,
+    });
     Ok(base.service(limits)?.with(login::recorded_routes(identity, &base.authenticator, journal)))
 }
 
-/// The trail, and a counter beside it.
+/// The trail, a counter beside it, and what operators have to know of it.
 struct Counted {
     trail: Trail,
     acts: IntCounterVec,
+    events: Events,
 }
 
 impl Journal for Counted {
     fn record<'a>(&'a self, act: Act<'a>) -> BoxFuture<'a, Result<(), Problem>> {
         self.acts.with_label_values(&[act.action]).inc();
+        self.events.note(&act);
         self.trail.record(act)
     }
 
     fn refused(&self, act: &Act<'_>) {
         self.acts.with_label_values(&[act.action]).inc();
+        self.events.note(act);
         self.trail.refused(act);
+    }
+
+    fn directory_away(&self, reason: &str) {
+        self.events.directory_away(reason);
     }
 }
 
@@ -120,7 +145,10 @@ async fn serve(config: &Config, process: &Process) -> Result<(), String> {
     let opened = Identity::open(&config.places.state, config.identity.clone(), NumericDate::now());
     let identity = Arc::new(opened.map_err(|error| error.to_string())?);
     let base = open(&identity, config.identity.peers.clone(), &config.places.database).await?;
-    let service = service(&base, &identity, config.http.limits.clone())?;
+    let ring =
+        EventRing::open_or_wait(&config.places.rings, "identity").map_err(|error| error.to_string())?;
+    let events = Events::new(ring.sender(), &base.health);
+    let service = reporting(&base, &identity, config.http.limits.clone(), events)?;
     let Process { stop, notify } = process;
     let keep = async {
         tokio::join!(

@@ -1,7 +1,8 @@
 //! Health of the parts of a process: each part says how it is, `GET /health` tells all and the worst.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use axum::Json;
 use axum::http::StatusCode;
@@ -42,17 +43,27 @@ pub struct Report {
 }
 
 /// The health of a process. Clones share it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Health {
     program: Arc<str>,
     parts: Arc<Mutex<BTreeMap<String, Part>>>,
+    observer: Arc<OnceLock<Observer>>,
+}
+
+/// Learns that a part is in another state than before.
+type Observer = Box<dyn Fn(&str, &Part) + Send + Sync>;
+
+impl fmt::Debug for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Health").field("program", &self.program).field("parts", &self.parts).finish()
+    }
 }
 
 impl Health {
     /// Of a program without parts yet; `program` is its name and version.
     #[must_use]
     pub fn new(program: &str) -> Health {
-        Health { program: program.into(), parts: Arc::default() }
+        Health { program: program.into(), parts: Arc::default(), observer: Arc::default() }
     }
 
     /// A part is well.
@@ -68,6 +79,14 @@ impl Health {
     /// A part does not work.
     pub fn ill(&self, part: &str, reason: impl Into<String>) {
         self.set(part, State::Ill, reason.into());
+    }
+
+    /// Calls `observer` with the name of a part whenever its state is another one: for events. A part that is well from the
+    /// beginning is none, and neither is another reason for the same state. There is one observer, the first.
+    pub fn observe(&self, observer: impl Fn(&str, &Part) + Send + Sync + 'static) {
+        if self.observer.set(Box::new(observer)).is_err() {
+            tracing::error!("the health has an observer already: the second learns nothing");
+        }
     }
 
     /// Everything.
@@ -89,6 +108,10 @@ impl Health {
                 State::Ill => tracing::error!("{part}: {}", now.reason),
             }
         }
+        let was = before.map_or(State::Well, |before| before.state);
+        if let Some(observer) = self.observer.get().filter(|_| was != now.state) {
+            observer(part, &now);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Part>> {
@@ -107,6 +130,24 @@ impl IntoResponse for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // REQ: FEP-KIT-257
+    #[test]
+    fn an_observer_learns_of_every_change_of_state_once_and_of_no_other_reason() {
+        let (health, seen) = (Health::new("x 1"), Arc::new(Mutex::new(Vec::new())));
+        let to = Arc::clone(&seen);
+        health.observe(move |part, now| to.lock().expect("whole").push((part.to_owned(), now.state)));
+        health.well("a");
+        health.clone().warning("a", "9 % are free");
+        health.warning("a", "8 % are free");
+        health.ill("a", "none is free");
+        health.ill("b", "away");
+        health.well("a");
+        let expected = [("a", State::Warning), ("a", State::Ill), ("b", State::Ill), ("a", State::Well)];
+        let seen = seen.lock().expect("whole");
+        let seen: Vec<(&str, State)> = seen.iter().map(|(part, state)| (part.as_str(), *state)).collect();
+        assert_eq!(seen, expected);
+    }
 
     // REQ: FEP-KIT-004
     #[test]

@@ -1,10 +1,8 @@
 //! What no single key of the configuration can tell: what does not go together, within a feed and between feeds.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use fep_config::digest_of_hex;
 use fep_record::REPLAY_RING_PREFIX;
 
 use crate::address;
@@ -28,7 +26,6 @@ const DATAGRAM: RangeInclusive<usize> = 1..=65_507;
 /// Reports every mistake: `refuse` takes the key, what is wrong, and what is allowed.
 pub(crate) fn check(sections: &FeedSections, refuse: &mut impl FnMut(&str, &str, &str)) {
     feeding(sections, refuse);
-    clients(sections, refuse);
     for (name, feed) in &sections.feeds {
         let mut refuse = |key: &str, message: &str, allowed: &str| {
             refuse(format!("feeds.{name}.{key}").trim_end_matches('.'), message, allowed);
@@ -80,6 +77,7 @@ fn feeding(sections: &FeedSections, refuse: &mut impl FnMut(&str, &str, &str)) {
         refuse("feeding.name", "no name of a process", allowed);
     }
     within(feeding.names_max, &NAMES, "feeding.names_max", refuse);
+    within(feeding.names_of_one, &NAMES, "feeding.names_of_one", refuse);
     within(feeding.patience_ms, &PATIENCE_MS, "feeding.patience_ms", refuse);
     let receivers: Vec<_> = feeding.red_receivers.iter().map(|ip| ip.to_canonical()).collect();
     if let Some(ip) = twice(&receivers) {
@@ -87,45 +85,6 @@ fn feeding(sections: &FeedSections, refuse: &mut impl FnMut(&str, &str, &str)) {
     }
     if let Some(ip) = receivers.iter().find(|ip| ip.is_unspecified()) {
         refuse("feeding.red_receivers", &format!("{ip} is no machine"), "addresses of machines");
-    }
-}
-
-fn clients(sections: &FeedSections, refuse: &mut impl FnMut(&str, &str, &str)) {
-    let mut tokens: BTreeMap<[u8; 32], &str> = BTreeMap::new();
-    for (name, client) in &sections.feeding.clients {
-        let key = format!("feeding.clients.{name}");
-        if let Err(allowed) = check_name(name) {
-            refuse(&key, "no name of a client", allowed);
-        }
-        match digest_of_hex(&client.token_sha256) {
-            None => refuse(&format!("{key}.token_sha256"), "no SHA-256", "64 hexadecimal digits"),
-            Some(digest) => {
-                if let Some(other) = tokens.insert(digest, name) {
-                    let mistake = format!("{other} has the same token: these would be one client");
-                    refuse(&format!("{key}.token_sha256"), &mistake, "a token of one's own");
-                }
-            }
-        }
-        let key = format!("{key}.feeds");
-        let feeds = client.feeds.as_deref().unwrap_or_default();
-        if client.feeds.as_ref().is_some_and(Vec::is_empty) {
-            refuse(
-                &key,
-                "empty: this client could take nothing",
-                "names of feeds; left out: all but red ones",
-            );
-        }
-        if let Some(feed) = twice(feeds) {
-            refuse(&key, &format!("\"{feed}\" is named twice"), "each feed once");
-        }
-        if let Some(unknown) = feeds.iter().find(|feed| !sections.feeds.contains_key(*feed)) {
-            let known = sections.feeds.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            refuse(&key, &format!("there is no feed \"{unknown}\""), &known);
-        }
-        if client.red && feeds.is_empty() {
-            let mistake = "red data goes only to clients whose feeds are named";
-            refuse(&key, mistake, "the names of feeds");
-        }
     }
 }
 
@@ -207,7 +166,7 @@ fn times(feed: &FeedSpec, refuse: &mut impl FnMut(&str, &str, &str)) {
 fn transport(feed: &FeedSpec, refuse: &mut impl FnMut(&str, &str, &str)) {
     let mut refuse = |message: &str, allowed: &str| refuse("transport", message, allowed);
     match &feed.transport {
-        Transport::TcpServer { bind, clients_max, peers } => {
+        Transport::TcpServer { bind, clients_max, peers, .. } => {
             if *clients_max == 0 {
                 refuse("clients_max = 0: nobody could connect", "1 or more");
             } else if !CLIENTS.contains(clients_max) {
@@ -271,16 +230,38 @@ fn destination(address: SocketAddr, key: &str, refuse: &mut impl FnMut(&str, &st
 
 /// Who could take the feed that should not.
 fn access(sections: &FeedSections, feed: &FeedSpec, refuse: &mut impl FnMut(&str, &str, &str)) {
-    let feeding = &sections.feeding;
     let is_red = feed.is_red();
+    let asks = feed.form == Form::Framed && matches!(feed.transport, Transport::TcpServer { .. });
+    if feed.anonymous && !asks {
+        let mistake = "only framed feeds that listen ask clients who they are";
+        refuse("anonymous", mistake, "nothing");
+    }
     match &feed.transport {
-        Transport::TcpServer { bind, peers, .. } => {
+        Transport::TcpServer { bind, peers, certificate, key, client_ca, .. } => {
             let open = !bind.ip().to_canonical().is_loopback();
-            if feed.form == Form::Framed && feeding.clients.is_empty() && (open || is_red) {
-                let mistake = format!("{bind} can be reached by others and no client is configured");
-                let mistake = if open { mistake } else { "red data and no client is configured".to_owned() };
-                let allowed = "clients with tokens (feeding.clients), or black data on a loopback address";
+            if certificate.is_some() != key.is_some() {
+                refuse("transport", "a certificate and its key go together", "certificate and key, or none");
+            } else if client_ca.is_some() && certificate.is_none() {
+                let allowed = "certificate, key and client_ca";
+                refuse("transport", "client_ca is for feeds with a certificate", allowed);
+            }
+            if asks && feed.anonymous && (open || is_red) {
+                let mistake = if open {
+                    format!("{bind} can be reached by others, and clients are not asked who they are")
+                } else {
+                    "red data, and clients are not asked who they are".to_owned()
+                };
+                refuse("anonymous", &mistake, "false, or black data on a loopback address");
+            }
+            if asks && open && certificate.is_none() {
+                let mistake =
+                    format!("{bind} can be reached by others, who could read tickets and data on the way");
+                let allowed = "certificate and key (TLS), or a loopback address";
                 refuse("transport", &mistake, allowed);
+            }
+            if feed.form == Form::Raw && certificate.is_some() {
+                let allowed = "no certificate, or form = \"framed\"";
+                refuse("transport", "a raw feed speaks no TLS", allowed);
             }
             if feed.form == Form::Raw && open && peers.is_empty() {
                 let mistake =
@@ -290,7 +271,7 @@ fn access(sections: &FeedSections, feed: &FeedSpec, refuse: &mut impl FnMut(&str
             }
         }
         Transport::TcpClient { address: to, .. } | Transport::Udp { to, .. } => {
-            if is_red && !address::names(&feeding.red_receivers, to.ip()) {
+            if is_red && !address::names(&sections.feeding.red_receivers, to.ip()) {
                 let mistake = format!("{} may not receive red data", to.ip());
                 refuse("transport", &mistake, "the addresses of feeding.red_receivers");
             }

@@ -18,4 +18,4 @@ pub mod wire;
 mod check;
 
 pub use filter::Filter;
-pub use spec::{ClientSpec, FeedSections, FeedSpec};
+pub use spec::{FeedSections, FeedSpec};

@@ -65,10 +65,10 @@ pub struct Feeding {
     pub listen_mode: String,
     /// How long records that a ring has overwritten may take to turn up in the segments while no recorder lives.
     pub patience_ms: u64,
-    /// Clients of framed feeds that listen, by the name that they say. As soon as there is one, every hello needs a token.
-    pub clients: BTreeMap<String, ClientSpec>,
     /// Most names that clients of one feed may have, ever: each has a cursor file.
     pub names_max: usize,
+    /// Most names of one person or service in one feed.
+    pub names_of_one: usize,
     /// Machines that red data may go to, this one included only if it is named.
     pub red_receivers: Vec<IpAddr>,
 }
@@ -82,25 +82,11 @@ impl Default for Feeding {
             listen: "unix:/dev/shm/fep/feeds.sock".to_owned(),
             listen_mode: "0660".to_owned(),
             patience_ms: 10_000,
-            clients: BTreeMap::new(),
             names_max: 1024,
+            names_of_one: 16,
             red_receivers: Vec::new(),
         }
     }
-}
-
-/// A client as configured: `[feeding.clients.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientSpec {
-    /// SHA-256 of its token, 64 hexadecimal digits (`printf %s TOKEN | sha256sum`).
-    pub token_sha256: String,
-    /// Feeds that it may take; left out, all that are not red.
-    #[serde(default)]
-    pub feeds: Option<Vec<String>>,
-    /// Whether it may take red data, of the feeds that it names.
-    #[serde(default)]
-    pub red: bool,
 }
 
 /// How records lie on the wire.
@@ -149,6 +135,15 @@ pub enum Transport {
         /// Machines that may connect; empty: every one.
         #[serde(default)]
         peers: Vec<IpAddr>,
+        /// Certificate chain (PEM): the feed speaks TLS 1.3 and nothing else. Framed feeds that other machines reach need it.
+        #[serde(default)]
+        certificate: Option<PathBuf>,
+        /// Private key of the certificate (PEM).
+        #[serde(default)]
+        key: Option<PathBuf>,
+        /// Authority of the certificates that clients show (PEM): `[identity.peers]` says who they are.
+        #[serde(default)]
+        client_ca: Option<PathBuf>,
     },
     /// We connect to the client.
     TcpClient {
@@ -203,6 +198,9 @@ pub struct FeedSpec {
     /// Which records are sent.
     #[serde(default)]
     pub filter: Filter,
+    /// Whether clients are not asked who they are, and any name is anybody's: black framed feeds on a loopback address only.
+    #[serde(default)]
+    pub anonymous: bool,
     /// Whether it runs from the start, or waits for the order to.
     #[serde(default = "enabled")]
     pub enabled: bool,
@@ -265,6 +263,13 @@ impl FeedSections {
     /// # Errors
     /// With file, line, key and what is allowed.
     pub fn read(document: &Document) -> Result<FeedSections, ConfigErrors> {
+        let before: Before = document.section("feeding")?;
+        if before.clients.0 {
+            let mistake = "clients are not configured here any more: they show a ticket or a certificate";
+            let allowed = "nothing; [identity] says where the public keys of tickets are, [identity.peers.NAME] knows a \
+                           service by its certificate (docs/feeds.md)";
+            return Err(document.mistake("feeding.clients", mistake, allowed));
+        }
         let places = ConfigErrors::both(document.section("archive"), document.section("feeding"));
         let lists = ConfigErrors::both(document.section("store"), document.section("feeds"));
         let ((archive, feeding), (store, feeds)): ((Archive, Feeding), (Store, _)) =
@@ -283,6 +288,23 @@ impl FeedSections {
         });
         sensible?;
         Ok(sections)
+    }
+}
+
+/// What section `[feeding]` had once.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Before {
+    clients: IsPresent,
+}
+
+/// Whether a key or section stands in a document, whatever it holds: for what is no longer read and must be replaced.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct IsPresent(pub bool);
+
+impl<'de> Deserialize<'de> for IsPresent {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<IsPresent, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| IsPresent(true))
     }
 }
 

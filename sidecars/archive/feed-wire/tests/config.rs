@@ -36,7 +36,7 @@ fn every_mistake_is_told_with_its_line_its_key_and_what_is_allowed() {
     let cases: &[(&[(&str, &str)], &str)] = &[
         (
             &[("sesion", "\"OPS\"")],
-            "archive.toml:6:1: feeds.f.sesion: unknown key; did you mean session? (allowed: sources, session, form, transport, frame_len, start, filter, enabled, stalled_after_ms, alive_every_ms)",
+            "archive.toml:6:1: feeds.f.sesion: unknown key; did you mean session? (allowed: sources, session, form, transport, frame_len, start, filter, anonymous, enabled, stalled_after_ms, alive_every_ms)",
         ),
         (
             &[("session", "\"LIVE\"")],
@@ -114,9 +114,10 @@ fn feed(sources: &str, form: &str, transport: &str) -> String {
     )
 }
 
-const CLIENT: &str = "[feeding.clients.c]
-token_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"
-";
+/// A feed with one more line.
+fn and(feed: &str, line: &str) -> String {
+    format!("{feed}{line}\n")
+}
 
 // REQ: FEP-FEED-403
 #[test]
@@ -124,7 +125,6 @@ fn red_data_goes_only_where_the_configuration_says_so_and_never_beside_black() {
     let red = "[\"red/a.red.frames\"]";
     let udp = |to: &str| format!("kind = \"udp\", to = \"{to}\"");
     let server = "kind = \"tcp_server\", bind = \"127.0.0.1:0\"";
-    let named = format!("{CLIENT}red = true\nfeeds = [\"f\"]\n");
     let allowed = "[feeding]\nred_receivers = [\"10.0.0.7\"]\n";
     for (text, expected) in [
         (
@@ -140,14 +140,13 @@ fn red_data_goes_only_where_the_configuration_says_so_and_never_beside_black() {
             feed(red, "framed", "kind = \"tcp_client\", address = \"10.0.0.7:9\""),
             "10.0.0.7 may not receive red data",
         ),
-        (format!("{allowed}{}", feed(red, "framed", server)), "red data and no client is configured"),
+        (
+            format!("{allowed}{}", and(&feed(red, "framed", server), "anonymous = true")),
+            "red data, and clients are not asked who they are",
+        ),
         (
             feed("[\"a.frames\", \"red/a.frames\"]", "framed", server),
             "\"a.frames\" is black and others are red: one feed has one colour",
-        ),
-        (
-            format!("{CLIENT}red = true\n{}", feed("[\"a.frames\"]", "framed", server)),
-            "red data goes only to clients whose feeds are named",
         ),
     ] {
         let told = mistakes(&text);
@@ -155,39 +154,53 @@ fn red_data_goes_only_where_the_configuration_says_so_and_never_beside_black() {
     }
     for right in [
         format!("{allowed}{}", feed(red, "framed", &udp("10.0.0.7:9"))),
-        format!("{allowed}{named}{}", feed(red, "framed", server)),
+        format!("{allowed}{}", feed(red, "framed", server)),
     ] {
         assert_eq!(mistakes(&right), "nothing wrong");
     }
 }
 
+// REQ: FEP-FEED-160
 // REQ: FEP-FEED-400
 #[test]
-fn a_feed_that_others_can_reach_needs_clients_or_peers() {
+fn a_feed_that_others_can_reach_asks_who_they_are_over_tls_or_names_its_peers() {
     let open = "kind = \"tcp_server\", bind = \"0.0.0.0:4101\"";
+    let tls = format!("{open}, certificate = \"/c.pem\", key = \"/k.pem\"");
+    let local = "kind = \"tcp_server\", bind = \"127.0.0.1:4101\"";
     let black = "[\"a.frames\"]";
     for (text, expected) in [
-        (feed(black, "framed", open), "0.0.0.0:4101 can be reached by others and no client is configured"),
         (
-            format!("{}frame_len = 100\n", feed(black, "raw", open)),
+            feed(black, "framed", open),
+            "0.0.0.0:4101 can be reached by others, who could read tickets and data on the way",
+        ),
+        (
+            and(&feed(black, "framed", &tls), "anonymous = true"),
+            "feeds.f.anonymous: 0.0.0.0:4101 can be reached by others, and clients are not asked",
+        ),
+        (
+            and(&feed(black, "raw", local), "frame_len = 100\nanonymous = true"),
+            "feeds.f.anonymous: only framed feeds that listen ask clients who they are",
+        ),
+        (
+            feed(black, "framed", &format!("{local}, certificate = \"/c.pem\"")),
+            "a certificate and its key go together",
+        ),
+        (
+            feed(black, "framed", &format!("{local}, client_ca = \"/ca.pem\"")),
+            "client_ca is for feeds with a certificate",
+        ),
+        (and(&feed(black, "raw", &tls), "frame_len = 100"), "a raw feed speaks no TLS"),
+        (
+            and(&feed(black, "raw", open), "frame_len = 100"),
             "0.0.0.0:4101 can be reached by others, and a raw feed asks nobody who it is",
         ),
         (
-            format!("{}{CLIENT}feeds = [\"g\"]\n", feed(black, "framed", open)),
-            "there is no feed \"g\" (allowed: f)",
-        ),
-        (
-            format!("{}{CLIENT}{}", feed(black, "framed", open), CLIENT.replace("clients.c", "clients.d")),
-            "c has the same token: these would be one client",
-        ),
-        (
-            "[feeding.clients.c]\ntoken_sha256 = \"zz\"\n".to_owned(),
-            "feeding.clients.c.token_sha256: no SHA-256",
-        ),
-        ("[feeding.clients.\"../c\"]\ntoken_sha256 = \"zz\"\n".to_owned(), "no name of a client"),
-        (
             "[feeding]\nnames_max = 0\n".to_owned(),
             "feeding.names_max: 0 is out of range (allowed: 1 to 100000)",
+        ),
+        (
+            "[feeding]\nnames_of_one = 0\n".to_owned(),
+            "feeding.names_of_one: 0 is out of range (allowed: 1 to 100000)",
         ),
         (feed("[\"../../etc/passwd\"]", "framed", open), "\"../../etc/passwd\" is no name of a ring"),
     ] {
@@ -196,12 +209,26 @@ fn a_feed_that_others_can_reach_needs_clients_or_peers() {
     }
     let peers = format!("{open}, peers = [\"10.0.0.7\"]");
     for right in [
-        format!("{}{CLIENT}", feed(black, "framed", open)),
-        format!("{}frame_len = 100\n", feed(black, "raw", &peers)),
-        feed(black, "framed", "kind = \"tcp_server\", bind = \"127.0.0.1:4101\""),
+        feed(black, "framed", &tls),
+        feed(black, "framed", &format!("{tls}, client_ca = \"/ca.pem\"")),
+        and(&feed(black, "raw", &peers), "frame_len = 100"),
+        feed(black, "framed", local),
+        and(&feed(black, "framed", local), "anonymous = true"),
     ] {
         assert_eq!(mistakes(&right), "nothing wrong");
     }
+}
+
+// REQ: FEP-FEED-161
+#[test]
+fn clients_with_tokens_in_the_file_are_refused_with_what_stands_in_their_place() {
+    let text =
+        "[archive]\nlog = \"info\"\n[feeding]\nnames_max = 3\n[feeding.clients.c]\ntoken_sha256 = \"zz\"\n";
+    let told = mistakes(text);
+    assert!(told.starts_with("archive.toml:5:"), "{told}");
+    assert!(told.contains("feeding.clients: clients are not configured here any more"), "{told}");
+    assert!(told.contains("[identity.peers.NAME]"), "{told}");
+    assert_eq!(mistakes("[feeding]\nnames_max = 3\n"), "nothing wrong");
 }
 
 // REQ: FEP-FEED-150
@@ -268,16 +295,6 @@ fn lists_and_numbers_that_no_feed_can_work_with_are_refused_with_what_is_allowed
             "{told}\nexpected\n{expected}"
         );
     }
-    let told = mistakes(&format!("{CLIENT}feeds = []\n"));
-    assert!(told.contains("feeding.clients.c.feeds: empty: this client could take nothing"), "{told}");
-    let told = mistakes(&format!(
-        "{}{CLIENT}feeds = [\"f\", \"f\"]\n",
-        feed("[\"a.frames\"]", "framed", "kind = \"tcp_server\", bind = \"127.0.0.1:0\"")
-    ));
-    assert!(
-        told.contains("feeding.clients.c.feeds: \"f\" is named twice (allowed: each feed once)"),
-        "{told}"
-    );
 }
 
 /// Two feeds, `a` and `b`, that differ in sources, session, form and transport.
@@ -294,13 +311,11 @@ fn two(one: [&str; 4], other: [&str; 4]) -> String {
 // REQ: FEP-FEED-151
 #[test]
 fn two_feeds_never_have_one_door_however_it_is_written() {
-    let server = |bind: &str| format!("kind = \"tcp_server\", bind = \"{bind}\", peers = [\"10.0.0.7\"]");
+    let server =
+        |bind: &str| format!("kind = \"tcp_server\", bind = \"{bind}\", certificate = \"/c\", key = \"/k\"");
     let both = |one: &str, other: &str| {
         let (one, other) = (server(one), server(other));
-        mistakes(&format!(
-            "{CLIENT}{}",
-            two(["x.frames", "OPS", "framed", &one], ["y.frames", "OPS", "framed", &other])
-        ))
+        mistakes(&two(["x.frames", "OPS", "framed", &one], ["y.frames", "OPS", "framed", &other]))
     };
     for (one, other) in [
         ("127.0.0.1:4101", "127.0.0.1:4101"),
@@ -312,7 +327,7 @@ fn two_feeds_never_have_one_door_however_it_is_written() {
     ] {
         let told = both(one, other);
         let expected = format!(
-            "archive.toml:12:1: feeds.b.transport: {other} is the same door as {one} of feeds.a (allowed: a port of its own)"
+            "archive.toml:10:1: feeds.b.transport: {other} is the same door as {one} of feeds.a (allowed: a port of its own)"
         );
         assert_eq!(told, expected, "{one} {other}");
     }

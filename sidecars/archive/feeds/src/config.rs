@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use fep_feed_wire::FeedSections;
-use fep_feed_wire::spec::{Archive, FeedSpec, Feeding};
-use fep_kit::access::Access;
-use fep_kit::listen::Address;
+use fep_feed_wire::spec::{Archive, FeedSpec, Feeding, IsPresent};
+use fep_identity::VerifyingConfig;
 use fep_kit::{ConfigErrors, Document, trace};
+use fep_route::DoorConfig;
 
 /// The configuration of the process, free of mistakes.
 #[derive(Debug, Clone)]
@@ -19,12 +19,10 @@ pub struct FeedsConfig {
     pub(crate) objects: Option<std::path::PathBuf>,
     /// Sections `[feeds.NAME]`.
     pub feeds: BTreeMap<String, FeedSpec>,
+    /// Section `[identity]`: who clients and callers are.
+    pub(crate) identity: VerifyingConfig,
     /// Where status and orders are served.
-    pub(crate) listen: Option<Address>,
-    /// Permissions of a Unix socket.
-    pub(crate) listen_mode: u32,
-    /// Who may ask.
-    pub(crate) access: Access,
+    pub(crate) door: Option<DoorConfig>,
 }
 
 impl FeedsConfig {
@@ -34,19 +32,32 @@ impl FeedsConfig {
     /// # Errors
     /// Every mistake, with file, line, key and what is allowed.
     pub fn read(document: &Document) -> Result<FeedsConfig, ConfigErrors> {
+        let before: IsPresent = document.section("users")?;
+        if before.0 {
+            let mistake = "users are not configured here any more: a caller shows a ticket of fep-identity, or is a known peer";
+            let allowed = "nothing; [identity] says where the public keys of tickets are, [identity.peers.NAME] knows a \
+                           service by its uid or certificate (docs/services/identity.md)";
+            return Err(document.mistake("users", mistake, allowed));
+        }
         let FeedSections { archive, feeding, objects, feeds } = FeedSections::read(document)?;
-        let listen = match feeding.listen.as_str() {
-            "" => Ok(None),
-            text => text.parse().map(Some).map_err(|error: String| {
-                document.mistake("feeding.listen", &error, "IP:PORT, unix:PATH, or \"\"")
-            }),
-        };
+        let identity: VerifyingConfig = document.section("identity")?;
+        let peers = identity.check().map_err(|mistake| {
+            document.mistake(&format!("identity.{}", mistake.key), &mistake.message, &mistake.allowed)
+        });
         let listen_mode = u32::from_str_radix(&feeding.listen_mode, 8)
             .ok()
             .filter(|mode| *mode <= 0o777)
             .ok_or_else(|| {
                 document.mistake("feeding.listen_mode", "no permissions", "three octal digits, e.g. \"0660\"")
             });
+        let door = Some(DoorConfig::at(&feeding.listen)).filter(|_| !feeding.listen.is_empty());
+        let is_good = door.as_ref().map_or(Ok(()), |door| match door.check() {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                let allowed = "a loopback IP:PORT, unix:PATH, or \"\"";
+                Err(document.mistake("feeding.listen", &error.to_string(), allowed))
+            }
+        });
         let log = trace::check(&archive.log)
             .map_err(|error| document.mistake("archive.log", &error, "error, warn, info, debug, trace"));
         let cursors = match std::fs::metadata(&feeding.cursors) {
@@ -57,9 +68,10 @@ impl FeedsConfig {
             // It is made at the start.
             _ => Ok(()),
         };
-        let listening = ConfigErrors::both(listen, listen_mode);
-        let ((listen, listen_mode), _) = ConfigErrors::both(listening, ConfigErrors::both(log, cursors))?;
-        let access = Access::from_document(document, listen.as_slice())?;
-        Ok(FeedsConfig { archive, feeding, objects, feeds, listen, listen_mode, access })
+        let listening = ConfigErrors::both(listen_mode, is_good);
+        let others = ConfigErrors::both(peers, ConfigErrors::both(log, cursors));
+        let ((unix_mode, ()), _) = ConfigErrors::both(listening, others)?;
+        let door = door.map(|door| DoorConfig { unix_mode, ..door });
+        Ok(FeedsConfig { archive, feeding, objects, feeds, identity, door })
     }
 }

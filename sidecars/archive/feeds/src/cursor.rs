@@ -54,10 +54,15 @@ impl Stand {
 #[serde(deny_unknown_fields)]
 struct Form {
     format: u32,
+    /// Whose the name is: the identifier of a person or service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    owner: Option<String>,
     sources: BTreeMap<String, Stand>,
 }
 
-const FORMAT: u32 = 1;
+/// Format 1 had no owner.
+const FORMAT: u32 = 2;
+const FORMATS: std::ops::RangeInclusive<u32> = 1..=FORMAT;
 
 /// Longest cursor file that is read: many times what as many sources as a feed may have need.
 const FILE_MAX: u64 = 1 << 20;
@@ -66,6 +71,7 @@ const FILE_MAX: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct CursorFile {
     path: PathBuf,
+    owner: Option<String>,
     stored: BTreeMap<String, Stand>,
 }
 
@@ -84,13 +90,12 @@ impl CursorFile {
         make_directory(&dir)?;
         let path = dir.join(format!("{client}.json"));
         let problem = match fep_file::read_if_exists(&path, FILE_MAX) {
-            Ok(None) => return Ok((CursorFile { path, stored: BTreeMap::new() }, None)),
-            Ok(Some(text)) => match serde_json::from_slice::<Form>(&text) {
-                Ok(form) if form.format == FORMAT => {
-                    return Ok((CursorFile { path, stored: form.sources }, None));
+            Ok(None) => return Ok((CursorFile { path, owner: None, stored: BTreeMap::new() }, None)),
+            Ok(Some(text)) => match understand(&text) {
+                Ok(Form { owner, sources, .. }) => {
+                    return Ok((CursorFile { path, owner, stored: sources }, None));
                 }
-                Ok(form) => format!("format {}, this program knows {FORMAT}", form.format),
-                Err(error) => error.to_string(),
+                Err(problem) => problem,
             },
             Err(error @ FileError::TooLong { .. }) => error.to_string(),
             Err(error) => return Err(error),
@@ -98,7 +103,32 @@ impl CursorFile {
         let aside = path.with_extension("unreadable");
         std::fs::rename(&path, &aside).map_err(io_error("set aside", &path))?;
         let problem = format!("{}: {problem}; set aside as {}", path.display(), aside.display());
-        Ok((CursorFile { path, stored: BTreeMap::new() }, Some(problem)))
+        Ok((CursorFile { path, owner: None, stored: BTreeMap::new() }, Some(problem)))
+    }
+
+    /// Whose the name of a client is, as its cursor says; `None` for nobody's, and where there is no cursor that can be
+    /// understood.
+    ///
+    /// # Errors
+    /// The system's: then nobody can say.
+    pub(crate) fn owner(dir: &Path, feed: &str, client: &str) -> Result<Option<String>, FileError> {
+        let path = dir.join(feed).join(format!("{client}.json"));
+        match fep_file::read_if_exists(&path, FILE_MAX) {
+            Ok(text) => Ok(text.and_then(|text| understand(&text).ok()).and_then(|form| form.owner)),
+            Err(FileError::TooLong { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says whose the name is, on the disk, before anything is sent.
+    ///
+    /// # Errors
+    /// The system's; the file is then as before.
+    pub(crate) fn own(&mut self, person: &str) -> Result<(), FileError> {
+        if self.owner.as_deref() == Some(person) {
+            return Ok(());
+        }
+        self.write(Some(person.to_owned()), self.stored.clone())
     }
 
     /// Where the client stands in a source, if it ever was there.
@@ -106,24 +136,30 @@ impl CursorFile {
         self.stored.get(source).copied()
     }
 
-    /// Stores where the client stands in some sources; the others stay. Writes nothing when nothing has changed.
+    /// Stores where the client stands in some sources; the others stay. Writes nothing when nothing has changed; whether it
+    /// has.
     ///
     /// # Errors
     /// The system's; the file is then as before.
     pub(crate) fn store<'a>(
         &mut self,
         stands: impl Iterator<Item = (&'a str, Stand)>,
-    ) -> Result<(), FileError> {
+    ) -> Result<bool, FileError> {
         let mut sources = self.stored.clone();
         sources.extend(stands.map(|(source, stand)| (source.to_owned(), stand)));
         if sources == self.stored {
-            return Ok(());
+            return Ok(false);
         }
-        let form = Form { format: FORMAT, sources };
+        self.write(self.owner.clone(), sources).map(|()| true)
+    }
+
+    fn write(&mut self, owner: Option<String>, sources: BTreeMap<String, Stand>) -> Result<(), FileError> {
+        let form = Form { format: FORMAT, owner, sources };
         // On disk before anything goes on: after a power cut it is the old cursor or the new one, and no record that was
         // beyond the bound was sent.
         let text = serde_json::to_vec(&form).map_err(|error| io_error("write", &self.path)(error.into()))?;
         fep_file::replace(&self.path, 0o600, &text)?;
+        self.owner = form.owner;
         self.stored = form.sources;
         Ok(())
     }
@@ -148,6 +184,14 @@ impl CursorFile {
         }
         Ok(names)
     }
+}
+
+fn understand(text: &[u8]) -> Result<Form, String> {
+    let form: Form = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    if !FORMATS.contains(&form.format) {
+        return Err(format!("format {}, this program knows {FORMAT}", form.format));
+    }
+    Ok(form)
 }
 
 fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
@@ -227,7 +271,7 @@ mod tests {
     fn a_cursor_that_cannot_be_understood_is_reported_and_set_aside() -> Result<(), Box<dyn std::error::Error>>
     {
         let dir = tempfile::tempdir()?;
-        for text in ["", "{\"format\":1,\"sources\":{\"x\":{\"next", "{\"format\":2,\"sources\":{}}"] {
+        for text in ["", "{\"format\":1,\"sources\":{\"x\":{\"next", "{\"format\":3,\"sources\":{}}"] {
             std::fs::create_dir_all(dir.path().join("f"))?;
             std::fs::write(dir.path().join("f/a.json"), text)?;
             let (cursor, problem) = CursorFile::open(dir.path(), "f", "a")?;
@@ -235,6 +279,26 @@ mod tests {
             assert!(problem.is_some_and(|problem| problem.contains("a.json")));
             assert_eq!(std::fs::read_to_string(dir.path().join("f/a.unreadable"))?, text);
         }
+        Ok(())
+    }
+
+    // REQ: FEP-FEED-163
+    #[test]
+    fn whose_a_cursor_is_stays_beside_where_it_stands_and_one_of_the_release_before_is_nobodys()
+    -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let (mut cursor, _) = CursorFile::open(dir.path(), "f", "a")?;
+        cursor.own("service:archive")?;
+        cursor.store([("x.frames", HERE)].into_iter())?;
+        assert_eq!(CursorFile::owner(dir.path(), "f", "a")?.as_deref(), Some("service:archive"));
+        let (again, _) = CursorFile::open(dir.path(), "f", "a")?;
+        assert_eq!(again.stand("x.frames"), Some(HERE));
+        let text = "{\"format\":1,\"sources\":{\"x.frames\":{\"series\":3,\"next_seq\":7,\"next_pos\":640,\
+                    \"next_payload\":600,\"sent_before_seq\":9}}}";
+        std::fs::write(dir.path().join("f/b.json"), text)?;
+        assert_eq!(CursorFile::owner(dir.path(), "f", "b")?, None);
+        assert_eq!(CursorFile::open(dir.path(), "f", "b")?.0.stand("x.frames"), Some(HERE));
+        assert_eq!(CursorFile::owner(dir.path(), "f", "none")?, None);
         Ok(())
     }
 

@@ -14,6 +14,9 @@ const IDLE_MAX: Duration = Duration::from_millis(5);
 /// How late the pace may run before what was missed is given up: a burst of so long at most follows a stall.
 const CATCH_UP: Duration = Duration::from_millis(20);
 
+/// A way that failed works again when it has not failed for so long: what comes and goes is one event.
+const WELL_AFTER: Duration = Duration::from_secs(5);
+
 /// Where datagrams go.
 pub(crate) struct Target<'a> {
     pub(crate) socket: &'a UdpSocket,
@@ -40,6 +43,7 @@ pub(crate) fn serve(
     let mut idle = Duration::from_micros(250);
     let mut spoke = Instant::now();
     let mut octets = 0;
+    let mut failed_at: Option<Instant> = None;
     while (target.goes_on)() {
         pipe.attend(client)?;
         // The pace first: a record that was taken is sent at once, so that an end finds none between the two.
@@ -64,14 +68,20 @@ pub(crate) fn serve(
         }
         idle = Duration::from_micros(250);
         match target.socket.send_to(&datagram, target.to) {
-            Ok(_) => feed.set_problem(None),
+            Ok(_) if failed_at.is_some_and(|at| at.elapsed() <= WELL_AFTER) => {}
+            Ok(_) => {
+                failed_at = None;
+                feed.set_problem(None);
+            }
             // No way there at the moment, or no room: what waits is not lost.
             Err(error) if is_passing(&error) => {
+                failed_at = Some(Instant::now());
                 feed.set_problem(Some(format!("{}: {error}", target.to)));
                 std::thread::sleep(Duration::from_millis(50));
                 continue;
             }
             Err(error) => {
+                failed_at = Some(Instant::now());
                 feed.set_problem(Some(format!("{}: a datagram was refused: {error}", target.to)));
                 pipe.delivery.refused();
             }

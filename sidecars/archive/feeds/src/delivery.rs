@@ -29,6 +29,8 @@ pub(crate) struct Terms {
     pub(crate) message_max: usize,
     /// The feed's filter and the client's own.
     pub(crate) filters: [Filter; 2],
+    /// What of it the client's scopes reach, where that is not everything.
+    pub(crate) scope: Option<Filter>,
     /// What confirms: acknowledgements by number, or octets that the peer has.
     pub(crate) acknowledge: bool,
 }
@@ -123,7 +125,12 @@ impl Delivery {
         out: &mut Vec<u8>,
     ) {
         let [of_feed, of_client] = &self.terms.filters;
-        if let Err(why) = of_feed.judge_both(of_client, self.terms.session, &record.tag) {
+        let wanted = of_feed.judge_both(of_client, self.terms.session, &record.tag);
+        let reached = || {
+            let scope = self.terms.scope.as_ref();
+            scope.map_or(Ok(()), |scope| scope.judge(self.terms.session, &record.tag))
+        };
+        if let Err(why) = wanted.and_then(|()| reached()) {
             self.ledger.filtered(why);
             self.window.passed(source, after);
             return;

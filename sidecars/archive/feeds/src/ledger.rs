@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use fep_feed_wire::filter::Filtered;
 
@@ -42,6 +43,11 @@ impl Ledger {
         add(&self.lost[why as usize], records);
     }
 
+    /// Records lost so far, in the order of [`Lost::ALL`].
+    pub(crate) fn lost_so_far(&self) -> [u64; Lost::ALL.len()] {
+        Lost::ALL.map(|why| get(&self.lost[why as usize]))
+    }
+
     /// All counters as of now.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -64,7 +70,7 @@ impl Ledger {
 }
 
 /// A client's counters as reported.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Counts {
     /// Records of the sources that the client's cursor passed.
     pub followed: u64,

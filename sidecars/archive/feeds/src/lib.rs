@@ -7,13 +7,16 @@
 pub mod ledger;
 pub mod status;
 
-mod clients;
 mod config;
+mod connection;
 mod cursor;
 mod datagrams;
 mod delivery;
+mod events;
 mod feed;
 mod http;
+mod identities;
+mod names;
 mod outq;
 mod pipe;
 mod process;
@@ -22,4 +25,5 @@ mod stream;
 mod window;
 
 pub use config::FeedsConfig;
-pub use process::run;
+pub use events::FeedEvent;
+pub use process::{run, service_for_test};

@@ -7,6 +7,8 @@ use fep_segments::SegmentError;
 
 use crate::cursor::{CursorFile, Stand};
 use crate::delivery::Delivery;
+use crate::events::FeedEvent;
+use crate::ledger::Lost;
 use crate::sources::{Event, Sources};
 use crate::status::ClientState;
 use fep_feed_wire::control::FromFeed;
@@ -15,6 +17,8 @@ use fep_feed_wire::control::FromFeed;
 const STORE_EVERY: Duration = Duration::from_secs(1);
 /// How often it is shown where a client is.
 const SHOW_EVERY: Duration = Duration::from_millis(200);
+/// How often losses are reported at most.
+const LOSSES_EVERY: Duration = Duration::from_secs(10);
 
 /// Why a client's delivery cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +37,30 @@ pub(crate) struct Pipe {
     rings: Vec<String>,
     stored_at: Instant,
     shown_at: Instant,
+    losses: Losses,
+    /// In each source: whether it is waited for, as was reported last.
+    away: Vec<bool>,
+}
+
+/// Losses that are reported as few events: the first at once.
+struct Losses {
+    reported: [u64; Lost::ALL.len()],
+    next: Instant,
 }
 
 impl Pipe {
-    pub(crate) fn new(sources: Sources, delivery: Delivery, cursor: CursorFile, rings: Vec<String>) -> Pipe {
+    pub(crate) fn new(
+        sources: Sources,
+        delivery: Delivery,
+        cursor: CursorFile,
+        rings: Vec<String>,
+        client: &ClientState,
+    ) -> Pipe {
         let now = Instant::now();
-        Pipe { sources, delivery, cursor, rings, stored_at: now, shown_at: now }
+        // What this client lost on an earlier connection was reported then.
+        let losses = Losses { reported: client.ledger.lost_so_far(), next: now };
+        let away = vec![false; rings.len()];
+        Pipe { sources, delivery, cursor, rings, stored_at: now, shown_at: now, losses, away }
     }
 
     /// Names of the sources, in order.
@@ -77,28 +99,62 @@ impl Pipe {
         }
         self.shown_at = Instant::now();
         self.show(client);
+        self.report(client, self.shown_at);
         if self.stored_at.elapsed() >= STORE_EVERY {
             self.stored_at = self.shown_at;
-            self.store()?;
+            if self.store()? {
+                client.set_problem(None);
+            }
         }
         Ok(())
     }
 
     /// Stores the cursor.
-    fn store(&mut self) -> Result<(), PipeError> {
+    fn store(&mut self) -> Result<bool, PipeError> {
         keep(&mut self.cursor, &self.rings, self.delivery.stands())
     }
 
     /// Nothing more will be sent: stores the cursor for good.
     pub(crate) fn finish(mut self, client: &ClientState) -> Result<(), PipeError> {
         self.show(client);
-        keep(&mut self.cursor, &self.rings, self.delivery.final_stands())
+        // Whatever was reported a moment ago: there is no later.
+        self.report(client, self.losses.next.max(Instant::now()));
+        if keep(&mut self.cursor, &self.rings, self.delivery.final_stands())? {
+            client.set_problem(None);
+        }
+        Ok(())
     }
 
     /// Shows where the client is.
     pub(crate) fn show(&self, client: &ClientState) {
         let places = self.delivery.stands();
         client.show(self.sources.places(&self.rings, &places), self.delivery.on_the_way());
+    }
+
+    /// Reports what was lost since the last report, and sources that cannot be read or can be again.
+    fn report(&mut self, client: &ClientState, now: Instant) {
+        let lost = client.ledger.lost_so_far();
+        if lost != self.losses.reported && now >= self.losses.next {
+            let since = |why: &Lost| lost[*why as usize].saturating_sub(self.losses.reported[*why as usize]);
+            let records: serde_json::Map<String, serde_json::Value> = Lost::ALL
+                .iter()
+                .filter(|why| since(why) > 0)
+                .map(|why| (why.name().to_owned(), since(why).into()))
+                .collect();
+            client.report(FeedEvent::RecordsLost, &[("lost", records.into())]);
+            self.losses = Losses { reported: lost, next: now + LOSSES_EVERY };
+        }
+        for (at, (ring, why)) in self.rings.iter().zip(self.sources.waited_for()).enumerate() {
+            if self.away[at] == why.is_some() {
+                continue;
+            }
+            self.away[at] = why.is_some();
+            let source = ("source", ring.as_str().into());
+            match why {
+                Some(why) => client.report(FeedEvent::SourceAway, &[source, ("reason", why.into())]),
+                None => client.report(FeedEvent::SourceBack, &[source]),
+            }
+        }
     }
 
     /// Appends a sign of life.
@@ -108,7 +164,8 @@ impl Pipe {
 }
 
 /// Stores where the client stands, but for sources of which nothing is known yet: going on from there would mean to begin.
-fn keep(cursor: &mut CursorFile, rings: &[String], stands: Vec<Stand>) -> Result<(), PipeError> {
+/// Whether anything was written.
+fn keep(cursor: &mut CursorFile, rings: &[String], stands: Vec<Stand>) -> Result<bool, PipeError> {
     let known = rings.iter().map(String::as_str).zip(stands).filter(|(_, stand)| stand.series != 0);
     cursor.store(known).map_err(PipeError::Cursor)
 }

@@ -129,6 +129,13 @@ impl Sources {
     }
 }
 
+impl Sources {
+    /// Why each source is waited for, if it is.
+    pub(crate) fn waited_for(&self) -> impl Iterator<Item = Option<&str>> {
+        self.sources.iter().map(|source| source.follow.waits_for())
+    }
+}
+
 impl OneSource {
     /// Makes sure that something is held; `false` when there is nothing to hand out.
     fn read(&mut self, settled: bool) -> Result<bool, SegmentError> {

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use fep_record::Session;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
 
+use crate::events::{Events, FeedEvent, of_feed};
 use crate::ledger::{Counts, Ledger};
 
 /// One feed as shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FeedStatus {
     /// Its name.
     pub name: String,
@@ -28,12 +32,18 @@ pub struct FeedStatus {
 }
 
 /// One client as shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ClientStatus {
     /// Its name; a feed without named clients gives its own.
     pub name: String,
+    /// Whose name it is: the identifier of a person or service; nothing where the feed asks nobody.
+    #[serde(default)]
+    pub owner: Option<String>,
     /// Its address, while it is connected.
     pub peer: Option<String>,
+    /// Why it cannot be served, if it cannot.
+    #[serde(default)]
+    pub problem: Option<String>,
     /// Connections so far.
     pub connections: u64,
     /// Why the last connection ended.
@@ -47,7 +57,7 @@ pub struct ClientStatus {
 }
 
 /// Where a client stands in one source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SourceStatus {
     /// Name of the ring.
     pub ring: String,
@@ -66,8 +76,10 @@ pub struct SourceStatus {
 }
 
 /// A client while the process runs. Shared by its thread, its feed and whoever asks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ClientState {
+    name: String,
+    about: About,
     pub(crate) ledger: Arc<Ledger>,
     /// The connection that is served now; a newer one asks the older to end by raising it.
     pub(crate) connection: AtomicU64,
@@ -78,13 +90,67 @@ pub(crate) struct ClientState {
 
 #[derive(Debug, Default, Clone)]
 struct View {
+    owner: Option<String>,
     peer: Option<String>,
+    problem: Option<String>,
     last_end: Option<String>,
     sources: Vec<SourceStatus>,
     on_the_way: usize,
 }
 
+/// What events about a feed say in any case.
+#[derive(Debug, Clone)]
+struct About {
+    events: Events,
+    feed: String,
+    session: Session,
+    /// Spacecraft that the feed is narrowed to.
+    scids: Vec<u16>,
+}
+
+impl About {
+    fn report(&self, code: FeedEvent, more: &[(&str, Value)]) {
+        let mut detail = of_feed(&self.feed, &self.scids);
+        for (key, value) in more {
+            detail[*key] = value.clone();
+        }
+        self.events.report(code, self.session, detail);
+    }
+}
+
 impl ClientState {
+    fn new(name: &str, about: About) -> ClientState {
+        ClientState {
+            name: name.to_owned(),
+            about,
+            ledger: Arc::default(),
+            connection: AtomicU64::new(0),
+            served: Mutex::default(),
+            view: Mutex::default(),
+        }
+    }
+
+    /// Reports an event about this client.
+    pub(crate) fn report(&self, code: FeedEvent, more: &[(&str, Value)]) {
+        let client = ("client", Value::from(self.name.as_str()));
+        self.about.report(code, &[&[client], more].concat());
+    }
+
+    /// Whose the name is.
+    pub(crate) fn owned_by(&self, owner: Option<&str>) {
+        lock(&self.view).owner = owner.map(str::to_owned);
+    }
+
+    /// Says why the client cannot be served, and as which event, or that its cursor was stored again. Only a new reason is an
+    /// event: a client that comes again and again with the same one is none.
+    pub(crate) fn set_problem(&self, problem: Option<(FeedEvent, String)>) {
+        let reason = problem.as_ref().map(|(_, reason)| reason.clone());
+        let before = std::mem::replace(&mut lock(&self.view).problem, reason.clone());
+        if let Some((code, reason)) = problem.filter(|_| before != reason) {
+            self.report(code, &[("reason", reason.into())]);
+        }
+    }
+
     pub(crate) fn show(&self, sources: Vec<SourceStatus>, on_the_way: usize) {
         let mut view = lock(&self.view);
         view.sources = sources;
@@ -101,11 +167,13 @@ impl ClientState {
         view.last_end = Some(why);
     }
 
-    fn status(&self, name: &str) -> ClientStatus {
+    fn status(&self) -> ClientStatus {
         let view = lock(&self.view).clone();
         ClientStatus {
-            name: name.to_owned(),
+            name: self.name.clone(),
+            owner: view.owner,
             peer: view.peer,
+            problem: view.problem,
             connections: self.connection.load(Ordering::Relaxed),
             last_end: view.last_end,
             sources: view.sources,
@@ -119,7 +187,7 @@ impl ClientState {
 #[derive(Debug)]
 pub(crate) struct FeedState {
     pub(crate) name: String,
-    pub(crate) session: &'static str,
+    about: About,
     pub(crate) transport: String,
     pub(crate) enabled: AtomicBool,
     address: Mutex<Option<String>>,
@@ -128,10 +196,16 @@ pub(crate) struct FeedState {
 }
 
 impl FeedState {
-    pub(crate) fn new(name: &str, session: &'static str, transport: String, enabled: bool) -> FeedState {
+    /// `scids`: the spacecraft that it is narrowed to.
+    pub(crate) fn new(
+        (name, session, scids): (&str, Session, &[u16]),
+        transport: String,
+        enabled: bool,
+        events: Events,
+    ) -> FeedState {
         FeedState {
             name: name.to_owned(),
-            session,
+            about: About { events, feed: name.to_owned(), session, scids: scids.to_vec() },
             transport,
             enabled: AtomicBool::new(enabled),
             address: Mutex::default(),
@@ -140,47 +214,44 @@ impl FeedState {
         }
     }
 
+    /// Reports an event about this feed.
+    pub(crate) fn report(&self, code: FeedEvent, more: &[(&str, Value)]) {
+        self.about.report(code, more);
+    }
+
     pub(crate) fn is_enabled(&self) -> bool {
         self.enabled.load(Ordering::Relaxed)
     }
 
-    /// The client of this name, made when it comes for the first time.
+    /// The client of this name, made when it comes for the first time. How many there may be is decided before
+    /// ([`crate::names::Names`]).
     pub(crate) fn client(&self, name: &str) -> Arc<ClientState> {
-        lock(&self.clients).entry(name.to_owned()).or_default().clone()
-    }
-
-    /// Whether a client of this name has been here since the start.
-    pub(crate) fn knows(&self, name: &str) -> bool {
-        lock(&self.clients).contains_key(name)
-    }
-
-    /// Names that have been here since the start.
-    pub(crate) fn names(&self) -> usize {
-        lock(&self.clients).len()
+        let new = || Arc::new(ClientState::new(name, self.about.clone()));
+        lock(&self.clients).entry(name.to_owned()).or_insert_with(new).clone()
     }
 
     pub(crate) fn listens_at(&self, address: Option<String>) {
         *lock(&self.address) = address;
     }
 
-    /// Says what is wrong, or that nothing is any more. A change is a line of the log.
+    /// Says what is wrong, or that nothing is any more. A change is an event.
     pub(crate) fn set_problem(&self, problem: Option<String>) {
-        let mut known = lock(&self.problem);
-        if *known != problem {
-            match &problem {
-                Some(problem) => tracing::warn!(feed = self.name, "{problem}"),
-                None => tracing::info!(feed = self.name, "works again"),
+        let before = std::mem::replace(&mut *lock(&self.problem), problem.clone());
+        match problem {
+            Some(problem) if before.as_ref() != Some(&problem) => {
+                self.report(FeedEvent::FeedFailed, &[("reason", problem.into())]);
             }
-            *known = problem;
+            None if before.is_some() => self.report(FeedEvent::FeedRecovered, &[]),
+            _ => {}
         }
     }
 
     pub(crate) fn status(&self) -> FeedStatus {
-        let clients = lock(&self.clients).iter().map(|(name, client)| client.status(name)).collect();
+        let clients = lock(&self.clients).values().map(|client| client.status()).collect();
         FeedStatus {
             name: self.name.clone(),
             enabled: self.is_enabled(),
-            session: self.session.to_owned(),
+            session: self.about.session.name().to_owned(),
             transport: self.transport.clone(),
             address: lock(&self.address).clone(),
             problem: lock(&self.problem).clone(),

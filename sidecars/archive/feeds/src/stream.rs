@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::outq;
+use crate::connection::Connection;
 use crate::pipe::{Pipe, PipeError};
 use crate::status::ClientState;
 use fep_feed_wire::control::FromClient;
@@ -15,6 +15,10 @@ use fep_feed_wire::wire::{CLIENT_MESSAGE_MAX, Decoder, Message};
 
 /// Octets held ready for the socket.
 const READY: usize = 256 << 10;
+
+/// Things taken from the sources, and pieces taken from the client, in one turn: between turns it is looked whether to go on.
+const TAKES_A_TURN: usize = 4096;
+const READS_A_TURN: usize = 64;
 
 /// Longest sleep while the sources have nothing.
 const IDLE_MAX: Duration = Duration::from_millis(5);
@@ -26,18 +30,18 @@ pub(crate) struct Service<'a> {
     pub(crate) acknowledges: bool,
     pub(crate) stalled_after: Duration,
     pub(crate) alive_every: Duration,
-    /// Whether to go on: false when the process stops, the feed is disabled, or a newer connection has come.
-    pub(crate) goes_on: &'a dyn Fn() -> bool,
+    /// Why to end, if so: the process stops, the feed is disabled, a newer connection has come, the client may not stay.
+    pub(crate) ends: &'a mut dyn FnMut() -> Option<End>,
 }
 
 /// Serves the connection; returns why it ended. The pipe is left with everything confirmed that arrived.
 pub(crate) fn serve(
-    service: &Service<'_>,
-    stream: &mut TcpStream,
+    service: &mut Service<'_>,
+    stream: &mut Connection,
     pipe: &mut Pipe,
     client: &ClientState,
     greeting: Vec<u8>,
-) -> String {
+) -> End {
     let mut served = Serving {
         ready: greeting,
         start: 0,
@@ -47,16 +51,33 @@ pub(crate) fn serve(
         spoke: Instant::now(),
     };
     match served.run(service, stream, pipe, client) {
-        Ok(why) => why,
-        Err(End::Pipe(error)) => error.to_string(),
-        Err(End::Io(error)) => error.to_string(),
-        Err(End::Protocol(what)) => what,
+        Ok(end) | Err(end) => end,
     }
 }
 
-enum End {
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum End {
+    /// The process stops, the feed is disabled, or a newer connection has come.
+    #[error("ended by the feed")]
+    Feed,
+    /// The client may not stay.
+    #[error("{0}")]
+    Expired(String),
+    /// The client closed it.
+    #[error("closed by the client")]
+    Closed,
+    /// The client took nothing for so long.
+    #[error("took nothing for {} s", .0.as_secs())]
+    Stalled(Duration),
+    /// Cursor or sources.
+    #[error(transparent)]
     Pipe(PipeError),
+    /// The system.
+    #[error(transparent)]
     Io(io::Error),
+    /// The client said what it should not.
+    #[error("{0}")]
     Protocol(String),
 }
 
@@ -86,17 +107,17 @@ struct Serving {
 impl Serving {
     fn run(
         &mut self,
-        service: &Service<'_>,
-        stream: &mut TcpStream,
+        service: &mut Service<'_>,
+        stream: &mut Connection,
         pipe: &mut Pipe,
         client: &ClientState,
-    ) -> Result<String, End> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
+    ) -> Result<End, End> {
+        stream.socket().set_nonblocking(true)?;
+        stream.socket().set_nodelay(true)?;
         let mut idle = Duration::from_micros(250);
         loop {
-            if !(service.goes_on)() {
-                return Ok("ended by the feed".to_owned());
+            if let Some(end) = (service.ends)() {
+                return Ok(end);
             }
             let nothing = self.fill(pipe)?;
             if self.ready.is_empty()
@@ -106,33 +127,37 @@ impl Serving {
                 pipe.alive(&mut self.ready);
             }
             let wrote = self.write(stream)?;
-            if let Some(why) = self.read(service, stream, pipe)? {
-                return Ok(why);
+            if self.read(service, stream, pipe)? {
+                return Ok(End::Closed);
             }
             if !service.acknowledges {
-                pipe.delivery.arrived(self.written.saturating_sub(outq::unacknowledged(stream)?));
+                pipe.delivery.arrived(self.written.saturating_sub(stream.unconfirmed()?));
             }
             pipe.attend(client)?;
-            if wrote || self.ready.is_empty() {
+            let blocked = !self.ready.is_empty() || stream.flush_ready()?;
+            if wrote || !blocked {
                 self.moved = Instant::now();
             } else if self.moved.elapsed() > service.stalled_after {
-                return Ok(format!("took nothing for {} s", service.stalled_after.as_secs()));
+                return Ok(End::Stalled(service.stalled_after));
             }
-            let blocked = !self.ready.is_empty();
             if nothing && !blocked {
                 idle = (idle * 2).min(IDLE_MAX);
             } else {
                 idle = Duration::from_micros(250);
             }
             if nothing || blocked {
-                wait(stream, blocked, idle)?;
+                wait(stream.socket(), blocked, idle)?;
             }
         }
     }
 
-    /// Makes octets ready. Whether the sources have nothing more for now.
+    /// Makes octets ready. Whether the sources have nothing more for now. What a filter drops makes nothing ready, however
+    /// much it is.
     fn fill(&mut self, pipe: &mut Pipe) -> Result<bool, End> {
-        while self.ready.len() - self.start < READY {
+        for _ in 0..TAKES_A_TURN {
+            if self.ready.len() - self.start >= READY {
+                break;
+            }
             if !pipe.take(&mut self.ready)? {
                 return Ok(true);
             }
@@ -140,7 +165,7 @@ impl Serving {
         Ok(false)
     }
 
-    fn write(&mut self, stream: &mut TcpStream) -> Result<bool, End> {
+    fn write(&mut self, stream: &mut Connection) -> Result<bool, End> {
         let mut wrote = false;
         while self.start < self.ready.len() {
             match stream.write(&self.ready[self.start..]) {
@@ -166,28 +191,24 @@ impl Serving {
         Ok(wrote)
     }
 
-    /// Takes what the client says. `Some`: it has closed the connection.
-    fn read(
-        &mut self,
-        service: &Service<'_>,
-        stream: &mut TcpStream,
-        pipe: &mut Pipe,
-    ) -> Result<Option<String>, End> {
+    /// Takes what the client says, but not without end where it never stops. Whether it has closed the connection.
+    fn read(&mut self, service: &Service<'_>, stream: &mut Connection, pipe: &mut Pipe) -> Result<bool, End> {
         let mut octets = [0; 4096];
-        loop {
+        for _ in 0..READS_A_TURN {
             match stream.read(&mut octets) {
-                Ok(0) => return Ok(Some("closed by the client".to_owned())),
+                Ok(0) => return Ok(true),
                 // A raw feed has nothing to listen to; what comes is taken off the socket and means nothing.
                 Ok(_) if service.form == Form::Raw => {}
                 Ok(taken) => {
                     self.decoder.push(&octets[..taken]);
                     self.messages(pipe)?;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error.into()),
             }
         }
+        Ok(false)
     }
 
     fn messages(&mut self, pipe: &mut Pipe) -> Result<(), End> {
@@ -220,28 +241,31 @@ fn wait(stream: &TcpStream, blocked: bool, idle: Duration) -> io::Result<()> {
     }
 }
 
-/// Reads the hello of a client of a framed feed, for so long at most.
+/// Reads the hello of a client of a framed feed, until `deadline` at most.
 ///
 /// # Errors
 /// What is wrong, and what would be right.
-pub(crate) fn hello(stream: &mut TcpStream, within: Duration) -> Result<FromClient, (String, String)> {
+pub(crate) fn hello(stream: &mut Connection, deadline: Instant) -> Result<FromClient, (String, String)> {
     const RIGHT: &str =
         "a hello as the first message, e.g. {\"say\":\"hello\",\"protocol\":1,\"client\":\"archive-2\"}";
-    let deadline = Instant::now() + within;
+    let begun = Instant::now();
     let failed = |what: String| (what, RIGHT.to_owned());
     let mut decoder = Decoder::new(CLIENT_MESSAGE_MAX);
     let mut octets = [0; 4096];
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(failed(format!("no hello within {} s", within.as_secs())));
+            return Err(failed(format!("no hello within {} s", begun.elapsed().as_secs())));
         }
-        stream.set_read_timeout(Some(left)).map_err(|error| failed(error.to_string()))?;
+        stream.socket().set_read_timeout(Some(left)).map_err(|error| failed(error.to_string()))?;
         // One octet at a time would be exact; a client says nothing more before it is welcome.
         match stream.read(&mut octets) {
             Ok(0) => return Err(failed("closed before its hello".to_owned())),
             Ok(taken) => decoder.push(&octets[..taken]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Over its time is what the beginning of the loop finds.
+            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {
+                continue;
+            }
             Err(error) => return Err(failed(format!("no hello: {error}"))),
         }
         match decoder.next_message() {

@@ -97,8 +97,7 @@ fn waits(house: &House, client: &mut Client, why: &str) {
         let source = status.clients[0].sources.first();
         source.and_then(|source| source.waits_for.as_deref()).is_some_and(|told| told.contains(why))
     });
-    let health = house.try_request("GET", "/health").expect("an answer");
-    assert!(health.contains("client c waits in a.frames"), "{health}");
+    house.until_said("/health", "client c waits in a.frames");
 }
 
 // REQ: FEP-FEED-402

@@ -9,12 +9,12 @@ fn process(stop: Stop) -> Process {
 }
 
 // REQ: FEP-FEED-150
+// REQ: FEP-FEED-161
 #[test]
 fn what_a_start_refuses_a_check_refuses_in_the_same_words() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("file");
     std::fs::write(&file, "").expect("a file");
-    let digest = "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8";
     for (text, expected) in [
         (
             "[archive]\nlog = \"fep=loud\"\n".to_owned(),
@@ -27,12 +27,21 @@ fn what_a_start_refuses_a_check_refuses_in_the_same_words() {
         ("[feeding]\nlisten_mode = \"9\"\n".to_owned(), "test.toml:2:1: feeding.listen_mode: no permissions"),
         (format!("[feeding]\ncursors = {file:?}\n"), "test.toml:2:1: feeding.cursors:"),
         (
-            format!("[users.anna]\nroles = []\ntoken_sha256 = \"{digest}\"\n"),
-            "test.toml:2:1: users.anna.roles: empty: this user could do nothing",
+            "\n[users.anna]\nroles = [\"read\"]\n".to_owned(),
+            "test.toml:2:2: users: users are not configured here any more: a caller shows a ticket of fep-identity, or is a known peer (allowed: nothing; [identity] says",
+        ),
+        (
+            "[feeding.clients.a]\nred = true\n".to_owned(),
+            "feeding.clients: clients are not configured here any more: they show a ticket or a certificate",
         ),
         (
             "[feeding]\nlisten = \"0.0.0.0:8401\"\n".to_owned(),
-            "can be reached from other machines and no user is configured",
+            "test.toml:2:1: feeding.listen: 0.0.0.0:8401 can be reached from other machines",
+        ),
+        ("[identity]\nissuer = \"x\"\n".to_owned(), "test.toml:2:1: identity.issuer: unknown key"),
+        (
+            "[identity.peers.a]\nroles = [\"observer\"]\nscopes = []\n".to_owned(),
+            "identity.peers.a: nothing proves that it is this service",
         ),
         (
             "[feeds.f]\nsources = [\"../../etc/passwd\"]\nsession = \"OPS\"\nform = \"framed\"\n\

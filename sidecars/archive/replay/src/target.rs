@@ -206,8 +206,7 @@ mod tests {
     fn a_replay_goes_to_no_address_that_takes_live_data_whatever_else_is_allowed() {
         let document = Document::from_text(
             "archive.toml",
-            "[feeding.clients.school]\ntoken_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"\n\
-             [feeds.mcs]\nsources = [\"a.frames\"]\nsession = \"OPS\"\nform = \"raw\"\ntransport = { kind = \"udp\", to = \"192.0.2.7:10017\" }\n\
+            "[feeds.mcs]\nsources = [\"a.frames\"]\nsession = \"OPS\"\nform = \"raw\"\ntransport = { kind = \"udp\", to = \"192.0.2.7:10017\" }\n\
              [feeds.door]\nsources = [\"a.frames\"]\nsession = \"TEST\"\nform = \"framed\"\ntransport = { kind = \"tcp_server\", bind = \"127.0.0.1:4101\" }\n\
              [feeds.school]\nsources = [\"replay.a.frames\"]\nsession = \"REPLAY\"\nform = \"raw\"\ntransport = { kind = \"udp\", to = \"192.0.2.7:10018\" }\n",
         )

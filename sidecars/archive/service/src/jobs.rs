@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use crate::events::{ArchiveEvent, Events};
 use crate::service::{Service, now_tai_ns};
 
 /// Kind of the jobs that scrub.
@@ -99,13 +100,22 @@ impl From<fep_jobs::Job> for Job {
 ///
 /// # Errors
 /// The database, when it does not answer at the start.
-pub async fn run(service: Arc<Service>, stop: Stop) -> Result<(), fep_jobs::Error> {
+pub(crate) async fn run(service: Arc<Service>, events: Events, stop: Stop) -> Result<(), fep_jobs::Error> {
     let database = service.archive.catalogue.database().clone();
     let (scrubs, backups) = (Arc::clone(&service), service);
     // One of each kind: more of a kind are not taken.
     Runner::new(database, 2)
         .kind(SCRUB, move |running| scrub(Arc::clone(&scrubs), running))
-        .kind(BACKUP, move |running| back_up(Arc::clone(&backups), running))
+        .kind(BACKUP, move |running| {
+            let (service, events) = (Arc::clone(&backups), events.clone());
+            async move {
+                let done = back_up(service, running).await;
+                if let Err(reason) = &done {
+                    events.report(ArchiveEvent::BackupFailed, json!({"reason": reason}));
+                }
+                done
+            }
+        })
         .run(stop.wait())
         .await
 }

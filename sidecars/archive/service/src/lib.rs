@@ -14,6 +14,7 @@
 pub mod answer;
 pub mod api;
 pub mod config;
+mod events;
 pub mod form;
 mod indexes;
 pub mod jobs;

@@ -9,6 +9,7 @@ use fep_catalogue::{
     Catalogue, DiskLevel, Ingest, IngestConfig, IngestStep, Keeper, RestoreReport, Round, Store, StoreConfig,
     Tail, TailLimits, Watermarks,
 };
+use fep_event_ring::EventRing;
 use fep_feed_wire::FeedSections;
 use fep_kit::access::Access;
 use fep_kit::health::Health;
@@ -20,10 +21,11 @@ use fep_replay::Policy;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use crate::config::Config;
+use crate::events::Events;
 use crate::replays::Replays;
 use crate::retrieval::Archive;
 use crate::service::{Service, now_tai_ns};
-use crate::{api, indexes, jobs, watch};
+use crate::{api, events, indexes, jobs, watch};
 
 /// Pause between two rounds of taking in when there was nothing to do.
 const ROUND_PAUSE: Duration = Duration::from_millis(100);
@@ -74,6 +76,12 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let store = Store::open(&config.store).map_err(text)?;
     let health = Health::new(concat!("fep-archive ", env!("CARGO_PKG_VERSION")));
     let metrics = Metrics::new("fep_archive");
+    let name = match config.archive.name.as_str() {
+        "" => "archive".to_owned(),
+        name => format!("archive.{name}"),
+    };
+    let ring = EventRing::open_or_wait(&config.archive.rings, &name).map_err(|error| error.to_string())?;
+    let events = Events::new(ring.sender(), &health);
     let ingest = IngestConfig {
         archive: config.archive.segments.clone(),
         bus: Some(config.archive.rings.clone()),
@@ -112,13 +120,14 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
     let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
     let watching = tokio::spawn(watch::run(Arc::clone(&service), stop.clone()));
-    let working = tokio::spawn(work(Arc::clone(&service), stop.clone()));
+    let reporting = tokio::spawn(events::follow(Arc::clone(&service), events.clone(), stop.clone()));
+    let working = tokio::spawn(work(Arc::clone(&service), events, stop.clone()));
     let mending = tokio::spawn(indexes::run(Arc::clone(&service), counts, stop.clone()));
     let living = tokio::spawn(live(process.notify.clone(), stop.clone()));
     process.notify.ready();
     let served = serve(listeners, api::router(service), stop.clone(), grace).await;
     stop.now();
-    let _ = tokio::join!(taking_in, keeping, watching, working, mending, living);
+    let _ = tokio::join!(taking_in, keeping, watching, reporting, working, mending, living);
     // Replays end in order on their threads.
     let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
     served.map_err(|error| format!("serving ended: {error}"))
@@ -173,9 +182,9 @@ pub async fn restore(
 }
 
 /// Scrubs and backups. Without a database none can be begun: it is tried again.
-async fn work(service: Arc<Service>, stop: Stop) {
+async fn work(service: Arc<Service>, events: Events, stop: Stop) {
     while !stop.is_stopping() {
-        match jobs::run(Arc::clone(&service), stop.clone()).await {
+        match jobs::run(Arc::clone(&service), events.clone(), stop.clone()).await {
             Ok(()) => return,
             Err(error) => service.health.warning("jobs", error.to_string()),
         }

@@ -9,10 +9,12 @@
 pub use cursors::CursorError;
 pub use follow::{Event, EventFollow, EventFollowSpec, EventItem};
 pub use ring::{EventRing, EventRingError, EventSender, log};
+pub use seldom::Seldom;
 
 mod cursors;
 mod follow;
 mod ring;
+mod seldom;
 
 /// Schema of every events ring.
 pub const SCHEMA: &str = "fep.event.v1";

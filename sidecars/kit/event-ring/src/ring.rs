@@ -66,26 +66,33 @@ impl EventRing {
     /// # Errors
     /// [`BusError::Held`] when a live process has the ring; else why it cannot be made.
     pub fn open(rings: &Path, process: &str) -> Result<EventRing, EventRingError> {
-        let spec = RingSpec {
-            desc_log2: 10,
-            data_len: 2 << 20,
-            extent_len: 1 << 20,
-            payload_max: EVENT_MAX,
-            prefault: false,
-            ..RingSpec::new(format!("{process}.events"), SCHEMA)
-        };
+        let spec = spec_of(process);
         let producer = Producer::create_or_attach(rings, &spec)?;
+        EventRing::start(rings, spec, Some(producer))
+    }
+
+    /// As [`EventRing::open`] for a process that does its work without a ring, too: where there is none yet, because the
+    /// directory does not exist, or may not be written, or another process has the ring, it is said once and tried again for
+    /// as long as the process lives. Events wait meanwhile, as many as have room; what has none is counted
+    /// ([`EventSender::unpublished`]). All are log lines in any case.
+    ///
+    /// # Errors
+    /// [`EventRingError::Thread`].
+    pub fn open_or_wait(rings: &Path, process: &str) -> Result<EventRing, EventRingError> {
+        let spec = spec_of(process);
+        let producer = Producer::create_or_attach(rings, &spec);
+        let producer = producer
+            .inspect_err(|error| tracing::warn!("{error}: events are log lines only until the ring exists"));
+        EventRing::start(rings, spec, producer.ok())
+    }
+
+    fn start(rings: &Path, spec: RingSpec, producer: Option<Producer>) -> Result<EventRing, EventRingError> {
         let shared = Arc::new(Shared {
             waiting: ArrayQueue::new(WAITING_MAX),
             unpublished: AtomicU64::new(0),
             stop: AtomicBool::new(false),
         });
-        let publisher = Publisher {
-            shared: Arc::clone(&shared),
-            rings: rings.to_owned(),
-            spec,
-            producer: Some(producer),
-        };
+        let publisher = Publisher { shared: Arc::clone(&shared), rings: rings.to_owned(), spec, producer };
         let thread = std::thread::Builder::new()
             .name("events".to_owned())
             .spawn(move || publisher.run())
@@ -98,6 +105,17 @@ impl EventRing {
     #[must_use]
     pub fn sender(&self) -> &EventSender {
         &self.sender
+    }
+}
+
+fn spec_of(process: &str) -> RingSpec {
+    RingSpec {
+        desc_log2: 10,
+        data_len: 2 << 20,
+        extent_len: 1 << 20,
+        payload_max: EVENT_MAX,
+        prefault: false,
+        ..RingSpec::new(format!("{process}.events"), SCHEMA)
     }
 }
 
@@ -195,8 +213,12 @@ impl Publisher {
         if now >= *retry_at {
             *retry_at = now + RETRY;
             match Producer::create_or_attach(&self.rings, &self.spec) {
-                Ok(producer) => self.producer = Some(producer),
-                Err(error) => tracing::warn!("{error}: events are log lines only"),
+                Ok(producer) => {
+                    tracing::info!("{}: the events ring exists", producer.path().display());
+                    self.producer = Some(producer);
+                }
+                // Said when it was lost; every second again would drown what is worth reading.
+                Err(error) => tracing::debug!("{error}: events are log lines only"),
             }
         }
     }
@@ -261,6 +283,39 @@ mod tests {
         let payloads: Vec<_> = found.iter().map(|(_, payload)| payload.as_str()).collect();
         assert_eq!(payloads, [r#"{"event":"good"}"#, r#"{"advice":"look","event":"bad","n":2}"#]);
         assert_eq!(found[1].0, found[0].0 + 1, "the numbers go on");
+    }
+
+    // REQ: FEP-KIT-255
+    #[test]
+    fn a_process_begins_without_a_ring_and_what_it_reported_is_published_when_the_ring_can_be() {
+        let directory = tempfile::tempdir().unwrap();
+        let rings = directory.path().join("bus");
+        // A file where the directory should be: no ring can be made, by whatever user.
+        std::fs::write(&rings, "").unwrap();
+        let ring = EventRing::open_or_wait(&rings, "planner").unwrap();
+        let began = Instant::now();
+        for n in 0..WAITING_MAX + 10 {
+            ring.sender().report(TestEvent::Good, u16::MAX, Session::Ops, json!({"n": n}));
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody waits for a ring");
+        assert_eq!(ring.sender().unpublished(), 10);
+        std::fs::remove_file(&rings).unwrap();
+        std::fs::create_dir(&rings).unwrap();
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while !ring.sender().shared.waiting.is_empty() {
+            assert!(Instant::now() < give_up, "the ring is not made");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let sender = ring.sender().clone();
+        drop(ring);
+        let mut consumer = Consumer::attach(&rings, "planner.events", "test", Resume::Oldest).unwrap();
+        // The oldest of them the ring has overwritten meanwhile: its numbers count them.
+        let mut last = 0;
+        while let Poll::Record(record) = consumer.poll(&mut Vec::new()) {
+            last = record.seq;
+        }
+        assert_eq!(last, WAITING_MAX as u64);
+        assert_eq!(sender.unpublished(), 10);
     }
 
     // REQ: FEP-KIT-252

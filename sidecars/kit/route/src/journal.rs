@@ -35,6 +35,11 @@ pub trait Journal: Send + Sync {
 
     /// Records a refusal, within bounds: anybody can cause one.
     fn refused(&self, act: &Act<'_>);
+
+    /// Learns that the directory of persons does not answer, and why.
+    fn directory_away(&self, reason: &str) {
+        let _ = reason;
+    }
 }
 
 /// Records nothing, for tests that have no audit trail.

@@ -62,4 +62,4 @@ pub use route::{Access, Call, Declaration, Declared, Method, Route};
 pub use serve::{ClientCertificate, Door, DoorConfig, DoorError, serve};
 pub use service::{Arrival, Mistake, NOT_AUTHENTICATED, OUT_OF_SCOPE, ROLE_MISSING, Refusal, Service};
 pub use text::{Name, Text};
-pub use tls::{Certificates, ClientAuthority, TlsError};
+pub use tls::{Certificates, ClientAuthority, TlsError, peer_of};

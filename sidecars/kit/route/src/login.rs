@@ -242,7 +242,7 @@ async fn log_in(state: State, call: Call<Json<Login>>) -> Result<Json<Ticket>, P
         local.await.map_err(|error| Problem::fault("logging in", &error))?.map_err(fault("logging in"))?;
     let answer = match local {
         Some(answer) => answer,
-        None => directory(&state.identity, &name, &password, now).await?,
+        None => directory(&state, &name, &password, now).await?,
     };
     let shown: String = name.chars().take(64).collect();
     match answer {
@@ -283,13 +283,14 @@ async fn log_in(state: State, call: Call<Json<Login>>) -> Result<Json<Ticket>, P
 
 #[cfg(feature = "ldap")]
 async fn directory(
-    identity: &Identity,
+    state: &State,
     name: &str,
     password: &str,
     now: NumericDate,
 ) -> Result<Result<Issued, LoginRefused>, Problem> {
-    identity.login_ldap(name, password, now).await.map_err(|error| {
+    state.identity.login_ldap(name, password, now).await.map_err(|error| {
         tracing::error!("{error}");
+        state.journal.directory_away(&error.to_string());
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "directory-away",
@@ -301,7 +302,7 @@ async fn directory(
 
 #[cfg(not(feature = "ldap"))]
 async fn directory(
-    _: &Identity,
+    _: &State,
     _: &str,
     _: &str,
     _: NumericDate,

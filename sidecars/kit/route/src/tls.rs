@@ -115,13 +115,16 @@ impl Certificates {
         Ok(true)
     }
 
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+    /// What a connection is begun with: rustls's configuration of the files as read last.
+    #[must_use]
+    pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 /// Who the other end of a connection has proved to be; `None` where it showed no certificate.
-pub(crate) fn peer_of(connection: &ServerConnection) -> Option<PeerCertificate> {
+#[must_use]
+pub fn peer_of(connection: &ServerConnection) -> Option<PeerCertificate> {
     // The handshake has verified it; one that cannot be read a second time is the certificate of nobody.
     let certificate = connection.peer_certificates()?.first()?;
     let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;

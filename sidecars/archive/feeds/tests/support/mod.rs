@@ -10,6 +10,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use std::os::unix::fs::MetadataExt;
+
 use fep_bus::{Producer, RingSpec, Tag};
 use fep_ccsds::Gvcid;
 use fep_feed_wire::control::{FromFeed, SourcePlace};
@@ -17,16 +19,25 @@ use fep_feed_wire::wire::{
     Decoder, MESSAGE_MAX, Message, RecordHead, encode_acknowledgement, encode_control,
 };
 use fep_feeds::status::{ClientStatus, FeedStatus};
+use fep_identity::{Cost, Identity, IdentityConfig, NumericDate, PersonId, Profile, Role, Scope};
 use fep_kit::{Document, Stop};
 use fep_process::{Notify, Process};
 use fep_record::{FrameRecord, KIND_FRAME, Session};
 
 pub(crate) const LONG: Duration = Duration::from_secs(60);
 
+const PASSWORD: &str = "correct horse battery";
+
 /// Rings, feeds, and everything they need, in a directory of its own.
 pub(crate) struct House {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) producers: BTreeMap<String, Producer>,
+    /// Whose tickets are accepted.
+    pub(crate) identity: Identity,
+    /// More of `[identity]`.
+    pub(crate) peers: String,
+    /// Whether the user of the test is known at the Unix socket without a ticket.
+    pub(crate) knows_own_user: bool,
     /// More keys of `[feeding]`.
     pub(crate) feeding: &'static str,
     pub(crate) running: Option<(Stop, std::thread::JoinHandle<Result<(), String>>)>,
@@ -34,6 +45,11 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn new(rings: &[&str]) -> House {
+        House::with_tickets_of(900, rings)
+    }
+
+    /// A house whose tickets end after so long.
+    pub(crate) fn with_tickets_of(ticket_lifetime_s: u32, rings: &[&str]) -> House {
         let dir = tempfile::tempdir().expect("a directory");
         let producers = rings
             .iter()
@@ -49,28 +65,76 @@ impl House {
                 ((*name).to_owned(), producer)
             })
             .collect();
-        House { dir, producers, feeding: "", running: None }
+        let config = IdentityConfig {
+            password: Cost { memory_kib: 8, passes: 1 },
+            ticket_lifetime_s,
+            ..IdentityConfig::default()
+        };
+        let identity = Identity::open_unchecked(&dir.path().join("identity"), config, NumericDate::now());
+        let identity = identity.expect("an identity");
+        House {
+            dir,
+            producers,
+            identity,
+            peers: String::new(),
+            knows_own_user: true,
+            feeding: "",
+            running: None,
+        }
     }
 
-    /// Starts the feeds; `feeds` are whole tables.
-    pub(crate) fn start(&mut self, feeds: &str) {
+    /// Makes an account of an observer.
+    pub(crate) fn account(&self, name: &str, scopes: Vec<Scope>) {
+        let profile = Profile {
+            person: PersonId(format!("local:{name}")),
+            roles: vec![Role::Observer.name().to_owned()],
+            scopes,
+            expires: None,
+            password_expires: None,
+            disabled: false,
+        };
+        self.identity.add_account(name, PASSWORD, profile).expect("an account");
+    }
+
+    /// A ticket of an account.
+    pub(crate) fn ticket(&self, name: &str) -> String {
+        let login = self.identity.login_local(name, PASSWORD, NumericDate::now());
+        login.expect("a state").expect("a login").ticket
+    }
+
+    /// The configuration with these feeds, which are whole tables.
+    pub(crate) fn configuration(&self, feeds: &str) -> String {
         let dir = self.dir.path();
-        let text = format!(
+        let uid = std::fs::metadata("/proc/self").expect("Linux").uid();
+        let own_user = format!(
+            "[identity.peers.test]\nuid = {uid}\nroles = [\"observer\", \"operator\"]\n\
+             scopes = [{{ spacecraft = \"all\", colours = [\"black\", \"red\"], sessions = [\"ops\", \"test\", \"replay\"] }}]\n"
+        );
+        let own_user = if self.knows_own_user { own_user } else { String::new() };
+        format!(
             "[archive]\nrings = {:?}\nsegments = {:?}\n\n\
-             [feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\npatience_ms = 200\n{}\n{feeds}",
+             [feeding]\ncursors = {:?}\nlisten = \"unix:{}\"\npatience_ms = 200\n{}\n\
+             [identity]\nkeys = {:?}\nlocal_roles = []\n{own_user}{}\n{feeds}",
             dir.join("bus"),
             dir.join("segments"),
             dir.join("cursors"),
             dir.join("feeds.sock").display(),
-            self.feeding
-        );
+            self.feeding,
+            self.identity.public_file(),
+            self.peers,
+        )
+    }
+
+    /// Starts the feeds; `feeds` are whole tables.
+    pub(crate) fn start(&mut self, feeds: &str) {
+        let text = self.configuration(feeds);
         let document = Document::from_text("test.toml", text).expect("TOML");
         let stop = Stop::default();
         let process = Process { stop: stop.clone(), notify: Notify::default() };
         let thread = std::thread::spawn(move || fep_feeds::run(&document, &process));
         self.running = Some((stop, thread));
         let give_up = Instant::now() + LONG;
-        while self.try_request("GET", "/feeds").is_err() {
+        while self.try_request("GET", "/health").is_err() {
             assert!(Instant::now() < give_up, "the feeds do not come up");
             if self.running.as_ref().is_some_and(|(_, thread)| thread.is_finished()) {
                 panic!("{:?}", self.running.take().expect("running").1.join());
@@ -101,6 +165,19 @@ impl House {
 
     pub(crate) fn try_request(&self, method: &str, path: &str) -> Result<String, String> {
         request(&self.dir.path().join("feeds.sock"), method, path)
+    }
+
+    /// Waits until the answer of a path, a refusal as well, holds this; what is shown there may be half a second old.
+    pub(crate) fn until_said(&self, path: &str, text: &str) -> String {
+        let give_up = Instant::now() + LONG;
+        loop {
+            let said = self.try_request("GET", path).unwrap_or_else(|refused| refused);
+            if said.contains(text) {
+                return said;
+            }
+            assert!(Instant::now() < give_up, "{path} does not say {text}: {said}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     pub(crate) fn status(&self, feed: &str) -> FeedStatus {
@@ -151,8 +228,9 @@ pub(crate) fn request(socket: &Path, method: &str, path: &str) -> Result<String,
     let failed = |error: std::io::Error| error.to_string();
     let mut stream = UnixStream::connect(socket).map_err(failed)?;
     stream.set_read_timeout(Some(LONG)).map_err(failed)?;
-    let text =
-        format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    let text = format!(
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+    );
     stream.write_all(text.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(failed)?;
@@ -188,7 +266,11 @@ pub(crate) enum Got {
 impl Client {
     /// Says hello and is welcome; `Err` with the reason when it is refused.
     pub(crate) fn connect(address: SocketAddr, hello: &str) -> Result<Client, String> {
-        let stream = TcpStream::connect(address).expect("it listens");
+        Client::greet(TcpStream::connect(address).expect("it listens"), hello)
+    }
+
+    /// As [`Client::connect`], over this connection.
+    pub(crate) fn greet(stream: TcpStream, hello: &str) -> Result<Client, String> {
         stream.set_read_timeout(Some(LONG)).expect("a timeout");
         let mut client = Client {
             stream,
@@ -261,8 +343,13 @@ impl Client {
     }
 }
 
-pub(crate) const FRAMED: &str = "[feeds.f]\nsources = [\"a.frames\"]\nsession = \"OPS\"\nform = \"framed\"\nstart = \"oldest\"\n\
+pub(crate) const FRAMED: &str = "[feeds.f]\nsources = [\"a.frames\"]\nsession = \"OPS\"\nform = \"framed\"\nstart = \"oldest\"\nanonymous = true\n\
                       transport = { kind = \"tcp_server\", bind = \"127.0.0.1:0\" }\n";
+
+/// [`FRAMED`], and every client is asked who it is.
+pub(crate) fn asking() -> String {
+    FRAMED.replace("anonymous = true\n", "")
+}
 
 pub(crate) fn is_balanced(client: &ClientStatus) -> bool {
     let counts = &client.counts;
