@@ -8,7 +8,7 @@ use fep_record::REPLAY_RING_PREFIX;
 use serde::Deserialize;
 
 /// Every section that a process of the archive reads from the common file.
-pub const SECTIONS: [&str; 11] = fep_kit::config::ARCHIVE_SECTIONS;
+pub const SECTIONS: [&str; 12] = fep_kit::config::ARCHIVE_SECTIONS;
 
 /// What of `[archive]` concerns the recorder; its other keys are judged by the archive service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -11,6 +11,7 @@
 //! | tickets: short-lived, signed, verified off-line | [`ticket`], [`keys`], [`Verifier`] |
 //! | services by the user they run as or by their certificate | [`Peers`] |
 //! | who a request comes from | [`Authenticator`] |
+//! | the section `[identity]` of a service that only verifies | [`VerifyingConfig`] |
 //! | all of it over one state directory | [`Identity`] |
 //!
 //! Time is an argument everywhere; only [`NumericDate::now`] asks the clock. A service that verifies tickets needs the
@@ -34,6 +35,7 @@ mod state;
 pub mod ticket;
 pub mod tokens;
 mod verifier;
+mod verifying;
 
 pub use accounts::{Lockout, LoginRefused, Profile};
 pub use authenticator::{Authenticator, Credentials, Unauthenticated};
@@ -47,3 +49,4 @@ pub use role::{Role, RoleSet, RoleSets, UnknownRole};
 pub use scope::{All, Asked, Colours, Scope, Sessions, Spacecraft, Target};
 pub use state::StateError;
 pub use verifier::Verifier;
+pub use verifying::VerifyingConfig;

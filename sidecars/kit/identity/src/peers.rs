@@ -171,6 +171,18 @@ impl Peers {
         Ok(())
     }
 
+    /// One more, unless its user is known already; under another name, where its own is taken.
+    pub(crate) fn add_user(&mut self, name: &str, service: PeerService) {
+        if self.0.values().any(|known| known.uid == service.uid) {
+            return;
+        }
+        let mut free = name.to_owned();
+        while self.0.contains_key(&free) {
+            free.push('\'');
+        }
+        self.0.insert(free, service);
+    }
+
     pub(crate) fn of_user(&self, uid: u32) -> Option<Caller> {
         let (name, service) = self.0.iter().find(|(_, service)| service.uid == Some(uid))?;
         Some(caller(name, service, Means::Peer(uid)))
