@@ -22,7 +22,7 @@ pub fn request(socket: &Path, method: &str, path: &str) -> Result<String, String
     let mut stream = UnixStream::connect(socket).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(failed)?;
     let request =
-        format!("{method} {path} HTTP/1.1\r\nHost: fepd\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(failed)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(failed)?;

@@ -16,6 +16,7 @@ pub mod api;
 pub mod config;
 pub mod form;
 pub mod jobs;
+mod places;
 pub mod process;
 pub mod replays;
 pub mod retrieval;
