@@ -175,7 +175,7 @@ fn ask(socket: &Path, question: &str, json: &str) -> Result<BufReader<UnixStream
     let len = json.len();
     write!(
         stream,
-        "{question} HTTP/1.0\r\nHost: fep\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{json}"
+        "{question} HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len}\r\n\r\n{json}"
     )
     .map_err(text)?;
     let mut answer = BufReader::with_capacity(256 << 10, stream);

@@ -145,7 +145,7 @@ pub struct SocketFile {
 
 impl SocketFile {
     /// Removes it, unless another file has its name by now.
-    fn remove(&self) {
+    pub fn remove(&self) {
         let is_ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|metadata| (metadata.dev(), metadata.ino()) == (self.device, self.inode));
         if is_ours {

@@ -50,7 +50,7 @@ pub use packet_layout::PacketLayouts;
 pub use quality::Quality;
 pub use sql::{
     AuditWatch, Catalogue, CompletenessQuery, ContactFilter, GapFilter, Inserted, OrderRules, SCHEMA,
-    SCHEMAS, SegmentFilter, Totals,
+    SCHEMAS, Seen, SegmentFilter, Spacecraft, Totals,
 };
 pub use store::{Store, StoreConfig};
 

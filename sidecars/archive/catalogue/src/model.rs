@@ -7,6 +7,7 @@ use fep_record::{FrameFlags, Session};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use utoipa::ToSchema;
 
 use crate::continuity::Unit;
 use crate::{Error, hex};
@@ -15,7 +16,7 @@ use crate::{Error, hex};
 macro_rules! named {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
         pub enum $name {
             $($(#[$vmeta])* #[serde(rename = $text)] $variant,)+
         }
@@ -149,7 +150,7 @@ named! {
 
 /// Name of a segment, which is also its path below the archive directory, without the end:
 /// `<colour>/<ring>/<series>-<base position>`, the numbers as sixteen hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct SegmentId(pub String);
 
@@ -160,11 +161,12 @@ impl fmt::Display for SegmentId {
 }
 
 /// A sealed segment, as the recorder left it. Series and sequence number together name a record of a ring for ever.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SegmentFacts {
     /// Ring it was copied from.
     pub ring: String,
     /// Red or black.
+    #[schema(value_type = String, pattern = "^(black|red)$")]
     pub colour: Colour,
     /// Numbering of the ring that it belongs to (it changes when a ring loses its memory).
     pub series: u64,
@@ -182,12 +184,15 @@ pub struct SegmentFacts {
     pub file_octets: u64,
     /// SHA-256 over its contents, from the footer.
     #[serde(with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub content_sha256: [u8; 32],
     /// Chain hash, from the footer: over the contents and the chain hash before it.
     #[serde(with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub chain: [u8; 32],
     /// Chain hash of the segment before it; zeros for the first.
     #[serde(with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub previous_chain: [u8; 32],
 }
 
@@ -200,7 +205,7 @@ impl SegmentFacts {
 }
 
 /// A segment in the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Segment {
     /// As recorded.
     #[serde(flatten)]
@@ -230,7 +235,7 @@ pub struct Segment {
 }
 
 /// A copy in the object store that was read back and compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StoredObject {
     /// Key.
     pub key: String,
@@ -238,11 +243,12 @@ pub struct StoredObject {
     pub octets: u64,
     /// SHA-256 of all octets.
     #[serde(with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub sha256: [u8; 32],
 }
 
 /// A Parquet file of the index.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IndexFile {
     /// Key in the object store.
     pub key: String,
@@ -252,16 +258,18 @@ pub struct IndexFile {
     pub octets: u64,
     /// SHA-256 of the file.
     #[serde(with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub sha256: [u8; 32],
 }
 
 /// A counter's channel as one link received it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Channel {
     /// Station link.
     pub link: u16,
     /// What the data are for.
     #[serde(with = "session_number")]
+    #[schema(value_type = String, pattern = "^(ops|test|replay)$")]
     pub session: u8,
     /// Transfer frame version number.
     pub tfvn: u8,
@@ -355,12 +363,13 @@ pub struct Break {
 }
 
 /// What one link received of one spacecraft without a silence longer than [`crate::CONTACT_SILENCE_NS`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Presence {
     /// Station link.
     pub link: u16,
     /// What the data are for.
     #[serde(with = "session_number")]
+    #[schema(value_type = String, pattern = "^(ops|test|replay)$")]
     pub session: u8,
     /// Spacecraft; `None` for frames whose header was not to be believed.
     pub scid: Option<u16>,
@@ -375,7 +384,7 @@ pub struct Presence {
 }
 
 /// Counters of a [`Presence`] or [`Contact`], of frames, or of packets where it is told by packets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct PresenceCounts {
     /// All, good and bad.
     pub units: u64,
@@ -400,11 +409,12 @@ impl std::ops::AddAssign for PresenceCounts {
 }
 
 /// One reception of one spacecraft by one link.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Contact {
     /// Ring that the frames came by.
     pub ring: String,
     /// Red or black.
+    #[schema(value_type = String, pattern = "^(black|red)$")]
     pub colour: Colour,
     /// What was received.
     #[serde(flatten)]
@@ -412,13 +422,14 @@ pub struct Contact {
 }
 
 /// Units that did not come.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gap {
     /// Its name, the same however often the catalogue is built again.
     pub id: String,
     /// Ring.
     pub ring: String,
     /// Red or black.
+    #[schema(value_type = String, pattern = "^(black|red)$")]
     pub colour: Colour,
     /// Numbering of the ring that `after_seq` and `before_seq` are of (of `before_seq`, where they differ).
     pub series: u64,
@@ -447,7 +458,7 @@ pub struct Gap {
 }
 
 /// A change of a gap's state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct GapStep {
     /// When.
     pub at_tai_ns: i64,
@@ -462,12 +473,13 @@ pub struct GapStep {
 }
 
 /// How much of one channel came in a span of time.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Completeness {
     /// Channel; for the merged figure `link` is `None`.
     pub link: Option<u16>,
     /// What the data are for.
     #[serde(with = "session_number")]
+    #[schema(value_type = String, pattern = "^(ops|test|replay)$")]
     pub session: u8,
     /// Spacecraft.
     pub scid: u16,
@@ -493,7 +505,7 @@ impl Completeness {
 }
 
 /// A time in which nothing was received of a spacecraft: whether anything was sent, no counter tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Silence {
     /// Station link; `None`: no link received anything.
     pub link: Option<u16>,
@@ -504,7 +516,7 @@ pub struct Silence {
 }
 
 /// Data that must not be deleted, whoever says so.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Hold {
     /// Its name.
     pub id: String,
@@ -517,11 +529,12 @@ pub struct Hold {
     /// When.
     pub at_tai_ns: i64,
     /// When and by whom it was lifted.
+    #[schema(value_type = Option<Vec<serde_json::Value>>)]
     pub released: Option<(i64, String)>,
 }
 
 /// Segments, by what is in them. A field that is `None` takes all.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Scope {
     /// Segments with data received at or after this time.
@@ -531,6 +544,7 @@ pub struct Scope {
     /// Of this ring.
     pub ring: Option<String>,
     /// Of this colour.
+    #[schema(value_type = Option<String>, pattern = "^(black|red)$")]
     pub colour: Option<Colour>,
     /// With frames or packets of this spacecraft.
     pub scid: Option<u16>,
@@ -539,7 +553,7 @@ pub struct Scope {
 }
 
 /// A deletion that somebody asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Deletion {
     /// Its name.
     pub id: String,
@@ -556,6 +570,7 @@ pub struct Deletion {
     /// From then on it can neither be approved nor begun. `None` for a deletion of an earlier release.
     pub expires_tai_ns: Option<i64>,
     /// Who was the last to approve; when nobody did, who ended it; and when.
+    #[schema(value_type = Option<Vec<serde_json::Value>>)]
     pub decided: Option<(i64, String)>,
     /// Where it stands.
     pub state: DeletionState,
@@ -564,16 +579,17 @@ pub struct Deletion {
 }
 
 /// An order to lift a hold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct HoldRelease {
     /// The hold.
     pub hold: String,
     /// The order.
+    #[schema(value_type = Object)]
     pub order: fep_orders::Order,
 }
 
 /// One entry of the audit trail that an earlier release wrote. Each holds the hash of the one before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AuditEntry {
     /// Number, from 1, without a hole.
     pub number: u64,
@@ -589,5 +605,6 @@ pub struct AuditEntry {
     pub detail: String,
     /// SHA-256 of this entry and the hash before it.
     #[serde(with = "hex")]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub hash: [u8; 32],
 }

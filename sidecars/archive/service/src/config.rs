@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use fep_catalogue::{OrderRules, PacketLayouts, RetentionRule, SERVICE_NAME_MAX, StoreConfig};
 use fep_database::Options;
+use fep_identity::VerifyingConfig;
 use fep_kit::config::ARCHIVE_SECTIONS;
 use fep_kit::listen::Address;
 use fep_kit::{ConfigErrors, Document};
+use fep_route::{ClientCertificate, DoorConfig, Limits};
 use serde::Deserialize;
 
 /// The built-in configuration, with every key explained.
@@ -67,10 +69,30 @@ pub struct HttpConfig {
     pub listen: Vec<String>,
     /// Permissions of Unix sockets, octal.
     pub socket_mode: String,
+    /// Certificate chain (PEM) of the addresses that other machines reach.
+    pub certificate: Option<PathBuf>,
+    /// Its private key (PEM).
+    pub key: Option<PathBuf>,
+    /// Authority (PEM) of the certificates that services show at these addresses.
+    pub client_ca: Option<PathBuf>,
+    /// What becomes of a client without a certificate, where `client_ca` is set.
+    pub client_certificate: ClientCertificate,
+    /// Names by which clients ask, `host` or `host:port`, beside the addresses.
+    pub hosts: Vec<String>,
+    /// Web pages of other origins that may ask.
+    pub origins: Vec<String>,
+    /// Whether a proxy stands before the Unix sockets: then nobody is known by their user there.
+    pub proxied: bool,
+    /// What all callers and one may take.
+    pub limits: Limits,
     /// Retrievals at a time; more are refused.
     pub retrievals_max: usize,
+    /// Those of one caller.
+    pub retrievals_of_one: usize,
     /// Live tails at a time; more are refused.
     pub tails_max: usize,
+    /// Those of one caller.
+    pub tails_of_one: usize,
     /// Whether red data is given out.
     pub serve_red: bool,
     /// How long a stop waits for answers that are being sent.
@@ -82,8 +104,18 @@ impl Default for HttpConfig {
         HttpConfig {
             listen: vec!["unix:/dev/shm/fep/archive.sock".to_owned(), "127.0.0.1:8480".to_owned()],
             socket_mode: "0660".to_owned(),
+            certificate: None,
+            key: None,
+            client_ca: None,
+            client_certificate: ClientCertificate::default(),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            proxied: false,
+            limits: Limits::default(),
             retrievals_max: 8,
+            retrievals_of_one: 4,
             tails_max: 64,
+            tails_of_one: 16,
             serve_red: false,
             stop_grace_s: 10,
         }
@@ -195,6 +227,8 @@ pub struct Config {
     pub archive: ArchiveConfig,
     /// The interface.
     pub http: HttpConfig,
+    /// Who asks.
+    pub identity: VerifyingConfig,
     /// Index files and moved segments.
     pub store: StoreConfig,
     /// Limits of SQL.
@@ -211,8 +245,8 @@ pub struct Config {
     pub packets: PacketLayouts,
     /// Addresses, read.
     pub addresses: Vec<Address>,
-    /// Permissions of Unix sockets, read.
-    pub socket_mode: u32,
+    /// Doors at these addresses.
+    pub doors: Vec<DoorConfig>,
 }
 
 impl Config {
@@ -222,6 +256,11 @@ impl Config {
     /// The first mistake, with its place.
     pub fn read(document: &Document) -> Result<Config, ConfigErrors> {
         document.only(&ARCHIVE_SECTIONS)?;
+        refuse_users(document)?;
+        let identity: VerifyingConfig = document.section("identity")?;
+        identity.check().map_err(|mistake| {
+            document.mistake(&format!("identity.{}", mistake.key), &mistake.message, &mistake.allowed)
+        })?;
         let http: HttpConfig = document.section("http")?;
         let mut addresses = Vec::new();
         for text in &http.listen {
@@ -237,14 +276,27 @@ impl Config {
             .ok()
             .filter(|mode| *mode <= 0o777)
             .ok_or_else(|| document.mistake("http.socket_mode", "no permissions", "octal, as \"0660\""))?;
+        let doors: Vec<DoorConfig> =
+            addresses.iter().map(|address| door(address, &http, socket_mode)).collect();
+        for door in &doors {
+            door.check().map_err(|error| {
+                let allowed = "unix:PATH, a loopback IP:PORT, or IP:PORT with http.certificate and http.key";
+                document.mistake("http.listen", &error.to_string(), allowed)
+            })?;
+        }
+        http.limits.check().map_err(|(key, allowed)| {
+            document.mistake(&format!("http.limits.{key}"), "cannot be worked with", allowed)
+        })?;
         let sql: SqlConfig = document.section("sql")?;
         let archive: ArchiveConfig = document.section("archive")?;
         check_name(&archive.name)
             .map_err(|allowed| document.mistake("archive.name", &format!("{:?}", archive.name), &allowed))?;
-        let positive: [(&str, usize); 8] = [
+        let positive: [(&str, usize); 10] = [
             ("archive.tail_memory_mib", archive.tail_memory_mib),
             ("http.retrievals_max", http.retrievals_max),
+            ("http.retrievals_of_one", http.retrievals_of_one),
             ("http.tails_max", http.tails_max),
+            ("http.tails_of_one", http.tails_of_one),
             ("sql.rows_max", sql.rows_max as usize),
             ("sql.memory_mib", sql.memory_mib),
             ("sql.queries_max", sql.queries_max),
@@ -279,13 +331,14 @@ impl Config {
             file,
             archive,
             http,
+            identity,
             store,
             sql,
             replay,
             retention,
             packets,
             addresses,
-            socket_mode,
+            doors,
         })
     }
 
@@ -313,6 +366,60 @@ impl Config {
     }
 }
 
+/// The door at an address: with TLS where other machines reach it.
+fn door(address: &Address, http: &HttpConfig, unix_mode: u32) -> DoorConfig {
+    let mut hosts = http.hosts.clone();
+    if matches!(address, Address::Unix(_)) {
+        // What fepctl of an earlier release calls it. No browser reaches a Unix socket by itself.
+        hosts.push("archive".to_owned());
+    }
+    let plain = DoorConfig {
+        unix_mode,
+        hosts,
+        origins: http.origins.clone(),
+        proxied: http.proxied,
+        ..DoorConfig::at(&address.to_string())
+    };
+    if address.is_local() {
+        return plain;
+    }
+    DoorConfig {
+        certificate: http.certificate.clone(),
+        key: http.key.clone(),
+        client_ca: http.client_ca.clone(),
+        client_certificate: http.client_certificate,
+        ..plain
+    }
+}
+
+/// What stands in the file instead of users with tokens of their own.
+const NO_USERS: &str = "[identity] with `keys`: persons log in at fep-identity (fepctl login) and ask with a ticket; services are \
+     named in [identity.peers.NAME]; see docs/archive.md";
+
+/// Refuses the users of an earlier release: whoever is named there would find the service closed, and not know why.
+fn refuse_users(document: &Document) -> Result<(), ConfigErrors> {
+    match document.section("users")? {
+        Earlier::Given => {
+            Err(document.mistake("users", "there are no users in this file any more", NO_USERS))
+        }
+        Earlier::Missing => Ok(()),
+    }
+}
+
+/// Whether a section of an earlier release is in the file, whatever is in it.
+#[derive(Default)]
+enum Earlier {
+    #[default]
+    Missing,
+    Given,
+}
+
+impl<'de> Deserialize<'de> for Earlier {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Earlier, D::Error> {
+        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Earlier::Given)
+    }
+}
+
 /// Holds the name of a service to what rings take as a part of a consumer's name.
 fn check_name(name: &str) -> Result<(), String> {
     let fits = |octet: u8| octet.is_ascii_lowercase() || octet.is_ascii_digit() || b"-_".contains(&octet);
@@ -337,6 +444,7 @@ mod tests {
         let plain = read("").expect("nothing said is nothing wrong");
         assert_eq!(documented.archive, plain.archive);
         assert_eq!(documented.http, plain.http);
+        assert_eq!(documented.identity, plain.identity);
         assert_eq!(documented.store, plain.store);
         assert_eq!(documented.sql, plain.sql);
         assert_eq!(documented.replay, plain.replay);
@@ -362,7 +470,25 @@ mod tests {
                 ][..],
             ),
             ("store", &["url", "request_timeout_s", "retry_timeout_s"]),
-            ("http", &["listen", "socket_mode", "retrievals_max", "tails_max", "serve_red", "stop_grace_s"]),
+            (
+                "http",
+                &[
+                    "listen",
+                    "socket_mode",
+                    "retrievals_max",
+                    "retrievals_of_one",
+                    "tails_max",
+                    "tails_of_one",
+                    "serve_red",
+                    "stop_grace_s",
+                    "client_certificate",
+                    "hosts",
+                    "origins",
+                    "proxied",
+                    "limits",
+                ],
+            ),
+            ("identity", &["keys", "local_roles"]),
             ("sql", &["rows_max", "timeout_s", "memory_mib", "queries_max", "threads"]),
             ("replay", &["receivers", "operational", "raw_targets", "rings", "red_over_network"]),
             (
@@ -389,6 +515,19 @@ mod tests {
         }
     }
 
+    // REQ: FEP-ARC-178
+    #[test]
+    fn users_of_an_earlier_release_are_refused_at_their_line_with_what_to_write_instead() {
+        for users in ["[users]\n", "[users.anna]\ntoken_sha256 = \"x\"\nroles = [\"read\"]\n"] {
+            let error = read(&format!("[sql]\nthreads = 1\n{users}")).expect_err("refused").to_string();
+            assert!(
+                error.contains("archive.toml:3:") && error.contains("users: there are no users"),
+                "{error}"
+            );
+            assert!(error.contains("[identity]") && error.contains("fepctl login"), "{error}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_is_refused_at_its_key() {
         for (text, told) in [
@@ -396,6 +535,16 @@ mod tests {
                 "[http]\nlisten = [\"localhost:80\"]\n",
                 "archive.toml:2:1: http.listen: \"localhost:80\" is neither",
             ),
+            (
+                "[http]\nlisten = [\"0.0.0.0:8480\"]\n",
+                "archive.toml:2:1: http.listen: 0.0.0.0:8480 can be reached from other machines: it needs a certificate",
+            ),
+            (
+                "[http.limits]\nrequests = 0\n",
+                "archive.toml:2:1: http.limits.requests: cannot be worked with",
+            ),
+            ("[identity]\nkeys = \"\"\n", "archive.toml:2:1: identity.keys: no path"),
+            ("[identity.peers.a]\nroles = []\nscopes = []\n", "nothing proves that it is this service"),
             ("[http]\nsocket_mode = \"rw\"\n", "archive.toml:2:1: http.socket_mode: no permissions"),
             ("[sql]\nthreads = 0\n", "archive.toml:2:1: sql.threads: 0 (allowed: 1 or more)"),
             (

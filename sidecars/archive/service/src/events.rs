@@ -144,7 +144,7 @@ pub(crate) async fn follow(service: Arc<Service>, events: Events, stop: Stop) {
         if let Ok(acts) = acts(&service.archive.catalogue, &mut after).await {
             acts.into_iter().for_each(|(code, detail)| events.report(code, detail));
         }
-        for replay in service.replays.list() {
+        for replay in service.replays.list().into_iter().map(|replay| replay.status) {
             if !replay.phase.is_over() {
                 running.insert(replay.name);
             } else if running.remove(&replay.name) {

@@ -28,7 +28,7 @@ const OUTCOME_LIMIT_OCTETS: usize = 4000;
 const LISTED: usize = 20;
 
 /// What a scrub is asked to do.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ScrubArguments {
     /// Only segments of this ring.
@@ -44,7 +44,7 @@ pub struct BackupArguments {
 }
 
 /// A job as shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct Job {
     /// Its number.
     pub id: Value,
@@ -59,6 +59,7 @@ pub struct Job {
     /// When it came to its end.
     pub ended_tai_ns: Option<i64>,
     /// Where it stands.
+    #[schema(value_type = String)]
     pub state: JobState,
     /// Whether somebody wants it to stop.
     pub cancel_asked: bool,

@@ -18,6 +18,7 @@ mod events;
 pub mod form;
 mod indexes;
 pub mod jobs;
+mod places;
 pub mod process;
 pub mod replays;
 pub mod retrieval;

@@ -11,13 +11,13 @@ use fep_catalogue::{
 };
 use fep_event_ring::EventRing;
 use fep_feed_wire::FeedSections;
-use fep_kit::access::Access;
 use fep_kit::health::Health;
-use fep_kit::listen::{Address, serve};
+use fep_kit::listen::Address;
 use fep_kit::metrics::Metrics;
 use fep_kit::{ConfigErrors, Document, Stop};
 use fep_process::{Notify, Process};
 use fep_replay::Policy;
+use fep_route::{Door, serve};
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use crate::config::Config;
@@ -40,7 +40,6 @@ const ALIVE_EVERY: Duration = Duration::from_secs(10);
 pub struct Prepared {
     /// The sections.
     pub config: Config,
-    access: Access,
     feeds: FeedSections,
 }
 
@@ -51,8 +50,7 @@ impl Prepared {
     /// The mistakes of a section, with their places.
     pub fn read(document: &Document) -> Result<Prepared, ConfigErrors> {
         let config = Config::read(document)?;
-        let access = Access::from_document(document, &config.addresses)?;
-        Ok(Prepared { config, access, feeds: FeedSections::read(document)? })
+        Ok(Prepared { config, feeds: FeedSections::read(document)? })
     }
 }
 
@@ -61,11 +59,13 @@ impl Prepared {
 /// # Errors
 /// What keeps it from starting or serving, in words for the operator.
 pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
-    let Prepared { config, access, feeds } = prepared;
+    let Prepared { config, feeds } = prepared;
     let stop = &process.stop;
     if let Some(directory) = config.store.url.strip_prefix("file://") {
         make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
+    let authenticator = config.identity.authenticator().map_err(|error| error.to_string())?;
+    let authenticator = Arc::new(authenticator);
     let text = |error: fep_catalogue::Error| error.to_string();
     let catalogue = Catalogue::open_with(&config.database())
         .await
@@ -101,22 +101,24 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
     let counts = indexes::Counts::new(&metrics).map_err(|error| error.to_string())?;
     let replays = Replays::new(policy(&feeds, &config));
-    let mut listeners = Vec::new();
-    for address in &config.addresses {
-        let listener = address.bind(config.socket_mode).await;
-        let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        let address = listener.address().map_err(|error| error.to_string())?;
-        tracing::info!("listening on {address}");
-        listeners.push(listener);
+    let mut doors = Vec::new();
+    for door in &config.doors {
+        let door = Door::open(door).await.map_err(|error| format!("cannot listen: {error}"))?;
+        tracing::info!("listening on {}", door.address());
+        doors.push(door);
     }
     let grace = Duration::from_secs(config.http.stop_grace_s);
-    let service = Service::new(config, archive, access, health, metrics, replays.clone())?;
+    let service = Service::new(config, archive, authenticator, health, metrics, replays.clone())?;
     let service = Arc::new(service);
     if service.keeper.has_lost_history().await.map_err(text)? {
         let problem = "the catalogue is new, and the store has an index of before: holds, orders, gap states and the audit trail \
                        of before are not in it. If there is a backup, stop, move the new database away and restore";
         service.health.warning("history", problem);
     }
+    let routes = api::routes(&service)?;
+    let router = routes.router().map_err(|mistake| mistake.to_string())?;
+    let limits = routes.limits().clone();
+    let trail = tokio::spawn(service.trail.clone().keep(stop.clone()));
     let taking_in = tokio::spawn(intake.run(ingest, stop.clone()));
     let keeping = tokio::spawn(keep(Arc::clone(&service), stop.clone()));
     let watching = tokio::spawn(watch::run(Arc::clone(&service), stop.clone()));
@@ -125,9 +127,9 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let mending = tokio::spawn(indexes::run(Arc::clone(&service), counts, stop.clone()));
     let living = tokio::spawn(live(process.notify.clone(), stop.clone()));
     process.notify.ready();
-    let served = serve(listeners, api::router(service), stop.clone(), grace).await;
+    let served = serve(doors, router, limits, stop.clone(), grace).await;
     stop.now();
-    let _ = tokio::join!(taking_in, keeping, watching, reporting, working, mending, living);
+    let _ = tokio::join!(taking_in, keeping, watching, reporting, working, mending, living, trail);
     // Replays end in order on their threads.
     let _ = tokio::task::spawn_blocking(move || replays.stop()).await;
     served.map_err(|error| format!("serving ended: {error}"))

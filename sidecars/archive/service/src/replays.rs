@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use fep_archive_query::{Retrieval, Unit};
+use fep_archive_query::{Retrieval, Selection, Unit};
 use fep_replay::{
     Order, Over, Played, Policy, Reel, ReelError, Replay, ReplaySpec, ReplayStatus, StartError, Unread,
 };
@@ -128,11 +128,35 @@ pub struct NewReplay {
     pub spec: ReplaySpec,
 }
 
+/// A replay and what it plays.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    /// How it is.
+    pub status: ReplayStatus,
+    /// What it plays.
+    pub selection: Selection,
+}
+
+struct Running {
+    replay: Replay,
+    selection: Selection,
+}
+
+impl Running {
+    fn shown(&self) -> Replayed {
+        Replayed { status: self.replay.status(), selection: self.selection.clone() }
+    }
+
+    fn is_over(&self) -> bool {
+        self.replay.status().phase.is_over()
+    }
+}
+
 /// All replays of the service.
 #[derive(Clone, Default)]
 pub struct Replays {
     policy: Arc<Policy>,
-    running: Arc<Mutex<BTreeMap<String, Arc<Replay>>>>,
+    running: Arc<Mutex<BTreeMap<String, Arc<Running>>>>,
 }
 
 impl Replays {
@@ -153,40 +177,39 @@ impl Replays {
         runtime: Handle,
     ) -> Result<Option<ReplayStatus>, StartError> {
         let name = spec.name.clone();
-        let is_free = |running: &BTreeMap<String, Arc<Replay>>| {
-            running.get(&name).is_none_or(|replay| replay.status().phase.is_over())
+        let is_free = |running: &BTreeMap<String, Arc<Running>>| {
+            running.get(&name).is_none_or(|running| running.is_over())
         };
         if !is_free(&self.lock()) {
             return Ok(None);
         }
-        let replay = Arc::new(Replay::start(spec, Box::new(PlanReel::new(plan, runtime)), &self.policy)?);
+        let selection = plan.retrieval.selection.clone();
+        let replay = Replay::start(spec, Box::new(PlanReel::new(plan, runtime)), &self.policy)?;
         let status = replay.status();
+        let started = Arc::new(Running { replay, selection });
         let mut running = self.lock();
         if !is_free(&running) {
             return Ok(None);
         }
-        let over: Vec<String> = running
-            .iter()
-            .filter(|(_, replay)| replay.status().phase.is_over())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let over: Vec<String> =
+            running.iter().filter(|(_, running)| running.is_over()).map(|(name, _)| name.clone()).collect();
         for name in over.iter().take(over.len().saturating_sub(OVER_KEPT)) {
             running.remove(name);
         }
-        running.insert(name.clone(), replay);
+        running.insert(name.clone(), started);
         Ok(Some(status))
     }
 
     /// All of them, by name.
     #[must_use]
-    pub fn list(&self) -> Vec<ReplayStatus> {
-        self.lock().values().map(|replay| replay.status()).collect()
+    pub fn list(&self) -> Vec<Replayed> {
+        self.lock().values().map(|running| running.shown()).collect()
     }
 
     /// One of them.
     #[must_use]
-    pub fn status(&self, name: &str) -> Option<ReplayStatus> {
-        self.lock().get(name).map(|replay| replay.status())
+    pub fn replayed(&self, name: &str) -> Option<Replayed> {
+        self.lock().get(name).map(|running| running.shown())
     }
 
     /// Gives an order to one of them; `None` when there is none of this name.
@@ -194,14 +217,14 @@ impl Replays {
     /// # Errors
     /// It is over.
     pub fn order(&self, name: &str, order: Order) -> Option<Result<ReplayStatus, Over>> {
-        let replay = self.lock().get(name).cloned()?;
-        Some(replay.order(order).map(|()| replay.status()))
+        let running = self.lock().get(name).cloned()?;
+        Some(running.replay.order(order).map(|()| running.replay.status()))
     }
 
     /// How many are not over.
     #[must_use]
     pub fn playing(&self) -> usize {
-        self.lock().values().filter(|replay| !replay.status().phase.is_over()).count()
+        self.lock().values().filter(|running| !running.is_over()).count()
     }
 
     /// Stops all. Blocking.
@@ -209,7 +232,7 @@ impl Replays {
         self.lock().clear();
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Replay>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Running>>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

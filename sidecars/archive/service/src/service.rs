@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use fep_catalogue::{Keeper, SegmentState};
+use fep_identity::{Authenticator, Caller};
 use fep_kit::Problem;
-use fep_kit::access::Access;
 use fep_kit::health::Health;
 use fep_kit::metrics::Metrics;
+use fep_route::audit::Trail;
+use fep_route::{Call, Refusal};
 use fep_time::Tai;
 use prometheus::IntCounterVec;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::answer::Account;
 use crate::config::Config;
+use crate::places::{Place, Places};
 use crate::replays::Replays;
 use crate::retrieval::{Archive, Error};
 
@@ -23,8 +27,10 @@ pub struct Service {
     pub config: Config,
     /// Where everything is.
     pub archive: Archive,
-    /// Users.
-    pub access: Access,
+    /// Who asks.
+    pub authenticator: Arc<Authenticator>,
+    /// Who did what.
+    pub trail: Trail,
     /// Health of its parts.
     pub health: Health,
     /// Counters.
@@ -35,11 +41,15 @@ pub struct Service {
     pub keeper: Keeper,
     /// SQL.
     pub engine: crate::sql::Engine,
-    retrievals: Arc<Semaphore>,
-    tails: Arc<Semaphore>,
+    retrievals: Places,
+    tails: Places,
     queries: Arc<Semaphore>,
     counters: Counters,
+    /// Takes refusals that only a handler can see.
+    pub(crate) refusals: Refusals,
 }
+
+type Refusals = Box<dyn Fn(&Refusal<'_>) + Send + Sync>;
 
 struct Counters {
     retrieved: IntCounterVec,
@@ -54,7 +64,7 @@ impl Service {
     pub fn new(
         config: Config,
         archive: Archive,
-        access: Access,
+        authenticator: Arc<Authenticator>,
         health: Health,
         metrics: Metrics,
         replays: Replays,
@@ -72,6 +82,7 @@ impl Service {
                 .counters("retrievals", "Retrievals by how they ended.", &["end"])
                 .map_err(text)?,
         };
+        let trail = Trail::new(archive.catalogue.database(), &health);
         Ok(Service {
             engine: crate::sql::Engine::new(
                 archive.clone(),
@@ -80,9 +91,11 @@ impl Service {
                 config.http.serve_red,
             ),
             queries: Arc::new(Semaphore::new(config.sql.queries_max)),
-            retrievals: Arc::new(Semaphore::new(config.http.retrievals_max)),
-            tails: Arc::new(Semaphore::new(config.http.tails_max)),
-            access,
+            retrievals: Places::new("retrievals", config.http.retrievals_max, config.http.retrievals_of_one),
+            tails: Places::new("tails", config.http.tails_max, config.http.tails_of_one),
+            refusals: Box::new(trail.refusals()),
+            trail,
+            authenticator,
             health,
             metrics,
             keeper: keeper(&config, &archive).taking_along(config.file.iter().cloned().collect()),
@@ -93,16 +106,36 @@ impl Service {
         })
     }
 
-    pub(crate) fn retrieval_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        permit(&self.retrievals, "retrievals", "http.retrievals_max", self.config.http.retrievals_max)
+    /// Writes into the audit trail what a caller does, before it is done.
+    pub(crate) async fn note<B>(
+        &self,
+        call: &Call<B>,
+        action: &str,
+        subject: &str,
+        mut detail: Value,
+    ) -> Result<(), Problem> {
+        if let Some(detail) = detail.as_object_mut() {
+            detail.insert("request".to_owned(), call.request_id.clone().into());
+        }
+        self.trail.note(Some(&call.caller()?.person), action, subject, detail).await
     }
 
-    pub(crate) fn tail_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        permit(&self.tails, "live tails", "http.tails_max", self.config.http.tails_max)
+    pub(crate) fn retrieval_place(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.retrievals.take(&caller.person.id)
     }
 
+    pub(crate) fn tail_place(&self, caller: &Caller) -> Result<Place, Problem> {
+        self.tails.take(&caller.person.id)
+    }
+
+    /// A query ends by itself after its time, whoever reads its answer.
     pub(crate) fn query_permit(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        permit(&self.queries, "queries", "sql.queries_max", self.config.sql.queries_max)
+        let max = self.config.sql.queries_max;
+        Arc::clone(&self.queries).try_acquire_owned().map_err(|_| {
+            let detail = format!("{max} queries are running already");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+                .hint("try again later; sql.queries_max in the configuration sets how many may run")
+        })
     }
 
     pub(crate) fn count_retrieval(&self, account: &Account) {
@@ -140,13 +173,6 @@ impl Service {
         Problem::new(StatusCode::CONFLICT, "segment-damaged", format!("segment {id} is damaged: {problem}"))
             .hint("it is in quarantine now: ask again, and the manifest will name what is missing")
     }
-}
-
-fn permit(of: &Arc<Semaphore>, what: &str, key: &str, max: usize) -> Result<OwnedSemaphorePermit, Problem> {
-    Arc::clone(of).try_acquire_owned().map_err(|_| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", format!("{max} {what} are running already"))
-            .hint(format!("try again later; {key} in the configuration sets how many may run"))
-    })
 }
 
 /// Now, nanoseconds of TAI since 1958-01-01.

@@ -99,7 +99,8 @@ impl Engine {
         self.program.is_file()
     }
 
-    /// Answers a query with at most `rows_max` rows within `timeout`.
+    /// Answers a query with at most `rows_max` rows within `timeout`, over the rows of these colours, as far as the service has
+    /// them.
     ///
     /// # Errors
     /// See [`SqlError`].
@@ -109,6 +110,7 @@ impl Engine {
         rows_max: u64,
         timeout: Duration,
         form: SqlForm,
+        colours: &[Colour],
     ) -> Result<SqlAnswer, SqlError> {
         if sql.len() > SQL_TEXT_MAX {
             let detail = format!("the text is longer than {SQL_TEXT_MAX} octets");
@@ -122,7 +124,7 @@ impl Engine {
         let spare = spare.and_then(|mut child| matches!(child.try_wait(), Ok(None)).then_some(child));
         let child = spare.map_or_else(|| start(&self.program), Ok)?;
         let work = async {
-            let order = self.order(sql, rows_max, form).await?;
+            let order = self.order(sql, rows_max, form, colours).await?;
             exchange(child, order).await
         };
         // What is dropped here, or because the caller has gone, takes its process with it.
@@ -133,23 +135,30 @@ impl Engine {
         answer
     }
 
-    async fn order(&self, sql: &str, rows_max: u64, form: SqlForm) -> Result<Order, SqlError> {
+    async fn order(
+        &self,
+        sql: &str,
+        rows_max: u64,
+        form: SqlForm,
+        colours: &[Colour],
+    ) -> Result<Order, SqlError> {
+        let colours: Vec<Colour> =
+            self.colours.iter().copied().filter(|colour| colours.contains(colour)).collect();
         let mut tail = self.archive.tail.snapshot();
         let segments = self.archive.catalogue.segments(&SegmentFilter::default()).await.map_err(fault)?;
         for segment in &segments {
             let facts = &segment.facts;
             tail.drop_before(facts.colour, &facts.ring, facts.series, facts.end_seq);
         }
-        let is_seen = |segment: &&Segment| {
-            segment.state == SegmentState::Ok && self.colours.contains(&segment.facts.colour)
-        };
+        let is_seen =
+            |segment: &&Segment| segment.state == SegmentState::Ok && colours.contains(&segment.facts.colour);
         let files = |index: fn(&Segment) -> &Option<IndexFile>| -> Vec<SqlFile> {
             let of = |segment: &Segment| self.file(segment, index(segment).as_ref()?);
             segments.iter().filter(is_seen).filter_map(of).collect()
         };
         let tails = [
-            Tail::new(&FrameRow::schema(), tail.frames(), &self.colours),
-            Tail::new(&PacketRow::schema(), tail.packets(), &self.colours),
+            Tail::new(&FrameRow::schema(), tail.frames(), &colours),
+            Tail::new(&PacketRow::schema(), tail.packets(), &colours),
         ];
         let table = |name: &str, files, tail: &Tail| SqlTable {
             name: name.to_owned(),

@@ -41,6 +41,11 @@ pub(crate) async fn run(service: Arc<Service>, stop: Stop) {
     let mut trail = Trail::new();
     let mut signed = None;
     while !stop.is_stopping() {
+        service.authenticator.look_now();
+        match service.authenticator.fault() {
+            None => service.health.well("keys"),
+            Some(fault) => service.health.ill("keys", fault),
+        }
         let answers = ask(&catalogue, &service.health).await;
         if answers {
             trail.look(&catalogue, &service.health).await;
@@ -103,7 +108,7 @@ impl Trail {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    health.warning("audit", format!("the audit trail cannot be verified: {error}"));
+                    health.warning("audit trail", format!("the audit trail cannot be verified: {error}"));
                     return;
                 }
             }
@@ -112,9 +117,9 @@ impl Trail {
             self.problem = self.watch.problem().map(str::to_owned);
         }
         match &self.problem {
-            None => health.well("audit"),
+            None => health.well("audit trail"),
             Some(problem) => health.ill(
-                "audit",
+                "audit trail",
                 format!(
                     "the audit trail is broken: {problem}. Somebody changed the database past this program: keep a copy of \
                      it, and compare it with the signed heads and the last backup"
@@ -217,7 +222,7 @@ mod tests {
         }
         let mut trail = Trail::new();
         trail.look(&catalogue, &health).await;
-        assert_eq!(health.report().parts["audit"].state, State::Well);
+        assert_eq!(health.report().parts["audit trail"].state, State::Well);
         let sql = "DELETE FROM kit_audit WHERE number = 2";
         let mut writing = catalogue.database().begin("test").await.expect("begun");
         sqlx::query(sql).execute(&mut *writing).await.expect("deleted");
@@ -225,7 +230,7 @@ mod tests {
         for _ in 0..2 {
             trail.looked = None;
             trail.look(&catalogue, &health).await;
-            assert_eq!(health.report().parts["audit"].state, State::Ill);
+            assert_eq!(health.report().parts["audit trail"].state, State::Ill);
             // Somebody adds an entry again: what was found stays.
             catalogue.note(2, "eve", "note", "two", "").await.expect("noted");
         }

@@ -4,22 +4,14 @@ mod served;
 #[path = "../../catalogue/tests/support/mod.rs"]
 mod support;
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use fep_identity::Role;
 use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use served::{Answer, Served};
 use support::{MS, Recorder, START, TestFrame, tm_frame};
-
-/// SHA-256 of "alpha" and "beta" as coreutils compute them.
-const USERS: &str = "[users.anna]
-token_sha256 = \"8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8\"
-roles = [\"read\", \"operate\", \"approve\"]
-[users.bert]
-token_sha256 = \"f44e64e75f3948e9f73f8dfa94721c4ce8cbb4f265c4790c702b2d41cfbf2753\"
-roles = [\"read\", \"approve\"]
-";
 
 fn frames(count: u64) -> Vec<TestFrame> {
     (0..count).map(|count| tm_frame(1, (count % 2) as u8, count, START + count as i64 * MS)).collect()
@@ -31,24 +23,25 @@ async fn one_ring(frames: &[TestFrame], more: &str) -> Served {
     Served::start(directory, more, 1).await
 }
 
-async fn as_user(served: &Served, token: &str, method: Method, path: &str, body: &Value) -> Answer {
-    let header = format!("Bearer {token}");
-    served.ask(method, path, &[("authorization", &header)], &body.to_string()).await
+const ALL: [Role; 3] = [Role::Observer, Role::Operator, Role::Approver];
+const APPROVES: [Role; 2] = [Role::Observer, Role::Approver];
+
+fn kind(answer: &Answer) -> (u16, String) {
+    let kind = answer.json()["type"].as_str().unwrap_or_default().trim_start_matches("/problems/").to_owned();
+    (answer.status.as_u16(), kind)
 }
 
-// REQ: FEP-ARCS-010
+// REQ: FEP-ARCS-010, FEP-ARC-173
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_needs_two_different_persons_with_their_roles() {
-    let served = one_ring(&frames(10), USERS).await;
-    assert_eq!(served.get("/v1/segments").await.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(served.get("/health").await.status, StatusCode::OK);
-    let segments = loop {
-        let listed = as_user(&served, "beta", Method::GET, "/v1/segments", &Value::Null).await.json();
-        if listed.as_array().is_some_and(|segments| !segments.is_empty()) {
-            break listed;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let served = one_ring(&frames(10), "").await;
+    let anna = served.log_in("anna", "anna", &ALL);
+    let second_account = served.log_in("anna-2", "anna", &APPROVES);
+    let bert = served.log_in("bert", "bert", &APPROVES);
+    let post = async |ticket: &str, path: &str, body: &Value| {
+        served.as_person(ticket, Method::POST, path, body).await
     };
+    let segments = served.get("/v1/segments").await.json();
     let facts = &segments[0];
     let id = facts["id"].as_str().unwrap();
     // The numbers are exact in JSON text; a reader that keeps them as doubles has the name as text.
@@ -61,70 +54,77 @@ async fn a_deletion_needs_two_different_persons_with_their_roles() {
     );
     assert_eq!(id, of_numbers);
     let asked = json!({"segments": [id], "reason": "test data"});
-    let refused = as_user(&served, "beta", Method::POST, "/v1/deletions", &asked).await;
+    let refused = post(&bert, "/v1/deletions", &asked).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not operate");
     // One that is taken back can be approved no more.
-    let first = as_user(&served, "alpha", Method::POST, "/v1/deletions", &asked).await.json();
+    let first = post(&anna, "/v1/deletions", &asked).await.json();
+    assert_eq!(first["requester"], "local:anna", "{first}");
     let path = |act: &str| format!("/v1/deletions/{}/{act}", first["id"].as_str().unwrap());
     let note = json!({"note": "still needed"});
-    let withdrawn = as_user(&served, "alpha", Method::POST, &path("withdraw"), &note).await;
+    let withdrawn = post(&anna, &path("withdraw"), &note).await;
     assert_eq!(withdrawn.json()["state"], "withdrawn", "{}", withdrawn.text());
-    let late = as_user(&served, "beta", Method::POST, &path("approve"), &Value::Null).await;
+    let late = post(&bert, &path("approve"), &Value::Null).await;
     assert_eq!(late.status, StatusCode::CONFLICT);
-    let deletion = as_user(&served, "alpha", Method::POST, "/v1/deletions", &asked).await;
+    let deletion = post(&anna, "/v1/deletions", &asked).await;
     assert_eq!(deletion.status, StatusCode::OK, "{}", deletion.text());
     let approve = format!("/v1/deletions/{}/approve", deletion.json()["id"].as_str().unwrap());
-    let own = as_user(&served, "alpha", Method::POST, &approve, &Value::Null).await;
-    assert_eq!(
-        (own.status, own.json()["type"].as_str()),
-        (StatusCode::FORBIDDEN, Some("/problems/second-person-needed"))
-    );
-    let approved = as_user(&served, "beta", Method::POST, &approve, &Value::Null).await;
+    for own in [&anna, &second_account] {
+        let own = post(own, &approve, &Value::Null).await;
+        assert_eq!(kind(&own), (403, "second-person-needed".to_owned()));
+    }
+    let approved = post(&bert, &approve, &Value::Null).await;
     assert_eq!(approved.json()["state"], "approved", "{}", approved.text());
-    let again = as_user(&served, "beta", Method::POST, &approve, &Value::Null).await;
+    let again = post(&bert, &approve, &Value::Null).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "it is decided");
 }
 
-// REQ: FEP-ARC-151
+// REQ: FEP-ARC-151, FEP-ARC-173
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_is_lifted_by_an_order_that_another_person_approves() {
-    let served = one_ring(&frames(10), USERS).await;
-    let post =
-        async |token: &str, path: &str, body: Value| as_user(&served, token, Method::POST, path, &body).await;
-    let hold = post("alpha", "/v1/holds", json!({"scope": {"scid": 673}, "reason": "inquiry"})).await.json();
+    let served = one_ring(&frames(10), "").await;
+    let anna = served.log_in("anna", "anna", &ALL);
+    let bert = served.log_in("bert", "bert", &APPROVES);
+    let post = async |ticket: &str, path: &str, body: Value| {
+        served.as_person(ticket, Method::POST, path, &body).await
+    };
+    let hold = post(&anna, "/v1/holds", json!({"scope": {"scid": 673}, "reason": "inquiry"})).await.json();
     let release = format!("/v1/holds/{}/release", hold["id"].as_str().unwrap());
-    let refused = post("beta", &release, json!({"note": "over"})).await;
+    let refused = post(&bert, &release, json!({"note": "over"})).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not ask: {}", refused.text());
-    let asked = post("alpha", &release, json!({"note": "over"})).await.json();
+    let nobody = served.post_local(&release, json!({"note": "over"})).await;
+    assert_eq!(nobody.status, StatusCode::FORBIDDEN, "the user of a process is no person: {}", nobody.text());
+    let asked = post(&anna, &release, json!({"note": "over"})).await.json();
     assert_eq!((asked["order"]["state"].as_str(), &asked["hold"]), (Some("asked"), &hold["id"]), "{asked}");
     let approve = format!("/v1/releases/{}/approve", asked["order"]["id"].as_str().unwrap());
-    let own = post("alpha", &approve, Value::Null).await;
-    assert_eq!(
-        (own.status, own.json()["type"].as_str()),
-        (StatusCode::FORBIDDEN, Some("/problems/second-person-needed"))
-    );
+    let own = post(&anna, &approve, Value::Null).await;
+    assert_eq!(kind(&own), (403, "second-person-needed".to_owned()));
     let other = json!({"content_sha256": "00".repeat(32)});
-    assert_eq!(post("beta", &approve, other).await.status, StatusCode::CONFLICT, "not what was asked for");
+    assert_eq!(post(&bert, &approve, other).await.status, StatusCode::CONFLICT, "not what was asked for");
     let looked_at = json!({"content_sha256": asked["order"]["content_sha256"]});
-    let lifted = post("beta", &approve, looked_at).await;
+    let lifted = post(&bert, &approve, looked_at).await;
     assert_eq!(lifted.json()["order"]["state"], "done", "{}", lifted.text());
-    let holds = as_user(&served, "alpha", Method::GET, "/v1/holds", &Value::Null).await.json();
+    let holds = served.get("/v1/holds").await.json();
     assert!(holds[0]["released"].is_array(), "{holds}");
 }
 
-// REQ: FEP-ARCS-011
+// REQ: FEP-ARCS-011, FEP-ARC-172
 #[tokio::test(flavor = "multi_thread")]
-async fn without_users_tcp_callers_only_read_and_the_services_own_user_operates() {
+async fn nobody_asks_without_a_ticket_but_the_services_own_user_at_its_unix_socket() {
     let served = one_ring(&frames(10), "").await;
     let hold = json!({"scope": {"scid": 673}, "reason": "inquiry"});
-    let over_tcp = served.ask(Method::POST, "/v1/holds", &[], &hold.to_string()).await;
-    assert_eq!(over_tcp.status, StatusCode::FORBIDDEN);
-    let local = served.post_local("/v1/holds", hold).await;
+    let nobody = served.ask(Method::GET, "/v1/segments", &[("authorization", "")], "").await;
+    assert_eq!(kind(&nobody), (401, "not-authenticated".to_owned()));
+    let health = served.ask(Method::GET, "/health", &[("authorization", "")], "").await;
+    assert_eq!(health.status, StatusCode::OK);
+    let observer = served.ask(Method::POST, "/v1/holds", &[], &hold.to_string()).await;
+    assert_eq!(kind(&observer), (403, "role-missing".to_owned()));
+    let local = served.post_local("/v1/holds", hold.clone()).await;
     assert_eq!(local.status, StatusCode::OK, "{}", local.text());
-    let release = format!("/v1/holds/{}/release", local.json()["id"].as_str().unwrap());
-    let released = served.post_local(&release, json!({})).await;
-    assert_eq!(released.status, StatusCode::FORBIDDEN, "that needs a person with a token");
     assert_eq!(served.get("/v1/holds").await.json().as_array().map(Vec::len), Some(1));
+
+    let closed = one_ring(&frames(10), "[identity]\nlocal_roles = []\n").await;
+    let local = closed.ask_local(Method::GET, "/v1/segments", "").await;
+    assert_eq!(kind(&local), (401, "not-authenticated".to_owned()), "where the configuration says so");
 }
 
 // REQ: FEP-ARCS-012
@@ -226,13 +226,68 @@ async fn a_replay_is_in_the_audit_trail_before_it_starts_and_does_not_start_with
     assert_eq!(acts, expected);
 }
 
+/// Asks over the Unix socket until the answer has this status.
+async fn until_local(served: &Served, status: StatusCode) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let answer = served.ask_local(Method::GET, "/v1/frames?limit=5", "").await;
+        if answer.status == status {
+            return;
+        }
+        assert!(std::time::Instant::now() < until, "not {status}: {} {}", answer.status, answer.text());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+// REQ: FEP-ARC-164, FEP-ARC-165
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_clients_that_never_read_leave_room_for_others_and_lose_their_connections() {
+    let served = one_ring(&frames(20_000), "[http.limits]\nwrite_timeout_s = 5\n").await;
+    let silent: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = std::os::unix::net::UnixStream::connect(&served.socket).unwrap();
+            stream.write_all(b"GET /v1/frames HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+            stream
+        })
+        .collect();
+    until_local(&served, StatusCode::TOO_MANY_REQUESTS).await;
+    let other = served.get("/v1/frames?limit=5").await;
+    assert_eq!((other.status, other.lines().len()), (StatusCode::OK, 5), "{}", other.text());
+    // They read nothing and close nothing: the service ends them.
+    until_local(&served, StatusCode::OK).await;
+    drop(silent);
+}
+
+// REQ: FEP-ARC-164
+#[tokio::test(flavor = "multi_thread")]
+async fn the_preface_of_http_2_ends_a_connection() {
+    let served = one_ring(&frames(2), "").await;
+    let address = served.tcp().to_owned();
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).unwrap();
+        stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => {
+                panic!("it is kept: {error}")
+            }
+            _ => answer,
+        }
+    })
+    .await
+    .unwrap();
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(served.get("/health").await.status, StatusCode::OK);
+}
+
 // REQ: FEP-ARCS-013
 #[tokio::test(flavor = "multi_thread")]
 async fn the_description_of_the_interface_has_every_path_that_answers() {
     let served = one_ring(&frames(2), "").await;
     let document = served.get("/openapi.json").await.json();
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    assert!(paths.len() >= 22, "{paths:?}");
+    assert!(paths.len() >= 30, "{paths:?}");
     for path in paths {
         let concrete = path.replace("{id}", "none").replace("{name}", "none");
         let methods = document["paths"][path.as_str()].as_object().unwrap();

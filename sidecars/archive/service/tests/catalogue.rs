@@ -82,7 +82,7 @@ async fn a_catalogue_that_is_removed_under_the_service_makes_health_ill_and_a_da
     let directory = tempfile::tempdir().unwrap();
     recorded(directory.path());
     let served = Served::start(directory, "", 1).await;
-    until(&served, "/health", |health| health["parts"]["audit"]["state"] == "well").await;
+    until(&served, "/health", |health| health["parts"]["audit trail"]["state"] == "well").await;
     until(&served, "/health", |health| health["parts"]["audit head"]["state"] == "well").await;
     let heads = served.root().join("segments/roots/audit");
     assert_eq!(std::fs::read_dir(heads).unwrap().count(), 1);

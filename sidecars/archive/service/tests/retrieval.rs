@@ -357,7 +357,8 @@ async fn what_is_wrong_in_a_request_is_told_as_a_problem_document() {
     let method = served.ask(Method::DELETE, "/v1/frames", &[], "").await;
     assert_eq!(method.status, StatusCode::METHOD_NOT_ALLOWED);
     let body = served.post_local("/v1/gaps/x/state", serde_json::json!({"state": "lost"})).await;
-    assert_eq!((body.status, body.json()["where"].as_str()), (StatusCode::BAD_REQUEST, Some("body")));
+    assert_eq!(body.status, StatusCode::BAD_REQUEST);
+    assert!(body.json()["where"].as_str().is_some_and(|place| place.starts_with("body")), "{}", body.text());
 }
 
 // REQ: FEP-ARCS-006

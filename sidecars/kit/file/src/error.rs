@@ -78,6 +78,7 @@ impl FileError {
             | FileError::NotRegular { path, .. }
             | FileError::TooLong { path, .. }
             | FileError::Exists { path }
+            | FileError::Held { path, .. }
             | FileError::NotText { path, .. }
             | FileError::Mode { path, .. } => path,
         }

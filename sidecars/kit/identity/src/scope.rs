@@ -34,6 +34,12 @@ impl Spacecraft {
         Spacecraft::These(scids.into_iter().collect())
     }
 
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Spacecraft::These(scids) if scids.is_empty())
+    }
+
     /// Whether the spacecraft with this identifier is one of them.
     #[must_use]
     pub fn has(&self, scid: u16) -> bool {
@@ -150,16 +156,19 @@ impl Scope {
     pub fn reaches(&self, target: &Target) -> bool {
         let spacecraft = match target.scid {
             Asked::Nothing => true,
+            Asked::Any => !self.spacecraft.is_empty(),
             Asked::One(scid) => self.spacecraft.has(scid),
             Asked::Everything => self.spacecraft == Spacecraft::ALL,
         };
         let colour = match target.colour {
             Asked::Nothing => true,
+            Asked::Any => self.colours != Colours::NONE,
             Asked::One(colour) => self.colours.has(colour),
             Asked::Everything => self.colours == Colours::ALL,
         };
         let session = match target.session {
             Asked::Nothing => true,
+            Asked::Any => self.sessions != Sessions::NONE,
             Asked::One(session) => self.sessions.has(session),
             Asked::Everything => self.sessions == Sessions::ALL,
         };
@@ -188,6 +197,8 @@ pub enum Asked<T> {
     /// Not at all: the request has nothing to do with it.
     #[default]
     Nothing,
+    /// What of it the scope has, and that is not nothing: the answer is made of what is in scope.
+    Any,
     /// One value.
     One(T),
     /// All values, known and unknown.
@@ -246,6 +257,15 @@ mod tests {
         assert_eq!(reached, expected);
         assert!(!scope.reaches(&Target::EVERYTHING));
         assert!(scope.reaches(&Target::default()), "a request that touches no data is in every scope");
+        let any = Target { scid: Asked::Any, colour: Asked::Any, session: Asked::Any };
+        assert!(scope.reaches(&any) && Scope::ALL.reaches(&any));
+        for empty in [
+            Scope { spacecraft: Spacecraft::these([]), ..Scope::ALL },
+            Scope { colours: Colours::NONE, ..Scope::ALL },
+            Scope { sessions: Sessions::NONE, ..Scope::ALL },
+        ] {
+            assert!(!empty.reaches(&any), "{empty:?} has nothing that could be answered");
+        }
         let all_but_later = Scope { spacecraft: Spacecraft::these(0..=u16::MAX), ..Scope::ALL };
         assert!(!all_but_later.reaches(&Target::EVERYTHING), "a list is not everything");
     }

@@ -18,6 +18,8 @@ pub type Schemas = Vec<(String, RefOr<Schema>)>;
 pub trait Body: Sized + Send + 'static {
     /// Its media type; `None` for a request without a body.
     const MEDIA_TYPE: Option<&'static str>;
+    /// Whether a request may also come without it; it then has no media type either.
+    const IS_OPTIONAL: bool = false;
 
     /// Its JSON schema; what that refers to is added to `schemas`.
     fn describe(schemas: &mut Schemas) -> Option<Value>;
@@ -53,6 +55,10 @@ pub trait Answer: Send + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
+/// JSON that may be left out, or be `null`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaybeJson<T>(pub Option<T>);
+
 /// A JSON list of things of a type that has a schema.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct List<T>(pub Vec<T>);
@@ -77,11 +83,31 @@ impl<T: DeserializeOwned + ToSchema + Send + 'static> Body for Json<T> {
     }
 
     fn read(octets: Bytes) -> Result<Json<T>, Problem> {
-        serde_json::from_slice(&octets).map(Json).map_err(|error| {
-            Problem::new(StatusCode::BAD_REQUEST, "bad-body", error.to_string())
-                .at(format!("body, line {}, column {}", error.line(), error.column()))
-                .hint("GET /openapi.json describes the body")
-        })
+        read_json(&octets).map(Json)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(octets).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad-body", error.to_string())
+            .at(format!("body, line {}, column {}", error.line(), error.column()))
+            .hint("GET /openapi.json describes the body")
+    })
+}
+
+impl<T: DeserializeOwned + ToSchema + Send + 'static> Body for MaybeJson<T> {
+    const MEDIA_TYPE: Option<&'static str> = Some("application/json");
+    const IS_OPTIONAL: bool = true;
+
+    fn describe(schemas: &mut Schemas) -> Option<Value> {
+        Some(json!({"oneOf": [{"type": "null"}, describe::<T>(schemas)]}))
+    }
+
+    fn read(octets: Bytes) -> Result<MaybeJson<T>, Problem> {
+        if octets.is_empty() {
+            return Ok(MaybeJson(None));
+        }
+        read_json(&octets).map(MaybeJson)
     }
 }
 

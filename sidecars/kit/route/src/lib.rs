@@ -3,7 +3,7 @@
 //! | what | where |
 //! |---|---|
 //! | a route: method, path, roles, scope, parameters, bodies | [`Route`], [`Reach`], [`Form`] |
-//! | bodies of requests and answers | [`Body`], [`Answer`], [`Json`], [`List`], [`Octets`] |
+//! | bodies of requests and answers | [`Body`], [`Answer`], [`Json`], [`MaybeJson`], [`List`], [`Octets`] |
 //! | all routes of a process: router, OpenAPI 3.1 document | [`Service`] |
 //! | sizes, times and numbers | [`Limits`] |
 //! | doors: loopback, Unix sockets, TLS 1.3; Host and Origin | [`Door`], [`DoorConfig`], [`serve`], [`Certificates`] |
@@ -49,7 +49,7 @@ mod watched;
 
 #[cfg(feature = "audit")]
 pub use base::{Base, BaseConfig};
-pub use body::{Answer, Body, Json, List, Octets, Schemas};
+pub use body::{Answer, Body, Json, List, MaybeJson, Octets, Schemas};
 pub use events::{EventError, Events, Feed, GAP, MAX_EVENT_BYTES};
 #[cfg(feature = "audit")]
 pub use failed::Failed;

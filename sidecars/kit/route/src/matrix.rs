@@ -158,28 +158,47 @@ fn may(declaration: &Declaration, role: Role, scope: &Plain, target: &Target) ->
         Source::Nothing => true,
         Source::Everything => scope.scids.is_none(),
         Source::Always(scid) => scope.scids.as_ref().is_none_or(|scids| scids.contains(&scid)),
-        Source::Parameter(name) => match given(name) {
-            None => scope.scids.is_none(),
-            Some(text) => {
-                scope.scids.as_ref().is_none_or(|scids| scids.iter().any(|scid| scid.to_string() == text))
+        Source::InScope => scope.scids.as_ref().is_none_or(|scids| !scids.is_empty()),
+        Source::Parameter(name) | Source::Selected(name) | Source::Defaulted(name, _) => {
+            let default = match reach.scid {
+                Source::Defaulted(_, default) => Some(default.to_string()),
+                _ => None,
+            };
+            match (given(name).or(default), reach.scid) {
+                (None, Source::Selected(_)) => scope.scids.as_ref().is_none_or(|scids| !scids.is_empty()),
+                (None, _) => scope.scids.is_none(),
+                (Some(text), _) => {
+                    scope.scids.as_ref().is_none_or(|scids| scids.iter().any(|scid| scid.to_string() == text))
+                }
             }
-        },
+        }
     };
     let named = |own: &[&str], asked: Option<String>, all: usize| match asked {
         None => own.len() == all,
         Some(name) => own.iter().any(|one| *one == name),
     };
+    let session_name = |session: Session| session.name().to_ascii_lowercase();
     let colour = match reach.colour {
         Source::Nothing => true,
         Source::Everything => scope.colours.len() == Colours::NAMES.len(),
         Source::Always(colour) => scope.colours.contains(&colour.directory()),
+        Source::InScope => !scope.colours.is_empty(),
         Source::Parameter(name) => named(&scope.colours, given(name), Colours::NAMES.len()),
+        Source::Selected(name) => named(&scope.colours, given(name), scope.colours.len()),
+        Source::Defaulted(name, default) => {
+            named(&scope.colours, given(name).or(Some(default.directory().to_owned())), 0)
+        }
     };
     let session = match reach.session {
         Source::Nothing => true,
         Source::Everything => scope.sessions.len() == Sessions::NAMES.len(),
-        Source::Always(session) => scope.sessions.contains(&session.name().to_ascii_lowercase().as_str()),
+        Source::Always(session) => scope.sessions.contains(&session_name(session).as_str()),
+        Source::InScope => !scope.sessions.is_empty(),
         Source::Parameter(name) => named(&scope.sessions, given(name), Sessions::NAMES.len()),
+        Source::Selected(name) => named(&scope.sessions, given(name), scope.sessions.len()),
+        Source::Defaulted(name, default) => {
+            named(&scope.sessions, given(name).or(Some(session_name(default))), 0)
+        }
     };
     roles.iter().any(|one| one == role) && scid && colour && session
 }

@@ -75,7 +75,7 @@ fn operation(route: &Declared) -> Value {
         "responses": responses,
     });
     if let Some(content) = content(bodies.request_type, bodies.request_schema.as_ref()) {
-        operation["requestBody"] = json!({"required": true, "content": content});
+        operation["requestBody"] = json!({"required": !bodies.request_is_optional, "content": content});
     }
     match declaration.access {
         Access::Roles(roles, _) => {

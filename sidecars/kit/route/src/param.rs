@@ -152,6 +152,11 @@ impl Values {
         self.0.get(name).map(String::as_str)
     }
 
+    /// Names and values of all parameters that are given, by name.
+    pub fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
+    }
+
     /// The value of an integer parameter of at most this type's range; `None` where it is not given.
     #[must_use]
     pub fn number<T: TryFrom<u64>>(&self, name: &str) -> Option<T> {
@@ -167,6 +172,13 @@ pub enum Source<T> {
     Nothing,
     /// From the parameter of this name; a request without it asks for everything.
     Parameter(&'static str),
+    /// From the parameter of this name where it is one value; else, a list or nothing, what of it is in the caller's scope.
+    /// The handler must hold a list to the scope, and answer with nothing else.
+    Selected(&'static str),
+    /// From the parameter of this name; a request without it asks for this. Of a list, as [`Source::Selected`].
+    Defaulted(&'static str, T),
+    /// What of it is in the caller's scope. The handler must answer with nothing else.
+    InScope,
     /// Always this.
     Always(T),
     /// Always everything.
@@ -200,8 +212,8 @@ impl Reach {
     pub(crate) fn names(&self) -> [Option<&'static str>; 3] {
         fn name<T>(source: &Source<T>) -> Option<&'static str> {
             match source {
-                Source::Parameter(name) => Some(name),
-                _ => None,
+                Source::Parameter(name) | Source::Selected(name) | Source::Defaulted(name, _) => Some(name),
+                Source::Nothing | Source::InScope | Source::Always(_) | Source::Everything => None,
             }
         }
         [name(&self.scid), name(&self.colour), name(&self.session)]
@@ -222,6 +234,12 @@ fn asked<T>(source: Source<T>, values: &Values, read: impl Fn(&str) -> Option<T>
         Source::Nothing => Asked::Nothing,
         Source::Always(one) => Asked::One(one),
         Source::Everything => Asked::Everything,
+        Source::InScope => Asked::Any,
+        Source::Selected(name) => values.get(name).and_then(read).map_or(Asked::Any, Asked::One),
+        Source::Defaulted(name, default) => match values.get(name) {
+            Some(text) => read(text).map_or(Asked::Any, Asked::One),
+            None => Asked::One(default),
+        },
         // What cannot be read asks for everything, so that a mistake in a declaration refuses and never opens.
         Source::Parameter(name) => values.get(name).and_then(read).map_or(Asked::Everything, Asked::One),
     }
@@ -270,5 +288,16 @@ mod tests {
         let target = Reach::PARAMETERS.target(&values);
         assert_eq!(target, Target { scid: Asked::One(157), ..Target::EVERYTHING });
         assert_eq!(Reach::default().target(&values), Target::default());
+        let selected = Reach {
+            scid: Source::Selected("scid"),
+            colour: Source::Defaulted("colour", Colour::Black),
+            session: Source::InScope,
+        };
+        let expected =
+            Target { scid: Asked::One(157), colour: Asked::One(Colour::Black), session: Asked::Any };
+        assert_eq!(selected.target(&values), expected);
+        let red = read("157", "from=a&colour=red").expect("good");
+        assert_eq!(selected.target(&red).colour, Asked::One(Colour::Red));
+        assert_eq!(Reach { scid: Source::Selected("none"), ..selected }.target(&values).scid, Asked::Any);
     }
 }

@@ -82,6 +82,9 @@ pub struct Call<B> {
     pub body: B,
     /// Headers as they came.
     pub headers: HeaderMap,
+    /// Whether only the head of the answer is wanted (`HEAD` on a route that reads): its body is not sent, and a handler that
+    /// knows the length without it need not make it.
+    pub is_head: bool,
     /// Identifier of the request, which stands in the answer, the log and the audit.
     pub request_id: String,
     pub(crate) caller: Option<Arc<Caller>>,
@@ -132,6 +135,8 @@ pub struct Declaration {
     pub parameters: Vec<Parameter>,
     /// The largest body in octets; the service's limit where nothing is said.
     pub max_body_bytes: Option<usize>,
+    /// How long the handler may take until its answer begins; the service's limit where nothing is said.
+    pub handler_timeout_s: Option<u16>,
 }
 
 pub(crate) type Answering = Pin<Box<dyn Future<Output = Result<Response, Problem>> + Send>>;
@@ -142,6 +147,7 @@ pub(crate) type Handler = Arc<dyn Fn(Call<Bytes>) -> Answering + Send + Sync>;
 pub(crate) struct Bodies {
     pub(crate) request_type: Option<&'static str>,
     pub(crate) request_schema: Option<Value>,
+    pub(crate) request_is_optional: bool,
     pub(crate) answer_status: StatusCode,
     pub(crate) answer_type: Option<&'static str>,
     pub(crate) answer_schema: Option<Value>,
@@ -182,8 +188,15 @@ impl std::fmt::Debug for Declared {
 impl Route<NeedsRoles> {
     fn new(method: Method, path: &'static str, summary: &'static str) -> Route<NeedsRoles> {
         let access = Access::Roles(RoleSet::NONE, Reach::EVERYTHING);
-        let declaration =
-            Declaration { method, path, summary, access, parameters: Vec::new(), max_body_bytes: None };
+        let declaration = Declaration {
+            method,
+            path,
+            summary,
+            access,
+            parameters: Vec::new(),
+            max_body_bytes: None,
+            handler_timeout_s: None,
+        };
         Route { declaration, state: PhantomData }
     }
 
@@ -266,6 +279,12 @@ impl<State> Route<State> {
         self.declaration.max_body_bytes = Some(octets);
         self
     }
+
+    /// How long the handler may take until its answer begins.
+    pub fn handler_timeout_s(mut self, s: u16) -> Route<State> {
+        self.declaration.handler_timeout_s = Some(s);
+        self
+    }
 }
 
 impl Route<Ready> {
@@ -282,6 +301,7 @@ impl Route<Ready> {
         let bodies = Bodies {
             request_type: B::MEDIA_TYPE,
             request_schema: B::describe(&mut schemas),
+            request_is_optional: B::IS_OPTIONAL,
             answer_status: A::STATUS,
             answer_type: A::MEDIA_TYPE,
             answer_schema: A::describe(&mut schemas),
@@ -290,12 +310,13 @@ impl Route<Ready> {
         };
         let state = Arc::clone(state);
         let handler = move |call: Call<Bytes>| -> Answering {
-            let Call { values, body, headers, request_id, caller } = call;
+            let Call { values, body, headers, is_head, request_id, caller } = call;
             let body = match B::read(body) {
                 Ok(body) => body,
                 Err(problem) => return Box::pin(std::future::ready(Err(problem))),
             };
-            let answering = handler(Arc::clone(&state), Call { values, body, headers, request_id, caller });
+            let call = Call { values, body, headers, is_head, request_id, caller };
+            let answering = handler(Arc::clone(&state), call);
             Box::pin(async move { answering.await?.write() })
         };
         Declared { declaration: self.declaration, bodies, handler: Arc::new(handler) }

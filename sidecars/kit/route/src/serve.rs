@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use fep_identity::Credentials;
 use fep_kit::Stop;
-use fep_kit::listen::{Address, Listener};
+use fep_kit::listen::{Address, Listener, SocketFile};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -261,8 +261,8 @@ pub async fn serve(
     let mut tasks = JoinSet::new();
     let mut sockets = Vec::new();
     for door in doors {
-        if let Address::Unix(path) = &door.address {
-            sockets.push(path.clone());
+        if let Listener::Unix(_, file) = &door.listener {
+            sockets.push(file.clone());
         }
         let (router, limits) = (router.clone(), Arc::clone(&limits));
         tasks.spawn(accept(door, router, limits, Arc::clone(&connections), stop.clone(), grace));
@@ -274,10 +274,7 @@ pub async fn serve(
             stop.now();
         }
     }
-    for socket in sockets {
-        // Another process may have taken the name meanwhile, or somebody may have removed it: nothing depends on it.
-        let _ = std::fs::remove_file(socket);
-    }
+    sockets.iter().for_each(SocketFile::remove);
     result
 }
 

@@ -28,7 +28,7 @@ use crate::body::with_type;
 use crate::guard::Names;
 use crate::limits::{Admission, Limits, seconds};
 use crate::param::Values;
-use crate::route::{Access, Call, Declaration, Declared, Method, Route};
+use crate::route::{Access, Bodies, Call, Declaration, Declared, Method, Route};
 use crate::watched::{Watch, Watched};
 
 /// Kind of a refusal for want of a ticket, a token or a known peer.
@@ -371,10 +371,11 @@ async fn answer(
     let person = caller.as_ref().map(|caller| &caller.person.id);
     let admitted = shared.admission.admit(person, streams)?;
     let most = declaration.max_body_bytes.unwrap_or(shared.limits.body_bytes);
-    let octets = read_body(shared, route.bodies.request_type, most, &parts.headers, body).await?;
+    let octets = read_body(shared, &route.bodies, most, &parts.headers, body).await?;
     let watch = streams.then(|| watch(shared, &parts.headers, &parts.extensions, caller.clone()));
-    let call = Call { values, body: octets, headers: parts.headers, request_id, caller };
-    let limit = seconds(shared.limits.handler_timeout_s);
+    let is_head = parts.method == axum::http::Method::HEAD;
+    let call = Call { values, body: octets, headers: parts.headers, is_head, request_id, caller };
+    let limit = seconds(declaration.handler_timeout_s.unwrap_or(shared.limits.handler_timeout_s));
     let answered = tokio::time::timeout(limit, (route.handler)(call)).await.map_err(|_| {
         let detail = format!("the answer did not begin within {} s", limit.as_secs());
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "took-too-long", detail).hint("ask for less, or later")
@@ -444,12 +445,13 @@ fn watch(
 /// Reads a body whole, within its limit and time.
 async fn read_body(
     shared: &Shared,
-    media_type: Option<&str>,
+    bodies: &Bodies,
     most: usize,
     headers: &HeaderMap,
     body: HttpBody,
 ) -> Result<Bytes, Problem> {
-    if let Some(wanted) = media_type {
+    let may_be_missing = bodies.request_is_optional && !headers.contains_key(CONTENT_TYPE);
+    if let Some(wanted) = bodies.request_type.filter(|_| !may_be_missing) {
         let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let given = given.split(';').next().unwrap_or("").trim();
         if !given.eq_ignore_ascii_case(wanted) {
@@ -474,7 +476,17 @@ async fn read_body(
     }
     let limit = seconds(shared.limits.body_timeout_s);
     match tokio::time::timeout(limit, Limited::new(body, most).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => {
+            let octets = collected.to_bytes();
+            if may_be_missing && !octets.is_empty() {
+                let detail = "the body has no media type";
+                let allowed = bodies.request_type.unwrap_or_default();
+                return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail)
+                    .at("Content-Type")
+                    .allowed(allowed));
+            }
+            Ok(octets)
+        }
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Problem::new(
             StatusCode::BAD_REQUEST,

@@ -42,7 +42,7 @@ impl RetentionRule {
 }
 
 /// A segment whose time is over.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Due {
     /// Segment.
     pub segment: SegmentId,

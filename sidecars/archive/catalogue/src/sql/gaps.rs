@@ -42,11 +42,13 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn gaps(&self, filter: &GapFilter) -> Result<Vec<Gap>, Error> {
-        let found = sqlx::query(
+        let seen = self.seen_condition("colour", "session", "scid").unwrap_or_else(|| "1 = 1".to_owned());
+        let found = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT * FROM gaps WHERE stop_rx >= $1 AND start_rx < $2 AND ($3 = -1 OR link = $3) AND \
              ($4 = -1 OR session = $4) AND ($5 = -1 OR scid = $5) AND ($6 = -1 OR vcid = $6) AND \
-             ($7 = -2 OR apid = $7) AND ($8 = '' OR state = $8) AND ($10 = 0 OR colour = 'black') ORDER BY start_rx, id LIMIT $9",
-        )
+             ($7 = -2 OR apid = $7) AND ($8 = '' OR state = $8) AND ($10 = 0 OR colour = 'black') AND {seen} \
+             ORDER BY start_rx, id LIMIT $9",
+        )))
         .bind(filter.from_tai_ns.unwrap_or(i64::MIN))
         .bind(filter.to_tai_ns.unwrap_or(i64::MAX))
         .bind(filter.link.map_or(-1, i64::from))

@@ -12,11 +12,15 @@ mod jobs;
 mod orders;
 mod query;
 mod rows;
+mod seen;
+
+use std::sync::Arc;
 
 use fep_database::{Database, Migration, Options, Schema, Writing};
 use sqlx::AnyPool;
 
 use crate::Error;
+use crate::model::Colour;
 
 pub use audit::AuditWatch;
 pub use completeness::CompletenessQuery;
@@ -24,6 +28,7 @@ pub use gaps::GapFilter;
 pub use insert::Inserted;
 pub use orders::OrderRules;
 pub use query::{ContactFilter, SegmentFilter, Totals};
+pub use seen::{Seen, Spacecraft};
 
 pub(crate) use earlier::load_earlier;
 
@@ -47,6 +52,8 @@ pub struct Catalogue {
     database: Database,
     rules: OrderRules,
     black_only: bool,
+    /// What its lists show; `None`: all.
+    seen: Option<Arc<Seen>>,
 }
 
 impl Catalogue {
@@ -66,7 +73,7 @@ impl Catalogue {
     /// Another kind of URL, a database that cannot be reached, tables of a later version.
     pub async fn open_with(options: &Options) -> Result<Catalogue, Error> {
         let database = Database::open(options, &SCHEMAS).await?;
-        let catalogue = Catalogue { database, rules: OrderRules::default(), black_only: false };
+        let catalogue = Catalogue { database, rules: OrderRules::default(), black_only: false, seen: None };
         catalogue.take_over_earlier().await?;
         Ok(catalogue)
     }
@@ -82,6 +89,19 @@ impl Catalogue {
     #[must_use]
     pub fn black_only(&self) -> Catalogue {
         Catalogue { black_only: true, ..self.clone() }
+    }
+
+    /// The same catalogue for somebody who may see only this: segments with something of it, and contacts, channels, gaps of
+    /// it are listed, nothing else. Single things by their names, totals, holds and orders are not held to it.
+    #[must_use]
+    pub fn seen_by(&self, seen: Seen) -> Catalogue {
+        let is_all = seen.has_all_of(Colour::Black) && (self.black_only || seen.has_all_of(Colour::Red));
+        Catalogue { seen: (!is_all).then(|| Arc::new(seen)), ..self.clone() }
+    }
+
+    /// The condition for rows with these columns, for a list of what is seen.
+    fn seen_condition(&self, colour: &str, session: &str, scid: &str) -> Option<String> {
+        self.seen.as_ref().map(|seen| seen.condition(colour, session, scid))
     }
 
     /// Whether red segments exist for this handle.

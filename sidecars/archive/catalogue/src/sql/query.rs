@@ -52,7 +52,9 @@ pub struct ContactFilter {
 }
 
 /// What the archive holds, in all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 pub struct Totals {
     /// Segments, deleted ones not counted.
     pub segments: u64,
@@ -202,6 +204,9 @@ impl Catalogue {
         if self.black_only {
             // No column alone: an index that begins with the colour would lead through everything.
             conditions.and("colour || '' = 'black'", []);
+        }
+        if let Some(seen) = &self.seen {
+            conditions.and(&seen.segment_condition(), []);
         }
         if let Some(state) = filter.state {
             conditions.and("state = {}", text(state.name()));
@@ -362,6 +367,9 @@ impl Catalogue {
         if self.black_only {
             conditions.and("s.colour = 'black'", []);
         }
+        if let Some(seen) = self.seen_condition("s.colour", "p.session", "p.scid") {
+            conditions.and(&seen, []);
+        }
         let sql = format!(
             "SELECT s.ring, s.colour, p.* FROM presences p JOIN segments s ON s.id = p.segment_id WHERE {} \
              ORDER BY s.colour || '', s.ring, p.link, p.session, p.scid, p.first_rx, p.segment_id, p.part",
@@ -375,10 +383,11 @@ impl Catalogue {
     /// # Errors
     /// The database.
     pub async fn channels(&self) -> Result<Vec<Channel>, Error> {
-        let found = sqlx::query(
+        let seen = self.seen_condition("colour", "session", "scid").unwrap_or_else(|| "1 = 1".to_owned());
+        let found = sqlx::query(sqlx::AssertSqlSafe(format!(
             "SELECT DISTINCT link, session, tfvn, scid, vcid, expedited, apid FROM runs WHERE \
-             ($1 = 0 OR colour = 'black') ORDER BY link, session, scid, vcid, apid, tfvn, expedited",
-        )
+             ($1 = 0 OR colour = 'black') AND {seen} ORDER BY link, session, scid, vcid, apid, tfvn, expedited",
+        )))
         .bind(i64::from(self.black_only))
         .fetch_all(self.pool())
         .await

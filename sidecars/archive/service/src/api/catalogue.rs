@@ -2,27 +2,99 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Path, RawQuery, State};
 use fep_catalogue::{
-    Channel, Completeness, CompletenessQuery, Contact, ContactFilter, Gap, GapFilter, GapState, GapStep,
-    Segment, SegmentFilter, SegmentId, SegmentState, Silence, Totals,
+    Catalogue, Channel, Completeness, CompletenessQuery, Contact, ContactFilter, Gap, GapFilter, GapState,
+    GapStep, Segment, SegmentFilter, SegmentId, SegmentState, Silence, Totals,
 };
+use fep_identity::Role;
 use fep_kit::Problem;
-use fep_kit::access::{Caller, Role};
 use fep_record::Session;
+use fep_route::{Call, Declared, Form, Json, List, Parameter, Place, Reach, Route, Source};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::params::Params;
-use super::{Body, catalogue_problem};
+use super::params::{APID, ID, LINK, Params, TEXT, TIME, VCID, span};
+use super::reach::{self, IN_SCOPE, Of};
+use super::{READERS, catalogue_problem};
 use crate::service::{Service, now_tai_ns};
 
 const LIST_MAX: u32 = 100_000;
 const LIST_DEFAULT: u32 = 1000;
+const LIMIT: Form = Form::Integer(1, LIST_MAX as u64);
+const GAP: Of = ("GET", "/v1/gaps/{id}");
+const SET_GAP: Of = ("POST", "/v1/gaps/{id}/state");
+
+pub(super) fn routes(service: &Arc<Service>) -> Vec<Declared> {
+    let get = |path, text| Route::get(path, text).roles(READERS);
+    let list = Reach { scid: Source::Selected("scid"), ..IN_SCOPE };
+    let of_channels = Reach { session: Source::Selected("session"), ..list };
+    let of_colours = Reach { colour: Source::Selected("colour"), ..list };
+    let counted = Reach {
+        scid: Source::Parameter("scid"),
+        colour: reach::colours(&service.config),
+        session: Source::Defaulted("session", Session::Ops),
+    };
+    let needed = |name, form, text| Parameter { name, place: Place::RequiredQuery, form, text };
+    let channel = |route: Route<_>| {
+        span(route).query("scid", Form::SCID, "Spacecraft.").query("link", LINK, "Station link.").query(
+            "session",
+            Form::SESSION,
+            "Session.",
+        )
+    };
+    vec![
+        get("/v1/status", "What the archive holds, in all.").touches_no_data().to(service, status),
+        span(get("/v1/segments", "Segments with something in the caller's scopes, in the order of their rings.").reaches(of_colours))
+            .query("ring", TEXT, "Ring.")
+            .query("colour", Form::COLOUR, "Colour.")
+            .query("state", Form::OneOf(&["ok", "quarantined", "deleted"]), "Whether it can be used.")
+            .query("scid", Form::SCID, "With units of this spacecraft.")
+            .query("vcid", VCID, "With units of this virtual channel.")
+            .query("apid", APID, "With units of this application process.")
+            .query("link", LINK, "With units by this link.")
+            .query("limit", LIMIT, "At most so many; 1000 where nothing is said.")
+            .to(service, segments),
+        channel(get("/v1/contacts", "Receptions: which link received which spacecraft, and when.").reaches(of_channels))
+            .to(service, contacts),
+        get("/v1/channels", "Channels that were ever received.").reaches(IN_SCOPE).to(service, channels),
+        channel(get("/v1/gaps", "What is missing, and what is done about it, in the order of time.").reaches(of_channels))
+            .query("vcid", VCID, "Virtual channel.")
+            .query("apid", APID, "Application process: gaps of packets.")
+            .query("state", Form::OneOf(&["open", "requested", "filled", "unrecoverable", "accepted"]), "Where it stands.")
+            .query("limit", LIMIT, "At most so many; 1000 where nothing is said.")
+            .to(service, gaps),
+        get(GAP.1, "One gap, with what was done about it.")
+            .reaches(IN_SCOPE)
+            .path_parameter("id", ID, "Its name.")
+            .to(service, gap),
+        Route::post(SET_GAP.1, "Says what is done about a gap.")
+            .role(Role::Operator)
+            .reaches(IN_SCOPE)
+            .path_parameter("id", ID, "Its name.")
+            .to(service, set_gap),
+        get(
+            "/v1/completeness",
+            "How much of each channel of a spacecraft came in a span of time, by link and over all links, and when nothing came.",
+        )
+        .reaches(counted)
+        .parameter(needed("from", TIME, "At or after: UTC or tai:NANOSECONDS."))
+        .parameter(needed("to", TIME, "Before."))
+        .parameter(needed("scid", Form::SCID, "Spacecraft."))
+        .query("session", Form::SESSION, "Session; ops where nothing is said.")
+        .query("link", LINK, "Station link.")
+        .query("unit", Form::OneOf(&["frames", "packets"]), "What is counted; frames where nothing is said.")
+        .to(service, completeness),
+    ]
+}
+
+/// The catalogue as the caller may see it.
+fn seen<B>(service: &Service, call: &Call<B>) -> Result<Catalogue, Problem> {
+    Ok(service.archive.catalogue.seen_by(reach::seen(call.caller()?)))
+}
 
 /// The service at a glance.
-#[derive(Serialize)]
-pub(crate) struct Status {
+#[derive(Serialize, ToSchema)]
+struct Status {
     version: &'static str,
     now_tai_ns: i64,
     totals: Totals,
@@ -36,13 +108,7 @@ pub(crate) struct Status {
     sql: bool,
 }
 
-/// What the archive holds, in all.
-#[utoipa::path(get, path = "/v1/status", tag = "catalogue", responses((status = 200, description = "totals")))]
-pub(crate) async fn status(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Status>, Problem> {
-    Params::parse(query.as_deref(), &[])?;
+async fn status(service: Arc<Service>, _: Call<()>) -> Result<Json<Status>, Problem> {
     let totals =
         service.archive.catalogue.totals().await.map_err(catalogue_problem("counting the archive"))?;
     Ok(Json(Status {
@@ -57,26 +123,15 @@ pub(crate) async fn status(
 }
 
 /// A segment with its name, which is text: other programs round `series`, which does not fit into a double.
-#[derive(Serialize)]
-pub(crate) struct NamedSegment {
+#[derive(Serialize, ToSchema)]
+struct NamedSegment {
     id: SegmentId,
     #[serde(flatten)]
     segment: Segment,
 }
 
-/// Segments, by what is in them. `id` names a segment wherever one is asked for.
-#[utoipa::path(get, path = "/v1/segments", tag = "catalogue",
-    params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("ring" = Option<String>, Query),
-        ("colour" = Option<String>, Query), ("state" = Option<String>, Query, description = "ok, quarantined, deleted"),
-        ("scid" = Option<u16>, Query), ("vcid" = Option<u8>, Query), ("apid" = Option<u16>, Query),
-        ("link" = Option<u16>, Query), ("limit" = Option<u32>, Query)),
-    responses((status = 200, description = "segments in the order of their rings")))]
-pub(crate) async fn segments(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Vec<NamedSegment>>, Problem> {
-    let known = ["from", "to", "ring", "colour", "state", "scid", "vcid", "apid", "link", "limit"];
-    let params = Params::parse(query.as_deref(), &known)?;
+async fn segments(service: Arc<Service>, call: Call<()>) -> Result<List<NamedSegment>, Problem> {
+    let params = Params::of(&call.values)?;
     let filter = SegmentFilter {
         from_tai_ns: params.time("from")?,
         to_tai_ns: params.time("to")?,
@@ -89,21 +144,13 @@ pub(crate) async fn segments(
         apid: params.number("apid", 2047)?,
         limit: Some(params.limit(LIST_DEFAULT, LIST_MAX)?),
     };
-    let found = service.archive.catalogue.segments(&filter).await;
+    let found = seen(&service, &call)?.segments(&filter).await;
     let found = found.map_err(catalogue_problem("listing segments"))?;
-    Ok(Json(found.into_iter().map(|segment| NamedSegment { id: segment.facts.id(), segment }).collect()))
+    Ok(List(found.into_iter().map(|segment| NamedSegment { id: segment.facts.id(), segment }).collect()))
 }
 
-/// Receptions: which link received which spacecraft, and when.
-#[utoipa::path(get, path = "/v1/contacts", tag = "catalogue",
-    params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("scid" = Option<u16>, Query),
-        ("link" = Option<u16>, Query), ("session" = Option<String>, Query)),
-    responses((status = 200, description = "contacts")))]
-pub(crate) async fn contacts(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Contact>>, Problem> {
-    let params = Params::parse(query.as_deref(), &["from", "to", "scid", "link", "session"])?;
+async fn contacts(service: Arc<Service>, call: Call<()>) -> Result<List<Contact>, Problem> {
+    let params = Params::of(&call.values)?;
     let filter = ContactFilter {
         from_tai_ns: params.time("from")?,
         to_tai_ns: params.time("to")?,
@@ -112,33 +159,17 @@ pub(crate) async fn contacts(
         link: params.number("link", u16::MAX)?,
         by_packets: false,
     };
-    service.archive.catalogue.contacts(&filter).await.map(Json).map_err(catalogue_problem("listing contacts"))
+    let found = seen(&service, &call)?.contacts(&filter).await;
+    found.map(List).map_err(catalogue_problem("listing contacts"))
 }
 
-/// Channels that were ever received.
-#[utoipa::path(get, path = "/v1/channels", tag = "catalogue", responses((status = 200, description = "channels")))]
-pub(crate) async fn channels(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Channel>>, Problem> {
-    Params::parse(query.as_deref(), &[])?;
-    service.archive.catalogue.channels().await.map(Json).map_err(catalogue_problem("listing channels"))
+async fn channels(service: Arc<Service>, call: Call<()>) -> Result<List<Channel>, Problem> {
+    let found = seen(&service, &call)?.channels().await;
+    found.map(List).map_err(catalogue_problem("listing channels"))
 }
 
-/// What is missing, and what is done about it.
-#[utoipa::path(get, path = "/v1/gaps", tag = "gaps",
-    params(("from" = Option<String>, Query), ("to" = Option<String>, Query), ("scid" = Option<u16>, Query),
-        ("vcid" = Option<u8>, Query), ("apid" = Option<u16>, Query), ("link" = Option<u16>, Query),
-        ("session" = Option<String>, Query),
-        ("state" = Option<String>, Query, description = "open, requested, filled, unrecoverable, accepted"),
-        ("limit" = Option<u32>, Query)),
-    responses((status = 200, description = "gaps in the order of time")))]
-pub(crate) async fn gaps(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Vec<Gap>>, Problem> {
-    let known = ["from", "to", "scid", "vcid", "apid", "link", "session", "state", "limit"];
-    let params = Params::parse(query.as_deref(), &known)?;
+async fn gaps(service: Arc<Service>, call: Call<()>) -> Result<List<Gap>, Problem> {
+    let params = Params::of(&call.values)?;
     let filter = GapFilter {
         from_tai_ns: params.time("from")?,
         to_tai_ns: params.time("to")?,
@@ -150,69 +181,62 @@ pub(crate) async fn gaps(
         state: params.one_of("state", GapState::ALL, GapState::name)?,
         limit: Some(params.limit(LIST_DEFAULT, LIST_MAX)?),
     };
-    service.archive.catalogue.gaps(&filter).await.map(Json).map_err(catalogue_problem("listing gaps"))
+    let found = seen(&service, &call)?.gaps(&filter).await;
+    found.map(List).map_err(catalogue_problem("listing gaps"))
 }
 
 /// A gap and its history.
-#[derive(Serialize)]
-pub(crate) struct GapAndSteps {
+#[derive(Serialize, ToSchema)]
+struct GapAndSteps {
     #[serde(flatten)]
     gap: Gap,
     steps: Vec<GapStep>,
 }
 
-/// One gap, with what was done about it.
-#[utoipa::path(get, path = "/v1/gaps/{id}", tag = "gaps", params(("id" = String, Path)),
-    responses((status = 200, description = "the gap"), (status = 404, description = "no such gap")))]
-pub(crate) async fn gap(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-) -> Result<Json<GapAndSteps>, Problem> {
-    let catalogue = &service.archive.catalogue;
-    let gap = catalogue.gap(&id).await.map_err(catalogue_problem("looking for a gap"))?;
-    let steps = catalogue.gap_steps(&id).await.map_err(catalogue_problem("looking for a gap"))?;
+/// The gap of a request, when it is in the caller's scopes.
+async fn own_gap<B>(service: &Service, call: &Call<B>, of: Of) -> Result<Gap, Problem> {
+    let id = call.values.get("id").unwrap_or_default();
+    let gap = service.archive.catalogue.gap(id).await.map_err(catalogue_problem("looking for a gap"))?;
+    reach::reach(service, call, of, gap.colour, gap.channel.session, Some(gap.channel.scid))?;
+    Ok(gap)
+}
+
+async fn gap(service: Arc<Service>, call: Call<()>) -> Result<Json<GapAndSteps>, Problem> {
+    let gap = own_gap(&service, &call, GAP).await?;
+    let steps = service.archive.catalogue.gap_steps(&gap.id).await;
+    let steps = steps.map_err(catalogue_problem("looking for a gap"))?;
     Ok(Json(GapAndSteps { gap, steps }))
 }
 
-/// A new state of a gap.
-#[derive(Deserialize)]
+/// A new state of a gap: `{"state": "requested", "note": "order 12"}`.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewState {
+struct NewState {
     state: GapState,
     #[serde(default)]
     note: String,
 }
 
-/// Says what is done about a gap: `{"state": "requested", "note": "order 12"}`. Needs the role operate.
-#[utoipa::path(post, path = "/v1/gaps/{id}/state", tag = "gaps", params(("id" = String, Path)),
-    responses((status = 200, description = "the gap"), (status = 409, description = "not from its state")))]
-pub(crate) async fn set_gap(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-    caller: Caller,
-    Body(new): Body<NewState>,
-) -> Result<Json<Gap>, Problem> {
-    caller.may(Role::Operate)?;
-    service
-        .archive
-        .catalogue
-        .set_gap_state(&id, new.state, caller.name(), &new.note, now_tai_ns())
-        .await
-        .map(Json)
-        .map_err(catalogue_problem("changing a gap"))
+async fn set_gap(service: Arc<Service>, call: Call<Json<NewState>>) -> Result<Json<Gap>, Problem> {
+    let gap = own_gap(&service, &call, SET_GAP).await?;
+    let (person, NewState { state, note }) = (&call.caller()?.person, &call.body.0);
+    let set = service.archive.catalogue.set_gap_state(&gap.id, *state, &person.id.0, note, now_tai_ns());
+    set.await.map(Json).map_err(catalogue_problem("changing a gap"))
 }
 
 /// How much of one channel came.
-#[derive(Serialize)]
-pub(crate) struct Share {
+#[derive(Serialize, ToSchema)]
+struct Share {
     #[serde(flatten)]
     completeness: Completeness,
     share: f64,
 }
 
-/// How much of a spacecraft came in a span of time, and when nothing did.
-#[derive(Serialize)]
-pub(crate) struct Shares {
+/// How much of a spacecraft came in a span of time, and when nothing did. `silences` are stretches of more than ten minutes
+/// without any reception (`link` null: by no link), for which counters say nothing: between two contacts nothing was lost
+/// there, within one that was planned it was.
+#[derive(Serialize, ToSchema)]
+struct Shares {
     channels: Vec<Share>,
     silences: Vec<Silence>,
     /// Where counting ends: `to`, or where the index ends (the first reception that is in no sealed segment yet, or that may not
@@ -220,21 +244,9 @@ pub(crate) struct Shares {
     counted_to_tai_ns: i64,
 }
 
-/// How much of each channel of a spacecraft came in a span of time, by link and over all links: of a contact, with its times
-/// as `from` and `to`. `silences` are stretches of more than ten minutes without any reception (`link` null: by no link), for
-/// which counters tell nothing: between two contacts nothing was lost there, within one that was planned it was. Only sealed
-/// segments count: `counted_to_tai_ns` is less than `to` where what came later is not in one yet.
-#[utoipa::path(get, path = "/v1/completeness", tag = "gaps",
-    params(("from" = String, Query), ("to" = String, Query), ("scid" = u16, Query),
-        ("session" = Option<String>, Query, description = "ops (default), test, replay"), ("link" = Option<u16>, Query),
-        ("unit" = Option<String>, Query, description = "frames (default) or packets")),
-    responses((status = 200, description = "channels and silences")))]
-pub(crate) async fn completeness(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Json<Shares>, Problem> {
-    let params = Params::parse(query.as_deref(), &["from", "to", "scid", "session", "link", "unit"])?;
-    let needed = |name: &str, allowed: &str| Problem::bad_parameter(name, "is needed", allowed);
+async fn completeness(service: Arc<Service>, call: Call<()>) -> Result<Json<Shares>, Problem> {
+    let params = Params::of(&call.values)?;
+    let needed = |name: &str, allowed: &str| Problem::bad_parameter(name, "is missing", allowed);
     let mut query = CompletenessQuery {
         from_tai_ns: params.time("from")?.ok_or_else(|| needed("from", "a time in UTC"))?,
         to_tai_ns: params.time("to")?.ok_or_else(|| needed("to", "a time in UTC"))?,

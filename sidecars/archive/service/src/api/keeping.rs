@@ -1,58 +1,129 @@
-//! Keeping: holds, orders to lift them and to delete, the audit trail.
+//! Keeping: holds, orders to lift them and to delete, the audit trail of an earlier release.
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Path, RawQuery, State};
-use axum::response::{IntoResponse, Response};
-use fep_catalogue::{Deletion, Hold, HoldRelease, Scope, SegmentId};
+use axum::http::StatusCode;
+use fep_catalogue::{AuditEntry, Colour, Deletion, Hold, HoldRelease, Scope, SegmentId};
+use fep_identity::{Asked, Caller, Means, Role, Target};
 use fep_kit::Problem;
-use fep_kit::access::{Caller, Role};
 use fep_orders::Actor;
+use fep_route::{Call, Declared, Form, Json, List, MaybeJson, Reach, Route};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::params::Params;
-use super::{Body, catalogue_problem};
+use super::params::ID;
+use super::reach::{self, IN_SCOPE, Of};
+use super::{ACTORS, WATCHERS, catalogue_problem};
 use crate::service::{Service, now_tai_ns};
 
-/// What must not be deleted, and why.
-#[utoipa::path(get, path = "/v1/holds", tag = "keeping", responses((status = 200, description = "holds")))]
-pub(crate) async fn holds(State(service): State<Arc<Service>>) -> Result<Json<Vec<Hold>>, Problem> {
-    service.archive.catalogue.holds().await.map(Json).map_err(catalogue_problem("listing holds"))
+const HOLD: Of = ("POST", "/v1/holds");
+/// Entries of a page.
+const PAGE: u32 = 1000;
+
+pub(super) fn routes(service: &Arc<Service>) -> Vec<Declared> {
+    // Segments mix spacecraft and sessions: who deletes, or lets others delete, must reach everything.
+    let everything = reach::everything(&service.config);
+    let list = |path, text| Route::get(path, text).roles(WATCHERS).reaches(everything);
+    let act = |path, text| {
+        Route::post(path, text).roles(ACTORS).reaches(everything).path_parameter("id", ID, "Its name.")
+    };
+    vec![
+        Route::get("/v1/holds", "What must not be deleted, and why.")
+            .roles(WATCHERS)
+            .reaches(IN_SCOPE)
+            .to(service, holds),
+        Route::post(HOLD.1, "Holds data, now and later.")
+            .role(Role::Operator)
+            .reaches(IN_SCOPE)
+            .to(service, hold),
+        act("/v1/holds/{id}/release", "Asks for the lifting of a hold: an order that other persons approve.")
+            .to(service, release),
+        list("/v1/releases", "Orders to lift holds, and where they stand.").to(service, releases),
+        act(
+            "/v1/releases/{id}/approve",
+            "Approves the lifting of a hold; it is lifted with the last approval.",
+        )
+        .to(service, approve_release),
+        act("/v1/releases/{id}/refuse", "Refuses the lifting of a hold; who asked for it withdraws it.")
+            .to(service, refuse_release),
+        list("/v1/deletions", "Deletions that were asked for, and where they stand.").to(service, deletions),
+        Route::post("/v1/deletions", "Asks for a deletion: an order that other persons approve.")
+            .roles(ACTORS)
+            .reaches(everything)
+            .to(service, request_deletion),
+        act(
+            "/v1/deletions/{id}/approve",
+            "Approves a deletion; the octets go with the next round of keeping.",
+        )
+        .to(service, approve_deletion),
+        act(
+            "/v1/deletions/{id}/refuse",
+            "Refuses a deletion that was not begun, also an approved one; who asked for it withdraws it.",
+        )
+        .to(service, end_deletion),
+        act("/v1/deletions/{id}/withdraw", "The same as refuse: who asked withdraws, others refuse.")
+            .to(service, end_deletion),
+        Route::get(
+            "/v1/audit/earlier",
+            "The audit trail that an earlier release wrote; the first entry of the trail binds its end.",
+        )
+        .roles(&[Role::SecurityOfficer, Role::Administrator])
+        .reaches(Reach::EVERYTHING)
+        .query("after", Form::Integer(0, i64::MAX as u64), "Only after this number.")
+        .query("limit", Form::Integer(1, PAGE as u64), "At most so many; 1000 where nothing is said.")
+        .to(service, earlier_audit),
+    ]
 }
 
-/// A hold that is asked for.
-#[derive(Deserialize)]
+fn id<B>(call: &Call<B>) -> &str {
+    call.values.get("id").unwrap_or_default()
+}
+
+/// What a scope of the catalogue reaches for.
+fn target(service: &Service, scope: &Scope) -> Target {
+    let all = if service.config.http.serve_red { Asked::Everything } else { Asked::One(Colour::Black) };
+    Target {
+        scid: scope.scid.map_or(Asked::Everything, Asked::One),
+        colour: scope.colour.map_or(all, Asked::One),
+        session: Asked::Everything,
+    }
+}
+
+async fn holds(service: Arc<Service>, call: Call<()>) -> Result<List<Hold>, Problem> {
+    let caller = call.caller()?;
+    let mut holds = service.archive.catalogue.holds().await.map_err(catalogue_problem("listing holds"))?;
+    holds.retain(|hold| caller.may_reach(&target(&service, &hold.scope)).is_ok());
+    Ok(List(holds))
+}
+
+/// A hold that is asked for: `{"scope": {"scid": 157, "from_tai_ns": 0}, "reason": "inquiry 7"}`.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewHold {
+struct NewHold {
     scope: Scope,
     reason: String,
 }
 
-/// Holds data: `{"scope": {"scid": 157, "from_tai_ns": 0}, "reason": "inquiry 7"}`. Needs the role operate.
-#[utoipa::path(post, path = "/v1/holds", tag = "keeping", responses((status = 200, description = "the hold")))]
-pub(crate) async fn hold(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-    Body(new): Body<NewHold>,
-) -> Result<Json<Hold>, Problem> {
-    caller.may(Role::Operate)?;
-    let hold = service.archive.catalogue.hold(&new.scope, &new.reason, caller.name(), now_tai_ns()).await;
+async fn hold(service: Arc<Service>, call: Call<Json<NewHold>>) -> Result<Json<Hold>, Problem> {
+    let NewHold { scope, reason } = &call.body.0;
+    reach::reach_target(&service, &call, HOLD, &target(&service, scope))?;
+    let person = &call.caller()?.person.id.0;
+    let hold = service.archive.catalogue.hold(scope, reason, person, now_tai_ns()).await;
     hold.map(Json).map_err(catalogue_problem("holding data"))
 }
 
 /// Words to go with an act.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Note {
+struct Note {
     #[serde(default)]
     note: String,
 }
 
 /// What somebody approves: the SHA-256 that they have looked at; left out, what the order is bound to.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Approval {
+struct Approval {
     #[serde(default)]
     content_sha256: Option<String>,
 }
@@ -69,157 +140,83 @@ impl Approval {
     }
 }
 
-/// Who acts in an order: a person with a token. The rules of the order say which roles it needs.
+/// Who acts in an order: a person, who came with a ticket or a token of theirs. The user of a process or a certificate is
+/// whoever has the machine, and is nobody's second person.
 fn actor(caller: &Caller) -> Result<Actor, Problem> {
-    let roles = [(Role::Operate, "operator"), (Role::Approve, "approver")];
-    let has: Vec<&str> =
-        roles.iter().filter(|(role, _)| caller.may(*role).is_ok()).map(|(_, name)| *name).collect();
-    let person = caller.person(if has.contains(&"operator") { Role::Operate } else { Role::Approve })?;
-    Actor::new(person, person, &has).map_err(|error| Problem::fault("finding out who asks", &error))
+    if matches!(caller.means, Means::Peer(_) | Means::Certificate(_)) {
+        let detail = "what destroys data is done by persons with a ticket only";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "not-permitted", detail)
+            .hint("log in (fepctl login), and ask with the ticket"));
+    }
+    fep_route::orders::actor(caller).map_err(|error| Problem::fault("finding out who asks", &error))
 }
 
-/// Asks for the lifting of a hold: an order that another person approves. Needs a person with the role operate.
-#[utoipa::path(post, path = "/v1/holds/{id}/release", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "the order, waiting"), (status = 403, description = "no such person")))]
-pub(crate) async fn release(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-    caller: Caller,
-    Body(note): Body<Note>,
-) -> Result<Json<HoldRelease>, Problem> {
-    let asked =
-        service.archive.catalogue.request_release(&id, &note.note, &actor(&caller)?, now_tai_ns()).await;
+async fn release(service: Arc<Service>, call: Call<Json<Note>>) -> Result<Json<HoldRelease>, Problem> {
+    let (actor, note) = (actor(call.caller()?)?, &call.body.0.note);
+    let asked = service.archive.catalogue.request_release(id(&call), note, &actor, now_tai_ns()).await;
     asked.map(Json).map_err(catalogue_problem("asking for the lifting of a hold"))
 }
 
-/// Orders to lift holds, and where they stand.
-#[utoipa::path(get, path = "/v1/releases", tag = "keeping", responses((status = 200, description = "orders")))]
-pub(crate) async fn releases(State(service): State<Arc<Service>>) -> Result<Json<Vec<HoldRelease>>, Problem> {
-    service.archive.catalogue.releases().await.map(Json).map_err(catalogue_problem("listing orders"))
+async fn releases(service: Arc<Service>, _: Call<()>) -> Result<List<HoldRelease>, Problem> {
+    service.archive.catalogue.releases().await.map(List).map_err(catalogue_problem("listing orders"))
 }
 
-/// Approves the lifting of a hold: another person than the one who asked, with the role approve. It is lifted with the last
-/// approval.
-#[utoipa::path(post, path = "/v1/releases/{id}/approve", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "approved"), (status = 403, description = "the same person, or none with the role")))]
-pub(crate) async fn approve_release(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-    caller: Caller,
-    Body(approval): Body<Option<Approval>>,
+async fn approve_release(
+    service: Arc<Service>,
+    call: Call<MaybeJson<Approval>>,
 ) -> Result<Json<HoldRelease>, Problem> {
-    let content = approval.unwrap_or_default().content()?;
-    let done = service.archive.catalogue.approve_release(&id, &actor(&caller)?, content, now_tai_ns()).await;
+    let content = call.body.0.as_ref().map_or(Ok(None), Approval::content)?;
+    let actor = actor(call.caller()?)?;
+    let done = service.archive.catalogue.approve_release(id(&call), &actor, content, now_tai_ns()).await;
     done.map(Json).map_err(catalogue_problem("approving the lifting of a hold"))
 }
 
-/// Refuses the lifting of a hold; who asked for it withdraws it.
-#[utoipa::path(post, path = "/v1/releases/{id}/refuse", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "refused or withdrawn")))]
-pub(crate) async fn refuse_release(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-    caller: Caller,
-    Body(note): Body<Note>,
-) -> Result<Json<HoldRelease>, Problem> {
-    let done = service.archive.catalogue.end_release(&id, &actor(&caller)?, &note.note, now_tai_ns()).await;
+async fn refuse_release(service: Arc<Service>, call: Call<Json<Note>>) -> Result<Json<HoldRelease>, Problem> {
+    let (actor, note) = (actor(call.caller()?)?, &call.body.0.note);
+    let done = service.archive.catalogue.end_release(id(&call), &actor, note, now_tai_ns()).await;
     done.map(Json).map_err(catalogue_problem("refusing the lifting of a hold"))
 }
 
-/// Deletions that were asked for, and where they stand.
-#[utoipa::path(get, path = "/v1/deletions", tag = "keeping", responses((status = 200, description = "deletions")))]
-pub(crate) async fn deletions(State(service): State<Arc<Service>>) -> Result<Json<Vec<Deletion>>, Problem> {
-    service.archive.catalogue.deletions().await.map(Json).map_err(catalogue_problem("listing deletions"))
+async fn deletions(service: Arc<Service>, _: Call<()>) -> Result<List<Deletion>, Problem> {
+    service.archive.catalogue.deletions().await.map(List).map_err(catalogue_problem("listing deletions"))
 }
 
 /// A deletion that is asked for.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct NewDeletion {
+struct NewDeletion {
     segments: Vec<SegmentId>,
     reason: String,
 }
 
-/// Asks for a deletion: the first of two persons. Needs a person with the role operate.
-#[utoipa::path(post, path = "/v1/deletions", tag = "keeping",
-    responses((status = 200, description = "the deletion, waiting"), (status = 409, description = "something is held")))]
-pub(crate) async fn request_deletion(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-    Body(new): Body<NewDeletion>,
+async fn request_deletion(
+    service: Arc<Service>,
+    call: Call<Json<NewDeletion>>,
 ) -> Result<Json<Deletion>, Problem> {
-    let catalogue = &service.archive.catalogue;
-    let asked = catalogue.request_deletion(&new.segments, &new.reason, &actor(&caller)?, now_tai_ns()).await;
+    let (actor, NewDeletion { segments, reason }) = (actor(call.caller()?)?, &call.body.0);
+    let asked = service.archive.catalogue.request_deletion(segments, reason, &actor, now_tai_ns()).await;
     asked.map(Json).map_err(catalogue_problem("asking for a deletion"))
 }
 
-/// Approves a deletion: another person than the one who asked, with the role approve.
-#[utoipa::path(post, path = "/v1/deletions/{id}/approve", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "approved; the octets go with the next round of keeping"),
-        (status = 403, description = "the same person, or none with the role")))]
-pub(crate) async fn approve_deletion(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-    caller: Caller,
-    Body(approval): Body<Option<Approval>>,
+async fn approve_deletion(
+    service: Arc<Service>,
+    call: Call<MaybeJson<Approval>>,
 ) -> Result<Json<Deletion>, Problem> {
-    let content = approval.unwrap_or_default().content()?;
-    let done = service.archive.catalogue.approve_deletion(&id, &actor(&caller)?, content, now_tai_ns()).await;
+    let content = call.body.0.as_ref().map_or(Ok(None), Approval::content)?;
+    let actor = actor(call.caller()?)?;
+    let done = service.archive.catalogue.approve_deletion(id(&call), &actor, content, now_tai_ns()).await;
     done.map(Json).map_err(catalogue_problem("approving a deletion"))
 }
 
-/// Refuses a deletion that was not begun, also an approved one: anybody who could approve. Who asked for it withdraws it.
-#[utoipa::path(post, path = "/v1/deletions/{id}/refuse", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "refused or withdrawn"), (status = 409, description = "begun or decided already")))]
-pub(crate) async fn refuse_deletion(
-    State(service): State<Arc<Service>>,
-    Path(id): Path<String>,
-    caller: Caller,
-    Body(note): Body<Note>,
-) -> Result<Json<Deletion>, Problem> {
-    let done = service.archive.catalogue.end_deletion(&id, &actor(&caller)?, &note.note, now_tai_ns()).await;
+async fn end_deletion(service: Arc<Service>, call: Call<Json<Note>>) -> Result<Json<Deletion>, Problem> {
+    let (actor, note) = (actor(call.caller()?)?, &call.body.0.note);
+    let done = service.archive.catalogue.end_deletion(id(&call), &actor, note, now_tai_ns()).await;
     done.map(Json).map_err(catalogue_problem("refusing a deletion"))
 }
 
-/// The same as `refuse`: who asked withdraws, anybody else who could approve refuses.
-#[utoipa::path(post, path = "/v1/deletions/{id}/withdraw", tag = "keeping", params(("id" = String, Path)),
-    responses((status = 200, description = "withdrawn or refused"), (status = 409, description = "begun or decided already")))]
-pub(crate) async fn withdraw_deletion(
-    state: State<Arc<Service>>,
-    id: Path<String>,
-    caller: Caller,
-    note: Body<Note>,
-) -> Result<Json<Deletion>, Problem> {
-    refuse_deletion(state, id, caller, note).await
-}
-
-/// Who did what, in order; each entry holds the hash of the one before it. `trail=earlier`: what an earlier release wrote.
-#[utoipa::path(get, path = "/v1/audit", tag = "keeping",
-    params(("after" = Option<u64>, Query, description = "entries after this number"), ("limit" = Option<u32>, Query),
-        ("trail" = Option<String>, Query)),
-    responses((status = 200, description = "entries")))]
-pub(crate) async fn audit(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let params = Params::parse(query.as_deref(), &["after", "limit", "trail"])?;
-    let after = match params.text("after") {
-        None => 0,
-        Some(text) => text
-            .parse()
-            .map_err(|_| Problem::bad_parameter("after", format!("{text:?}"), "the number of an entry"))?,
-    };
-    let limit = params.limit(1000, 1000)?;
-    let (catalogue, doing) = (&service.archive.catalogue, "reading the audit trail");
-    match params.text("trail") {
-        None => {
-            let entries = catalogue.audit(after, limit).await.map_err(catalogue_problem(doing))?;
-            Ok(Json(entries).into_response())
-        }
-        Some("earlier") => {
-            let entries = catalogue.earlier_audit(after, limit).await.map_err(catalogue_problem(doing))?;
-            Ok(Json(entries).into_response())
-        }
-        Some(other) => Err(Problem::bad_parameter("trail", format!("{other:?}"), "earlier, or left out")),
-    }
+async fn earlier_audit(service: Arc<Service>, call: Call<()>) -> Result<List<AuditEntry>, Problem> {
+    let after = call.values.number("after").unwrap_or(0);
+    let limit = call.values.number("limit").unwrap_or(PAGE);
+    let entries = service.archive.catalogue.earlier_audit(after, limit).await;
+    entries.map(List).map_err(catalogue_problem("reading the audit trail"))
 }

@@ -1,60 +1,211 @@
 //! Replays: made, listed, and told what to do.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use fep_identity::{Caller, Role};
 use fep_kit::Problem;
-use fep_kit::access::{Caller, Role};
 use fep_replay::{NAME_MAX, Order, ReplayStatus, StartError};
+use fep_route::{Call, Declared, Json, List, Route};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
-use super::{Body, params};
-use crate::replays::{NewReplay, selection};
+use super::params::{self, ID};
+use super::reach::{self, IN_SCOPE, Of};
+use crate::replays::{NewReplay, Replayed, selection};
 use crate::retrieval::Plan;
-use crate::service::{Service, now_tai_ns};
+use crate::service::Service;
 
-/// Replays, those that are over included (the last 32).
-#[utoipa::path(get, path = "/v1/replays", tag = "replay", responses((status = 200, description = "replays")))]
-pub(crate) async fn replays(State(service): State<Arc<Service>>) -> Json<Vec<ReplayStatus>> {
-    Json(service.replays.list())
+const WATCHERS: &[Role] = &[Role::Observer, Role::Operator];
+const ONE: Of = ("GET", "/v1/replays/{name}");
+const START: Of = ("POST", "/v1/replays");
+const ORDER: Of = ("POST", "/v1/replays/{name}/orders");
+
+pub(super) fn routes(service: &Arc<Service>) -> Vec<Declared> {
+    let get = |path, text| Route::get(path, text).roles(WATCHERS).reaches(IN_SCOPE);
+    let post = |path, text| Route::post(path, text).role(Role::Operator).reaches(IN_SCOPE);
+    vec![
+        get(
+            "/v1/replays",
+            "Replays of what is in the caller's scopes, those that are over included (the last 32).",
+        )
+        .to(service, list),
+        get(ONE.1, "One replay.").path_parameter("name", ID, "Its name.").to(service, one),
+        post(START.1, "Starts a replay. Everything that is played is marked REPLAY.").to(service, start),
+        post(ORDER.1, "Tells a replay what to do.")
+            .path_parameter("name", ID, "Its name.")
+            .to(service, order),
+    ]
 }
 
-/// One replay.
-#[utoipa::path(get, path = "/v1/replays/{name}", tag = "replay", params(("name" = String, Path)),
-    responses((status = 200, description = "the replay"), (status = 404, description = "no such replay")))]
-pub(crate) async fn replay(
-    State(service): State<Arc<Service>>,
-    Path(name): Path<String>,
-) -> Result<Json<ReplayStatus>, Problem> {
-    service.replays.status(&name).map(Json).ok_or_else(|| no_such(&name))
+/// What a JSON schema in words says.
+macro_rules! described {
+    ($type:ident, $name:literal, $schema:expr) => {
+        impl PartialSchema for $type {
+            fn schema() -> RefOr<Schema> {
+                // A mistake in the text below would be seen by the test of this module.
+                serde_json::from_value($schema).unwrap_or_default()
+            }
+        }
+
+        impl ToSchema for $type {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed($name)
+            }
+        }
+    };
 }
 
-/// Starts a replay: `{"name": "pass-7", "unit": "frames", "query": "from=…&to=…&scid=157", "target": {"kind":
-/// "tcp_client", "address": "127.0.0.1:10015", "form": "framed"}, "speed": 10, "loop": false, "paused": false}`. Everything
-/// that is played is marked REPLAY. Needs the role operate.
-#[utoipa::path(post, path = "/v1/replays", tag = "replay",
-    responses((status = 200, description = "it plays"), (status = 403, description = "it may not go there"),
-        (status = 409, description = "one of this name plays")))]
-pub(crate) async fn start(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-    Body(new): Body<NewReplay>,
-) -> Result<Json<ReplayStatus>, Problem> {
-    caller.may(Role::Operate)?;
-    let retrieval = selection(&new).map_err(|mut bad| {
+/// A replay that is asked for.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Asked(NewReplay);
+
+/// What a replay is told.
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct Told(Order);
+
+/// A replay as shown.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown(ReplayStatus);
+
+fn target() -> Value {
+    json!({
+        "type": "object",
+        "description": "Where it goes: tcp_client with address, tcp_server with bind, udp with to, ring with consumers.",
+        "required": ["kind"],
+        "properties": {
+            "kind": {"type": "string", "enum": ["tcp_client", "tcp_server", "udp", "ring"]},
+            "address": {"type": "string"}, "bind": {"type": "string"}, "to": {"type": "string"},
+            "form": {"type": "string", "enum": ["raw", "framed"]},
+            "consumers": {"type": "array", "items": {"type": "string"}},
+        },
+    })
+}
+
+fn speed() -> Value {
+    json!({"oneOf": [
+        {"type": "number", "minimum": 0.1, "maximum": 1000.0},
+        {"type": "string", "enum": ["fastest"]},
+    ]})
+}
+
+fn integer() -> Value {
+    json!({"type": "integer"})
+}
+
+described!(
+    Asked,
+    "NewReplay",
+    json!({
+        "type": "object",
+        "required": ["name", "unit", "query", "target"],
+        "additionalProperties": false,
+        "properties": {
+            "name": {"type": "string", "minLength": 1, "maxLength": NAME_MAX, "description": "a-z 0-9 - _ ., no dot first."},
+            "unit": {"type": "string", "enum": ["frames", "packets"]},
+            "query": {"type": "string", "description": "What is played, in the query language, without a form."},
+            "target": target(),
+            "speed": speed(),
+            "loop": {"type": "boolean"},
+            "paused": {"type": "boolean", "description": "Whether it waits for an order before its first record."},
+            "idle_max_ms": {"type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX, "description": "Longest silence."},
+        },
+    })
+);
+
+described!(
+    Told,
+    "ReplayOrder",
+    json!({
+        "type": "object",
+        "required": ["order"],
+        "additionalProperties": false,
+        "properties": {
+            "order": {"type": "string", "enum": ["pause", "resume", "step", "speed", "seek", "loop", "stop"]},
+            "records": {"type": "integer", "minimum": 0, "maximum": u32::MAX, "description": "With step."},
+            "speed": speed(),
+            "rx_tai_ns": {"type": "integer", "description": "With seek: TAI nanoseconds since 1958-01-01."},
+            "looping": {"type": "boolean", "description": "With loop."},
+        },
+    })
+);
+
+described!(
+    Shown,
+    "Replay",
+    json!({
+        "type": "object",
+        "required": ["name", "target", "phase", "speed", "looping", "laps", "sent", "sent_octets"],
+        "properties": {
+            "name": {"type": "string"}, "target": target(), "address": {"type": ["string", "null"]},
+            "phase": {"type": "string", "enum": ["playing", "paused", "draining", "ended", "stopped", "failed"]},
+            "problem": {"type": ["string", "null"]}, "speed": speed(), "looping": {"type": "boolean"},
+            "laps": integer(), "sent": integer(), "sent_octets": integer(), "unfit": integer(), "missing": integer(),
+            "position_tai_ns": {"type": ["integer", "null"]}, "slipped_ns": integer(),
+        },
+    })
+);
+
+fn name<B>(call: &Call<B>) -> &str {
+    call.values.get("name").unwrap_or_default()
+}
+
+fn reaches(caller: &Caller, replayed: &Replayed) -> bool {
+    let seen = reach::seen(caller);
+    let selection = &replayed.selection;
+    selection.session.iter().all(|session| {
+        let Some(spacecraft) = seen.spacecraft(selection.colour, *session) else { return false };
+        match &selection.scid {
+            None => *spacecraft == fep_catalogue::Spacecraft::All,
+            Some(scids) => scids.ranges().flatten().all(|scid| spacecraft.has(Some(scid))),
+        }
+    })
+}
+
+/// The replay of a request, when what it plays is in the caller's scopes.
+fn own<B>(service: &Service, call: &Call<B>, of: Of) -> Result<Replayed, Problem> {
+    let replayed = service.replays.replayed(name(call)).ok_or_else(|| no_such(name(call)))?;
+    let caller = call.caller()?;
+    if reaches(caller, &replayed) {
+        Ok(replayed)
+    } else {
+        Err(reach::out_of_scope(service, call, of, caller))
+    }
+}
+
+async fn list(service: Arc<Service>, call: Call<()>) -> Result<List<Shown>, Problem> {
+    let caller = call.caller()?;
+    let own = service.replays.list().into_iter().filter(|replayed| reaches(caller, replayed));
+    Ok(List(own.map(|replayed| Shown(replayed.status)).collect()))
+}
+
+async fn one(service: Arc<Service>, call: Call<()>) -> Result<Json<Shown>, Problem> {
+    own(&service, &call, ONE).map(|replayed| Json(Shown(replayed.status)))
+}
+
+async fn start(service: Arc<Service>, call: Call<Json<Asked>>) -> Result<Json<Shown>, Problem> {
+    let Asked(new) = &call.body.0;
+    let retrieval = selection(new).map_err(|mut bad| {
         bad.name = format!("query: {}", bad.name);
         params::problem(bad)
     })?;
     service.may_serve(retrieval.selection.colour)?;
+    let retrieval = reach::narrow(&service, &call, START, retrieval)?;
     let query = retrieval.to_string();
     let plan = Plan::make(&service.archive, retrieval).await;
     let plan = plan.map_err(|error| Problem::fault("planning the replay", &error))?;
-    let (replays, runtime, spec) = (service.replays.clone(), Handle::current(), new.spec);
-    let (name, target) = (spec.name.clone(), format!("{:?}", spec.target));
+    let (replays, runtime, spec) = (service.replays.clone(), Handle::current(), new.spec.clone());
+    let name = spec.name.clone();
     // The entry is there before the first record leaves: what cannot be recorded is not done.
-    note(&service, caller.name(), "replay", &name, &format!("{query} to {target}")).await?;
+    let detail = json!({"query": query, "unit": new.unit, "target": spec.target});
+    note(&service, &call, "replay", &name, detail).await?;
     let started = tokio::task::spawn_blocking(move || replays.start(spec, plan, runtime)).await;
     let started = match started {
         Ok(Ok(Some(status))) => Ok(status),
@@ -65,22 +216,21 @@ pub(crate) async fn start(
         Err(error) => Err(Problem::fault("starting the replay", &error)),
     };
     if let Err(problem) = &started {
-        note(&service, caller.name(), "replay failed", &name, &problem.detail).await?;
+        note(&service, &call, "replay failed", &name, json!({"why": problem.detail})).await?;
     }
-    started.map(Json)
+    started.map(|status| Json(Shown(status)))
 }
 
-async fn note(
+async fn note<B>(
     service: &Service,
-    person: &str,
+    call: &Call<B>,
     action: &str,
     name: &str,
-    detail: &str,
+    detail: Value,
 ) -> Result<(), Problem> {
     // A name that no replay can have may be anything; it is refused only when the replay starts.
     let name: String = name.chars().filter(|one| !one.is_control()).take(NAME_MAX).collect();
-    let noted = service.archive.catalogue.note(now_tai_ns(), person, action, &name, detail).await;
-    noted.map_err(super::catalogue_problem("recording the replay in the audit trail"))
+    service.note(call, action, &name, detail).await
 }
 
 fn problem_of(error: &StartError) -> Problem {
@@ -97,24 +247,29 @@ fn problem_of(error: &StartError) -> Problem {
     }
 }
 
-/// Tells a replay what to do: `{"order": "pause"}`, `resume`, `step` with `records`, `speed` with `speed`, `seek` with
-/// `rx_tai_ns`, `loop` with `looping`, `stop`. Needs the role operate.
-#[utoipa::path(post, path = "/v1/replays/{name}/orders", tag = "replay", params(("name" = String, Path)),
-    responses((status = 200, description = "told"), (status = 409, description = "it is over")))]
-pub(crate) async fn order(
-    State(service): State<Arc<Service>>,
-    Path(name): Path<String>,
-    caller: Caller,
-    Body(order): Body<Order>,
-) -> Result<Json<ReplayStatus>, Problem> {
-    caller.may(Role::Operate)?;
-    service.replays.status(&name).ok_or_else(|| no_such(&name))?;
-    let text = serde_json::to_string(&order).map_err(|error| Problem::fault("reading the order", &error))?;
-    note(&service, caller.name(), "replay order", &name, &text).await?;
-    let told = service.replays.order(&name, order).ok_or_else(|| no_such(&name))?;
-    told.map(Json).map_err(|over| Problem::conflict(format!("{name}: {over}")))
+async fn order(service: Arc<Service>, call: Call<Json<Told>>) -> Result<Json<Shown>, Problem> {
+    let (name, Told(order)) = (name(&call), &call.body.0);
+    own(&service, &call, ORDER)?;
+    let detail = serde_json::to_value(order).map_err(|error| Problem::fault("reading the order", &error))?;
+    note(&service, &call, "replay order", name, detail).await?;
+    let told = service.replays.order(name, *order).ok_or_else(|| no_such(name))?;
+    told.map(|status| Json(Shown(status))).map_err(|over| Problem::conflict(format!("{name}: {over}")))
 }
 
 fn no_such(name: &str) -> Problem {
     Problem::not_found(format!("there is no replay called {name:?}")).hint("GET /v1/replays lists them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-ARC-174
+    #[test]
+    fn the_schemas_in_words_are_schemas() {
+        for schema in [Asked::schema(), Told::schema(), Shown::schema()] {
+            let schema = serde_json::to_value(schema).expect("JSON");
+            assert!(schema["properties"].as_object().is_some_and(|members| members.len() > 3), "{schema}");
+        }
+    }
 }

@@ -2,195 +2,198 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use fep_archive_query::{Colour, Retrieval, Unit};
+use fep_archive_query::{Colour, Format, Retrieval, Unit};
 use fep_kit::Problem;
+use fep_route::{Answer, Call, Declared, Form, Json, Route, Schemas};
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::params;
+use super::READERS;
+use super::params::{self, TEXT, TIME};
+use super::reach::{Of, ROWS, narrow};
 use crate::answer::{self, Manifest};
+use crate::places::Place;
 use crate::retrieval::{Error, Plan};
 use crate::service::Service;
 
-/// Parameters of frames and packets alike, for the description of the interface; `fep_archive_query` reads them.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes, is never made")]
-pub(crate) struct Conditions {
-    /// Received at or after: UTC (2024-12-06T17:38:15Z) or tai:NANOSECONDS.
-    from: Option<String>,
-    /// Received before.
-    to: Option<String>,
-    /// Spacecraft: numbers and ranges, as 1,5,10-20.
-    scid: Option<String>,
-    /// Virtual channels.
-    vcid: Option<String>,
-    /// Station links, by number.
-    link: Option<String>,
-    /// Rings that the data came by, as npp.frames.
-    ring: Option<String>,
-    /// black (default) or red.
-    colour: Option<String>,
-    /// ops (default), test, replay, or several.
-    session: Option<String>,
-    /// good (default), clean, corrected, bad, any.
-    quality: Option<String>,
-    /// yes (default), no, only.
-    idle: Option<String>,
-    /// yes (default): what several antennas received once; no: every copy.
-    merged: Option<String>,
-    /// jsonl (default), csv, parquet, pcapng; of frames also frames and cadu, of packets also packets.
-    format: Option<String>,
-    /// With jsonl, csv, parquet: the octets as a column.
-    octets: Option<String>,
-    /// At most so many units.
-    limit: Option<u64>,
+/// A manifest, or the length of a long answer, is made of all that is retrieved before its answer begins.
+const MEASURED_WITHIN_S: u16 = 3600;
+const FRAMES: Of = ("GET", "/v1/frames");
+const FRAMES_MANIFEST: Of = ("GET", "/v1/frames/manifest");
+const PACKETS: Of = ("GET", "/v1/packets");
+const PACKETS_MANIFEST: Of = ("GET", "/v1/packets/manifest");
+
+pub(super) fn routes(service: &Arc<Service>) -> Vec<Declared> {
+    let get = |of: Of, text| {
+        conditions(Route::get(of.1, text).roles(READERS).reaches(ROWS).handler_timeout_s(MEASURED_WITHIN_S))
+    };
+    vec![
+        get(FRAMES, "Frames by receive time, spacecraft, channel, link, quality and session, in any form that frames have. Range, If-Range and If-None-Match are answered.")
+            .to(service, frames),
+        get(FRAMES_MANIFEST, "What /v1/frames with the same parameters yields: SHA-256, counts, how to read it.")
+            .to(service, frames_manifest),
+        of_packets(get(PACKETS, "Packets, by the keys of frames and by application process, PUS type and subtype, and on-board time."))
+            .to(service, packets),
+        of_packets(get(PACKETS_MANIFEST, "What /v1/packets with the same parameters yields: SHA-256, counts, how to read it."))
+            .to(service, packets_manifest),
+    ]
 }
 
-/// Parameters that only packets have, for the description of the interface.
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes, is never made")]
-pub(crate) struct PacketConditions {
-    /// Application processes: numbers and ranges.
-    apid: Option<String>,
-    /// PUS service types.
-    pus_type: Option<String>,
-    /// PUS message subtypes.
-    pus_subtype: Option<String>,
-    /// Stamped on board at or after.
-    onboard_from: Option<String>,
-    /// Stamped on board before.
-    onboard_to: Option<String>,
+/// Parameters of frames and packets alike; `fep_archive_query` reads them.
+fn conditions<State>(route: Route<State>) -> Route<State> {
+    of_rows(params::span(route))
+        .query(
+            "merged",
+            Form::OneOf(&["yes", "no"]),
+            "yes (default): what several antennas received once; no: every copy.",
+        )
+        .query(
+            "format",
+            Form::OneOf(&["jsonl", "csv", "parquet", "pcapng", "frames", "cadu", "packets"]),
+            "jsonl (default), csv, parquet, pcapng; of frames also frames and cadu, of packets also packets.",
+        )
+        .query("octets", Form::OneOf(&["yes", "no"]), "With jsonl, csv, parquet: the octets as a column.")
 }
 
-/// What may come of asking, for the description of the interface.
-#[derive(utoipa::IntoResponses)]
-#[expect(dead_code, reason = "describes, is never made")]
-pub(crate) enum Outcome {
-    /// The whole answer, streamed.
-    #[response(status = 200)]
-    Whole,
-    /// The part that Range asked for.
-    #[response(status = 206)]
-    Part,
-    /// If-None-Match names this very answer.
-    #[response(status = 304)]
-    Known,
-    /// A parameter is refused: problem document.
-    #[response(status = 400)]
-    Refused,
-    /// The answer is shorter than Range begins.
-    #[response(status = 416)]
-    Beyond,
+/// Parameters of rows, also of those that come.
+pub(super) fn of_rows<State>(route: Route<State>) -> Route<State> {
+    route
+        .query(
+            "scid",
+            TEXT,
+            "Spacecraft: numbers and ranges, as 1,5,10-20; those in scope where none is named.",
+        )
+        .query("vcid", TEXT, "Virtual channels.")
+        .query("link", TEXT, "Station links, by number.")
+        .query("ring", TEXT, "Rings that the data came by, as npp.frames.")
+        .query("colour", Form::COLOUR, "black (default) or red.")
+        .query("session", TEXT, "ops (default), test, replay, or several.")
+        .query(
+            "quality",
+            Form::OneOf(&["good", "clean", "corrected", "bad", "any"]),
+            "How good; good (default).",
+        )
+        .query("idle", Form::OneOf(&["yes", "no", "only"]), "Idle data; yes (default).")
+        .query("limit", Form::Integer(0, u64::MAX), "At most so many units.")
 }
 
-/// Frames by receive time, spacecraft, channel, link, quality and session, in any form that frames have.
-#[utoipa::path(get, path = "/v1/frames", tag = "retrieval", params(Conditions), responses(Outcome))]
-pub(crate) async fn frames(
-    service: State<Arc<Service>>,
-    method: Method,
-    headers: HeaderMap,
-    query: RawQuery,
-) -> Result<Response, Problem> {
-    answer(service, Unit::Frames, method, headers, query).await
+/// Parameters that only packets have.
+pub(super) fn of_packets<State>(route: Route<State>) -> Route<State> {
+    of_packet_rows(route).query("onboard_from", TIME, "Stamped on board at or after.").query(
+        "onboard_to",
+        TIME,
+        "Stamped on board before.",
+    )
 }
 
-/// Packets, by the keys of frames and by application process, PUS type and subtype, and on-board time.
-#[utoipa::path(
-    get,
-    path = "/v1/packets",
-    tag = "retrieval",
-    params(Conditions, PacketConditions),
-    responses(Outcome)
-)]
-pub(crate) async fn packets(
-    service: State<Arc<Service>>,
-    method: Method,
-    headers: HeaderMap,
-    query: RawQuery,
-) -> Result<Response, Problem> {
-    answer(service, Unit::Packets, method, headers, query).await
+/// Parameters that only rows of packets have, also those that come.
+pub(super) fn of_packet_rows<State>(route: Route<State>) -> Route<State> {
+    route
+        .query("apid", TEXT, "Application processes: numbers and ranges.")
+        .query("pus_type", TEXT, "PUS service types.")
+        .query("pus_subtype", TEXT, "PUS message subtypes.")
 }
 
-/// What `/v1/frames` with the same parameters yields: SHA-256, counts, how to read it.
-#[utoipa::path(get, path = "/v1/frames/manifest", tag = "retrieval", params(Conditions),
-    responses((status = 200, description = "the manifest", body = Manifest)))]
-pub(crate) async fn frames_manifest(
-    service: State<Arc<Service>>,
-    query: RawQuery,
-) -> Result<Json<Manifest>, Problem> {
-    manifest(service, Unit::Frames, query).await
+/// An answer in the form that was asked for.
+struct Retrieved(Response);
+
+impl Answer for Retrieved {
+    const STATUS: StatusCode = StatusCode::OK;
+    const MEDIA_TYPE: Option<&'static str> = Some("*/*");
+
+    fn describe(_: &mut Schemas) -> Option<Value> {
+        None
+    }
+
+    fn write(self) -> Result<Response, Problem> {
+        Ok(self.0)
+    }
 }
 
-/// What `/v1/packets` with the same parameters yields: SHA-256, counts, how to read it.
-#[utoipa::path(get, path = "/v1/packets/manifest", tag = "retrieval", params(Conditions, PacketConditions),
-    responses((status = 200, description = "the manifest", body = Manifest)))]
-pub(crate) async fn packets_manifest(
-    service: State<Arc<Service>>,
-    query: RawQuery,
-) -> Result<Json<Manifest>, Problem> {
-    manifest(service, Unit::Packets, query).await
+async fn frames(service: Arc<Service>, call: Call<()>) -> Result<Retrieved, Problem> {
+    answer(service, call, Unit::Frames, FRAMES).await
 }
 
-async fn plan(service: &Service, unit: Unit, query: Option<&str>) -> Result<Plan, Problem> {
-    let retrieval = Retrieval::parse(unit, query.unwrap_or_default()).map_err(params::problem)?;
+async fn packets(service: Arc<Service>, call: Call<()>) -> Result<Retrieved, Problem> {
+    answer(service, call, Unit::Packets, PACKETS).await
+}
+
+async fn frames_manifest(service: Arc<Service>, call: Call<()>) -> Result<Json<Manifest>, Problem> {
+    manifest(service, call, Unit::Frames, FRAMES_MANIFEST).await
+}
+
+async fn packets_manifest(service: Arc<Service>, call: Call<()>) -> Result<Json<Manifest>, Problem> {
+    manifest(service, call, Unit::Packets, PACKETS_MANIFEST).await
+}
+
+async fn plan(service: &Service, call: &Call<()>, unit: Unit, of: Of) -> Result<Plan, Problem> {
+    let retrieval = Retrieval::from_pairs(unit, call.values.pairs()).map_err(params::problem)?;
     service.may_serve(retrieval.selection.colour)?;
+    let retrieval = narrow(service, call, of, retrieval)?;
     Plan::make(&service.archive, retrieval)
         .await
         .map_err(|error| Problem::fault("planning the retrieval", &error))
 }
 
+/// What is taken away, and every read of red data, is in the audit trail before it goes. Rows to look at are not.
+async fn note(service: &Service, call: &Call<()>, of: Of, retrieval: &Retrieval) -> Result<(), Problem> {
+    let is_to_look_at = matches!(retrieval.format, Format::JsonLines | Format::Csv) && !retrieval.octets;
+    let action = match retrieval.selection.colour {
+        Colour::Red => "red data read",
+        Colour::Black if is_to_look_at => return Ok(()),
+        Colour::Black => "data exported",
+    };
+    service.note(call, action, of.1, json!({"query": retrieval.to_string()})).await
+}
+
 async fn manifest(
-    State(service): State<Arc<Service>>,
+    service: Arc<Service>,
+    call: Call<()>,
     unit: Unit,
-    RawQuery(query): RawQuery,
+    of: Of,
 ) -> Result<Json<Manifest>, Problem> {
-    let plan = plan(&service, unit, query.as_deref()).await?;
-    let permit = service.retrieval_permit()?;
-    let made = blocking(permit, move |runtime| answer::manifest(&plan, runtime)).await?;
+    let plan = plan(&service, &call, unit, of).await?;
+    let place = service.retrieval_place(call.caller()?)?;
+    note(&service, &call, of, &plan.retrieval).await?;
+    let made = blocking(place, move |runtime| answer::manifest(&plan, runtime)).await?;
     made.map(Json).map_err(|error| service.retrieval_failed(error))
 }
 
 /// Runs on a thread that may wait for disks.
 async fn blocking<T: Send + 'static>(
-    permit: OwnedSemaphorePermit,
+    place: Place,
     work: impl FnOnce(&Handle) -> Result<T, Error> + Send + 'static,
 ) -> Result<Result<T, Error>, Problem> {
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
         let result = work(&runtime);
-        drop(permit);
+        drop(place);
         result
     })
     .await
     .map_err(|error| Problem::fault("retrieving", &error))
 }
 
-async fn answer(
-    State(service): State<Arc<Service>>,
-    unit: Unit,
-    method: Method,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Result<Response, Problem> {
-    let plan = plan(&service, unit, query.as_deref()).await?;
+async fn answer(service: Arc<Service>, call: Call<()>, unit: Unit, of: Of) -> Result<Retrieved, Problem> {
+    let plan = plan(&service, &call, unit, of).await?;
+    let caller = call.caller()?;
     let etag = format!("\"{}\"", plan.tag());
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| call.headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     let mut response = if text(header::IF_NONE_MATCH).is_some_and(|list| matches(list, &etag)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
+        if !call.is_head {
+            note(&service, &call, of, &plan.retrieval).await?;
+        }
         // A range of another version of the answer would not fit what the client has (RFC 9110 section 13.1.5).
         let fresh = text(header::IF_RANGE).is_none_or(|condition| condition == etag);
         let range = text(header::RANGE).filter(|_| fresh).and_then(Range::parse);
-        match (range, method == Method::HEAD) {
-            (None, false) => whole(&service, plan.clone()).await?,
-            (range, head) => part(&service, plan.clone(), range, head).await?,
+        match (range, call.is_head) {
+            (None, false) => whole(&service, caller, plan.clone()).await?,
+            (range, head) => part(&service, caller, plan.clone(), range, head).await?,
         }
     };
     let headers = response.headers_mut();
@@ -203,28 +206,34 @@ async fn answer(
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
         (header::LINK, manifest),
         (header::CACHE_CONTROL, "private, no-cache".to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(header, value);
         }
     }
-    Ok(response)
+    Ok(Retrieved(response))
 }
 
-async fn whole(service: &Arc<Service>, plan: Plan) -> Result<Response, Problem> {
-    Ok(Body::from_stream(begun(service, plan, 0, u64::MAX).await?).into_response())
+async fn whole(
+    service: &Arc<Service>,
+    caller: &fep_identity::Caller,
+    plan: Plan,
+) -> Result<Response, Problem> {
+    Ok(Body::from_stream(begun(service, caller, plan, 0, u64::MAX).await?).into_response())
 }
 
 /// A part, or only the length.
 async fn part(
     service: &Arc<Service>,
+    caller: &fep_identity::Caller,
     plan: Plan,
     range: Option<Range>,
     head: bool,
 ) -> Result<Response, Problem> {
-    let permit = service.retrieval_permit()?;
+    let place = service.retrieval_place(caller)?;
     let measured = plan.clone();
-    let length = blocking(permit, move |runtime| answer::length(&measured, runtime))
+    let length = blocking(place, move |runtime| answer::length(&measured, runtime))
         .await?
         .map_err(|error| service.retrieval_failed(error))?;
     let Some(range) = range else {
@@ -244,21 +253,28 @@ async fn part(
         (header::CONTENT_RANGE, format!("bytes {from}-{}/{length}", until - 1)),
         (header::CONTENT_LENGTH, (until - from).to_string()),
     ];
-    let body = if head { Body::empty() } else { Body::from_stream(begun(service, plan, from, until).await?) };
+    let body = if head {
+        Body::empty()
+    } else {
+        Body::from_stream(begun(service, caller, plan, from, until).await?)
+    };
     Ok((StatusCode::PARTIAL_CONTENT, headers, body).into_response())
 }
 
 /// The stream of an answer, once its first piece is there: what fails before is a problem document, not a broken connection.
 async fn begun(
     service: &Arc<Service>,
+    caller: &fep_identity::Caller,
     plan: Plan,
     from: u64,
     until: u64,
 ) -> Result<impl futures::Stream<Item = std::io::Result<bytes::Bytes>> + Send + 'static, Problem> {
-    let permit = service.retrieval_permit()?;
+    // Taken until the answer is made and sent: what is made and waits in memory for a client counts.
+    let place = Arc::new(service.retrieval_place(caller)?);
+    let sending = Arc::clone(&place);
     let counted = Arc::clone(service);
     let mut receiver = answer::stream(plan, from, until, move |result| {
-        drop(permit);
+        drop(place);
         match result {
             Ok(account) => counted.count_retrieval(&account),
             Err(error) => drop(counted.retrieval_failed(error)),
@@ -269,9 +285,12 @@ async fn begun(
         return Err(Problem::fault("retrieving", error));
     }
     let mut first = first;
-    Ok(futures::stream::poll_fn(move |context| match first.take() {
-        Some(piece) => std::task::Poll::Ready(Some(piece)),
-        None => receiver.poll_recv(context),
+    Ok(futures::stream::poll_fn(move |context| {
+        let _held = &sending;
+        match first.take() {
+            Some(piece) => std::task::Poll::Ready(Some(piece)),
+            None => receiver.poll_recv(context),
+        }
     }))
 }
 

@@ -3,51 +3,82 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::http::{HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use fep_archive_query::Colour;
 use fep_archive_query::sql::{SqlForm, SqlRefusal};
+use fep_identity::Role;
 use fep_kit::Problem;
-use fep_kit::access::{Caller, Role};
+use fep_route::{Answer, Call, Declared, Json, Reach, Route, Schemas, Source};
 use serde::Deserialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::Body;
+use super::READERS;
+use super::reach::{self, Of};
 use crate::service::Service;
 use crate::sql::{SqlAnswer, SqlError};
 
+const SQL: Of = ("POST", "/v1/sql");
+/// No query runs for longer, whoever asks.
+const LONGEST_S: u64 = 3600;
+
+pub(super) fn route(service: &Arc<Service>) -> Declared {
+    // A query sees every row of its colours, so that its caller must reach every spacecraft and session of them.
+    let colour =
+        if service.config.http.serve_red { Source::InScope } else { reach::colours(&service.config) };
+    let text = "SQL over the tables frames and packets, read-only, for callers whose scope has every spacecraft and session; of the \
+        colours that it has. JSON answers say in `truncated` whether there were more rows; CSV answers in the header \
+        Fep-Truncated. Both limits can be lowered by everybody, and raised by operators.";
+    Route::post(SQL.1, text)
+        .roles(READERS)
+        .reaches(Reach { colour, ..Reach::EVERYTHING })
+        .handler_timeout_s(LONGEST_S as u16)
+        .to(service, run)
+}
+
 /// A query.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Query {
+struct Query {
     sql: String,
     /// At most so many rows; `sql.rows_max` where it is not given.
     rows_max: Option<u64>,
     /// At most so long; `sql.timeout_s` where it is not given.
     timeout_s: Option<u64>,
+    /// `json` or `csv`.
     #[serde(default)]
+    #[schema(value_type = Option<String>, pattern = "^(json|csv)$")]
     format: SqlForm,
 }
 
-/// SQL over the tables `frames` and `packets`, read-only: `{"sql": "SELECT vcid, count(*) FROM frames GROUP BY vcid",
-/// "rows_max": 1000, "timeout_s": 10, "format": "json"}`. JSON answers say in `truncated` whether there were more rows; CSV
-/// answers in the header `Fep-Truncated`. Both limits can be lowered by everybody, and raised by callers with the role
-/// operate.
-#[utoipa::path(post, path = "/v1/sql", tag = "sql",
-    responses(
-        (status = 200, description = "columns, rows, truncated, took_ms"),
-        (status = 400, description = "no query, or one that changes something"),
-        (status = 422, description = "cancelled: over its time, or more memory than a query has"),
-        (status = 501, description = "the program that answers SQL is not installed"),
-    ))]
-pub(crate) async fn run(
-    State(service): State<Arc<Service>>,
-    caller: Caller,
-    Body(query): Body<Query>,
-) -> Result<Response, Problem> {
+/// Rows as JSON or CSV.
+struct Rows(Response);
+
+impl Answer for Rows {
+    const STATUS: StatusCode = StatusCode::OK;
+    const MEDIA_TYPE: Option<&'static str> = Some("*/*");
+
+    fn describe(_: &mut Schemas) -> Option<Value> {
+        None
+    }
+
+    fn write(self) -> Result<Response, Problem> {
+        Ok(self.0)
+    }
+}
+
+async fn run(service: Arc<Service>, call: Call<Json<Query>>) -> Result<Rows, Problem> {
+    let (query, caller) = (&call.body.0, call.caller()?);
     let limits = &service.config.sql;
-    let unbounded = caller.may(Role::Operate).is_ok();
+    let unbounded = caller.may_as(Role::Operator).is_ok();
     let limit = |name: &str, asked: Option<u64>, max: u64| match asked {
         Some(0) => Err(Problem::bad_parameter(name, "0", "1 or more")),
+        Some(more) if name == "timeout_s" && more > LONGEST_S => Err(Problem::bad_parameter(
+            name,
+            format!("{more} s is longer than any query may run"),
+            format!("1 to {LONGEST_S}"),
+        )),
         Some(more) if more > max && !unbounded => Err(Problem::bad_parameter(
             name,
             format!("{more} is more than callers may ask for"),
@@ -58,13 +89,19 @@ pub(crate) async fn run(
     let rows_max = limit("rows_max", query.rows_max, limits.rows_max)?;
     let timeout = Duration::from_secs(limit("timeout_s", query.timeout_s, limits.timeout_s)?);
     let _permit = service.query_permit()?;
-    let answer = service.engine.run(&query.sql, rows_max, timeout, query.format).await;
+    let seen = reach::seen(caller);
+    let colours: Vec<Colour> =
+        Colour::ALL.iter().copied().filter(|colour| seen.has_all_of(*colour)).collect();
+    if service.config.http.serve_red && colours.contains(&Colour::Red) {
+        service.note(&call, "red data read", SQL.1, json!({"sql": query.sql})).await?;
+    }
+    let answer = service.engine.run(&query.sql, rows_max, timeout, query.format, &colours).await;
     let SqlAnswer { columns, rows, truncated, took_ms } = answer.map_err(|error| problem(&error))?;
     let is_truncated = if truncated { "true" } else { "false" };
     match query.format {
         SqlForm::Csv => {
             let truncated = (HeaderName::from_static("fep-truncated"), is_truncated);
-            Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), truncated], rows).into_response())
+            Ok(Rows(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), truncated], rows).into_response()))
         }
         SqlForm::Json => {
             let columns =
@@ -82,7 +119,7 @@ pub(crate) async fn run(
                 took_ms.as_bytes(),
                 b"}",
             ];
-            Ok(([(header::CONTENT_TYPE, "application/json")], parts.concat()).into_response())
+            Ok(Rows(([(header::CONTENT_TYPE, "application/json")], parts.concat()).into_response()))
         }
     }
 }

@@ -3,69 +3,75 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
 use fep_archive_query::{Colour, Format, Retrieval, Unit};
 use fep_catalogue::{Arrival, Arrivals};
 use fep_kit::Problem;
-use futures::Stream;
+use fep_route::{Answer, Call, Declared, Form, Route, Schemas};
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::params;
+use super::reach::{self, Of, ROWS};
+use super::retrieve::{of_packet_rows, of_rows};
+use super::{READERS, params};
 use crate::form::{Written, form_of};
 use crate::retrieval::{Columns, Row, RowFilter};
 use crate::service::Service;
 
 /// Events on their way to a client.
 const EVENTS_MAX: usize = 1024;
+const TAIL: Of = ("GET", "/v1/tail");
 
-/// Rows as they come, one event (`frame` or `packet`, a JSON object) each, with the parameters of `/v1/frames` and
-/// `/v1/packets` but times, `merged` and forms: `unit=packets&apid=800`. Every row comes once. Of a client that takes them too
-/// slowly some hundred thousand are kept waiting; then an event `missed` tells how many rows passed it by. For frames and
-/// packets without a loss there are the feeds; this is for looking.
-#[utoipa::path(get, path = "/v1/tail", tag = "retrieval",
-    params(("unit" = Option<String>, Query, description = "frames (default) or packets"),
-        ("scid" = Option<String>, Query, description = "and the other conditions of /v1/frames and /v1/packets")),
-    responses((status = 200, description = "text/event-stream that does not end")))]
-pub(crate) async fn tail(
-    State(service): State<Arc<Service>>,
-    RawQuery(query): RawQuery,
-) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
-    let query = query.unwrap_or_default();
-    let mut unit = Unit::Frames;
-    let mut rest = Vec::new();
-    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match (name.as_ref(), value.as_ref()) {
-            ("unit", "frames") => unit = Unit::Frames,
-            ("unit", "packets") => unit = Unit::Packets,
-            ("unit", other) => {
-                return Err(Problem::bad_parameter(
-                    "unit",
-                    format!("unknown value {other:?}"),
-                    "frames, packets",
-                ));
-            }
-            ("from" | "to" | "merged" | "format" | "octets", _) => {
-                let detail = "a live tail has none: it is what comes now, as it comes";
-                return Err(Problem::bad_parameter(name, detail, "none"));
-            }
-            _ => rest.push((name, value)),
-        }
+pub(super) fn route(service: &Arc<Service>) -> Declared {
+    let text = "Rows as they come, one event (frame or packet, a JSON object) each. Every row comes once. Of a client that takes \
+        them too slowly some hundred thousand are kept waiting; then an event `missed` says how many rows passed it by. For \
+        frames and packets without a loss there are the feeds; this is for looking.";
+    let route = Route::get(TAIL.1, text).roles(READERS).reaches(ROWS).query(
+        "unit",
+        Form::OneOf(&["frames", "packets"]),
+        "What comes; frames where nothing is said.",
+    );
+    of_packet_rows(of_rows(route)).to(service, tail)
+}
+
+/// Events without an end.
+struct Coming(Response);
+
+impl Answer for Coming {
+    const STATUS: StatusCode = StatusCode::OK;
+    const MEDIA_TYPE: Option<&'static str> = Some("text/event-stream");
+    const STREAMS: bool = true;
+
+    fn describe(_: &mut Schemas) -> Option<Value> {
+        None
     }
-    let retrieval = Retrieval::from_pairs(unit, rest).map_err(params::problem)?;
-    if retrieval.selection.colour == Colour::Red && !service.config.http.serve_red {
-        return Err(Problem::bad_parameter("colour", "this service does not give out red data", "black"));
+
+    fn write(self) -> Result<Response, Problem> {
+        Ok(self.0)
     }
-    let permit = service.tail_permit()?;
+}
+
+async fn tail(service: Arc<Service>, call: Call<()>) -> Result<Coming, Problem> {
+    let unit = if call.values.get("unit") == Some("packets") { Unit::Packets } else { Unit::Frames };
+    let conditions = call.values.pairs().filter(|(name, _)| *name != "unit");
+    let retrieval = Retrieval::from_pairs(unit, conditions).map_err(params::problem)?;
+    service.may_serve(retrieval.selection.colour)?;
+    let retrieval = reach::narrow(&service, &call, TAIL, retrieval)?;
+    let place = service.tail_place(call.caller()?)?;
+    if retrieval.selection.colour == Colour::Red {
+        service.note(&call, "red data read", TAIL.1, json!({"query": retrieval.to_string()})).await?;
+    }
     let arrivals = service.archive.tail.arrivals();
-    let (sender, mut receiver) = mpsc::channel(EVENTS_MAX);
+    let (sender, mut receiver) = mpsc::channel::<Result<Event, Infallible>>(EVENTS_MAX);
     tokio::spawn(async move {
         // Over when the client is gone, wherever it is.
         let _ = follow(arrivals, &retrieval, &sender).await;
-        drop(permit);
+        drop(place);
     });
     let events = futures::stream::poll_fn(move |context| receiver.poll_recv(context));
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()))
+    Ok(Coming(Sse::new(events).keep_alive(KeepAlive::default()).into_response()))
 }
 
 /// Nobody takes the events any more.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use fep_identity::{Cost, Identity, IdentityConfig, NumericDate, PersonId, Profile, Role, RoleSet, Scope};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::HeaderMap;
@@ -23,6 +24,9 @@ pub(crate) struct Served {
     address: String,
     pub(crate) socket: PathBuf,
     pub(crate) directory: tempfile::TempDir,
+    identity: Identity,
+    /// Of somebody who may see everything, the audit trail too, and do nothing.
+    pub(crate) ticket: String,
 }
 
 /// An answer.
@@ -78,6 +82,15 @@ impl Served {
         } else {
             format!("{more}\n{retention}")
         };
+        let cheap =
+            IdentityConfig { password: Cost { memory_kib: 8, passes: 1 }, ..IdentityConfig::default() };
+        let identity = Identity::open_unchecked(&root.join("identity"), cheap, NumericDate::now()).unwrap();
+        let keys = format!("[identity]\nkeys = {:?}\n", identity.public_file());
+        let more = if more.contains("[identity]\n") {
+            more.replace("[identity]\n", &keys)
+        } else {
+            format!("{more}\n{keys}")
+        };
         let text = format!(
             "[archive]\nsegments = \"{0}/segments\"\nrings = \"{0}/bus\"\ndatabase = \"sqlite://{0}/catalogue.sqlite3\"\n\
              audit_key = \"{0}/audit.key\"\n\
@@ -103,7 +116,9 @@ impl Served {
         };
         // Nobody may wait for a full pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| eprintln!("  | {line}")));
-        let served = Served { child, address, socket, directory };
+        let watching = RoleSet::of(&[Role::Observer, Role::SecurityOfficer]);
+        let ticket = identity.ticket_for_test(watching, vec![Scope::ALL], NumericDate::now()).unwrap();
+        let served = Served { child, address, socket, directory, identity, ticket };
         let until = Instant::now() + PATIENCE;
         loop {
             let health = served.get("/health").await;
@@ -120,14 +135,33 @@ impl Served {
         }
     }
 
-    /// Over the Unix socket. With users the status needs a token on every door: then nobody waits for segments.
     async fn taken(&self) -> u64 {
-        let answer = self.ask_local(Method::GET, "/v1/status", "").await;
+        let answer = self.get("/v1/status").await;
         match answer.status {
-            StatusCode::UNAUTHORIZED => u64::MAX,
             StatusCode::OK => answer.json()["totals"]["segments"].as_u64().unwrap_or_default(),
             _ => 0,
         }
+    }
+
+    /// A ticket of anybody with these roles and scopes.
+    pub(crate) fn ticket_of(&self, roles: &[Role], scopes: Vec<Scope>) -> String {
+        self.identity.ticket_for_test(RoleSet::of(roles), scopes, NumericDate::now()).unwrap()
+    }
+
+    /// A ticket of an account of this person, with these roles, everywhere.
+    pub(crate) fn log_in(&self, account: &str, person: &str, roles: &[Role]) -> String {
+        const PASSWORD: &str = "correct horse battery";
+        let profile = Profile {
+            person: PersonId(format!("local:{person}")),
+            roles: roles.iter().map(|role| role.name().to_owned()).collect(),
+            scopes: vec![Scope::ALL],
+            expires: None,
+            password_expires: None,
+            disabled: false,
+        };
+        self.identity.add_account(account, PASSWORD, profile).unwrap();
+        let issued = self.identity.login_local(account, PASSWORD, NumericDate::now()).unwrap();
+        issued.unwrap().ticket
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -138,7 +172,7 @@ impl Served {
         &self.address
     }
 
-    /// Asks over TCP.
+    /// Asks over TCP; with the usual ticket, where the headers name none.
     pub(crate) async fn ask(
         &self,
         method: Method,
@@ -147,19 +181,34 @@ impl Served {
         body: &str,
     ) -> Answer {
         let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
-        begin(TokioIo::new(stream), method, path, headers, body).await.whole().await
+        let bearer = format!("Bearer {}", self.ticket);
+        let mut all = vec![("host", self.address.as_str())];
+        if !headers.iter().any(|(name, _)| *name == "authorization") {
+            all.push(("authorization", &bearer));
+        }
+        all.extend(headers.iter().filter(|(_, value)| !value.is_empty()));
+        begin(TokioIo::new(stream), method, path, &all, body).await.whole().await
+    }
+
+    /// Asks over TCP with a ticket.
+    pub(crate) async fn as_person(&self, ticket: &str, method: Method, path: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {ticket}");
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        self.ask(method, path, &[("authorization", &bearer)], &body).await
     }
 
     /// Asks over the Unix socket, where the caller is the service's own user.
     pub(crate) async fn ask_local(&self, method: Method, path: &str, body: &str) -> Answer {
         let stream = tokio::net::UnixStream::connect(&self.socket).await.unwrap();
-        begin(TokioIo::new(stream), method, path, &[], body).await.whole().await
+        begin(TokioIo::new(stream), method, path, &[("host", "localhost")], body).await.whole().await
     }
 
     /// Asks over TCP, and does not wait for the body.
     pub(crate) async fn begin(&self, path: &str) -> Begun {
         let stream = tokio::net::TcpStream::connect(&self.address).await.unwrap();
-        begin(TokioIo::new(stream), Method::GET, path, &[], "").await
+        let bearer = format!("Bearer {}", self.ticket);
+        let headers = [("host", self.address.as_str()), ("authorization", &bearer)];
+        begin(TokioIo::new(stream), Method::GET, path, &headers, "").await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -216,7 +265,10 @@ where
 {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let mut request = Request::builder().method(method).uri(path).header("host", "archive");
+    let mut request = Request::builder().method(method).uri(path);
+    if !body.is_empty() {
+        request = request.header("content-type", "application/json");
+    }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
