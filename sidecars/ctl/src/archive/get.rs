@@ -156,7 +156,7 @@ fn fetch(client: &Client, call: Call<Octets>, part: &Part, bar: &ProgressBar) ->
     }
     bar.set_position(if resumed { here.map_or(0, |(octets, _)| octets) } else { 0 });
     loop {
-        let octets = reply.next().map_err(|error| {
+        let octets = reply.chunk().map_err(|error| {
             Failure::from(error)
                 .hint("ask again: what was fetched is kept and resumed; the log of fep-archive says why")
         })?;

@@ -130,7 +130,7 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     let mut pending = Vec::new();
     let mut lines = 0_u64;
     let mut out = terminal::out(args.json);
-    while let Some(octets) = reply.next()? {
+    while let Some(octets) = reply.chunk()? {
         pending.extend_from_slice(&octets);
         let Some(end) = pending.iter().rposition(|octet| *octet == b'\n') else {
             if pending.len() > LINE_MAX {

@@ -109,13 +109,13 @@ impl Reply<'_> {
         self.inner.as_ref().map(|inner| inner.headers.clone()).unwrap_or_default()
     }
 
-    /// As [`crate::Reply::next`].
+    /// As [`crate::Reply::chunk`].
     ///
     /// # Errors
     /// As there.
-    pub fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         match &mut self.inner {
-            Some(inner) => self.client.wait(inner.next()),
+            Some(inner) => self.client.wait(inner.chunk()),
             None => Ok(None),
         }
     }
@@ -140,11 +140,11 @@ pub struct Follow<'c> {
 }
 
 impl Follow<'_> {
-    /// As [`crate::Follow::next`].
+    /// As [`crate::Follow::event`].
     ///
     /// # Errors
     /// As there.
-    pub fn next(&mut self) -> Result<Event, Error> {
-        self.client.wait(self.inner.next())
+    pub fn event(&mut self) -> Result<Event, Error> {
+        self.client.wait(self.inner.event())
     }
 }

@@ -343,7 +343,7 @@ impl Reply {
     ///
     /// # Errors
     /// [`Error::Silent`], [`Error::Broken`], [`Error::Tls`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
         let most = self.incoming.client.times().silence;
         match tokio::time::timeout(most, self.incoming.next()).await {
             Ok(next) => next,
@@ -354,10 +354,10 @@ impl Reply {
     /// Writes the body; how many octets it has.
     ///
     /// # Errors
-    /// As [`Reply::next`], and those of the writer.
+    /// As [`Reply::chunk`], and those of the writer.
     pub async fn copy_to(mut self, writer: &mut impl Write) -> Result<u64, CopyError> {
         let mut written = 0;
-        while let Some(octets) = self.next().await? {
+        while let Some(octets) = self.chunk().await? {
             writer.write_all(&octets)?;
             written += octets.len() as u64;
         }

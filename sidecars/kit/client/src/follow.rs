@@ -73,7 +73,7 @@ impl Follow {
         self
     }
 
-    /// How long the service may be away before [`Follow::next`] fails; 60 s where nothing is said.
+    /// How long the service may be away before [`Follow::event`] fails; 60 s where nothing is said.
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Follow {
         self.patience = patience;
@@ -91,7 +91,7 @@ impl Follow {
     /// # Errors
     /// The service refuses; it has been away for longer than the patience; an event that is too long, an answer that is no
     /// stream of events. After an error it may be called again.
-    pub async fn next(&mut self) -> Result<Event, Error> {
+    pub async fn event(&mut self) -> Result<Event, Error> {
         loop {
             if let Some(event) = self.parser.events.pop_front() {
                 return Ok(event);
@@ -123,7 +123,7 @@ impl Follow {
             self.reply = Some(self.connect().await?);
             return Ok(());
         };
-        let Some(octets) = reply.next().await? else {
+        let Some(octets) = reply.chunk().await? else {
             // A service that stops ends its streams.
             let service = self.client.address().clone();
             return Err(Error::Broken { service, during: "its events", why: "they ended".to_owned() });

@@ -178,7 +178,7 @@ async fn events_go_on_where_they_were_after_the_service_was_away_and_gaps_are_re
     // The follower begins with the next event: one is published until it has come.
     let first = loop {
         publish(0);
-        match tokio::time::timeout(Duration::from_millis(200), follow.next()).await {
+        match tokio::time::timeout(Duration::from_millis(200), follow.event()).await {
             Ok(event) => break event.expect("an event"),
             Err(_) => continue,
         }
@@ -186,7 +186,8 @@ async fn events_go_on_where_they_were_after_the_service_was_away_and_gaps_are_re
     assert_eq!((first.kind.as_str(), first.data.as_str()), ("pass", "0"));
     publish(1);
     loop {
-        let event = tokio::time::timeout(PATIENCE, follow.next()).await.expect("it hangs").expect("an event");
+        let event =
+            tokio::time::timeout(PATIENCE, follow.event()).await.expect("it hangs").expect("an event");
         if event.data == "1" {
             break;
         }
@@ -197,7 +198,8 @@ async fn events_go_on_where_they_were_after_the_service_was_away_and_gaps_are_re
     let again = site.open(DoorConfig::at(&format!("127.0.0.1:{port}"))).await;
     publish(3);
     for expected in ["2", "3"] {
-        let event = tokio::time::timeout(PATIENCE, follow.next()).await.expect("it hangs").expect("an event");
+        let event =
+            tokio::time::timeout(PATIENCE, follow.event()).await.expect("it hangs").expect("an event");
         assert_eq!(event.data, expected);
     }
     // Another follower resumes by name; one that was away for more than the feed keeps is told so.
@@ -206,15 +208,15 @@ async fn events_go_on_where_they_were_after_the_service_was_away_and_gaps_are_re
         publish(number);
     }
     let mut late = observer.follow("/v1/live").after(&last);
-    let gap = tokio::time::timeout(PATIENCE, late.next()).await.expect("it hangs").expect("an event");
+    let gap = tokio::time::timeout(PATIENCE, late.event()).await.expect("it hangs").expect("an event");
     assert_eq!(gap.kind, "gap", "{gap:?}");
-    let refused = observer.follow("/v1/live").after("no-event").next().await.expect_err("refused");
+    let refused = observer.follow("/v1/live").after("no-event").event().await.expect_err("refused");
     assert_eq!(refused.refusal().map(|refusal| refusal.place.as_str()), Some("Last-Event-ID"), "{refused}");
-    let wrong = observer.follow("/v1/me").next().await.expect_err("no events");
+    let wrong = observer.follow("/v1/me").event().await.expect_err("no events");
     assert!(matches!(wrong, Error::Malformed { .. }), "{wrong}");
     again.stop.now();
     again.task.await.expect("a task").expect("it ends");
     let mut away = observer.follow("/v1/live").patience(Duration::from_millis(100));
-    let error = tokio::time::timeout(PATIENCE, away.next()).await.expect("it hangs").expect_err("away");
+    let error = tokio::time::timeout(PATIENCE, away.event()).await.expect("it hangs").expect_err("away");
     assert!(error.is_away(), "{error}");
 }
