@@ -103,7 +103,7 @@ impl Connection {
         Ok(if queued + ready == 0 { 0 } else { queued + ready + RECORD_MAX as u64 })
     }
 
-    /// Says the last, within `within`, and ends the connection. The client may be gone: then there is nobody to tell.
+    /// Says the last, within `within`, and ends the connection. The client may be gone; then nobody reads it.
     pub(crate) fn end_with(&mut self, last: &[u8], within: Duration) {
         let _ = self.stream.set_nonblocking(false);
         let _ = self.stream.set_write_timeout(Some(within));

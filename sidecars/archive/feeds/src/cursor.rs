@@ -120,15 +120,15 @@ impl CursorFile {
         }
     }
 
-    /// Says whose the name is, on the disk, before anything is sent.
+    /// Says whose the name is, on the disk, before anything is sent; whether anything was written.
     ///
     /// # Errors
     /// The system's; the file is then as before.
-    pub(crate) fn own(&mut self, person: &str) -> Result<(), FileError> {
+    pub(crate) fn own(&mut self, person: &str) -> Result<bool, FileError> {
         if self.owner.as_deref() == Some(person) {
-            return Ok(());
+            return Ok(false);
         }
-        self.write(Some(person.to_owned()), self.stored.clone())
+        self.write(Some(person.to_owned()), self.stored.clone()).map(|()| true)
     }
 
     /// Where the client stands in a source, if it ever was there.

@@ -187,7 +187,7 @@ impl Feed {
         }
         self.state.listens_at(None);
         for one in accepted {
-            // A client's thread that panicked has told it already.
+            // A client's thread that panicked has been logged already.
             let _ = one.thread.join();
         }
         Ok(())
@@ -223,7 +223,7 @@ impl Feed {
         });
         let mut connection = match connected {
             Ok(connection) => connection,
-            // Who speaks no TLS is told nothing; who does has the alert.
+            // Who speaks no TLS gets no answer; who does has the alert.
             Err(problem) => return self.report_refusal(peer, &problem, "TLS 1.3, as the feed speaks it"),
         };
         let who = self.identities.may_connect(&self.spec, peer);
@@ -343,8 +343,11 @@ impl Feed {
         if let Some(problem) = problem {
             client.report(FeedEvent::CursorLost, &[("reason", problem.into())]);
         }
-        if let Some(person) = &who.admitted.person {
-            cursor.own(&person.id.0).map_err(failed)?;
+        if let Some(person) = &who.admitted.person
+            && cursor.own(&person.id.0).map_err(failed)?
+        {
+            // What could not be written before can be now.
+            client.set_problem(None);
         }
         let rings = self.spec.sources.clone();
         let (sources, stands) =

@@ -276,8 +276,8 @@ mod tests {
             ("operator", "black", Err("operator has none of the roles that this needs: observer".to_owned())),
         ] {
             let admitted = identities.admit(&feeds[feed], None, shows(name));
-            let told = admitted.map(|admitted| admitted.spacecraft).map_err(|(reason, _)| reason);
-            assert_eq!(told, expected, "{name} {feed}");
+            let found = admitted.map(|admitted| admitted.spacecraft).map_err(|(reason, _)| reason);
+            assert_eq!(found, expected, "{name} {feed}");
         }
         let forged = identities.admit(&feeds["black"], Some("a.b.c"), shows("all"));
         assert_eq!(forged.map(drop).expect_err("forged").0, "this ticket is not accepted");

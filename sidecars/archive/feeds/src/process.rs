@@ -26,7 +26,7 @@ use fep_kit::Stop;
 /// How long requests that run may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the feeds until told to stop. Every section of the document that is not ours is left alone.
+/// Runs the feeds until the process stops. Every section of the document that is not ours is left alone.
 ///
 /// # Errors
 /// Why it cannot start, or could not go on.
@@ -49,7 +49,7 @@ pub fn run(document: &Document, process: &Process) -> Result<(), String> {
     let served = assembled.attend(config.door.as_ref(), process, is_working, unpublished);
     stop.now();
     for thread in threads {
-        // A thread that panicked has told it already; the others end in order.
+        // A thread that panicked has been logged already; the others end in order.
         let _ = thread.join();
     }
     served
