@@ -4,13 +4,13 @@ use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
 use fep_password::Entry;
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::daemon::path_segment;
 use crate::failure::{Failure, output};
-use crate::service::ask;
-use crate::session::{self, DEFAULT_SERVER};
+use crate::service::{answer, ask, refused};
+use crate::session::{self, DEFAULT_SERVER, Session};
 use crate::terminal;
 
 /// Which service.
@@ -104,6 +104,20 @@ pub(crate) enum AccountCommand {
         /// Name of the account
         name: String,
     },
+    /// Enable an account again; its person logs in anew
+    Enable {
+        #[command(flatten)]
+        server: Server,
+        /// Name of the account
+        name: String,
+    },
+    /// End a lock after too many wrong passwords before its time
+    Unlock {
+        #[command(flatten)]
+        server: Server,
+        /// Name of the account
+        name: String,
+    },
     /// Set a new password
     Password {
         #[command(flatten)]
@@ -146,16 +160,47 @@ pub(crate) fn login(args: &LoginArgs) -> Result<(), Failure> {
     line(&format!("{} is logged in for {minutes} min", session.account))
 }
 
-/// `fepctl logout`
+/// `fepctl logout`. The session is removed in any case: who logs out wants to be logged out here. The exit code says whether
+/// the ticket has ended too.
 pub(crate) fn logout(server: &Server) -> Result<(), Failure> {
-    let Some(session) = session::load()? else { return line("nobody is logged in") };
-    if session.left_s().is_some() {
-        // The ticket is forgotten only once it has ended at the service, or has ended by itself.
-        let place = if session.server.is_empty() { &server.server } else { &session.server };
-        ask(place, Method::POST, "/v1/logout", Some(&session.ticket), None)?;
-    }
+    let session = match session::load() {
+        Ok(Some(session)) => session,
+        Ok(None) => return line("nobody is logged in"),
+        Err(failure) => {
+            session::forget()?;
+            return Err(Failure::new(format!("{}: it is removed", failure.message()))
+                .hint("a ticket that was in it stays valid until its end"));
+        }
+    };
+    let ended = end(&session, &server.server);
     session::forget()?;
-    line(&format!("{} is logged out", session.account))
+    let account = &session.account;
+    match ended {
+        Ok(StatusCode::UNAUTHORIZED) => {
+            line(&format!("{account} is logged out: the service did not know the ticket any more"))
+        }
+        Ok(_) => line(&format!("{account} is logged out")),
+        Err(failure) => {
+            let minutes = session.left_s().unwrap_or_default() / 60 + 1;
+            Err(failure
+                .but(format!("{account} is logged out here, but the ticket did not end at the service"))
+                .hint(format!("it stays valid for {minutes} min; whoever does not have it cannot use it")))
+        }
+    }
+}
+
+/// Ends the ticket of a session where it was issued; the status that says that it is no ticket any more.
+fn end(session: &Session, server: &str) -> Result<StatusCode, Failure> {
+    const PATH: &str = "/v1/logout";
+    if session.left_s().is_none() {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let place = if session.server.is_empty() { server } else { &session.server };
+    let (status, body) = answer(place, Method::POST, PATH, Some(&session.ticket), None)?;
+    if status.is_success() || status == StatusCode::UNAUTHORIZED {
+        return Ok(status);
+    }
+    Err(refused(place, PATH, status, &body))
 }
 
 /// `fepctl whoami`
@@ -234,17 +279,20 @@ pub(crate) fn account(command: &AccountCommand) -> Result<(), Failure> {
                 })
             })
         }
-        AccountCommand::Disable { server, name } => {
-            let path = format!("/v1/accounts/{}/disable", path_segment(name));
-            call(&server.server, Method::POST, &path, None)?;
-            line(&format!("{name} is disabled"))
-        }
+        AccountCommand::Disable { server, name } => set(server, name, "disable", "disabled"),
+        AccountCommand::Enable { server, name } => set(server, name, "enable", "enabled"),
+        AccountCommand::Unlock { server, name } => set(server, name, "unlock", "unlocked"),
         AccountCommand::Password { server, name } => {
             let path = format!("/v1/accounts/{}/password", path_segment(name));
             call(&server.server, Method::PUT, &path, Some(&json!({"password": password(Entry::New)?})))?;
             line(&format!("the password of {name} is set"))
         }
     }
+}
+
+fn set(server: &Server, name: &str, act: &str, done: &str) -> Result<(), Failure> {
+    call(&server.server, Method::POST, &format!("/v1/accounts/{}/{act}", path_segment(name)), None)?;
+    line(&format!("{name} is {done}"))
 }
 
 /// `fepctl audit`

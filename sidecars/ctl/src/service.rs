@@ -58,6 +58,29 @@ pub(crate) fn ask(
     bearer: Option<&str>,
     body: Option<&Value>,
 ) -> Result<Bytes, Failure> {
+    let (status, octets) = answer(server, method, path, bearer, body)?;
+    if status.is_success() {
+        return Ok(octets);
+    }
+    Err(refused(server, path, status, &octets))
+}
+
+/// What an answer says that is no success.
+pub(crate) fn refused(server: &str, path: &str, status: StatusCode, body: &[u8]) -> Failure {
+    refusal(body).unwrap_or_else(|| Failure::new(format!("{server} refused {path}: {status}")))
+}
+
+/// Asks; whatever is answered.
+///
+/// # Errors
+/// Nobody answers.
+pub(crate) fn answer(
+    server: &str,
+    method: Method,
+    path: &str,
+    bearer: Option<&str>,
+    body: Option<&Value>,
+) -> Result<(StatusCode, Bytes), Failure> {
     let address = Address::parse(server)?;
     let host = match &address {
         Address::Unix(_) => "localhost",
@@ -82,13 +105,9 @@ pub(crate) fn ask(
         .map_err(|error| Failure::new(format!("cannot start the I/O of the client: {}", plain(&error))))?;
     let answered = runtime
         .block_on(async { tokio::time::timeout(ANSWER_WITHIN, exchange(server, &address, request)).await });
-    let (status, body) = answered.map_err(|_| {
+    answered.map_err(|_| {
         Failure::no_daemon(format!("{server} did not answer within {} s", ANSWER_WITHIN.as_secs()))
-    })??;
-    if status.is_success() {
-        return Ok(body);
-    }
-    Err(refusal(&body).unwrap_or_else(|| Failure::new(format!("{server} refused {path}: {status}"))))
+    })?
 }
 
 /// What a service says when it refuses, as the body of its answer has it (RFC 9457); `None` when it says nothing so.
