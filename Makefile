@@ -58,8 +58,8 @@ tools:
 # DataFusion, which only SQL over the archive needs, takes longer to compile than all the rest: `make sql` builds the program
 # that answers SQL. The archive starts it where it is built.
 build: cc
-	@echo "building fepd, fepctl and the archive's processes (release)"
-	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-feeds -p fep-archive
+	@echo "building fepd, fepctl, the archive's processes and the login service (release)"
+	$(CARGO) build --release -p fepd -p fepctl -p fep-recorder -p fep-feeds -p fep-archive -p fep-identity-service
 
 sql: cc
 	@echo "building the program that answers SQL (release): DataFusion takes a while"

@@ -71,7 +71,7 @@ def main():
     command += ["--max-examples", args.max_examples, "--seed", args.seed]
     if args.max_time:
         command += ["--max-time", args.max_time]
-    command += ["--request-timeout", 20, "--generation-database", "none", "--warnings", "off", "--continue-on-failure"]
+    command += ["--request-timeout", 120, "--generation-database", "none", "--warnings", "off", "--continue-on-failure"]
     for header in headers:
         command += ["--header", header]
     for path in args.exclude_path:

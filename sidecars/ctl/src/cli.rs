@@ -37,8 +37,8 @@ pub(crate) enum Command {
   fepctl up --no-monitor | tee fep.log     log lines instead of the terminal view
 
 Ctrl-C (or q in the view) stops the stations, then the daemon, then the archive, in that order. Needs the `fepd` program
-beside `fepctl`; starts `fep-recorder`, `fep-archive` and (where feeds are configured) `fep-feeds` as well where they exist.
-Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
+beside `fepctl`; starts `fep-recorder`, `fep-archive`, `fep-identity` and (where feeds are configured) `fep-feeds` as well where
+they exist. Everything received is recorded then, as long as the disk has room: `--no-archive` records nothing.")]
     Up(UpArgs),
 
     /// Watch the running daemon: links, lock, rates, virtual channels, losses, consumers, core use
@@ -240,7 +240,7 @@ pub(crate) struct UpArgs {
     /// Start no simulated station
     #[arg(long, conflicts_with = "stations")]
     pub(crate) no_sim: bool,
-    /// Start no recorder, archive service or feeds
+    /// Start no recorder, archive service, feeds or identity service
     #[arg(long)]
     pub(crate) no_archive: bool,
     /// Where the archive is kept [default: ~/.local/state/fep/archive]

@@ -65,6 +65,24 @@ impl Failure {
         }
     }
 
+    /// Says first what was done all the same; the exit code stays.
+    pub(crate) fn but(self, done: impl fmt::Display) -> Failure {
+        match self {
+            Failure::Reported { message, hint, code } => {
+                Failure::Reported { message: format!("{done}: {message}"), hint, code }
+            }
+            Failure::PipeClosed => Failure::PipeClosed,
+        }
+    }
+
+    /// What happened, without the hint.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Failure::Reported { message, .. } => message.clone(),
+            Failure::PipeClosed => self.to_string(),
+        }
+    }
+
     /// The exit code of the process.
     pub(crate) fn code(&self) -> u8 {
         match self {

@@ -10,7 +10,7 @@ use fep_password::Entry;
 
 use crate::failure::{Failure, output};
 use crate::service::{self, Reached, TlsArgs};
-use crate::session::{self, DEFAULT_SERVER};
+use crate::session::{self, DEFAULT_SERVER, Session};
 use crate::terminal::{self, print};
 
 /// Which service.
@@ -114,6 +114,20 @@ pub(crate) enum AccountCommand {
         /// Name of the account
         name: String,
     },
+    /// Enable an account again; its person logs in anew
+    Enable {
+        #[command(flatten)]
+        server: Server,
+        /// Name of the account
+        name: String,
+    },
+    /// End a lock after too many wrong passwords before its time
+    Unlock {
+        #[command(flatten)]
+        server: Server,
+        /// Name of the account
+        name: String,
+    },
     /// Set a new password
     Password {
         #[command(flatten)]
@@ -134,17 +148,55 @@ pub(crate) fn login(args: &LoginArgs) -> Result<(), Failure> {
     line(&format!("{} is logged in for {minutes} min", session.account))
 }
 
-/// `fepctl logout`
+/// `fepctl logout`. The session is removed in any case: who logs out wants to be logged out here. The exit code says whether
+/// the ticket has ended too.
 pub(crate) fn logout(args: &Server) -> Result<(), Failure> {
-    let Some(session) = session::load()? else { return line("nobody is logged in") };
-    if session.left_s().is_some() {
-        // The ticket is forgotten only once it has ended at the service, or has ended by itself.
-        let place = if session.server.is_empty() { &args.server } else { &session.server };
-        let bearer = session::named("the session", &session.ticket)?;
-        service::client(place, &args.tls, Some(bearer), Times::default())?.call(&api::identity::logout())?;
-    }
+    let session = match session::load() {
+        Ok(Some(session)) => session,
+        Ok(None) => return line("nobody is logged in"),
+        Err(failure) => {
+            session::forget()?;
+            return Err(Failure::new(format!("{}: it is removed", failure.message()))
+                .hint("a ticket that was in it stays valid until its end"));
+        }
+    };
+    let ended = end(&session, args);
     session::forget()?;
-    line(&format!("{} is logged out", session.account))
+    let account = &session.account;
+    match ended {
+        Ok(Ended::Unknown) => {
+            line(&format!("{account} is logged out: the service did not know the ticket any more"))
+        }
+        Ok(Ended::Now) => line(&format!("{account} is logged out")),
+        Err(failure) => {
+            let minutes = session.left_s().unwrap_or_default() / 60 + 1;
+            Err(failure
+                .but(format!("{account} is logged out here, but the ticket did not end at the service"))
+                .hint(format!("it stays valid for {minutes} min; whoever does not have it cannot use it")))
+        }
+    }
+}
+
+/// How a ticket is no ticket any more.
+enum Ended {
+    Now,
+    /// The service takes it for none.
+    Unknown,
+}
+
+/// Ends the ticket of a session where it was issued.
+fn end(session: &Session, args: &Server) -> Result<Ended, Failure> {
+    if session.left_s().is_none() {
+        return Ok(Ended::Now);
+    }
+    let place = if session.server.is_empty() { &args.server } else { &session.server };
+    let bearer = session::named("the session", &session.ticket)?;
+    let client = service::client(place, &args.tls, Some(bearer), Times::default())?;
+    match client.call(&api::identity::logout()) {
+        Ok(_) => Ok(Ended::Now),
+        Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 401) => Ok(Ended::Unknown),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// `fepctl whoami`
@@ -228,6 +280,14 @@ pub(crate) fn account(command: &AccountCommand) -> Result<(), Failure> {
         AccountCommand::Disable { server, name } => {
             server.client()?.call(&api::identity::disable_account(name))?;
             line(&format!("{name} is disabled"))
+        }
+        AccountCommand::Enable { server, name } => {
+            server.client()?.call(&api::identity::enable_account(name))?;
+            line(&format!("{name} is enabled"))
+        }
+        AccountCommand::Unlock { server, name } => {
+            server.client()?.call(&api::identity::unlock_account(name))?;
+            line(&format!("{name} is unlocked"))
         }
         AccountCommand::Password { server, name } => {
             let client = server.client()?;

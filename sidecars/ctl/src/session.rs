@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::service::{self, TlsArgs};
 
 /// The identity service where nothing else is said.
-pub(crate) const DEFAULT_SERVER: &str = "unix:/run/fep/identity.sock";
+pub(crate) const DEFAULT_SERVER: &str = "unix:/run/fep/identity/identity.sock";
 /// No session is longer.
 const SESSION_MAX: u64 = 64 << 10;
 

@@ -1,9 +1,10 @@
-//! The archive's processes that `fepctl up` starts beside the daemon: recorder, archive service, feeds.
+//! The processes that `fepctl up` starts beside the daemon: recorder, archive service, feeds, identity service.
 //!
 //! Each is started only where its program stands beside this one. They depend on nothing but rings and files: one that dies
 //! is reported and changes nothing for the others.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,8 +20,9 @@ use crate::terminal::say;
 
 /// An orderly stop that takes longer is ended by force.
 const STOPPED_WITHIN: Duration = Duration::from_secs(15);
-/// In the order of starting; stopped in this order too, so that what is last in the rings is recorded and then indexed.
+/// Of the archive, in the order of starting; stopped in this order too, so that what is last in the rings is recorded and then indexed.
 const PROGRAMS: [&str; 3] = ["fep-recorder", "fep-archive", "fep-feeds"];
+const IDENTITY: &str = "fep-identity";
 
 /// The sidecars that run.
 pub(crate) struct Sidecars {
@@ -55,26 +57,61 @@ impl Sidecars {
                 sidecars.missing.push(missing);
                 continue;
             }
-            let mut command = Command::new(&program);
-            command.arg("--config").arg(&file);
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
-            let mut child = command.spawn().map_err(|error| Failure::file("start", &program, &error))?;
-            if let Some(lines) = child.stderr.take() {
-                std::thread::spawn(move || {
-                    for line in BufReader::new(lines).lines().map_while(Result::ok) {
-                        if echo {
-                            say!("{name}: {line}");
-                        }
-                    }
-                });
-            }
-            say!("{name} runs as pid {}", child.id());
-            sidecars.running.push((name, child));
+            sidecars.run(name, &program, &file, echo)?;
         }
         if !sidecars.running.is_empty() {
             say!("the archive is configured by {}", file.display());
         }
+        if args.archive_config.is_none() {
+            sidecars.start_identity(config, args.archive_dir.as_deref(), echo)?;
+        }
         Ok(sidecars)
+    }
+
+    /// Starts the identity service of this workstation. Nothing here waits for a login: whoever wants to try tickets, tokens
+    /// and roles reads how the first administrator is made.
+    fn start_identity(
+        &mut self,
+        config: &Config,
+        directory: Option<&Path>,
+        echo: bool,
+    ) -> Result<(), Failure> {
+        let program = beside(IDENTITY)?;
+        // It is not missed: everything else works without it.
+        if !program.is_file() {
+            return Ok(());
+        }
+        let place = identity_config(config, directory)?;
+        self.run(IDENTITY, &program, &place.file, echo)?;
+        if !place.accounts.exists() {
+            say!(
+                "logins are served at {0}; nobody can log in yet. To try them: {1} --config {2} add-administrator NAME, then \
+                 fepctl login --server {0} --account NAME",
+                place.door,
+                program.display(),
+                place.file.display()
+            );
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, name: &'static str, program: &Path, file: &Path, echo: bool) -> Result<(), Failure> {
+        let mut command = Command::new(program);
+        command.arg("--config").arg(file);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().map_err(|error| Failure::file("start", program, &error))?;
+        if let Some(lines) = child.stderr.take() {
+            std::thread::spawn(move || {
+                for line in BufReader::new(lines).lines().map_while(Result::ok) {
+                    if echo {
+                        say!("{name}: {line}");
+                    }
+                }
+            });
+        }
+        say!("{name} runs as pid {}", child.id());
+        self.running.push((name, child));
+        Ok(())
     }
 
     /// Says which died since the last look.
@@ -114,6 +151,43 @@ fn without(name: &str) -> &'static str {
     }
 }
 
+/// Where the identity service of a workstation is.
+struct IdentityPlace {
+    file: PathBuf,
+    door: String,
+    /// Exists once an account was made.
+    accounts: PathBuf,
+}
+
+/// A configuration of the identity service for one workstation. What it keeps outlives the run, beside the archive; its door is
+/// for the user who started it.
+fn identity_config(config: &Config, directory: Option<&Path>) -> Result<IdentityPlace, Failure> {
+    let directory = match directory {
+        Some(directory) => directory.join("identity"),
+        None => state_home().join("fep/identity"),
+    };
+    let run = &config.daemon.run_dir;
+    let door = format!("unix:{}", run.join("identity.sock").display());
+    let text = format!(
+        "# Made by `fepctl up`; config/identity.toml explains every key.\n\
+         [service]\nstate = {}\n\n[service.database]\nurl = {}\n\n[[http.doors]]\nlisten = {}\nunix_mode = 0o600\n",
+        quoted("", &directory),
+        quoted("sqlite://", &directory.join("audit.sqlite3")),
+        quoted("", Path::new(&door)),
+    );
+    // For its owner alone: it has passwords, if only as hashes.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+    made.map_err(|error| Failure::file("make", &directory, &error))?;
+    let file = run.join("identity.toml");
+    output_file::write(&file, text.as_bytes())?;
+    Ok(IdentityPlace { file, door, accounts: directory.join("accounts.json") })
+}
+
+/// A path as a string of TOML.
+fn quoted(scheme: &str, path: &Path) -> String {
+    toml::Value::String(format!("{scheme}{}", path.display())).to_string()
+}
+
 /// A configuration for one workstation: everything below one directory, reached over a Unix socket.
 fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Failure> {
     let directory = match directory {
@@ -122,9 +196,6 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
     };
     let bus = config.bus_dir();
     let run = &config.daemon.run_dir;
-    let quoted = |path: PathBuf| toml::Value::String(path.display().to_string()).to_string();
-    let url =
-        |scheme: &str, path: PathBuf| toml::Value::String(format!("{scheme}{}", path.display())).to_string();
     // The key that signed days before stays where an earlier version made it.
     let old_key = directory.join("root.key");
     let root_key = if old_key.exists() { old_key } else { directory.join("keys/root.key") };
@@ -132,14 +203,14 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
         "# Made by `fepctl up`; config/archive.toml explains every key.\n\
          [archive]\nsegments = {}\nrings = {}\ndatabase = {}\naudit_key = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
          [recorder]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n",
-        quoted(directory.join("segments")),
-        quoted(bus),
-        url("sqlite://", directory.join("catalogue.sqlite3")),
-        quoted(directory.join("keys/audit.key")),
-        url("file://", directory.join("store")),
-        url("unix:", run.join("archive.sock")),
-        quoted(root_key),
-        quoted(directory.join("keys/removals.key")),
+        quoted("", &directory.join("segments")),
+        quoted("", &bus),
+        quoted("sqlite://", &directory.join("catalogue.sqlite3")),
+        quoted("", &directory.join("keys/audit.key")),
+        quoted("file://", &directory.join("store")),
+        quoted("unix:", &run.join("archive.sock")),
+        quoted("", &root_key),
+        quoted("", &directory.join("keys/removals.key")),
     );
     for dir in [&directory, &directory.join("segments"), run] {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file("make", dir, &error))?;

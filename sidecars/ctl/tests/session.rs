@@ -26,6 +26,10 @@ fn serve(socket: &Path) -> Receiver<Asked> {
                 (401, r#"{"detail":"it is wrong","hint":"ask"}"#.to_owned())
             }
             Some("/v1/login") => (200, ticket("of.the.login")),
+            Some("/v1/logout") if asked.bearer.contains("forgotten") => {
+                (401, r#"{"detail":"the ticket is not accepted"}"#.to_owned())
+            }
+            Some("/v1/logout") if asked.bearer.contains("busy") => (503, r#"{"detail":"not now"}"#.to_owned()),
             Some("/v1/ticket") => (200, ticket("of.the.token")),
             Some("/v1/me") => {
                 (200, r#"{"account":"anna","person":"p","roles":["observer"],"scopes":[]}"#.to_owned())
@@ -116,4 +120,74 @@ fn a_session_that_has_ended_is_reported_with_what_to_do_and_its_ticket_is_not_se
     // Without a service the log-out of a session that has ended still forgets it.
     assert!(run(dir.path(), &["logout"], &[], "").status.success());
     assert!(!session.exists());
+}
+
+/// A session as a login leaves it.
+fn logged_in(dir: &Path, ticket: &str) -> std::path::PathBuf {
+    let session = dir.join("fep/session.json");
+    std::fs::create_dir_all(dir.join("fep")).expect("made");
+    let server = format!("unix:{}", dir.join("s.sock").display());
+    let text = format!(r#"{{"server":"{server}","account":"anna","ticket":"{ticket}","expires":{FAR}}}"#);
+    std::fs::write(&session, text).expect("written");
+    std::fs::set_permissions(&session, std::fs::Permissions::from_mode(0o600)).expect("set");
+    session
+}
+
+// REQ: FEP-CTL-150
+#[test]
+fn a_log_out_removes_the_session_in_any_case_and_the_exit_code_says_whether_the_ticket_has_ended() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // Nobody serves.
+    let session = logged_in(dir.path(), "a.b.c");
+    let away = run(dir.path(), &["logout"], &[], "");
+    let text = said(&away);
+    assert!(away.status.code() == Some(3) && !session.exists(), "{:?} {text}", away.status);
+    assert!(text.contains("anna is logged out here") && text.contains("stays valid for"), "{text}");
+    let again = run(dir.path(), &["logout"], &[], "");
+    assert!(again.status.success() && said(&again).contains("nobody is logged in"), "{}", said(&again));
+
+    let asked = serve(&dir.path().join("s.sock"));
+    let session = logged_in(dir.path(), "forgotten");
+    let gone = run(dir.path(), &["logout"], &[], "");
+    let text = said(&gone);
+    assert!(gone.status.success() && !session.exists(), "{text}");
+    assert!(text.contains("did not know the ticket any more"), "{text}");
+    assert_eq!(asked.recv().expect("a log-out").bearer, "Bearer forgotten");
+
+    let session = logged_in(dir.path(), "busy");
+    let busy = run(dir.path(), &["logout"], &[], "");
+    let text = said(&busy);
+    assert!(busy.status.code() == Some(1) && !session.exists(), "{:?} {text}", busy.status);
+    assert!(text.contains("not now") && text.contains("stays valid"), "{text}");
+}
+
+// REQ: FEP-CTL-150
+#[test]
+fn a_log_out_removes_a_session_file_that_is_damaged_or_that_others_can_read_as_its_message_promises() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for (mode, text, words) in [(0o644, None, "mode 0644"), (0o600, Some("{}"), "holds no session")] {
+        let session = logged_in(dir.path(), "a.b.c");
+        if let Some(text) = text {
+            std::fs::write(&session, text).expect("written");
+        }
+        std::fs::set_permissions(&session, std::fs::Permissions::from_mode(mode)).expect("set");
+        let refused = run(dir.path(), &["whoami"], &[], "");
+        assert!(said(&refused).contains("fepctl logout removes it"), "{}", said(&refused));
+        let done = run(dir.path(), &["logout"], &[], "");
+        let text = said(&done);
+        assert!(done.status.code() == Some(1) && !session.exists(), "{text}");
+        assert!(text.contains(words) && text.contains("it is removed"), "{text}");
+    }
+}
+
+// REQ: FEP-CTL-151
+#[test]
+fn accounts_are_disabled_enabled_and_unlocked_by_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let asked = serve(&dir.path().join("s.sock"));
+    for act in ["disable", "enable", "unlock"] {
+        let done = run(dir.path(), &["account", act, "bert"], &[("FEP_TICKET", "a.b.c")], "");
+        assert!(done.status.success() && said(&done).contains(&format!("bert is {act}")), "{}", said(&done));
+        assert_eq!(asked.recv().expect("a request").what, format!("POST /v1/accounts/bert/{act}"));
+    }
 }

@@ -220,7 +220,7 @@ fn a_key_acts_at_once_after_the_window_has_changed_its_size() {
         }
     });
     let deadline = Instant::now() + Duration::from_secs(60);
-    let mut until_shown = |words: &str| {
+    let until_shown = |words: &str| {
         let mut text = String::new();
         while !text.contains(words) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -249,6 +249,70 @@ fn a_time_limit_ends_the_set_with_figures() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     assert!(text.contains("tape") && text.contains("good"), "{text}");
+}
+
+// REQ: FEP-CTL-152
+#[test]
+fn the_set_has_an_identity_service_and_says_how_to_make_the_first_administrator_who_can_then_log_in() {
+    const PASSWORD: &str = "correct horse battery";
+    let workstation = Workstation::new();
+    let built = Path::new(env!("CARGO_BIN_EXE_fepctl"));
+    // Programs of a directory of its own: no recorder and no archive stand beside.
+    let bin = workstation.path("bin");
+    std::fs::create_dir(&bin).expect("made");
+    std::fs::copy(built, bin.join("fepctl")).expect("copied");
+    for name in ["fepd", "fep-identity"] {
+        let program = built.with_file_name(name);
+        assert!(program.is_file(), "{name} is missing: `cargo build --workspace --bins` builds it");
+        std::os::unix::fs::symlink(program, bin.join(name)).expect("made");
+    }
+    let mut up = Command::new(bin.join("fepctl"));
+    up.args(["up", "--no-monitor", "--no-sim", "--config"]).arg(workstation.path("fep.toml"));
+    up.arg("--archive-dir").arg(workstation.path("kept"));
+    up.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut up = up.spawn().expect("the program starts");
+    let mut said = BufReader::new(up.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("nobody can log in yet") {
+        line.clear();
+        assert_ne!(said.read_line(&mut line).expect("text"), 0, "fepctl up ended");
+    }
+    let door = format!("unix:{}", workstation.path("run/identity.sock").display());
+    let file = workstation.path("run/identity.toml");
+    let command = format!("fep-identity --config {} add-administrator NAME", file.display());
+    assert!(line.contains(&command) && line.contains(&format!("login --server {door}")), "{line}");
+    // Whatever else is said is of no interest, and must not fill the pipe.
+    let reader = std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+
+    let with_password = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(bin.join(program));
+        command.args(arguments).env("XDG_RUNTIME_DIR", workstation.path("session")).env_remove("FEP_TICKET");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        // It may refuse before it reads.
+        let _ = writeln!(child.stdin.take().expect("an input"), "{PASSWORD}");
+        child.wait_with_output().expect("it ends")
+    };
+    let added = with_password(
+        "fep-identity",
+        &["--config", &file.display().to_string(), "add-administrator", "anna"],
+    );
+    assert!(added.status.success(), "{}", stderr(&added));
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        let login = with_password("fepctl", &["login", "--server", &door, "--account", "anna"]);
+        if login.status.success() {
+            break;
+        }
+        assert!(Instant::now() < until, "{}", stderr(&login));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let me = with_password("fepctl", &["whoami", "--server", &door]);
+    assert!(stdout(&me).contains("administrator"), "{}{}", stdout(&me), stderr(&me));
+    signal("-INT", u64::from(up.id()));
+    assert_eq!(up.wait().expect("it ends").code(), Some(0));
+    reader.join().expect("no panic").expect("read");
+    assert!(workstation.path("kept/identity/accounts.json").exists(), "it outlives the run");
 }
 
 #[test]

@@ -333,6 +333,10 @@ impl Accounts {
         expires: Option<NumericDate>,
         now: NumericDate,
     ) -> Result<(), AccountError> {
+        // Whether there is such an account is answered first: a password is only held against the name of one.
+        if !self.exists(name)? {
+            return Err(AccountError::Unknown(name.chars().take(64).collect()));
+        }
         let password = PasswordHash::of_new(password, name, self.cost)?;
         self.change_one(name, now, |account| {
             account.password = password;

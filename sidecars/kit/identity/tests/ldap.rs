@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use fep_identity::ldap::LdapConfig;
 use fep_identity::{
-    Colours, Identity, IdentityConfig, IdentityError, Issued, LoginRefused, NumericDate, PersonId, Profile, Role,
-    RoleSet, RoleSets, Scope, Sessions, Spacecraft,
+    Colours, Identity, IdentityConfig, IdentityError, Issued, LoginRefused, NumericDate, PersonId, Profile,
+    Role, RoleSet, RoleSets, Scope, Sessions, Spacecraft,
 };
 
 const PEOPLE: &str = r"

@@ -1,6 +1,7 @@
 //! What stands in bodies of the routes of identity: checked when a body is read, and described with the same bounds.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use fep_identity::accounts::is_account_name;
 use fep_identity::{
@@ -103,7 +104,7 @@ pub(crate) struct Whose(pub(crate) PersonId);
 
 /// Seconds since 1970-01-01T00:00:00 UTC, in years of four digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "i64")]
+#[serde(try_from = "Whole")]
 pub(crate) struct Moment(pub(crate) NumericDate);
 
 /// Names of roles and of configured sets; which sets there are is in the document of the running service.
@@ -123,11 +124,32 @@ pub(crate) struct ScopeList(pub(crate) Vec<Scope>);
 
 /// How long a token is valid, in seconds; the most is in the document of the running service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "Whole")]
 pub(crate) struct Lifetime(pub(crate) u32);
 
+/// An integer as JSON Schema has it: 3, and 3.0 as well.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(untagged)]
+enum Whole {
+    Integer(i64),
+    Real(f64),
+}
+
+impl Whole {
+    /// `None` for a number with a fraction, or one that a real cannot hold exactly.
+    #[expect(clippy::cast_possible_truncation, reason = "it is a whole number of at most 53 bits")]
+    fn integer(self) -> Option<i64> {
+        const EXACT: f64 = 9_007_199_254_740_992.0;
+        match self {
+            Whole::Integer(number) => Some(number),
+            Whole::Real(number) if number.fract() == 0.0 && number.abs() <= EXACT => Some(number as i64),
+            Whole::Real(_) => None,
+        }
+    }
+}
+
 /// A scope as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OneScope {
     spacecraft: Named,
@@ -135,11 +157,11 @@ pub(crate) struct OneScope {
     sessions: Sessions,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 enum Named {
     All(All),
-    These(Vec<u16>),
+    These(Vec<Whole>),
 }
 
 impl TryFrom<String> for AccountName {
@@ -179,14 +201,23 @@ impl TryFrom<String> for Whose {
     }
 }
 
-impl TryFrom<i64> for Moment {
+impl TryFrom<Whole> for Moment {
     type Error = String;
 
-    fn try_from(seconds: i64) -> Result<Moment, String> {
-        if (0..=LAST_SECOND).contains(&seconds) {
-            return Ok(Moment(NumericDate(seconds)));
+    fn try_from(seconds: Whole) -> Result<Moment, String> {
+        match seconds.integer() {
+            Some(seconds) if (0..=LAST_SECOND).contains(&seconds) => Ok(Moment(NumericDate(seconds))),
+            _ => Err(format!("a time is 0 to {LAST_SECOND} seconds since 1970-01-01T00:00:00 UTC")),
         }
-        Err(format!("a time is 0 to {LAST_SECOND} seconds since 1970-01-01T00:00:00 UTC"))
+    }
+}
+
+impl TryFrom<Whole> for Lifetime {
+    type Error = String;
+
+    fn try_from(seconds: Whole) -> Result<Lifetime, String> {
+        let seconds = seconds.integer().and_then(|seconds| u32::try_from(seconds).ok());
+        seconds.map(Lifetime).ok_or_else(|| "a lifetime is a whole number of seconds".to_owned())
     }
 }
 
@@ -229,7 +260,11 @@ impl TryFrom<Vec<OneScope>> for ScopeList {
                         "a scope names {MAX_SPACECRAFT} spacecraft at most; \"all\" names every one"
                     ));
                 }
-                Named::These(scids) => Spacecraft::these(scids),
+                Named::These(scids) => {
+                    let scid = |whole: Whole| whole.integer().and_then(|scid| u16::try_from(scid).ok());
+                    let scids: Option<BTreeSet<u16>> = scids.into_iter().map(scid).collect();
+                    Spacecraft::These(scids.ok_or("a spacecraft is a number of 0 to 65535")?)
+                }
             };
             Ok(Scope { spacecraft, colours: scope.colours, sessions: scope.sessions })
         };
@@ -325,18 +360,28 @@ mod tests {
         let long = format!("ldap:{}", "x".repeat(121));
         let persons = ["", "local:", "anna", "service:recorder", "local:a\n", &long];
         all(false, &persons.map(|person| json!(person)), reads::<Whose>);
-        all(true, &[json!(0), json!(LAST_SECOND)], reads::<Moment>);
-        all(false, &[json!(-1), json!(LAST_SECOND + 1), json!(1.5), json!("1")], reads::<Moment>);
+        all(true, &[json!(0), json!(LAST_SECOND), json!(1279.0)], reads::<Moment>);
+        all(
+            false,
+            &[json!(-1), json!(LAST_SECOND + 1), json!(1.5), json!(1e300), json!("1")],
+            reads::<Moment>,
+        );
         all(true, &[json!(["observer"]), json!(["shift-leader"])], reads::<RoleNames>);
         all(false, &[json!([]), json!(vec!["observer"; 17]), json!("observer")], reads::<RoleNames>);
         all(true, &[json!(["observer", "administrator"])], reads::<RoleList>);
         all(false, &[json!([]), json!(["root"]), json!(vec!["observer"; 17])], reads::<RoleList>);
         let scope =
             |spacecraft: Value| json!({"spacecraft": spacecraft, "colours": ["red"], "sessions": ["ops"]});
-        let good = [json!("all"), json!([]), json!([0, 65_535]), json!(vec![1; MAX_SPACECRAFT])];
+        let good = [json!("all"), json!([]), json!([0, 65_535, 26.0]), json!(vec![1; MAX_SPACECRAFT])];
         all(true, &good.map(|spacecraft| json!([scope(spacecraft)])), reads::<ScopeList>);
-        let bad =
-            [json!("most"), json!([65_536]), json!([-1]), json!(vec![1; MAX_SPACECRAFT + 1]), json!(null)];
+        let bad = [
+            json!("most"),
+            json!([65_536]),
+            json!([-1]),
+            json!([0.5]),
+            json!(vec![1; MAX_SPACECRAFT + 1]),
+            json!(null),
+        ];
         all(false, &bad.map(|spacecraft| json!([scope(spacecraft)])), reads::<ScopeList>);
         let one = scope(json!("all"));
         all(true, &[json!(vec![one.clone(); MAX_SCOPES])], reads::<ScopeList>);

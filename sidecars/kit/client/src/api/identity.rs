@@ -66,6 +66,12 @@ pub fn disable_account(name: &str) -> Call<Done> {
     Call::post(format!("/v1/accounts/{}/disable", segment(name)))
 }
 
+/// Enables an account again; its person logs in anew.
+#[must_use]
+pub fn enable_account(name: &str) -> Call<Done> {
+    Call::post(format!("/v1/accounts/{}/enable", segment(name)))
+}
+
 /// Ends the lock of an account before its time.
 #[must_use]
 pub fn unlock_account(name: &str) -> Call<Done> {

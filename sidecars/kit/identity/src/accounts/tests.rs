@@ -200,5 +200,7 @@ fn names_that_could_be_mistaken_for_others_are_refused() {
     }
     assert!(matches!(accounts.add("anna", PASSWORD, profile()), Err(AccountError::Exists(_))));
     assert!(matches!(accounts.unlock("bert", NOW), Err(AccountError::Unknown(_))));
+    let held = accounts.set_password("bert", "bert is in this password", None, NOW);
+    assert!(matches!(held, Err(AccountError::Unknown(_))), "there is no account whose name it could hold");
     assert_eq!(accounts.list().expect("readable").len(), 1);
 }
