@@ -10,7 +10,7 @@ use crate::aside::{self, DAMAGED};
 use crate::error::SegmentError;
 use crate::keys::{Seal, hex};
 use crate::name::SegmentName;
-use crate::roots::{newest_of_streams, read_json, read_root, root_file, root_files};
+use crate::roots::{future_roots, newest_of_streams, read_json, read_root, root_file, root_files};
 
 /// The longest file of a head.
 const HEAD_OCTETS_MAX: u64 = 16 << 20;
@@ -98,19 +98,12 @@ pub struct HeadReplaced {
     pub aside: Option<PathBuf>,
 }
 
-/// What happened to the roots since the head was written, that explains what would be wrong otherwise.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Since {
-    pub(crate) roots_set_aside: bool,
-    pub(crate) first_root_signed: bool,
-}
-
 /// Writes the head anew where it does not speak of the newest root. One that does not hold, whatever it speaks of, is put
-/// aside first, and what was wrong is returned.
+/// aside first, and what was wrong is returned. `is_first`: no root was signed before this round, so that no head is missing.
 pub(crate) fn keep_up(
     archive: &Path,
     key: &SigningKey,
-    since: Since,
+    is_first: bool,
 ) -> Result<Option<HeadReplaced>, SegmentError> {
     let files = root_files(archive)?;
     let Some(newest) = files.last() else { return Ok(None) };
@@ -119,7 +112,7 @@ pub(crate) fn keep_up(
     let mut replaced = None;
     match read_head(&path) {
         Ok(head) => {
-            let problems = problems_of(&head, archive, &files, key, since)?;
+            let problems = problems_of(&head, archive, &files, key)?;
             // One that an earlier key signed holds, and is signed anew all the same.
             let is_ours = head.key == hex(key.verifying_key().as_bytes());
             if problems.is_empty() && head.root == root.root && is_ours {
@@ -131,7 +124,7 @@ pub(crate) fn keep_up(
             }
         }
         Err(error) if error.is_not_found() => {
-            if !since.first_root_signed {
+            if !is_first {
                 replaced = Some(HeadReplaced { problem: "it was missing".to_owned(), aside: None });
             }
         }
@@ -165,14 +158,15 @@ fn problems_of(
     archive: &Path,
     files: &[PathBuf],
     key: &SigningKey,
-    since: Since,
 ) -> Result<Vec<String>, SegmentError> {
     let mut problems = head.problems(None);
     let day = &head.day;
     let named = day.parse().ok().map(|day| root_file(archive, day));
     let place = named.and_then(|named| files.iter().position(|path| *path == named));
     let Some(place) = place else {
-        if !since.roots_set_aside {
+        // One of a day that had not come was put aside.
+        let aside = future_roots(archive)?;
+        if !aside.iter().any(|path| read_root(path).is_ok_and(|root| root.root == head.root)) {
             problems.push(format!("it names {day:?} as the newest day, which has no root"));
         }
         return Ok(problems);

@@ -241,9 +241,7 @@ pub fn sign_past_days(archive: &Path, now_unix_ns: u64, key: &SigningKey) -> Res
             next = day.checked_add_days(Days::new(1));
         }
     }
-    let since =
-        head::Since { roots_set_aside: !signed.set_aside.is_empty(), first_root_signed: files.is_empty() };
-    signed.head_replaced = head::keep_up(archive, key, since)?;
+    signed.head_replaced = head::keep_up(archive, key, files.is_empty())?;
     Ok(signed)
 }
 
