@@ -6,7 +6,7 @@ use fep_bus::{Ledger, Poll};
 use fep_segments::{BLOCK_HEADER_LEN, Loss, LossCause, SegmentError};
 use serde_json::json;
 
-use crate::disk::BlockBuffer;
+use crate::buffer::BlockBuffer;
 use crate::event::{Event, EventCode};
 use crate::pending::{Filling, Lost, Ready};
 use crate::stream::StreamRecorder;

@@ -16,46 +16,14 @@ use fep_segments::PAGE_LEN;
 use io_uring::types::{Fd, FsyncFlags, SubmitArgs, Timespec};
 use io_uring::{IoUring, opcode};
 
+use crate::buffer::{BlockBuffer, Slots};
+
 /// Requests in flight, over all files.
 const DEPTH: u32 = 256;
-
-/// Memory for one block: starts on a page, whole pages long.
-#[derive(Debug, Default)]
-pub struct BlockBuffer {
-    octets: Vec<u8>,
-    start: usize,
-    len: usize,
-}
-
-impl BlockBuffer {
-    /// Zeroed memory of `len` octets, rounded up to whole pages.
-    pub fn new(len: usize) -> BlockBuffer {
-        let len = len.next_multiple_of(PAGE_LEN);
-        let octets = vec![0; len + PAGE_LEN];
-        let start = octets.as_ptr().align_offset(PAGE_LEN);
-        BlockBuffer { octets, start, len }
-    }
-
-    /// Octets.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Whether it holds nothing.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// The memory.
-    pub fn as_slice(&self) -> &[u8] {
-        &self.octets[self.start..self.start + self.len]
-    }
-
-    /// The memory.
-    pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.octets[self.start..self.start + self.len]
-    }
-}
+/// Buffers that are registered with the kernel, at most. What is more is written all the same.
+const SLOTS: u16 = 1024;
+/// Shorter ones are not worth a number.
+const REGISTERED_LEN_MIN: usize = 64 << 10;
 
 /// A request that has ended.
 #[derive(Debug)]
@@ -101,6 +69,8 @@ struct Write {
 /// The queue.
 pub struct Disk {
     uring: Option<IoUring>,
+    /// Numbers of registered buffers, as long as the kernel registers any.
+    slots: Option<Arc<Slots>>,
     /// By the number in the completion.
     requests: Vec<Option<Request>>,
     free: Vec<usize>,
@@ -121,7 +91,10 @@ impl Disk {
             Some(Ok(_)) => (None, Some("io_uring of this kernel is too old, 5.11 is needed".to_owned())),
             Some(Err(error)) => (None, Some(format!("io_uring: {error}"))),
         };
+        let table =
+            uring.as_ref().filter(|uring| uring.submitter().register_buffers_sparse(SLOTS.into()).is_ok());
         let disk = Disk {
+            slots: table.map(|_| Slots::new(SLOTS)),
             uring,
             requests: Vec::new(),
             free: Vec::new(),
@@ -146,8 +119,9 @@ impl Disk {
     ///
     /// # Panics
     /// When the buffer is shorter.
-    pub fn write(&mut self, token: u64, file: &Arc<File>, buffer: BlockBuffer, len: usize, offset: u64) {
+    pub fn write(&mut self, token: u64, file: &Arc<File>, mut buffer: BlockBuffer, len: usize, offset: u64) {
         assert!(len <= buffer.len(), "a write within its buffer");
+        self.register(&mut buffer);
         let work = Work::Write(Write { buffer, len, offset, written: 0 });
         self.submit(Request { token, file: Arc::clone(file), work });
     }
@@ -160,6 +134,30 @@ impl Disk {
     /// Makes the names in a directory durable (`fsync`).
     pub fn commit_names(&mut self, token: u64, directory: &Arc<File>) {
         self.submit(Request { token, file: Arc::clone(directory), work: Work::CommitNames });
+    }
+
+    /// Lets the kernel know a buffer before it is written for the first time: it looks for its pages once, not at each write.
+    fn register(&mut self, buffer: &mut BlockBuffer) {
+        let (Some(uring), Some(slots)) = (&self.uring, &self.slots) else { return };
+        let is_known = buffer.slot.as_ref().is_some_and(|slot| slot.number_in(slots).is_some());
+        if is_known || buffer.len() < REGISTERED_LEN_MIN {
+            return;
+        }
+        let Some(slot) = slots.take() else { return };
+        let memory = buffer.as_mut_slice();
+        let iovec = [libc::iovec { iov_base: memory.as_mut_ptr().cast(), iov_len: memory.len() }];
+        let number = slot.number_in(slots).unwrap_or_default();
+        // SAFETY: the memory is valid now, when the kernel takes hold of its pages. They stay its own after the memory was freed,
+        // and no request uses the number then: it belongs to the buffer, which outlives its requests.
+        match unsafe { uring.submitter().register_buffers_update(number.into(), &iovec, None) } {
+            Ok(()) => buffer.slot = Some(slot),
+            Err(error) => {
+                tracing::info!(
+                    "{error}: no more memory is registered with io_uring (LimitMEMLOCK), writes cost more"
+                );
+                self.slots = None;
+            }
+        }
     }
 
     fn submit(&mut self, request: Request) {
@@ -191,9 +189,21 @@ impl Disk {
             let entry = match &request.work {
                 Work::Write(write) => {
                     let rest = &write.buffer.as_slice()[write.written..write.len];
-                    opcode::Write::new(fd, rest.as_ptr(), rest.len() as u32)
-                        .offset(write.offset + write.written as u64)
-                        .build()
+                    let (memory, len) = (rest.as_ptr(), rest.len() as u32);
+                    let offset = write.offset + write.written as u64;
+                    let slots = self.slots.as_ref();
+                    match write
+                        .buffer
+                        .slot
+                        .as_ref()
+                        .zip(slots)
+                        .and_then(|(slot, slots)| slot.number_in(slots))
+                    {
+                        Some(number) => {
+                            opcode::WriteFixed::new(fd, memory, len, number).offset(offset).build()
+                        }
+                        None => opcode::Write::new(fd, memory, len).offset(offset).build(),
+                    }
                 }
                 Work::Commit => opcode::Fsync::new(fd).flags(FsyncFlags::DATASYNC).build(),
                 Work::CommitNames => opcode::Fsync::new(fd).build(),
@@ -344,5 +354,54 @@ mod tests {
             let done = disk.next_done().unwrap();
             assert!(done.result.is_err() && done.buffer.is_some() && done.token == 7);
         }
+    }
+
+    fn write_whole(disk: &mut Disk, file: &Arc<File>, buffer: BlockBuffer, offset: u64) -> BlockBuffer {
+        let len = buffer.len();
+        disk.write(1, file, buffer, len, offset);
+        loop {
+            disk.wait(Duration::from_secs(10));
+            if let Some(done) = disk.next_done() {
+                done.result.unwrap();
+                return done.buffer.unwrap();
+            }
+        }
+    }
+
+    // REQ: FEP-REC-160
+    #[test]
+    fn memory_that_is_registered_once_is_written_as_it_is_now_and_its_number_is_free_when_it_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        let file = File::options().create_new(true).read(true).write(true).open(&path).unwrap();
+        let file = Arc::new(file);
+        let (mut disk, _) = Disk::new(true);
+        let (mut other, _) = Disk::new(true);
+        if disk.slots.is_none() {
+            eprintln!("io_uring registers no memory here: it is written by plain requests");
+        }
+        let len = 2 * REGISTERED_LEN_MIN;
+        let mut expected = Vec::new();
+        let mut buffer = BlockBuffer::new(len);
+        let mut numbers = std::collections::BTreeSet::new();
+        for turn in 0..40_u8 {
+            buffer.as_mut_slice().fill(turn + 1);
+            expected.extend_from_slice(buffer.as_slice());
+            // Now and then memory goes and other memory comes, or another queue has it in between.
+            let disk = if turn % 7 == 3 { &mut other } else { &mut disk };
+            buffer = write_whole(disk, &file, buffer, u64::from(turn) * len as u64);
+            let number =
+                disk.slots.as_ref().zip(buffer.slot.as_ref()).and_then(|(slots, slot)| slot.number_in(slots));
+            assert_eq!(number.is_some(), disk.slots.is_some());
+            numbers.extend(number);
+            if turn % 5 == 4 {
+                buffer = BlockBuffer::new(len);
+            }
+        }
+        assert!(std::fs::read(&path).unwrap() == expected);
+        assert!(numbers.len() <= 1, "one piece of memory at a time needs one number: {numbers:?}");
+        // What is short has none.
+        let page = write_whole(&mut disk, &file, BlockBuffer::new(PAGE_LEN), 0);
+        assert!(page.slot.is_none());
     }
 }

@@ -8,14 +8,16 @@
 //! Where it goes on after a death is read from the segments themselves ([`fep_segments::stream_end`]). Its cursor in the ring
 //! only says whether one of them is missing.
 
+pub use buffer::BlockBuffer;
 pub use config::{Config, RecorderConfig, SECTIONS};
 pub use daemon::{Recorder, check, run};
-pub use disk::{BlockBuffer, Disk, Done};
+pub use disk::{Disk, Done};
 pub use event::{Event, EventCode};
 pub use pending::{Room, StreamFigures};
 pub use space::{Space, SpaceLevel};
 pub use stream::{StreamOptions, StreamRecorder};
 
+mod buffer;
 mod config;
 mod copying;
 mod daemon;

@@ -8,7 +8,7 @@ use fep_bus::{Ledger, Position};
 use fep_segments::{Loss, LossCause};
 use hdrhistogram::Histogram;
 
-use crate::disk::BlockBuffer;
+use crate::buffer::BlockBuffer;
 
 /// What a recording has done so far.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use std::time::Instant;
 use fep_segments::{BlockHeader, ContentHash, ContentHasher, PAGE_LEN, SegmentHeader};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
-use crate::disk::BlockBuffer;
+use crate::buffer::BlockBuffer;
 
 /// A segment file that grows.
 pub(crate) struct OpenSegment {

@@ -18,7 +18,8 @@ use fep_segments::{Loss, LossCause, RecorderLock, SegmentError, SegmentName, Str
 use fep_time::Monotonic;
 use serde_json::json;
 
-use crate::disk::{BlockBuffer, Disk};
+use crate::buffer::BlockBuffer;
+use crate::disk::Disk;
 use crate::event::{Event, EventCode};
 use crate::figures::RingFigures;
 use crate::opening::{Beginning, Held, Seed};

@@ -9,7 +9,8 @@ use fep_time::clock::unix_now_ns;
 use fep_time::tai_now;
 use serde_json::json;
 
-use crate::disk::{BlockBuffer, Disk, Done};
+use crate::buffer::BlockBuffer;
+use crate::disk::{Disk, Done};
 use crate::event::{Event, EventCode};
 use crate::naming::unused;
 use crate::opening::random_id;
