@@ -16,7 +16,7 @@ use crate::{Error, hex};
 macro_rules! named {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum $name {
             $($(#[$vmeta])* #[serde(rename = $text)] $variant,)+
         }
@@ -29,6 +29,20 @@ macro_rules! named {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $($name::$variant => $text,)+ }
+            }
+        }
+
+        // The derived schema does not see names that a macro gives.
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                let names = utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String);
+                names.enum_values(Some([$($text,)+])).into()
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
             }
         }
 
@@ -589,7 +603,7 @@ pub struct HoldRelease {
 }
 
 /// One entry of the audit trail that an earlier release wrote. Each holds the hash of the one before it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// Number, from 1, without a hole.
     pub number: u64,
@@ -605,6 +619,5 @@ pub struct AuditEntry {
     pub detail: String,
     /// SHA-256 of this entry and the hash before it.
     #[serde(with = "hex")]
-    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub hash: [u8; 32],
 }

@@ -544,7 +544,10 @@ mod tests {
                 "archive.toml:2:1: http.limits.requests: cannot be worked with",
             ),
             ("[identity]\nkeys = \"\"\n", "archive.toml:2:1: identity.keys: no path"),
-            ("[identity.peers.a]\nroles = []\nscopes = []\n", "nothing proves that it is this service"),
+            (
+                "[identity.peers.a]\nroles = []\nscopes = []\n",
+                "archive.toml:1:17: identity.peers.a: nothing proves that it is this service",
+            ),
             ("[http]\nsocket_mode = \"rw\"\n", "archive.toml:2:1: http.socket_mode: no permissions"),
             ("[sql]\nthreads = 0\n", "archive.toml:2:1: sql.threads: 0 (allowed: 1 or more)"),
             (

@@ -8,7 +8,7 @@ use fep_identity::{Asked, Caller, Means, Role, Target};
 use fep_kit::Problem;
 use fep_orders::Actor;
 use fep_route::{Call, Declared, Form, Json, List, MaybeJson, Reach, Route};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::params::ID;
@@ -214,9 +214,38 @@ async fn end_deletion(service: Arc<Service>, call: Call<Json<Note>>) -> Result<J
     done.map(Json).map_err(catalogue_problem("refusing a deletion"))
 }
 
-async fn earlier_audit(service: Arc<Service>, call: Call<()>) -> Result<List<AuditEntry>, Problem> {
+/// An entry of the trail of an earlier release. Each holds the hash of the one before it.
+#[derive(Serialize, ToSchema)]
+struct EarlierEntry {
+    number: u64,
+    at_tai_ns: i64,
+    person: String,
+    action: String,
+    subject: String,
+    detail: String,
+    /// SHA-256 of this entry and the hash before it, 64 hexadecimal digits.
+    hash: String,
+}
+
+impl From<AuditEntry> for EarlierEntry {
+    fn from(entry: AuditEntry) -> EarlierEntry {
+        let AuditEntry { number, at_tai_ns, person, action, subject, detail, hash } = entry;
+        EarlierEntry {
+            number,
+            at_tai_ns,
+            person,
+            action,
+            subject,
+            detail,
+            hash: fep_database::hex::text(&hash),
+        }
+    }
+}
+
+async fn earlier_audit(service: Arc<Service>, call: Call<()>) -> Result<List<EarlierEntry>, Problem> {
     let after = call.values.number("after").unwrap_or(0);
     let limit = call.values.number("limit").unwrap_or(PAGE);
     let entries = service.archive.catalogue.earlier_audit(after, limit).await;
-    entries.map(List).map_err(catalogue_problem("reading the audit trail"))
+    let entries = entries.map_err(catalogue_problem("reading the audit trail"))?;
+    Ok(List(entries.into_iter().map(EarlierEntry::from).collect()))
 }
