@@ -89,6 +89,7 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
     let archive =
         Archive { segments: config.archive.segments.clone(), catalogue, store, tail: ingest.tail() };
+    archive.tail.attend();
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
     let replays = Replays::new(policy(&feeds, &config));
     let mut listeners = Vec::new();
@@ -267,6 +268,7 @@ impl Intake {
 
     async fn run(self, mut ingest: Ingest, stop: Stop) {
         while !stop.is_stopping() {
+            let mut failed = false;
             let pause = match ingest.step().await {
                 Ok(step) => {
                     self.note(&step);
@@ -276,12 +278,14 @@ impl Intake {
                 }
                 Err(error) => {
                     self.health.ill("intake", error.to_string());
+                    failed = true;
                     FAILED_PAUSE
                 }
             };
             tokio::select! {
                 () = stop.wait() => {}
                 () = tokio::time::sleep(pause) => {}
+                () = self.tail.look_wanted(), if !failed => {}
             }
         }
     }

@@ -70,7 +70,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     if units == 0 {
         super::hint_of_nothing(&manifest);
     }
-    Ok(())
+    super::whole(&manifest)
 }
 
 /// A file that is being fetched, and the entity tag of what it is a part of.

@@ -70,6 +70,16 @@ fn status(args: &PlainArgs) -> Result<(), Failure> {
         writeln!(out, "frames       {}", number(&totals["frames"]))?;
         writeln!(out, "packets      {}", number(&totals["packets"]))?;
         writeln!(out, "not sealed   {} rows", number(&status["tail_rows"]))?;
+        if status["unindexed_segments"].as_u64().is_some_and(|segments| segments > 0) {
+            let octets = figures::octets(status["unindexed_octets"].as_u64().unwrap_or_default());
+            writeln!(out, "not indexed  {} segments, {octets}", number(&status["unindexed_segments"]))?;
+        }
+        if status["has_looked_at_all"].as_bool() == Some(false) {
+            writeln!(
+                out,
+                "not indexed  the archive was started and has not looked at all that was recorded"
+            )?;
+        }
         writeln!(out, "lost on disk {} records", number(&totals["lost_records"]))?;
         writeln!(out, "open gaps    {}", number(&totals["open_gaps"]))
     })
@@ -80,11 +90,15 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     let client = Client::of(&args.target)?;
     let mut pending = Vec::new();
     let mut lines = 0_u64;
+    let mut missing: Option<String> = None;
     let mut out = terminal::out(args.json);
     client.stream(
         &format!("/v1/{}?{wanted}", wanted.unit),
         &[],
-        |_, _| Ok(()),
+        |_, head| {
+            missing = head.get("fep-incomplete").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+            Ok(())
+        },
         |octets| {
             pending.extend_from_slice(octets);
             let Some(end) = pending.iter().rposition(|octet| *octet == b'\n') else { return Ok(()) };
@@ -114,7 +128,21 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     } else if lines == args.limit && !args.json {
         say!("fepctl: the first {lines}; --limit gives more");
     }
-    Ok(())
+    missing.map_or(Ok(()), |missing| Err(not_whole(&missing)))
+}
+
+/// An answer was shown or stored, and something that was recorded is not in it.
+fn not_whole(missing: &str) -> Failure {
+    Failure::new(format!("the answer is not whole: {missing}")).hint(
+        "what is missing is in the answer once the archive has indexed it: ask again (fepctl archive status)",
+    )
+}
+
+/// The same of a manifest or an answer of SQL, which names what is missing.
+fn whole(answer: &Value) -> Result<(), Failure> {
+    let missing: Vec<&str> =
+        answer["incomplete"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if missing.is_empty() { Ok(()) } else { Err(not_whole(&missing.join("; "))) }
 }
 
 fn heading(row: &Value) -> String {

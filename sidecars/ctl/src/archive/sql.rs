@@ -35,7 +35,7 @@ pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
             "fepctl: there are more rows than the limit; --rows-max raises it as far as the service lets you"
         );
     }
-    Ok(())
+    super::whole(&answer)
 }
 
 fn table(out: &mut impl Write, answer: &Value) -> io::Result<()> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fep_archive_query::{Colour, Retrieval, Unit};
 use fep_kit::Problem;
@@ -208,6 +208,9 @@ async fn answer(
             headers.insert(header, value);
         }
     }
+    if let Some(missing) = incomplete_header(&plan.incomplete) {
+        headers.insert(INCOMPLETE, missing);
+    }
     Ok(response)
 }
 
@@ -273,6 +276,19 @@ async fn begun(
         Some(piece) => std::task::Poll::Ready(Some(piece)),
         None => receiver.poll_recv(context),
     }))
+}
+
+/// Header of an answer that is not whole: what is missing.
+pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("fep-incomplete");
+
+/// What is missing, for [`INCOMPLETE`]; `None` where nothing is.
+pub(super) fn incomplete_header(missing: &[String]) -> Option<HeaderValue> {
+    let first = missing.first()?;
+    let more = missing.len() - 1;
+    let text = if more > 0 { format!("{first} (and {more} more)") } else { first.clone() };
+    // Reasons of the system may hold anything.
+    let text: String = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+    Some(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("something")))
 }
 
 /// Whether a list of entity tags names this one (weak comparison, RFC 9110 section 8.8.3.2).

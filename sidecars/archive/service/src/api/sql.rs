@@ -12,6 +12,7 @@ use fep_kit::access::{Caller, Role};
 use serde::Deserialize;
 
 use super::Body;
+use super::retrieve::{INCOMPLETE, incomplete_header};
 use crate::service::Service;
 use crate::sql::{SqlAnswer, SqlError};
 
@@ -30,11 +31,11 @@ pub(crate) struct Query {
 
 /// SQL over the tables `frames` and `packets`, read-only: `{"sql": "SELECT vcid, count(*) FROM frames GROUP BY vcid",
 /// "rows_max": 1000, "timeout_s": 10, "format": "json"}`. JSON answers say in `truncated` whether there were more rows; CSV
-/// answers in the header `Fep-Truncated`. Both limits can be lowered by everybody, and raised by callers with the role
+/// answers in the header `Fep-Truncated`. `incomplete` (the header `Fep-Incomplete`) says what is in no index yet and missing. Both limits can be lowered by everybody, and raised by callers with the role
 /// operate.
 #[utoipa::path(post, path = "/v1/sql", tag = "sql",
     responses(
-        (status = 200, description = "columns, rows, truncated, took_ms"),
+        (status = 200, description = "columns, rows, truncated, incomplete, took_ms"),
         (status = 400, description = "no query, or one that changes something"),
         (status = 422, description = "cancelled: over its time, or more memory than a query has"),
         (status = 501, description = "the program that answers SQL is not installed"),
@@ -59,25 +60,35 @@ pub(crate) async fn run(
     let timeout = Duration::from_secs(limit("timeout_s", query.timeout_s, limits.timeout_s)?);
     let _permit = service.query_permit()?;
     let answer = service.engine.run(&query.sql, rows_max, timeout, query.format).await;
-    let SqlAnswer { columns, rows, truncated, took_ms } = answer.map_err(|error| problem(&error))?;
+    let SqlAnswer { columns, rows, truncated, took_ms, incomplete } =
+        answer.map_err(|error| problem(&error))?;
     let is_truncated = if truncated { "true" } else { "false" };
     match query.format {
         SqlForm::Csv => {
             let truncated = (HeaderName::from_static("fep-truncated"), is_truncated);
-            Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), truncated], rows).into_response())
+            let mut response =
+                ([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), truncated], rows).into_response();
+            if let Some(missing) = incomplete_header(&incomplete) {
+                response.headers_mut().insert(INCOMPLETE, missing);
+            }
+            Ok(response)
         }
         SqlForm::Json => {
             let columns =
                 serde_json::to_vec(&columns).map_err(|error| Problem::fault("the answer", &error))?;
             // The rows are JSON already.
             let took_ms = took_ms.to_string();
-            let parts: [&[u8]; 9] = [
+            let incomplete =
+                serde_json::to_vec(&incomplete).map_err(|error| Problem::fault("the answer", &error))?;
+            let parts: [&[u8]; 11] = [
                 b"{\"columns\":",
                 &columns,
                 b",\"rows\":",
                 &rows,
                 b",\"truncated\":",
                 is_truncated.as_bytes(),
+                b",\"incomplete\":",
+                &incomplete,
                 b",\"took_ms\":",
                 took_ms.as_bytes(),
                 b"}",

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fep_archive_query::{Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{
-    Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
+    Catalogue, Colour, PacketLayouts, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
 };
 use fep_record::Session;
 use fep_segments::{SegmentError, Stream};
@@ -18,6 +19,7 @@ use super::merge::Merge;
 use super::octets::Octets;
 use super::row::Columns;
 use super::source::{Source, SourceSpec};
+use super::unindexed::{self, CATCH_UP_WITHIN};
 
 /// Changes when the octets of any form change for the same rows.
 const FORMS_VERSION: u32 = 1;
@@ -53,6 +55,9 @@ pub struct Plan {
     pub sources: Vec<SourceSpec>,
     /// Segments that would have been read and cannot be: quarantined.
     pub missing: Vec<SegmentId>,
+    /// What else is missing, in words: what exists and can be read neither through an index nor without one yet.
+    pub incomplete: Vec<String>,
+    layouts: Arc<PacketLayouts>,
     segments: Vec<Segment>,
     tag: String,
 }
@@ -63,6 +68,7 @@ impl Plan {
     /// # Errors
     /// The catalogue's.
     pub async fn make(archive: &Archive, retrieval: Retrieval) -> Result<Plan, Error> {
+        let caught_up = archive.tail.catch_up(CATCH_UP_WITHIN).await;
         // The snapshot first: what is sealed in between is then in both, and dropped from the snapshot below.
         let mut tail = archive.tail.snapshot();
         let selection = &retrieval.selection;
@@ -85,10 +91,19 @@ impl Plan {
         let wanted_ring =
             |ring: &str| selection.ring.is_empty() || selection.ring.iter().any(|name| name == ring);
         let mut segments = archive.catalogue.segments(&filter).await?;
+        for segment in &segments {
+            tail.set_indexed(&segment.facts.id());
+        }
         segments.retain(|segment| wanted_ring(&segment.facts.ring) && segment.state != SegmentState::Deleted);
         let mut rings: BTreeMap<String, SourceSpec> = BTreeMap::new();
-        let source =
-            |ring: &str| SourceSpec { colour, ring: ring.to_owned(), files: Vec::new(), tail: Vec::new() };
+        let source = |ring: &str| SourceSpec {
+            colour,
+            ring: ring.to_owned(),
+            files: Vec::new(),
+            scans: Vec::new(),
+            tail: Vec::new(),
+        };
+        let mut indexed: BTreeMap<String, Vec<SegmentId>> = BTreeMap::new();
         let mut missing = Vec::new();
         for segment in &segments {
             let facts = &segment.facts;
@@ -103,6 +118,26 @@ impl Plan {
                 continue;
             }
             rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(index.clone());
+            indexed.entry(facts.ring.clone()).or_default().push(facts.id());
+        }
+        let (rest, remainder) = {
+            let (directory, rings) = (archive.segments.clone(), selection.ring.clone());
+            let times = [selection.from_tai_ns, selection.to_tai_ns];
+            let look = move || {
+                let wanted = |stream: &Stream| {
+                    stream.colour == colour && (rings.is_empty() || rings.contains(&stream.ring))
+                };
+                let remainder = unindexed::look(&directory, &mut tail, caught_up, wanted, times)?;
+                Ok::<_, Error>((tail, remainder))
+            };
+            tokio::task::spawn_blocking(look).await.map_err(fep_catalogue::Error::from)??
+        };
+        let tail = rest;
+        for mut scan in remainder.scans {
+            let ring = scan.stream.ring.clone();
+            let files = indexed.get(&ring).map_or(&[][..], Vec::as_slice);
+            scan.files_before = files.partition_point(|id| *id < scan.id);
+            rings.entry(ring.clone()).or_insert_with(|| source(&ring)).scans.push(scan);
         }
         let pieces: Vec<(Colour, &str, TailPiece)> = match retrieval.unit {
             Unit::Frames => tail.frames().collect(),
@@ -123,7 +158,17 @@ impl Plan {
         }
         let tag = tag(&retrieval, &sources)?;
         let columns = Columns::of(retrieval.unit);
-        Ok(Plan { archive: archive.clone(), retrieval, columns, sources, missing, segments, tag })
+        Ok(Plan {
+            archive: archive.clone(),
+            retrieval,
+            columns,
+            sources,
+            missing,
+            incomplete: remainder.missing,
+            layouts: tail.layouts(),
+            segments,
+            tag,
+        })
     }
 
     /// A name of exactly what this plan yields (an entity tag without its quotes): equal tags, equal octets.
@@ -139,6 +184,7 @@ impl Plan {
         let filter = RowFilter::new(selection, &self.columns);
         let open = |spec: &SourceSpec| {
             Source::new(self.archive.store.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
+                .with_segments(&self.archive.segments, Arc::clone(&self.layouts), self.retrieval.unit)
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
     }
@@ -157,6 +203,11 @@ impl Plan {
         let mut other = self.clone();
         other.retrieval.selection.session = vec![session];
         other
+    }
+
+    /// Segments that are read record by record, because they are in no index yet.
+    pub fn read_without_index(&self) -> impl Iterator<Item = &SegmentId> {
+        self.sources.iter().flat_map(|source| &source.scans).map(|scan| &scan.id)
     }
 
     /// Begins to read octets; for a blocking thread.
@@ -204,6 +255,9 @@ fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> Result<String, Error> {
         for file in &source.files {
             digest.update(file.key.as_bytes());
             digest.update(file.sha256);
+        }
+        for scan in &source.scans {
+            digest.update(format!("{} {}\n", scan.id, scan.octets));
         }
         for piece in &source.tail {
             digest.update(format!("{} {} {}\n", piece.series(), piece.last_seq()?, piece.rows()));
