@@ -76,12 +76,24 @@ impl Client {
         path: &str,
         body: &serde_json::Value,
     ) -> Result<T, Failure> {
-        self.json(path, self.post_text(path, body)?)
+        self.json(path, self.post_text(path, body)?.1)
     }
 
-    /// The answer to a POST of JSON, as it is.
-    pub(crate) fn post_text(&self, path: &str, body: &serde_json::Value) -> Result<Bytes, Failure> {
-        self.answer(Method::POST, path, &HeaderMap::new(), Bytes::from(body.to_string()))
+    /// The answer to a POST of JSON, as it is, with its head.
+    pub(crate) fn post_text(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<(HeaderMap, Bytes), Failure> {
+        self.runtime.block_on(async {
+            let body = Bytes::from(body.to_string());
+            let response = self.ask(Method::POST, path, &HeaderMap::new(), body).await?;
+            if !response.status().is_success() {
+                return Err(self.refusal(response, path).await);
+            }
+            let head = response.headers().clone();
+            Ok((head, self.whole(response).await?))
+        })
     }
 
     /// The head of an answer.

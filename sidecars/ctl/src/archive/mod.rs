@@ -90,13 +90,13 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     let client = Client::of(&args.target)?;
     let mut pending = Vec::new();
     let mut lines = 0_u64;
-    let mut missing: Option<String> = None;
+    let mut is_whole = Ok(());
     let mut out = terminal::out(args.json);
     client.stream(
         &format!("/v1/{}?{wanted}", wanted.unit),
         &[],
         |_, head| {
-            missing = head.get("fep-incomplete").and_then(|value| Some(value.to_str().ok()?.to_owned()));
+            is_whole = whole_by_head(head);
             Ok(())
         },
         |octets| {
@@ -128,7 +128,7 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     } else if lines == args.limit && !args.json {
         say!("fepctl: the first {lines}; --limit gives more");
     }
-    missing.map_or(Ok(()), |missing| Err(not_whole(&missing)))
+    is_whole
 }
 
 /// An answer was shown or stored, and something that was recorded is not in it.
@@ -136,6 +136,12 @@ fn not_whole(missing: &str) -> Failure {
     Failure::new(format!("the answer is not whole: {missing}")).hint(
         "what is missing is in the answer once the archive has indexed it: ask again (fepctl archive status)",
     )
+}
+
+/// Whether the head of an answer says that something is missing.
+fn whole_by_head(head: &hyper::HeaderMap) -> Result<(), Failure> {
+    head.get("fep-incomplete")
+        .map_or(Ok(()), |missing| Err(not_whole(missing.to_str().unwrap_or("the archive says no more"))))
 }
 
 /// The same of a manifest or an answer of SQL, which names what is missing.

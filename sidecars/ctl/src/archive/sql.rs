@@ -24,9 +24,10 @@ pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
     }
     let client = Client::of(&args.target)?;
     if args.csv {
-        let text = client.post_text("/v1/sql", &body)?;
+        let (head, text) = client.post_text("/v1/sql", &body)?;
         let mut out = terminal::data_out();
-        return out.write_all(&text).and_then(|()| out.flush()).map_err(output);
+        out.write_all(&text).and_then(|()| out.flush()).map_err(output)?;
+        return super::whole_by_head(&head);
     }
     let answer: Value = client.post("/v1/sql", &body)?;
     print(args.json, &answer, |out| table(out, &answer))?;
