@@ -75,6 +75,13 @@ pub struct Manifest {
     /// Segments that match and are in quarantine: what they hold is missing here.
     #[schema(value_type = Vec<String>)]
     pub quarantined_segments: Vec<SegmentId>,
+    /// Whether everything that was recorded and matches is in the answer: nothing is in quarantine, nothing in `incomplete`.
+    pub complete: bool,
+    /// What is missing and comes once it is indexed, in words.
+    pub incomplete: Vec<String>,
+    /// Segments that were read record by record because they are in no index yet.
+    #[schema(value_type = Vec<String>)]
+    pub read_without_index: Vec<SegmentId>,
     /// How to read the file.
     pub how_to_read: String,
     /// Program and version that made it.
@@ -257,6 +264,9 @@ pub fn manifest(plan: &Plan, runtime: &Handle) -> Result<Manifest, Error> {
         last_rx_utc: account.last_rx_tai_ns.map(time_text),
         other_sessions: if account.units == 0 { other_sessions(plan, runtime)? } else { Vec::new() },
         account,
+        complete: plan.missing.is_empty() && plan.incomplete.is_empty(),
+        incomplete: plan.incomplete.clone(),
+        read_without_index: plan.read_without_index().cloned().collect(),
         quarantined_segments: plan.missing.clone(),
         how_to_read: how_to_read(format),
         made_by: concat!("fep-archive ", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -98,6 +98,7 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let segments = config.archive.segments.clone();
     let read = Keeper::new(&segments, catalogue.clone(), store.clone(), config.packets.clone()).indexes();
     let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes: read };
+    archive.tail.attend();
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
     let counts = indexes::Counts::new(&metrics).map_err(|error| error.to_string())?;
     let replays = Replays::new(policy(&feeds, &config));
@@ -281,6 +282,7 @@ impl Intake {
 
     async fn run(self, mut ingest: Ingest, stop: Stop) {
         while !stop.is_stopping() {
+            let mut failed = false;
             let pause = match ingest.step().await {
                 Ok(step) => {
                     self.note(&step);
@@ -290,12 +292,14 @@ impl Intake {
                 }
                 Err(error) => {
                     self.health.ill("intake", error.to_string());
+                    failed = true;
                     FAILED_PAUSE
                 }
             };
             tokio::select! {
                 () = stop.wait() => {}
                 () = tokio::time::sleep(pause) => {}
+                () = self.tail.look_wanted(), if !failed => {}
             }
         }
     }

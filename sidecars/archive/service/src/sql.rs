@@ -20,10 +20,12 @@ use fep_archive_query::sql::{
 use fep_catalogue::{
     Colour, FrameRow, IndexFile, PacketRow, Segment, SegmentFilter, SegmentState, StoreConfig, TailPiece,
 };
+use fep_segments::Stream;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 
 use crate::config::SqlConfig;
+use crate::retrieval::unindexed::{self, CATCH_UP_WITHIN};
 use crate::retrieval::{Archive, object_path};
 
 /// A longer text is no query of a person.
@@ -68,6 +70,8 @@ pub struct SqlAnswer {
     pub truncated: bool,
     /// How long it took.
     pub took_ms: u64,
+    /// What is missing because it is in no index yet, in words.
+    pub incomplete: Vec<String>,
 }
 
 /// Has queries answered.
@@ -124,8 +128,8 @@ impl Engine {
         let spare = spare.and_then(|mut child| matches!(child.try_wait(), Ok(None)).then_some(child));
         let child = spare.map_or_else(|| start(&self.program), Ok)?;
         let work = async {
-            let order = self.order(sql, rows_max, form, colours).await?;
-            exchange(child, order).await
+            let (order, incomplete) = self.order(sql, rows_max, form, colours).await?;
+            Ok(SqlAnswer { incomplete, ..exchange(child, order).await? })
         };
         // What is dropped here, or because the caller has gone, takes its process with it.
         let answer = tokio::time::timeout(timeout, work).await.map_err(|_| SqlError::TimedOut(timeout))?;
@@ -141,14 +145,28 @@ impl Engine {
         rows_max: u64,
         form: SqlForm,
         colours: &[Colour],
-    ) -> Result<Order, SqlError> {
+    ) -> Result<(Order, Vec<String>), SqlError> {
         let colours: Vec<Colour> =
             self.colours.iter().copied().filter(|colour| colours.contains(colour)).collect();
+        let caught_up = self.archive.tail.catch_up(CATCH_UP_WITHIN).await;
         let mut tail = self.archive.tail.snapshot();
         let segments = self.archive.catalogue.segments(&SegmentFilter::default()).await.map_err(fault)?;
         for segment in &segments {
             let facts = &segment.facts;
             tail.drop_before(facts.colour, &facts.ring, facts.series, facts.end_seq);
+            tail.set_indexed(&facts.id());
+        }
+        let (directory, looked_at) = (self.archive.segments.clone(), colours.clone());
+        let mut looked = tail.clone();
+        let look = move || {
+            let wanted = |stream: &Stream| looked_at.contains(&stream.colour);
+            unindexed::look(&directory, &mut looked, caught_up, wanted, [None, None])
+        };
+        let remainder = tokio::task::spawn_blocking(look).await.map_err(fault)?.map_err(fault)?;
+        let mut incomplete = remainder.missing;
+        if let Some(first) = remainder.scans.first() {
+            let (count, id) = (remainder.scans.len(), &first.id);
+            incomplete.push(format!("{count} sealed segments are not indexed yet, from {id} on"));
         }
         let is_seen =
             |segment: &&Segment| segment.state == SegmentState::Ok && colours.contains(&segment.facts.colour);
@@ -177,7 +195,7 @@ impl Engine {
                 table("packets", files(|segment| &segment.packets_index), &tails[1]),
             ],
         };
-        Ok(Order { head, tails })
+        Ok((Order { head, tails }, incomplete))
     }
 
     fn file(&self, segment: &Segment, index: &IndexFile) -> Option<SqlFile> {
@@ -266,7 +284,8 @@ async fn exchange(mut child: Child, order: Order) -> Result<SqlAnswer, SqlError>
     match read_head::<SqlReply>(&mut rest) {
         Ok(Some(SqlReply::Answer { columns, truncated, took_ms })) => {
             let head = reply.len() - rest.len();
-            Ok(SqlAnswer { columns, rows: reply.split_off(head), truncated, took_ms })
+            let rows = reply.split_off(head);
+            Ok(SqlAnswer { columns, rows, truncated, took_ms, incomplete: Vec::new() })
         }
         Ok(Some(SqlReply::Refusal { kind, detail })) => Err(SqlError::Refused { kind, detail }),
         Ok(None) | Err(_) => {

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fep_audit::SignedHead;
-use fep_catalogue::{AuditWatch, Catalogue};
+use fep_catalogue::{AuditWatch, Catalogue, SegmentId, Tail};
 use fep_kit::Stop;
 use fep_kit::health::Health;
+use fep_kit::metrics::Metrics;
 use fep_segments::roots;
+use prometheus::IntGaugeVec;
 
 use crate::service::{Service, now_tai_ns};
 
@@ -40,12 +42,14 @@ pub(crate) async fn run(service: Arc<Service>, stop: Stop) {
         .then(|| (service.config.audit_heads(), service.config.archive.audit_key.clone()));
     let mut trail = Trail::new();
     let mut signed = None;
+    let mut index = Index::new(&service.metrics);
     while !stop.is_stopping() {
         service.authenticator.look_now();
         match service.authenticator.fault() {
             None => service.health.well("keys"),
             Some(fault) => service.health.ill("keys", fault),
         }
+        index.look(&service.archive.tail, &service.health);
         let answers = ask(&catalogue, &service.health).await;
         if answers {
             trail.look(&catalogue, &service.health).await;
@@ -78,6 +82,51 @@ async fn ask(catalogue: &Catalogue, health: &Health) -> bool {
     };
     health.ill("catalogue", format!("{problem}. When it does not come back: {HINT}"));
     false
+}
+
+/// What is recorded and not indexed.
+struct Index {
+    gauges: Option<[IntGaugeVec; 2]>,
+    /// The first segment that waited when it was looked last.
+    first: Option<SegmentId>,
+}
+
+impl Index {
+    fn new(metrics: &Metrics) -> Index {
+        let segments = metrics.gauges("unindexed_segments", "Sealed segments that are in no index yet.", &[]);
+        let octets = metrics.gauges("unindexed_octets", "Octets of these segments.", &[]);
+        let gauges = segments.and_then(|segments| Ok([segments, octets?]));
+        if let Err(error) = &gauges {
+            tracing::error!(%error, "what is not indexed has no metrics");
+        }
+        Index { gauges: gauges.ok(), first: None }
+    }
+
+    /// A segment that waits longer than from one look to the next is more than the one that was just sealed.
+    fn look(&mut self, tail: &Tail, health: &Health) {
+        let backlog = tail.backlog();
+        let (segments, octets) = (backlog.segments.len(), backlog.octets());
+        if let Some([of_segments, of_octets]) = &self.gauges {
+            of_segments.with_label_values::<&str>(&[]).set(i64::try_from(segments).unwrap_or(i64::MAX));
+            of_octets.with_label_values::<&str>(&[]).set(i64::try_from(octets).unwrap_or(i64::MAX));
+        }
+        let first = backlog.segments.keys().next().cloned();
+        let waits = first.is_some() && (first == self.first || segments > 1);
+        self.first = first;
+        if !backlog.has_begun {
+            health.warning("indexing", "not all that was recorded was looked at since the start: answers may not be whole, and say so");
+        } else if waits {
+            health.warning(
+                "indexing",
+                format!(
+                    "{segments} sealed segments ({octets} octets) are not indexed yet: answers read them record by record, \
+                     SQL says that they are missing"
+                ),
+            );
+        } else {
+            health.well("indexing");
+        }
+    }
 }
 
 /// The audit trail, as far as it was verified.

@@ -39,7 +39,8 @@ async fn service(root: &Path, serve_red: bool) -> (fep_route::Service, Identity)
     let catalogue = if serve_red { catalogue } else { catalogue.black_only() };
     let mut ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     ingest.step().await.unwrap();
-    let archive = Archive { segments, catalogue, store, tail: ingest.tail() };
+    let indexes = Keeper::new(&segments, catalogue.clone(), store.clone(), layouts()).indexes();
+    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes };
     let authenticator = Arc::new(config.identity.authenticator().unwrap());
     let (health, metrics) = (Health::new("fep-archive test"), Metrics::new("fep_archive"));
     let service = Service::new(config, archive, authenticator, health, metrics, Replays::default()).unwrap();

@@ -69,7 +69,7 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
     if manifest.units == 0 {
         super::hint_of_nothing(&manifest);
     }
-    Ok(())
+    super::whole(&manifest.incomplete)
 }
 
 /// A file that is being fetched, and the entity tag of what it is a part of.

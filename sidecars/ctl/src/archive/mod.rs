@@ -15,7 +15,7 @@ mod verify;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use fep_client::blocking::Client;
+use fep_client::blocking::{Client, Reply};
 use fep_client::model::archive::{Gap, Manifest, NewGapState, Status};
 use fep_client::{Bearer, Error, Query, Times, Verbatim, api};
 use serde_json::Value;
@@ -105,6 +105,16 @@ fn status(args: &PlainArgs) -> Result<(), Failure> {
         writeln!(out, "frames       {}", number(totals.frames))?;
         writeln!(out, "packets      {}", number(totals.packets))?;
         writeln!(out, "not sealed   {} rows", number(status.tail_rows))?;
+        if status.unindexed_segments > 0 {
+            let octets = figures::octets(status.unindexed_octets);
+            writeln!(out, "not indexed  {} segments, {octets}", number(status.unindexed_segments))?;
+        }
+        if !status.has_looked_at_all {
+            writeln!(
+                out,
+                "not indexed  the archive was started and has not looked at all that was recorded"
+            )?;
+        }
         writeln!(out, "lost on disk {} records", number(totals.lost_records))?;
         writeln!(out, "open gaps    {}", number(totals.open_gaps))
     })
@@ -129,6 +139,7 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     let mut reply = client.begin(&api::archive::retrieve(&unit, &query)).map_err(archive)?;
     let mut pending = Vec::new();
     let mut lines = 0_u64;
+    let is_whole = whole_by_head(&reply);
     let mut out = terminal::out(args.json);
     while let Some(octets) = reply.chunk()? {
         pending.extend_from_slice(&octets);
@@ -162,7 +173,26 @@ fn query(args: &QueryArgs) -> Result<(), Failure> {
     } else if lines == args.limit && !args.json {
         say!("fepctl: the first {lines}; --limit gives more");
     }
-    Ok(())
+    is_whole
+}
+
+/// An answer was shown or stored, and something that was recorded is not in it.
+fn not_whole(missing: &str) -> Failure {
+    Failure::new(format!("the answer is not whole: {missing}")).hint(
+        "what is missing is in the answer once the archive has indexed it: ask again (fepctl archive status)",
+    )
+}
+
+/// Whether the head of an answer says that something is missing.
+fn whole_by_head(reply: &Reply<'_>) -> Result<(), Failure> {
+    let head = reply.headers();
+    let missing = head.get("fep-incomplete").map(|missing| missing.to_str().unwrap_or("the archive says no more"));
+    missing.map_or(Ok(()), |missing| Err(not_whole(missing)))
+}
+
+/// The same of a manifest or an answer of SQL, which names what is missing.
+fn whole(incomplete: &[String]) -> Result<(), Failure> {
+    if incomplete.is_empty() { Ok(()) } else { Err(not_whole(&incomplete.join("; "))) }
 }
 
 fn heading(row: &Value) -> String {

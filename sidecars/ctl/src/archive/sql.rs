@@ -25,9 +25,14 @@ pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
     });
     let client = args.target.client()?;
     if args.csv {
-        let text = client.octets(&call).map_err(archive)?;
+        let mut reply = client.begin(&call).map_err(archive)?;
+        let is_whole = super::whole_by_head(&reply);
         let mut out = terminal::data_out();
-        return out.write_all(&text).and_then(|()| out.flush()).map_err(output);
+        while let Some(text) = reply.chunk().map_err(archive)? {
+            out.write_all(&text).map_err(output)?;
+        }
+        out.flush().map_err(output)?;
+        return is_whole;
     }
     let answer: Verbatim<SqlAnswer> = client.call(&call.answering()).map_err(archive)?;
     print(args.json, &answer, |out| table(out, &answer))?;
@@ -36,7 +41,7 @@ pub(crate) fn run(args: &SqlArgs) -> Result<(), Failure> {
             "fepctl: there are more rows than the limit; --rows-max raises it as far as the service lets you"
         );
     }
-    Ok(())
+    super::whole(&answer.incomplete)
 }
 
 fn table(out: &mut impl Write, answer: &SqlAnswer) -> io::Result<()> {

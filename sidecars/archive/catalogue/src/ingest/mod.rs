@@ -99,6 +99,8 @@ pub struct Ingest {
     aside: BTreeMap<Stream, Vec<SetAside>>,
     /// Whether the object store was looked through.
     objects_listed: bool,
+    /// What was found there alone.
+    unknown: Vec<SegmentId>,
     /// The last question that was answered by looking.
     answered: u64,
     /// The last reception of each stream that the catalogue has.
@@ -167,6 +169,7 @@ impl Ingest {
             refused: BTreeMap::new(),
             aside: BTreeMap::new(),
             objects_listed: false,
+            unknown: Vec::new(),
             answered: 0,
             reached: BTreeMap::new(),
         })
@@ -201,22 +204,25 @@ impl Ingest {
     pub async fn step(&mut self) -> Result<IngestStep, Error> {
         let mut step = IngestStep::default();
         let began = tai_now().0;
-        self.look(&mut step).await?;
-        let objects = if self.objects_listed { Vec::new() } else { self.unknown_objects().await? };
-        if !self.objects_listed {
-            self.objects_listed = true;
-            self.look(&mut step).await?;
-        }
+        self.look_into(&mut step).await?;
         self.take_in_waiting(&mut step).await?;
-        for id in objects {
-            self.take_in_unknown(id, &mut step).await?;
-        }
+        self.take_in_unknown(&mut step).await?;
         self.tail.set_reach(self.reach(began));
         Ok(step)
     }
 
-    /// Looks at what exists now: what was sealed waits to be taken in, what is open is read into the tail. Takes nothing in.
-    async fn look(&mut self, step: &mut IngestStep) -> Result<(), Error> {
+    /// Looks at what exists now: what was sealed waits to be taken in, what is open is read into the tail. Takes nothing in, and
+    /// answers those who wait in [`Tail::catch_up`].
+    ///
+    /// # Errors
+    /// As [`Ingest::step`].
+    pub async fn look(&mut self) -> Result<IngestStep, Error> {
+        let mut step = IngestStep::default();
+        self.look_into(&mut step).await?;
+        Ok(step)
+    }
+
+    async fn look_into(&mut self, step: &mut IngestStep) -> Result<(), Error> {
         let question = self.tail.asked();
         self.take_news().await?;
         if self.config.tail {
@@ -227,6 +233,10 @@ impl Ingest {
         }
         // The tail begins behind what was sealed by then: that has to be known before anybody is answered.
         self.take_news().await?;
+        if !self.objects_listed {
+            self.unknown = self.unknown_objects().await?;
+            self.objects_listed = true;
+        }
         self.answered = question;
         self.tail.set_looked(question, self.following.unread(), self.objects_listed);
         Ok(())
@@ -281,9 +291,8 @@ impl Ingest {
     /// As [`Ingest::step`].
     pub async fn step_objects(&mut self) -> Result<IngestStep, Error> {
         let mut step = IngestStep::default();
-        for id in self.unknown_objects().await? {
-            self.take_in_unknown(id, &mut step).await?;
-        }
+        self.unknown = self.unknown_objects().await?;
+        self.take_in_unknown(&mut step).await?;
         Ok(step)
     }
 
@@ -460,24 +469,25 @@ impl Ingest {
         Ok(found)
     }
 
-    /// Takes in a segment that the object store alone has.
-    async fn take_in_unknown(&mut self, id: SegmentId, step: &mut IngestStep) -> Result<(), Error> {
-        match self.take_in_object(&segment_key(&id)).await {
-            Ok(_) => {
-                self.tail.set_indexed(&id);
-                step.segments.push(id);
-            }
-            Err(error @ (Error::Segment(SegmentError::Format { .. }) | Error::Refused { .. })) => {
-                let stream = id.0.rsplit_once('/').and_then(|(stream, _)| stream.parse::<Stream>().ok());
-                if let Some(stream) = stream {
-                    self.refuse(&id, &error, &stream, None, step);
+    /// Takes in the segments that the object store alone has.
+    async fn take_in_unknown(&mut self, step: &mut IngestStep) -> Result<(), Error> {
+        while let Some(id) = self.unknown.last().cloned() {
+            match self.take_in_object(&segment_key(&id)).await {
+                Ok(_) => {
+                    self.tail.set_indexed(&id);
+                    step.segments.push(id.clone());
                 }
+                // A store that does not answer says nothing of the segment: it stays for the next step.
+                Err(error @ Error::Segment(SegmentError::Io { .. })) => return Err(error),
+                Err(error @ (Error::Segment(_) | Error::Refused { .. })) => {
+                    let stream = id.0.rsplit_once('/').and_then(|(stream, _)| stream.parse::<Stream>().ok());
+                    if let Some(stream) = stream {
+                        self.refuse(&id, &error, &stream, None, step);
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            // A store that does not answer says nothing of the segment: the next step looks for it again.
-            Err(error) => {
-                self.objects_listed = false;
-                return Err(error);
-            }
+            self.unknown.pop();
         }
         Ok(())
     }
@@ -513,7 +523,7 @@ impl Ingest {
                 built = &mut build => break built?,
                 () = tail.look_wanted() => {}
             }
-            self.look(step).await?;
+            self.look_into(step).await?;
         };
         let facts = built.facts.clone();
         let (segment, summary) = keep_index(&self.store, built).await?;

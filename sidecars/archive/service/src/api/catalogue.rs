@@ -102,6 +102,11 @@ struct Status {
     tail_rows: usize,
     /// Rows of these that have no room and are not seen by queries.
     tail_rows_left_out: u64,
+    /// Sealed segments that are in no index yet, and octets of their files.
+    unindexed_segments: usize,
+    unindexed_octets: u64,
+    /// Whether all that was recorded was looked at since the start.
+    has_looked_at_all: bool,
     /// Everything received before this time is in the totals; null until the first round of taking in is over.
     indexed_to_tai_ns: Option<i64>,
     /// Whether SQL is answered.
@@ -111,12 +116,16 @@ struct Status {
 async fn status(service: Arc<Service>, _: Call<()>) -> Result<Json<Status>, Problem> {
     let totals =
         service.archive.catalogue.totals().await.map_err(catalogue_problem("counting the archive"))?;
+    let backlog = service.archive.tail.backlog();
     Ok(Json(Status {
         version: env!("CARGO_PKG_VERSION"),
         now_tai_ns: now_tai_ns(),
         totals,
         tail_rows: service.archive.tail.rows(),
         tail_rows_left_out: service.archive.tail.left_out_rows(),
+        unindexed_segments: backlog.segments.len(),
+        unindexed_octets: backlog.octets(),
+        has_looked_at_all: backlog.has_begun,
         indexed_to_tai_ns: service.archive.tail.indexed_to_tai_ns(),
         sql: service.engine.is_installed(),
     }))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fep_archive_query::{Colour, Format, Retrieval, Unit};
 use fep_kit::Problem;
@@ -212,6 +212,9 @@ async fn answer(service: Arc<Service>, call: Call<()>, unit: Unit, of: Of) -> Re
             headers.insert(header, value);
         }
     }
+    if let Some(missing) = incomplete_header(&plan.incomplete) {
+        headers.insert(INCOMPLETE, missing);
+    }
     Ok(Retrieved(response))
 }
 
@@ -292,6 +295,19 @@ async fn begun(
             None => receiver.poll_recv(context),
         }
     }))
+}
+
+/// Header of an answer that is not whole: what is missing.
+pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("fep-incomplete");
+
+/// What is missing, for [`INCOMPLETE`]; `None` where nothing is.
+pub(super) fn incomplete_header(missing: &[String]) -> Option<HeaderValue> {
+    let first = missing.first()?;
+    let more = missing.len() - 1;
+    let text = if more > 0 { format!("{first} (and {more} more)") } else { first.clone() };
+    // Reasons of the system may hold anything.
+    let text: String = text.chars().map(|c| if (' '..='~').contains(&c) { c } else { '?' }).collect();
+    Some(HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("something")))
 }
 
 /// Whether a list of entity tags names this one (weak comparison, RFC 9110 section 8.8.3.2).

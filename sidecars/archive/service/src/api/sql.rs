@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::READERS;
 use super::reach::{self, Of};
+use super::retrieve::{INCOMPLETE, incomplete_header};
 use crate::service::Service;
 use crate::sql::{SqlAnswer, SqlError};
 
@@ -96,25 +97,35 @@ async fn run(service: Arc<Service>, call: Call<Json<Query>>) -> Result<Rows, Pro
         service.note(&call, "red data read", SQL.1, json!({"sql": query.sql})).await?;
     }
     let answer = service.engine.run(&query.sql, rows_max, timeout, query.format, &colours).await;
-    let SqlAnswer { columns, rows, truncated, took_ms } = answer.map_err(|error| problem(&error))?;
+    let SqlAnswer { columns, rows, truncated, took_ms, incomplete } =
+        answer.map_err(|error| problem(&error))?;
     let is_truncated = if truncated { "true" } else { "false" };
     match query.format {
         SqlForm::Csv => {
             let truncated = (HeaderName::from_static("fep-truncated"), is_truncated);
-            Ok(Rows(([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), truncated], rows).into_response()))
+            let mut response =
+                ([(header::CONTENT_TYPE, "text/csv; charset=utf-8"), truncated], rows).into_response();
+            if let Some(missing) = incomplete_header(&incomplete) {
+                response.headers_mut().insert(INCOMPLETE, missing);
+            }
+            Ok(Rows(response))
         }
         SqlForm::Json => {
             let columns =
                 serde_json::to_vec(&columns).map_err(|error| Problem::fault("the answer", &error))?;
             // The rows are JSON already.
             let took_ms = took_ms.to_string();
-            let parts: [&[u8]; 9] = [
+            let incomplete =
+                serde_json::to_vec(&incomplete).map_err(|error| Problem::fault("the answer", &error))?;
+            let parts: [&[u8]; 11] = [
                 b"{\"columns\":",
                 &columns,
                 b",\"rows\":",
                 &rows,
                 b",\"truncated\":",
                 is_truncated.as_bytes(),
+                b",\"incomplete\":",
+                &incomplete,
                 b",\"took_ms\":",
                 took_ms.as_bytes(),
                 b"}",

@@ -12,6 +12,7 @@ mod octets;
 mod plan;
 mod row;
 mod source;
+pub(crate) mod unindexed;
 
 use std::path::PathBuf;
 
@@ -22,6 +23,7 @@ pub use octets::{Octets, Payload};
 pub use plan::{Archive, Plan};
 pub use row::{Columns, Kind, PacketPlaces, Row};
 pub use source::{IndexOf, Source, SourceSpec, object_path};
+pub use unindexed::Scan;
 
 /// Why a retrieval could not be done.
 #[derive(Debug, thiserror::Error)]

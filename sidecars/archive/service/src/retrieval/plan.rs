@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fep_archive_query::{Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{
-    Catalogue, Colour, Indexes, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
+    Catalogue, Colour, Indexes, PacketLayouts, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail,
+    TailPiece,
 };
 use fep_record::Session;
 use fep_segments::{SegmentError, Stream};
@@ -18,6 +20,7 @@ use super::merge::Merge;
 use super::octets::Octets;
 use super::row::Columns;
 use super::source::{IndexOf, Source, SourceSpec};
+use super::unindexed::{self, CATCH_UP_WITHIN};
 
 /// Changes when the octets of any form change for the same rows.
 const FORMS_VERSION: u32 = 1;
@@ -55,6 +58,9 @@ pub struct Plan {
     pub sources: Vec<SourceSpec>,
     /// Segments that would have been read and cannot be: quarantined.
     pub missing: Vec<SegmentId>,
+    /// What else is missing, in words: what exists and can be read neither through an index nor without one yet.
+    pub incomplete: Vec<String>,
+    layouts: Arc<PacketLayouts>,
     segments: Vec<Segment>,
     tag: String,
 }
@@ -65,6 +71,7 @@ impl Plan {
     /// # Errors
     /// The catalogue's.
     pub async fn make(archive: &Archive, retrieval: Retrieval) -> Result<Plan, Error> {
+        let caught_up = archive.tail.catch_up(CATCH_UP_WITHIN).await;
         // The snapshot first: what is sealed in between is then in both, and dropped from the snapshot below.
         let mut tail = archive.tail.snapshot();
         let selection = &retrieval.selection;
@@ -87,10 +94,19 @@ impl Plan {
         let wanted_ring =
             |ring: &str| selection.ring.is_empty() || selection.ring.iter().any(|name| name == ring);
         let mut segments = archive.catalogue.segments(&filter).await?;
+        for segment in &segments {
+            tail.set_indexed(&segment.facts.id());
+        }
         segments.retain(|segment| wanted_ring(&segment.facts.ring) && segment.state != SegmentState::Deleted);
         let mut rings: BTreeMap<String, SourceSpec> = BTreeMap::new();
-        let source =
-            |ring: &str| SourceSpec { colour, ring: ring.to_owned(), files: Vec::new(), tail: Vec::new() };
+        let source = |ring: &str| SourceSpec {
+            colour,
+            ring: ring.to_owned(),
+            files: Vec::new(),
+            scans: Vec::new(),
+            tail: Vec::new(),
+        };
+        let mut indexed: BTreeMap<String, Vec<SegmentId>> = BTreeMap::new();
         let mut missing = Vec::new();
         for segment in &segments {
             let facts = &segment.facts;
@@ -106,6 +122,26 @@ impl Plan {
             }
             let file = IndexOf { segment: facts.id(), file: index.clone() };
             rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(file);
+            indexed.entry(facts.ring.clone()).or_default().push(facts.id());
+        }
+        let (rest, remainder) = {
+            let (directory, rings) = (archive.segments.clone(), selection.ring.clone());
+            let times = [selection.from_tai_ns, selection.to_tai_ns];
+            let look = move || {
+                let wanted = |stream: &Stream| {
+                    stream.colour == colour && (rings.is_empty() || rings.contains(&stream.ring))
+                };
+                let remainder = unindexed::look(&directory, &mut tail, caught_up, wanted, times)?;
+                Ok::<_, Error>((tail, remainder))
+            };
+            tokio::task::spawn_blocking(look).await.map_err(fep_catalogue::Error::from)??
+        };
+        let tail = rest;
+        for mut scan in remainder.scans {
+            let ring = scan.stream.ring.clone();
+            let files = indexed.get(&ring).map_or(&[][..], Vec::as_slice);
+            scan.files_before = files.partition_point(|id| *id < scan.id);
+            rings.entry(ring.clone()).or_insert_with(|| source(&ring)).scans.push(scan);
         }
         let pieces: Vec<(Colour, &str, TailPiece)> = match retrieval.unit {
             Unit::Frames => tail.frames().collect(),
@@ -126,7 +162,17 @@ impl Plan {
         }
         let tag = tag(&retrieval, &sources)?;
         let columns = Columns::of(retrieval.unit);
-        Ok(Plan { archive: archive.clone(), retrieval, columns, sources, missing, segments, tag })
+        Ok(Plan {
+            archive: archive.clone(),
+            retrieval,
+            columns,
+            sources,
+            missing,
+            incomplete: remainder.missing,
+            layouts: tail.layouts(),
+            segments,
+            tag,
+        })
     }
 
     /// A name of exactly what this plan yields (an entity tag without its quotes): equal tags, equal octets.
@@ -143,6 +189,7 @@ impl Plan {
         let open = |spec: &SourceSpec| {
             let Archive { store, indexes, .. } = &self.archive;
             Source::new(store.clone(), indexes.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
+                .with_segments(&self.archive.segments, Arc::clone(&self.layouts), self.retrieval.unit)
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
     }
@@ -161,6 +208,11 @@ impl Plan {
         let mut other = self.clone();
         other.retrieval.selection.session = vec![session];
         other
+    }
+
+    /// Segments that are read record by record, because they are in no index yet.
+    pub fn read_without_index(&self) -> impl Iterator<Item = &SegmentId> {
+        self.sources.iter().flat_map(|source| &source.scans).map(|scan| &scan.id)
     }
 
     /// Begins to read octets; for a blocking thread.
@@ -208,6 +260,9 @@ fn tag(retrieval: &Retrieval, sources: &[SourceSpec]) -> Result<String, Error> {
         for file in &source.files {
             digest.update(file.file.key.as_bytes());
             digest.update(file.file.sha256);
+        }
+        for scan in &source.scans {
+            digest.update(format!("{} {}\n", scan.id, scan.octets));
         }
         for piece in &source.tail {
             digest.update(format!("{} {} {}\n", piece.series(), piece.last_seq()?, piece.rows()));

@@ -1,10 +1,15 @@
 //! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
 
 use std::collections::VecDeque;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use fep_catalogue::{Colour, IndexFile, Indexes, SegmentId, Store, TailPiece};
+use fep_archive_query::Unit;
+use fep_catalogue::{
+    Colour, IndexFile, Indexes, PacketLayouts, ScanOf, SegmentId, SegmentScan, Store, TailPiece,
+};
 use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
@@ -22,6 +27,7 @@ use super::Error;
 use super::filter::RowFilter;
 use super::index_object::IndexObject;
 use super::row::{Columns, Row};
+use super::unindexed::Scan;
 
 /// Rows decoded at a time: what a source holds in memory.
 const BATCH_ROWS: usize = 8192;
@@ -44,6 +50,8 @@ pub struct SourceSpec {
     pub ring: String,
     /// Index files in the order of the ring.
     pub files: Vec<IndexOf>,
+    /// Segments that are in no index yet, in the order of the ring, each between its files.
+    pub scans: Vec<Scan>,
     /// Rows of the open tail, after the files.
     pub tail: Vec<TailPiece>,
 }
@@ -59,6 +67,7 @@ pub struct Source {
     files: VecDeque<IndexOf>,
     tail: VecDeque<TailPiece>,
     reading: Option<Reading>,
+    unindexed: Unindexed,
 }
 
 /// An index file that is being read.
@@ -71,6 +80,47 @@ struct Reading {
     /// Rows that were given before the segment had to be turned to.
     given_before: usize,
     is_of_segment: bool,
+}
+
+/// Segments that are read record by record.
+struct Unindexed {
+    archive: PathBuf,
+    layouts: Arc<PacketLayouts>,
+    of: ScanOf,
+    waiting: VecDeque<Scan>,
+    files_read: usize,
+    reading: Option<(SegmentId, SegmentScan)>,
+}
+
+impl Unindexed {
+    /// Whether one is to be read before the next index file.
+    fn begin(&mut self) -> Result<bool, Error> {
+        let Some(scan) = self.waiting.pop_front_if(|scan| scan.files_before <= self.files_read) else {
+            return Ok(false);
+        };
+        let layouts = Arc::clone(&self.layouts);
+        let opened = SegmentScan::open(&self.archive, &scan.stream, &scan.entry, layouts, self.of)?;
+        let Some(opened) = opened else {
+            return Err(Error::Damaged {
+                id: scan.id,
+                problem: "it was here and is not here any more".to_owned(),
+            });
+        };
+        self.reading = Some((scan.id, opened));
+        Ok(true)
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>, Error> {
+        let Some((id, scan)) = &mut self.reading else { return Ok(None) };
+        if let Some(batch) = scan.next_batch()? {
+            return Ok(Some(batch));
+        }
+        if let Some(problem) = scan.damage() {
+            return Err(Error::Damaged { id: id.clone(), problem });
+        }
+        self.reading = None;
+        Ok(None)
+    }
 }
 
 /// The wanted rows of an index file.
@@ -100,7 +150,27 @@ impl Source {
             files: spec.files.into(),
             tail: spec.tail.into(),
             reading: None,
+            unindexed: Unindexed {
+                archive: PathBuf::new(),
+                layouts: Arc::default(),
+                of: ScanOf::Frames,
+                waiting: spec.scans.into(),
+                files_read: 0,
+                reading: None,
+            },
         }
+    }
+
+    /// Where the segments are that are in no index, and how they are read.
+    #[must_use]
+    pub fn with_segments(mut self, archive: &FilePath, layouts: Arc<PacketLayouts>, unit: Unit) -> Source {
+        self.unindexed.archive = archive.to_owned();
+        self.unindexed.layouts = layouts;
+        self.unindexed.of = match unit {
+            Unit::Frames => ScanOf::Frames,
+            Unit::Packets => ScanOf::Packets,
+        };
+        self
     }
 
     /// The next rows, never none; `None` at the end. After an error the next call goes on behind what could not be read.
@@ -121,7 +191,12 @@ impl Source {
                         continue;
                     }
                 }
+            } else if let Some(batch) = self.unindexed.next()? {
+                self.columns.rows(&filter_record_batch(&batch, &self.filter.mask(&batch)?)?)?
+            } else if self.unindexed.begin()? {
+                continue;
             } else if let Some(of) = self.files.pop_front() {
+                self.unindexed.files_read += 1;
                 let opened = self.open(&of.file);
                 let (reader, error) = match opened {
                     Ok(reader) => (reader, None),

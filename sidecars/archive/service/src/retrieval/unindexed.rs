@@ -57,7 +57,9 @@ pub(crate) fn look(
         return Ok(remainder);
     }
     if !backlog.has_begun {
-        remainder.missing.push("the archive has not looked at all that was recorded since it was started".to_owned());
+        remainder
+            .missing
+            .push("the archive has not looked at all that was recorded since it was started".to_owned());
     } else if !caught_up {
         let waited_s = CATCH_UP_WITHIN.as_secs();
         remainder.missing.push(format!("what was recorded last could not be read within {waited_s} s"));
@@ -95,11 +97,15 @@ pub(crate) fn look(
             };
             match footer_listed(archive, stream, entry) {
                 Ok(Some((_, Some(footer)))) if !is_within(&footer) => {}
-                Ok(Some((entry, Some(footer)))) if entry.state == SegmentState::Sealed && segment.problem.is_none() => {
+                Ok(Some((entry, Some(footer))))
+                    if entry.state == SegmentState::Sealed && segment.problem.is_none() =>
+                {
                     let (id, stream) = (id.clone(), stream.clone());
                     whole.push((Scan { id, stream, entry, octets: segment.octets, files_before: 0 }, footer));
                 }
-                Ok(Some(_)) if segment.problem.is_none() => unread.push((id, "it was moved and is not indexed yet")),
+                Ok(Some(_)) if segment.problem.is_none() => {
+                    unread.push((id, "it was moved and is not indexed yet"))
+                }
                 Ok(_) => unread.push((id, "it cannot be indexed")),
                 Err(error) if error.condemned().is_some() => unread.push((id, "it cannot be read")),
                 Err(error) => return Err(error),

@@ -118,6 +118,14 @@ pub struct Status {
     /// Rows that are not in a sealed segment yet.
     #[serde(default)]
     pub tail_rows: u64,
+    /// Sealed segments that are in no index yet.
+    #[serde(default)]
+    pub unindexed_segments: u64,
+    /// Octets of these.
+    #[serde(default)]
+    pub unindexed_octets: u64,
+    /// Whether all that was recorded was looked at since the start.
+    pub has_looked_at_all: bool,
 }
 
 /// What an archive holds, in all.
@@ -543,6 +551,9 @@ pub struct Manifest {
     /// Segments that match and are in quarantine.
     #[serde(default)]
     pub quarantined_segments: Vec<String>,
+    /// What was recorded and is not in the answer.
+    #[serde(default)]
+    pub incomplete: Vec<String>,
 }
 
 /// A query in SQL.
@@ -571,6 +582,9 @@ pub struct SqlAnswer {
     pub truncated: bool,
     /// How long it took.
     pub took_ms: u64,
+    /// What was recorded and is not in the answer.
+    #[serde(default)]
+    pub incomplete: Vec<String>,
 }
 
 /// A column of an answer to SQL.
