@@ -8,8 +8,8 @@ use axum::http::StatusCode;
 use fep_identity::accounts::AccountError;
 use fep_identity::tokens::{NewToken, PREFIX, TokenError};
 use fep_identity::{
-    Authenticator, Caller, Identity, IdentityError, Issued, LoginRefused, Means, NumericDate, PersonId,
-    Profile, Role, RoleSet, Scope,
+    Authenticator, Caller, Identity, IdentityError, Issued, LoginRefused, Means, NumericDate, PasswordError,
+    PersonId, Profile, Role, RoleSet, Scope,
 };
 use fep_kit::{Problem, Stop};
 use serde::Serialize;
@@ -568,6 +568,10 @@ fn fault(what: &'static str) -> impl Fn(IdentityError) -> Problem {
             IdentityError::Account(AccountError::Exists(_)) => refused(StatusCode::CONFLICT, "exists"),
             IdentityError::Account(AccountError::LastAdministrator { .. }) => {
                 refused(StatusCode::CONFLICT, "last-administrator")
+            }
+            // What two parts of a request, or a request and an account, are to one another: no schema says that.
+            IdentityError::Account(AccountError::Password(PasswordError::HoldsName)) => {
+                refused(StatusCode::CONFLICT, "password-holds-name")
             }
             IdentityError::Account(AccountError::TooMany)
             | IdentityError::Token(TokenError::TooMany | TokenError::TooManyOfOne) => {
