@@ -67,6 +67,9 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let authenticator = config.identity.authenticator().map_err(|error| error.to_string())?;
     let authenticator = Arc::new(authenticator);
     let text = |error: fep_catalogue::Error| error.to_string();
+    // Two that take in, keep and delete beside one another would each undo what the other does.
+    let alone = fep_database::Alone::take(&config.database(), "fep-archive").await;
+    let _alone = alone.map_err(|error| error.to_string())?;
     let catalogue = Catalogue::open_with(&config.database())
         .await
         .map_err(|error| format!("{error}. When this does not pass: {}", watch::HINT))?

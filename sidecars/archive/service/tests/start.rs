@@ -56,6 +56,32 @@ fn the_supervisor_learns_when_requests_are_taken_and_that_they_are_still_answere
     assert_eq!(service.wait().expect("it ended").code(), Some(0));
 }
 
+// REQ: FEP-KIT-186
+#[test]
+fn a_second_archive_on_the_same_catalogue_says_who_has_it_and_ends() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let root = directory.path();
+    let mut first = command(&config(root, "")).spawn().expect("it starts");
+    let until = std::time::Instant::now() + Duration::from_secs(60);
+    while std::os::unix::net::UnixStream::connect(root.join("archive.sock")).is_err() {
+        assert_eq!(first.try_wait().expect("a child"), None, "it ended");
+        assert!(std::time::Instant::now() < until, "it does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // Another door and other rings: only the catalogue is the same.
+    let file = root.join("archive.toml");
+    let text = std::fs::read_to_string(&file).expect("readable");
+    let text = text.replace("archive.sock", "other.sock").replace("/bus\"", "/other\"");
+    std::fs::write(&file, text).expect("written");
+    let second = command(&file).stderr(Stdio::piped()).output().expect("it ends");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(second.status.code() == Some(1), "{said}");
+    assert!(said.contains(&format!("held by fep-archive, process {}", first.id())), "{said}");
+    let pid = rustix::process::Pid::from_raw(first.id() as i32).expect("a process");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is ours");
+    assert_eq!(first.wait().expect("it ended").code(), Some(0));
+}
+
 // REQ: FEP-ARC-163
 #[test]
 fn the_check_refuses_what_the_start_refuses_and_touches_nothing() {
