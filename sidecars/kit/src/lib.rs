@@ -8,13 +8,10 @@
 //! | health of the parts of a process, as data and as `GET /health` | [`health`] |
 //! | counters and gauges, as `GET /metrics` | [`metrics`] |
 //! | refusals as RFC 9457 problem documents | [`problem`] |
-//! | users, roles, two-person acts | [`access`] |
 //! | listening on TCP and Unix sockets, serving until told to stop | [`listen`] |
 //!
-//! The last five need the feature `http`, which is on by default.
+//! The last four need the feature `http`, which is on by default.
 
-#[cfg(feature = "http")]
-pub mod access;
 pub mod config;
 #[cfg(feature = "http")]
 pub mod health;

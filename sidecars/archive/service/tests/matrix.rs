@@ -11,13 +11,13 @@ use fep_archive::config::Config;
 use fep_archive::replays::Replays;
 use fep_archive::retrieval::Archive;
 use fep_archive::service::Service;
-use fep_catalogue::{Ingest, Store, StoreConfig};
+use fep_catalogue::{Ingest, Keeper, Store, StoreConfig};
 use fep_identity::{Cost, Identity, IdentityConfig, NumericDate};
 use fep_kit::Document;
 use fep_kit::health::Health;
 use fep_kit::metrics::Metrics;
 use fep_route::Matrix;
-use support::{MS, Recorder, START, catalogue_at, ingest_config, tm_frame};
+use support::{MS, Recorder, START, catalogue_at, ingest_config, layouts, tm_frame};
 
 /// The service over an archive with one segment, and who gives tickets for it.
 async fn service(root: &Path, serve_red: bool) -> (fep_route::Service, Identity) {

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use fep_archive::answer;
 use fep_archive::retrieval::{Archive, Plan};
 use fep_archive_query::{Format, Retrieval, Unit};
-use fep_catalogue::{Catalogue, Ingest, IngestConfig, Store, StoreConfig, TailLimits};
+use fep_catalogue::{Catalogue, Ingest, IngestConfig, Keeper, Store, StoreConfig, TailLimits};
 use proptest::prelude::*;
-use support::{MS, Recorder, START, TestFrame, catalogue_at, ingest_config, tm_frame};
+use support::{MS, Recorder, START, TestFrame, catalogue_at, ingest_config, layouts, tm_frame};
 use tokio::runtime::Handle;
 
 /// Rings, whose records are received in turn.
@@ -70,7 +70,10 @@ impl Life {
 
     /// The octets of all frames from `from_tai_ns` on, and what the answer says is missing. Somebody looks meanwhile, if `looked`.
     async fn ask(&mut self, from_tai_ns: i64, looked: bool) -> (Vec<u8>, Vec<String>) {
+        let indexes =
+            Keeper::new(&self.segments(), self.catalogue.clone(), self.store.clone(), layouts()).indexes();
         let archive = Archive {
+            indexes,
             segments: self.segments(),
             catalogue: self.catalogue.clone(),
             store: self.store.clone(),

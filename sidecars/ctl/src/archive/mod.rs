@@ -186,7 +186,8 @@ fn not_whole(missing: &str) -> Failure {
 /// Whether the head of an answer says that something is missing.
 fn whole_by_head(reply: &Reply<'_>) -> Result<(), Failure> {
     let head = reply.headers();
-    let missing = head.get("fep-incomplete").map(|missing| missing.to_str().unwrap_or("the archive says no more"));
+    let missing =
+        head.get("fep-incomplete").map(|missing| missing.to_str().unwrap_or("the archive says no more"));
     missing.map_or(Ok(()), |missing| Err(not_whole(missing)))
 }
 
