@@ -8,7 +8,6 @@ use arrow::array::RecordBatch;
 use fep_segments::{LossCause, Piece, SegmentEntry, SegmentReader, Stream};
 
 use super::builder::{Record, RowMaker};
-use super::columns::{FrameColumns, PacketColumns};
 use crate::Error;
 use crate::packet_layout::PacketLayouts;
 
@@ -77,8 +76,8 @@ impl SegmentScan {
         if self.len() == 0 {
             return Ok(None);
         }
-        let frames = std::mem::replace(&mut self.rows.frames, FrameColumns::default());
-        let packets = std::mem::replace(&mut self.rows.packets, PacketColumns::default());
+        let frames = std::mem::take(&mut self.rows.frames);
+        let packets = std::mem::take(&mut self.rows.packets);
         let batch = match self.of {
             ScanOf::Frames => frames.into_batch(),
             ScanOf::Packets => packets.into_batch(),
