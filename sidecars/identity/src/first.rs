@@ -9,6 +9,7 @@ use fep_identity::accounts::AccountError;
 use fep_identity::{Identity, NumericDate};
 use fep_password::Entry;
 use fep_time::tai_now;
+use serde_json::json;
 
 use crate::config::Config;
 
@@ -32,18 +33,23 @@ pub(crate) async fn add_administrator(config: &Config, name: &str) -> Result<(),
     let database = Database::open(&config.places.database, &[fep_audit::SCHEMA]).await;
     let database = database.map_err(|error| error.to_string())?;
     let uid = rustix::process::geteuid().as_raw();
-    let event = Event {
+    let event = |action: &str, detail: serde_json::Value| Event {
         at: tai_now(),
         person: "service:fep-identity".to_owned(),
         account: format!("uid {uid}"),
-        action: "first administrator added".to_owned(),
+        action: action.to_owned(),
         subject: name.chars().take(64).collect(),
-        detail: "{}".to_owned(),
+        detail: detail.to_string(),
     };
     // Before the deed, like everything that gives something.
-    fep_audit::note(&database, event).await.map_err(|error| error.to_string())?;
-    let added = identity.add_first_administrator(name, &password, NumericDate::now());
-    added.map_err(|error| error.to_string())?;
+    let text = |error: fep_audit::Error| error.to_string();
+    fep_audit::note(&database, event("first administrator added", json!({}))).await.map_err(text)?;
+    if let Err(error) = identity.add_first_administrator(name, &password, NumericDate::now()) {
+        let reason = error.to_string();
+        let event = event("first administrator not added", json!({"reason": reason}));
+        fep_audit::note(&database, event).await.map_err(text)?;
+        return Err(reason);
+    }
     println!("{name} is an administrator: `fepctl login --account {name}`");
     database.close().await;
     Ok(())

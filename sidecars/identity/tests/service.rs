@@ -169,6 +169,8 @@ fn logins_refusals_tokens_and_accounts_are_in_the_audit_trail_which_verifies() {
         json!([{"spacecraft": "all", "colours": ["black", "red"], "sessions": ["ops", "test", "replay"]}]);
     let bert = json!({"name": "bert", "password": PASSWORD, "roles": ["observer"], "scopes": all});
     running.json("POST /v1/accounts", &anna, &bert);
+    let (status, _) = running.ask("POST /v1/accounts", &anna, &bert);
+    assert_eq!(status, 409, "there is one of that name");
     let ticket = running.login("bert");
     assert_eq!(running.ask("GET /v1/accounts", &ticket, &Value::Null).0, 403, "bert only observes");
     assert_eq!(running.ask("GET /v1/audit", &ticket, &Value::Null).0, 403, "and reads no trail");
@@ -204,13 +206,14 @@ fn logins_refusals_tokens_and_accounts_are_in_the_audit_trail_which_verifies() {
     let trail = running.json("GET /v1/audit", &anna, &Value::Null);
     let done: Vec<String> = actions(&trail)
         .into_iter()
-        .filter(|action| !matches!(action.as_str(), "refused" | "login refused"))
+        .filter(|action| !matches!(action.as_str(), "refused" | "login refused" | "account not added"))
         .collect();
     assert_eq!(
         done,
         [
             "first administrator added",
             "login",
+            "account added",
             "account added",
             "login",
             "token asked",
@@ -220,6 +223,8 @@ fn logins_refusals_tokens_and_accounts_are_in_the_audit_trail_which_verifies() {
             "account disabled"
         ]
     );
+    let not_added = running.json("GET /v1/audit?action=account%20not%20added", &anna, &Value::Null);
+    assert_eq!(not_added.as_array().map(Vec::len), Some(1), "what was tried and refused is said to be so");
     let refused = running.json("GET /v1/audit?action=login%20refused", &anna, &Value::Null);
     assert_eq!(
         (refused[0]["account"].as_str(), refused[0]["person"].as_str()),

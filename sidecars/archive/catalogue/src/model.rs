@@ -549,7 +549,7 @@ pub struct Hold {
 
 /// Segments, by what is in them. A field that is `None` takes all.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Scope {
     /// Segments with data received at or after this time.
     pub from_tai_ns: Option<i64>,

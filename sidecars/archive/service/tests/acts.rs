@@ -88,6 +88,14 @@ async fn a_hold_is_lifted_by_an_order_that_another_person_approves() {
         served.as_person(ticket, Method::POST, path, &body).await
     };
     let hold = post(&anna, "/v1/holds", json!({"scope": {"scid": 673}, "reason": "inquiry"})).await.json();
+    // A misspelt or empty scope would hold everything.
+    for (scope, everything) in
+        [(json!({"spacecraft": 673}), false), (json!({}), false), (json!({"scid": 673}), true)]
+    {
+        let body = json!({"scope": scope, "everything": everything, "reason": "inquiry"});
+        let refused = post(&anna, "/v1/holds", body).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{scope}: {}", refused.text());
+    }
     let release = format!("/v1/holds/{}/release", hold["id"].as_str().unwrap());
     let refused = post(&bert, &release, json!({"note": "over"})).await;
     assert_eq!(refused.status, StatusCode::FORBIDDEN, "bert may not ask: {}", refused.text());

@@ -145,7 +145,7 @@ async fn a_caller_gets_what_its_scope_reaches_and_nothing_else() {
         ("/v1/sql", json!({"sql": "SELECT 1"})),
         ("/v1/scrub", json!({})),
         ("/v1/holds", json!({"scope": {"scid": OTHER}, "reason": "x"})),
-        ("/v1/holds", json!({"scope": {}, "reason": "x"})),
+        ("/v1/holds", json!({"scope": {}, "everything": true, "reason": "x"})),
         (&*format!("/v1/gaps/{}/state", of(OTHER)), json!({"state": "requested"})),
     ] {
         let refused = post(path, body).await;

@@ -35,7 +35,7 @@ pub(crate) enum ArchiveCommand {
     /// List frames or packets: who, when, how good
     #[command(after_help = "Examples:
   fepctl archive query packets --last 10m --scid 157 --apid 800-810
-  fepctl archive query frames --from 2024-12-06T17:38 --to 2024-12-06T17:50 --quality bad --json")]
+  fepctl archive query frames --from 2024-12-06T17:38:00Z --to 2024-12-06T17:50:00Z --quality bad --json")]
     Query(QueryArgs),
     /// Fetch frames or packets into a file, with a manifest beside it; a broken fetch is resumed
     #[command(

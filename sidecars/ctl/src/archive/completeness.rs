@@ -124,7 +124,10 @@ fn table(out: &mut impl Write, found: &Shares) -> io::Result<()> {
         )?;
     }
     let Some(counted_to) = found.counted_to_tai_ns else {
-        return writeln!(out, "the archive holds nothing of such a spacecraft");
+        return writeln!(
+            out,
+            "no sealed segment holds anything of such a spacecraft; what was not sealed yet (recorder.seal_after_s) is not counted"
+        );
     };
     writeln!(out, "counted to {}:", times::utc(counted_to.0, 0))?;
     writeln!(out, "what came later is not in sealed segments yet, if it is before --to")

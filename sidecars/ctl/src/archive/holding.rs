@@ -100,7 +100,7 @@ pub(crate) fn hold(args: &HoldArgs) -> Result<(), Failure> {
         return Err(Failure::usage("nothing says what to hold")
             .hint("one or more of --from, --to, --scid, --link, --ring, --colour; or --everything"));
     }
-    let new = NewHold { scope, reason: args.reason.clone() };
+    let new = NewHold { scope, reason: args.reason.clone(), everything: args.everything };
     let call = api::archive::hold(&new).answering();
     let hold: Verbatim<Hold> = args.plain.target.client()?.call(&call).map_err(archive)?;
     print(args.plain.json, &hold, |out| {

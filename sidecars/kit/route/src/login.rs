@@ -475,7 +475,10 @@ async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), 
     });
     gives(&state, &call, "account added", &name.0, detail).await?;
     let (name, password) = (name.0.clone(), password.0.clone());
-    blocking(state, move |state| state.identity.add_account(&name, &password, profile)).await
+    let subject = name.clone();
+    let added =
+        blocking(Arc::clone(&state), move |state| state.identity.add_account(&name, &password, profile)).await;
+    given(&state, &call, "account not added", &subject, added)
 }
 
 async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
@@ -487,17 +490,7 @@ async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
         Ok(())
     })
     .await;
-    if let Err(problem) = done {
-        state.journal.refused(&Act {
-            request_id: &call.request_id,
-            person: Some(&call.caller()?.person),
-            account: "",
-            action: "account not disabled",
-            subject: &name,
-            detail: json!({"reason": problem.detail}),
-        });
-        return Err(problem);
-    }
+    given(&state, &call, "account not disabled", &name, done)?;
     took(&state, &call, "account disabled", &name).await;
     Ok(())
 }
@@ -505,28 +498,35 @@ async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
 async fn enable(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
     gives(&state, &call, "account enabled", &name, json!({})).await?;
-    blocking(state, move |state| state.identity.enable(&name, NumericDate::now())).await
+    let account = name.clone();
+    let enabled =
+        blocking(Arc::clone(&state), move |state| state.identity.enable(&account, NumericDate::now())).await;
+    given(&state, &call, "account not enabled", &name, enabled)
 }
 
 async fn unlock(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
     gives(&state, &call, "account unlocked", &name, json!({})).await?;
-    blocking(state, move |state| Ok(state.identity.accounts().unlock(&name, NumericDate::now())?)).await
+    let account = name.clone();
+    let unlocked = blocking(Arc::clone(&state), move |state| {
+        Ok(state.identity.accounts().unlock(&account, NumericDate::now())?)
+    });
+    given(&state, &call, "account not unlocked", &name, unlocked.await)
 }
 
 async fn set_password(state: State, call: Call<Json<NewPassword>>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
     let expires = call.body.0.expires.map(|at| at.0);
     gives(&state, &call, "password set", &name, json!({"expires": expires})).await?;
-    let Password(password) = call.body.0.password;
-    blocking(state, move |state| {
-        Ok(state.identity.accounts().set_password(&name, &password, expires, NumericDate::now())?)
-    })
-    .await
+    let (account, password) = (name.clone(), call.body.0.password.0.clone());
+    let set = blocking(Arc::clone(&state), move |state| {
+        Ok(state.identity.accounts().set_password(&account, &password, expires, NumericDate::now())?)
+    });
+    given(&state, &call, "password not set", &name, set.await)
 }
 
-/// Records what will be given, before it is: what cannot be recorded is not done. An act that fails after that is recorded
-/// and was not done, which the answer with the same request identifier says.
+/// Records what will be given, before it is: what cannot be recorded is not done. An act that fails after that has a second
+/// entry with the same request identifier, which says that it was not done ([`given`]).
 async fn gives<B: Sync>(
     state: &State,
     call: &Call<B>,
@@ -539,6 +539,27 @@ async fn gives<B: Sync>(
         .journal
         .record(Act { request_id: &call.request_id, person, account: "", action, subject, detail })
         .await
+}
+
+/// Records why an act that was recorded before was not done.
+fn given<B: Sync, T>(
+    state: &State,
+    call: &Call<B>,
+    action: &str,
+    subject: &str,
+    done: Result<T, Problem>,
+) -> Result<T, Problem> {
+    if let Err(problem) = &done {
+        state.journal.refused(&Act {
+            request_id: &call.request_id,
+            person: Some(&call.caller()?.person),
+            account: "",
+            action,
+            subject,
+            detail: json!({"reason": problem.detail}),
+        });
+    }
+    done
 }
 
 /// Records what was taken away. It is taken away whether or not that can be recorded: the journal's health says what cannot.

@@ -102,10 +102,19 @@ async fn holds(service: Arc<Service>, call: Call<()>) -> Result<List<Hold>, Prob
 struct NewHold {
     scope: Scope,
     reason: String,
+    /// Says expressly that an empty scope is meant.
+    #[serde(default)]
+    everything: bool,
 }
 
 async fn hold(service: Arc<Service>, call: Call<Json<NewHold>>) -> Result<Json<Hold>, Problem> {
-    let NewHold { scope, reason } = &call.body.0;
+    let NewHold { scope, reason, everything } = &call.body.0;
+    // A name that was left out or misspelt would stop every deletion, and only two persons can lift it again.
+    if (*scope == Scope::default()) != *everything {
+        let said = if *everything { "says what is held beside \"everything\"" } else { "says nothing" };
+        let allowed = "one or more of from_tai_ns, to_tai_ns, ring, colour, scid, link; or \"everything\": true";
+        return Err(Problem::bad_parameter("scope", said, allowed));
+    }
     reach::reach_target(&service, &call, HOLD, &target(&service, scope))?;
     let person = &call.caller()?.person.id.0;
     let hold = service.archive.catalogue.hold(scope, reason, person, now_tai_ns()).await;

@@ -210,6 +210,8 @@ pub struct NewHold {
     pub scope: Scope,
     /// Why.
     pub reason: String,
+    /// Says expressly that an empty scope is meant.
+    pub everything: bool,
 }
 
 /// Words to go with an act.
