@@ -162,10 +162,7 @@ struct IdentityPlace {
 /// A configuration of the identity service for one workstation. What it keeps outlives the run, beside the archive; its door is
 /// for the user who started it.
 fn identity_config(config: &Config, directory: Option<&Path>) -> Result<IdentityPlace, Failure> {
-    let directory = match directory {
-        Some(directory) => directory.join("identity"),
-        None => state_home().join("fep/identity"),
-    };
+    let directory = identity_state(directory);
     let run = &config.daemon.run_dir;
     let door = format!("unix:{}", run.join("identity.sock").display());
     let text = format!(
@@ -183,6 +180,14 @@ fn identity_config(config: &Config, directory: Option<&Path>) -> Result<Identity
     Ok(IdentityPlace { file, door, accounts: directory.join("accounts.json") })
 }
 
+/// What the identity service of a workstation keeps, where the archive is kept in `directory`.
+fn identity_state(directory: Option<&Path>) -> PathBuf {
+    match directory {
+        Some(directory) => directory.join("identity"),
+        None => state_home().join("fep/identity"),
+    }
+}
+
 /// A path as a string of TOML.
 fn quoted(scheme: &str, path: &Path) -> String {
     toml::Value::String(format!("{scheme}{}", path.display())).to_string()
@@ -190,6 +195,7 @@ fn quoted(scheme: &str, path: &Path) -> String {
 
 /// A configuration for one workstation: everything below one directory, reached over a Unix socket.
 fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Failure> {
+    let keys = identity_state(directory).join("ticket-keys.pub.json");
     let directory = match directory {
         Some(directory) => directory.to_owned(),
         None => state_home().join("fep/archive"),
@@ -202,7 +208,7 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
     let text = format!(
         "# Made by `fepctl up`; config/archive.toml explains every key.\n\
          [archive]\nsegments = {}\nrings = {}\ndatabase = {}\naudit_key = {}\n\n[store]\nurl = {}\n\n[http]\nlisten = [{}]\n\n\
-         [recorder]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n",
+         [recorder]\nroot_key = {}\n\n[retention]\nremoval_key = {}\n\n[identity]\nkeys = {}\n",
         quoted("", &directory.join("segments")),
         quoted("", &bus),
         quoted("sqlite://", &directory.join("catalogue.sqlite3")),
@@ -211,6 +217,7 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
         quoted("unix:", &run.join("archive.sock")),
         quoted("", &root_key),
         quoted("", &directory.join("keys/removals.key")),
+        quoted("", &keys),
     );
     for dir in [&directory, &directory.join("segments"), run] {
         std::fs::create_dir_all(dir).map_err(|error| Failure::file("make", dir, &error))?;

@@ -257,11 +257,11 @@ fn the_set_has_an_identity_service_and_says_how_to_make_the_first_administrator_
     const PASSWORD: &str = "correct horse battery";
     let workstation = Workstation::new();
     let built = Path::new(env!("CARGO_BIN_EXE_fepctl"));
-    // Programs of a directory of its own: no recorder and no archive stand beside.
+    // Programs of a directory of its own: no recorder stands beside.
     let bin = workstation.path("bin");
     std::fs::create_dir(&bin).expect("made");
     std::fs::copy(built, bin.join("fepctl")).expect("copied");
-    for name in ["fepd", "fep-identity"] {
+    for name in ["fepd", "fep-identity", "fep-archive"] {
         let program = built.with_file_name(name);
         assert!(program.is_file(), "{name} is missing: `cargo build --workspace --bins` builds it");
         std::os::unix::fs::symlink(program, bin.join(name)).expect("made");
@@ -309,6 +309,10 @@ fn the_set_has_an_identity_service_and_says_how_to_make_the_first_administrator_
     }
     let me = with_password("fepctl", &["whoami", "--server", &door]);
     assert!(stdout(&me).contains("administrator"), "{}{}", stdout(&me), stderr(&me));
+    // The archive of the set takes the tickets of the set: the trail is for administrators, not for whoever is local.
+    let archive = format!("unix:{}", workstation.path("run/archive.sock").display());
+    let trail = with_password("fepctl", &["archive", "audit", "list", "--archive", &archive]);
+    assert!(trail.status.success(), "{}", stderr(&trail));
     signal("-INT", u64::from(up.id()));
     assert_eq!(up.wait().expect("it ends").code(), Some(0));
     reader.join().expect("no panic").expect("read");
