@@ -91,10 +91,11 @@ async fn a_catalogue_that_is_removed_under_the_service_makes_health_ill_and_a_da
     let health = until(&served, "/health", |health| health["parts"]["catalogue"]["state"] == "ill").await;
     assert!(health["parts"]["catalogue"]["reason"].as_str().unwrap().contains("--restore-from"), "{health}");
     assert_eq!(served.get("/health").await.status, StatusCode::SERVICE_UNAVAILABLE);
-    // What is no database at all is refused at a start, with what to do.
-    std::fs::write(&file, [0x55; 8192]).unwrap();
+    // What is no database at all is refused at a start, with what to do. The other one belongs to the process that runs.
+    std::fs::write(served.root().join("damaged.sqlite3"), [0x55; 8192]).unwrap();
     let config = served.root().join("archive.toml");
     let other = std::fs::read_to_string(&config).unwrap().replace("archive.sock", "other.sock");
+    let other = other.replace("catalogue.sqlite3", "damaged.sqlite3");
     std::fs::write(&config, other).unwrap();
     let started =
         std::process::Command::new(env!("CARGO_BIN_EXE_fep-archive")).arg("--config").arg(&config).output();
