@@ -3,6 +3,7 @@
 //! Figures are printed, never asserted. Cases are named `area/what/variant`, e.g. `rs/223/i5/errors16`.
 
 pub mod cases;
+pub mod flat;
 pub mod peers;
 pub mod processes;
 pub mod timing;

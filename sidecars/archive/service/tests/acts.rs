@@ -89,9 +89,12 @@ async fn a_hold_is_lifted_by_an_order_that_another_person_approves() {
     };
     let hold = post(&anna, "/v1/holds", json!({"scope": {"scid": 673}, "reason": "inquiry"})).await.json();
     // A misspelt or empty scope would hold everything.
-    for (scope, everything) in
-        [(json!({"spacecraft": 673}), false), (json!({}), false), (json!({"scid": 673}), true)]
-    {
+    for (scope, everything) in [
+        (json!({"spacecraft": 673}), false),
+        (json!({}), false),
+        (json!({"scid": 673}), true),
+        (json!([null, null]), true),
+    ] {
         let body = json!({"scope": scope, "everything": everything, "reason": "inquiry"});
         let refused = post(&anna, "/v1/holds", body).await;
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{scope}: {}", refused.text());

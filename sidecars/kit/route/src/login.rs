@@ -477,7 +477,8 @@ async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), 
     let (name, password) = (name.0.clone(), password.0.clone());
     let subject = name.clone();
     let added =
-        blocking(Arc::clone(&state), move |state| state.identity.add_account(&name, &password, profile)).await;
+        blocking(Arc::clone(&state), move |state| state.identity.add_account(&name, &password, profile))
+            .await;
     given(&state, &call, "account not added", &subject, added)
 }
 

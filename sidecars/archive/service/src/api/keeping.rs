@@ -8,7 +8,9 @@ use fep_identity::{Asked, Caller, Means, Role, Target};
 use fep_kit::Problem;
 use fep_orders::Actor;
 use fep_route::{Call, Declared, Form, Json, List, MaybeJson, Reach, Route};
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::params::ID;
@@ -100,6 +102,7 @@ async fn holds(service: Arc<Service>, call: Call<()>) -> Result<List<Hold>, Prob
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NewHold {
+    #[serde(deserialize_with = "object")]
     scope: Scope,
     reason: String,
     /// Says expressly that an empty scope is meant.
@@ -107,12 +110,19 @@ struct NewHold {
     everything: bool,
 }
 
+/// An object, and no list of its values without their names.
+fn object<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Scope, D::Error> {
+    let members = serde_json::Map::deserialize(deserializer)?;
+    Scope::deserialize(Value::Object(members)).map_err(D::Error::custom)
+}
+
 async fn hold(service: Arc<Service>, call: Call<Json<NewHold>>) -> Result<Json<Hold>, Problem> {
     let NewHold { scope, reason, everything } = &call.body.0;
     // A name that was left out or misspelt would stop every deletion, and only two persons can lift it again.
     if (*scope == Scope::default()) != *everything {
         let said = if *everything { "says what is held beside \"everything\"" } else { "says nothing" };
-        let allowed = "one or more of from_tai_ns, to_tai_ns, ring, colour, scid, link; or \"everything\": true";
+        let allowed =
+            "one or more of from_tai_ns, to_tai_ns, ring, colour, scid, link; or \"everything\": true";
         return Err(Problem::bad_parameter("scope", said, allowed));
     }
     reach::reach_target(&service, &call, HOLD, &target(&service, scope))?;
