@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::body::{Json, List};
-use crate::forms::{Login, NewAccount, NewPassword, Password, TokenOrder, lifetime, role_names};
+use crate::forms::{Login, NewAccount, NewPassword, TokenOrder, lifetime, role_names};
 pub use crate::journal::{Act, Journal, NoJournal};
 use crate::param::Form;
 use crate::route::{Call, Declared, Route};
