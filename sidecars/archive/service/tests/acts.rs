@@ -253,7 +253,7 @@ async fn until_local(served: &Served, status: StatusCode) {
 // REQ: FEP-ARC-164, FEP-ARC-165
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_clients_that_never_read_leave_room_for_others_and_lose_their_connections() {
-    let served = one_ring(&frames(20_000), "[http.limits]\nwrite_timeout_s = 5\n").await;
+    let served = one_ring(&frames(20_000), "[http.limits]\nwrite_timeout_s = 20\n").await;
     let silent: Vec<_> = (0..8)
         .map(|_| {
             let mut stream = std::os::unix::net::UnixStream::connect(&served.socket).unwrap();
