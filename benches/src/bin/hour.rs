@@ -120,11 +120,13 @@ impl std::fmt::Display for Figures {
     }
 }
 
-/// `fepctl up` with everything it starts, and feeds beside it. All of it ends when this is dropped.
+/// `fepctl up` with everything it starts, and the login service. All of it ends when this is dropped.
 struct Set {
     up: Child,
-    feeds: Child,
+    identity: Child,
     pids: BTreeMap<String, u32>,
+    /// Takes the replays.
+    receiver: TcpListener,
     /// Where the archive is reached.
     archive: String,
     fed: [u16; 2],
@@ -143,29 +145,25 @@ impl Set {
             return Err("the built-in configuration has another run_dir than /dev/shm/fep".to_owned());
         }
         std::fs::write(&config, own).map_err(text)?;
-        let mut up = Command::new(program("fepctl")?);
-        up.args(["up", "--no-monitor", "--config"]).arg(&config).arg("--archive-dir").arg(kept.path());
-        let mut up =
-            up.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(text)?;
-        let mut pids = BTreeMap::from([("fepctl up".to_owned(), up.id())]);
-        let said = up.stderr.take().ok_or("no standard error")?;
-        let started = processes_of(said);
-        // The last one to start; then everything listens soon.
-        while !pids.contains_key("fep-identity") {
-            match started.recv_timeout(Duration::from_secs(60)) {
-                Ok((name, pid)) => drop(pids.insert(name, pid)),
-                Err(_) => {
-                    let _ = up.kill();
-                    return Err(format!("the set did not start: {:?} run", pids.keys()));
-                }
-            }
-        }
+        let receiver = TcpListener::bind("127.0.0.1:0").map_err(text)?;
+        let receives = receiver.local_addr().map_err(text)?;
+        let at = |name: &str| kept.path().join(name);
         let ports = [free_port()?, free_port()?];
         let mut tables = format!(
-            "[archive]\nrings = {:?}\nsegments = {:?}\nlog = \"warn\"\n[feeding]\nname = \"hour\"\ncursors = {:?}\nlisten = \"\"\n",
+            "[archive]\nrings = {:?}\nsegments = {:?}\ndatabase = \"sqlite://{}\"\naudit_key = {:?}\n\
+             [store]\nurl = \"file://{}\"\n[http]\nlisten = [\"unix:{}\"]\n[recorder]\nroot_key = {:?}\n\
+             [retention]\nremoval_key = {:?}\n[identity]\nkeys = {:?}\n[replay]\nreceivers = [\"{receives}\"]\n\
+             [feeding]\ncursors = {:?}\nlisten = \"\"\n",
             run.join("bus"),
-            kept.path().join("segments"),
-            kept.path().join("cursors")
+            at("segments"),
+            at("catalogue.sqlite3").display(),
+            at("audit.key"),
+            at("store").display(),
+            run.join("archive.sock").display(),
+            at("root.key"),
+            at("removals.key"),
+            at("identity/ticket-keys.pub.json"),
+            at("cursors")
         );
         for (ring, port) in FED.iter().zip(ports) {
             let name = ring.replace('.', "-");
@@ -174,12 +172,40 @@ impl Set {
                  transport = {{ kind = \"tcp_server\", bind = \"127.0.0.1:{port}\" }}\n"
             );
         }
-        let file = shm.path().join("feeds.toml");
+        let file = shm.path().join("archive.toml");
         std::fs::write(&file, tables).map_err(text)?;
-        let feeds = Command::new(program("fep-feeds")?).arg("--config").arg(&file).spawn().map_err(text)?;
-        pids.insert("fep-feeds".to_owned(), feeds.id());
+        std::fs::create_dir(at("segments")).map_err(text)?;
+        let logins = shm.path().join("identity.toml");
+        let tables = format!(
+            "[service]\nstate = {:?}\n[service.database]\nurl = \"sqlite://{}\"\n[[http.doors]]\nlisten = \"unix:{}\"\n",
+            at("identity"),
+            at("logins.sqlite3").display(),
+            shm.path().join("identity.sock").display()
+        );
+        std::fs::write(&logins, tables).map_err(text)?;
+
+        let mut up = Command::new(program("fepctl")?);
+        up.args(["up", "--no-monitor", "--config"]).arg(&config).arg("--archive-config").arg(&file);
+        let mut up =
+            up.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(text)?;
+        let mut pids = BTreeMap::from([("fepctl up".to_owned(), up.id())]);
+        let said = up.stderr.take().ok_or("no standard error")?;
+        let started = processes_of(said);
+        // The last one to start.
+        while !pids.contains_key("fep-feeds") {
+            match started.recv_timeout(Duration::from_secs(60)) {
+                Ok((name, pid)) => drop(pids.insert(name, pid)),
+                Err(_) => {
+                    let _ = up.kill();
+                    return Err(format!("the set did not start: {:?} run", pids.keys()));
+                }
+            }
+        }
+        let mut identity = Command::new(program("fep-identity")?);
+        let identity = identity.arg("--config").arg(&logins).spawn().map_err(text)?;
+        pids.insert("fep-identity".to_owned(), identity.id());
         let archive = format!("unix:{}", run.join("archive.sock").display());
-        Ok(Set { up, feeds, pids, archive, fed: ports, shm, _kept: kept })
+        Ok(Set { up, identity, pids, receiver, archive, fed: ports, shm, _kept: kept })
     }
 
     /// Samples of every process for so long.
@@ -212,8 +238,8 @@ impl Set {
 
 impl Drop for Set {
     fn drop(&mut self) {
-        let _ = self.feeds.kill();
-        let _ = self.feeds.wait();
+        let _ = self.identity.kill();
+        let _ = self.identity.wait();
         let pid = i32::try_from(self.up.id()).ok().and_then(rustix::process::Pid::from_raw);
         let asked = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::INT));
         if !matches!(asked, Some(Ok(()))) {
@@ -311,7 +337,7 @@ fn query(set: &Set, is_over: &AtomicBool, figures: &Figures) {
 
 /// One replay after another, each under a name of its own, to a receiver that takes what comes.
 fn replay(set: &Set, is_over: &AtomicBool, figures: &Figures) {
-    let Ok(listener) = TcpListener::bind("127.0.0.1:0") else { return };
+    let listener = &set.receiver;
     let Ok(address) = listener.local_addr().map(|address| address.to_string()) else { return };
     let _ = listener.set_nonblocking(true);
     let mut taken = vec![0; 64 << 10];
