@@ -152,7 +152,7 @@ impl Set {
         let mut tables = format!(
             "[archive]\nrings = {:?}\nsegments = {:?}\ndatabase = \"sqlite://{}\"\naudit_key = {:?}\n\
              [store]\nurl = \"file://{}\"\n[http]\nlisten = [\"unix:{}\"]\n[recorder]\nroot_key = {:?}\n\
-             [retention]\nremoval_key = {:?}\n[identity]\nkeys = {:?}\n[replay]\nreceivers = [\"{receives}\"]\n\
+             [retention]\nremoval_key = {:?}\n[identity]\nkeys = {:?}\n[replay]\nraw_targets = [\"{receives}\"]\n\
              [feeding]\ncursors = {:?}\nlisten = \"\"\n",
             run.join("bus"),
             at("segments"),
@@ -177,8 +177,9 @@ impl Set {
         std::fs::create_dir(at("segments")).map_err(text)?;
         let logins = shm.path().join("identity.toml");
         let tables = format!(
-            "[service]\nstate = {:?}\n[service.database]\nurl = \"sqlite://{}\"\n[[http.doors]]\nlisten = \"unix:{}\"\n",
+            "[service]\nstate = {:?}\nrings = {:?}\n[service.database]\nurl = \"sqlite://{}\"\n[[http.doors]]\nlisten = \"unix:{}\"\n",
             at("identity"),
+            run.join("bus"),
             at("logins.sqlite3").display(),
             shm.path().join("identity.sock").display()
         );
@@ -343,8 +344,19 @@ fn replay(set: &Set, is_over: &AtomicBool, figures: &Figures) {
     let mut taken = vec![0; 64 << 10];
     for number in 0.. {
         let name = format!("hour-{number}");
-        let arguments =
-            ["replay", "start", &name, "frames", "--last", "30s", "--session", "test", "--to-tcp", &address];
+        let arguments = [
+            "replay",
+            "start",
+            &name,
+            "frames",
+            "--last",
+            "30s",
+            "--session",
+            "test",
+            "--raw",
+            "--to-tcp",
+            &address,
+        ];
         if !set.ask(&arguments) {
             figures.failed.fetch_add(1, Ordering::Relaxed);
         }

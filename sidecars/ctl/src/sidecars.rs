@@ -167,8 +167,9 @@ fn identity_config(config: &Config, directory: Option<&Path>) -> Result<Identity
     let door = format!("unix:{}", run.join("identity.sock").display());
     let text = format!(
         "# Made by `fepctl up`; config/identity.toml explains every key.\n\
-         [service]\nstate = {}\n\n[service.database]\nurl = {}\n\n[[http.doors]]\nlisten = {}\nunix_mode = 0o600\n",
+         [service]\nstate = {}\nrings = {}\n\n[service.database]\nurl = {}\n\n[[http.doors]]\nlisten = {}\nunix_mode = 0o600\n",
         quoted("", &directory),
+        quoted("", &config.bus_dir()),
         quoted("sqlite://", &directory.join("audit.sqlite3")),
         quoted("", Path::new(&door)),
     );
