@@ -359,6 +359,11 @@ fn replay(set: &Set, is_over: &AtomicBool, figures: &Figures) {
         ];
         if !set.ask(&arguments) {
             figures.failed.fetch_add(1, Ordering::Relaxed);
+            if is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            std::thread::sleep(Duration::from_secs(2));
+            continue;
         }
         let until = Instant::now() + Duration::from_secs(60);
         let mut stream = None;
