@@ -6,6 +6,7 @@
 #   make test    everything that must hold: format, lints, tests, models, licences
 #   make explore the properties of the tests with other random inputs than the gate's (PROPTEST_RNG_SEED says which)
 #   make bench   ours, the peer's and the ratio, case by case
+#   make hour    the whole set under traffic for an hour: memory, descriptors and threads of every process (36 GB of disk)
 #   make fuzz    every fuzz target for FUZZ_SECONDS (default 600) each
 #   make book    the documentation as HTML, in docs/book
 #   make deny    cargo-deny over the whole dependency graph
@@ -21,7 +22,7 @@ FUZZ_SECONDS ?= 600
 PROPTEST_RNG_SEED ?= 20261130
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: help run build test explore fmt clippy unit models bench fuzz book deny cc tools sql
+.PHONY: help run build test explore fmt clippy unit models bench hour fuzz book deny cc tools sql
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -105,6 +106,12 @@ bench: build sql
 	$(CARGO) run --release -p fep-benches --bin versus
 	$(CARGO) run --release -p fep-benches --bin endurance
 	$(CARGO) bench -p fep-route --bench requests
+
+# In the directory for temporary files; TMPDIR names another one.
+hour: build
+	@$(CARGO) fetch --quiet || echo "no registry reachable: only what is already here will be played"
+	$(CARGO) build --release -p fep-benches --bin hour
+	target/release/hour
 
 fuzz: cc
 	@$(CARGO) +$(NIGHTLY) --version >/dev/null 2>&1 || rustup toolchain install $(NIGHTLY) --profile minimal
