@@ -199,7 +199,7 @@ fn a_key_acts_at_once_after_the_window_has_changed_its_size() {
     let mut up = workstation.up(&["--no-archive"]).spawn().expect("the program starts");
     workstation.status_when(&mut up, |_| true);
 
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("a terminal");
     grantpt(&ours).and_then(|()| unlockpt(&ours)).expect("granted");
     let name = ptsname(&ours, Vec::new()).expect("a name").into_string().expect("text");
     let theirs = std::fs::File::options().read(true).write(true).open(name).expect("its other end");
