@@ -13,7 +13,7 @@ use crate::error::BusError;
 use crate::file::{self, MappedRing, StaticPage};
 use crate::heartbeat;
 use crate::layout::{Position, gate, state};
-use crate::lock;
+use crate::lock::{self, Locked};
 use crate::memory::Ordering;
 use crate::place::{self, RingPlace};
 use crate::producer::LOCK_NAME;
@@ -105,7 +105,7 @@ pub struct Consumer {
     name: String,
     fixed_page: StaticPage,
     /// Held for its lock; written with `pwrite`.
-    cursor_file: File,
+    cursor_file: Locked,
     cursor: CursorState,
     /// Index in the gate table, when the ring's specification names us.
     gate: Option<usize>,
@@ -571,7 +571,7 @@ fn gate_index(ring: &MappedRing, fixed_page: &StaticPage, consumer: &str) -> Opt
 /// Mode of a cursor file: readable by the ring's group, hence by the warden. Positions and counts, no payload.
 const CURSOR_MODE: u32 = 0o640;
 
-fn open_cursor(cursors: &Directory, consumer: &str) -> Result<(File, Option<CursorState>), BusError> {
+fn open_cursor(cursors: &Directory, consumer: &str) -> Result<(Locked, Option<CursorState>), BusError> {
     let path = cursors.path_of(consumer);
     let read = |file: &File| cursor::read_state(file).map_err(BusError::io(&path, "read the cursor"));
     match cursors.lock(consumer, CURSOR_MODE, None)? {

@@ -24,7 +24,7 @@ use rustix::fs::{self as unix, AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat};
 
 use crate::error::BusError;
 use crate::file::random_word;
-use crate::lock;
+use crate::lock::{self, Locked};
 use crate::spec::{Access, check_name};
 
 /// Entries of one directory that are looked at for leftovers of builders that were killed.
@@ -286,7 +286,7 @@ impl Directory {
         name: &str,
         mode: u32,
         group: Option<u32>,
-    ) -> Result<Result<File, File>, BusError> {
+    ) -> Result<Result<Locked, File>, BusError> {
         let path = self.path_of(name);
         // Each turn that does not end is one in which somebody made or removed the file at the same moment.
         for _ in 0..16 {
@@ -307,8 +307,9 @@ impl Directory {
             if !lock::try_exclusive(&file).map_err(BusError::io(&path, "lock"))? {
                 return Ok(Err(file));
             }
+            let file = Locked::held(file);
             // A lock on a file that has lost its name in between locks nobody out.
-            let locked = unix::fstat(&file).map_err(|error| BusError::io(&path, "look at")(error.into()))?;
+            let locked = unix::fstat(&*file).map_err(|error| BusError::io(&path, "look at")(error.into()))?;
             if locked.st_nlink == 1 {
                 return Ok(Ok(file));
             }

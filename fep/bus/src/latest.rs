@@ -9,7 +9,6 @@
 //! it never waits, and a reader that finds the count unchanged after it has copied holds one whole value. A writer that
 //! dies in the middle leaves the value before.
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +19,7 @@ use crate::directory::{Directory, Identity, Names, Owner, Use};
 use crate::error::BusError;
 use crate::file::{name_of, random_word};
 use crate::heartbeat;
-use crate::lock;
+use crate::lock::{self, Locked};
 use crate::map::{self, Mapping};
 use crate::memory::{AtomicU64, Ordering, fence, load_acquire};
 use crate::spec::{Access, check_name};
@@ -198,7 +197,7 @@ pub struct LatestPage {
     path: PathBuf,
     identity: Identity,
     /// Held for its lock.
-    _lock: File,
+    _lock: Locked,
 }
 
 impl LatestPage {
@@ -229,7 +228,7 @@ impl LatestPage {
             capacity: spec.capacity,
             path,
             identity,
-            _lock: file,
+            _lock: Locked::held(file),
         })
     }
 

@@ -3,7 +3,43 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::{Deref, DerefMut};
 use std::os::fd::AsRawFd;
+
+/// A file whose exclusive lock we hold. It is unlocked at the end, not only closed: a child process that another thread is
+/// starting has our descriptors until it becomes its own program, and would keep the lock for so long.
+#[derive(Debug)]
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// Of a file whose lock [`try_exclusive`] has taken. Every clone of it loses the lock when this ends.
+    pub(crate) fn held(file: File) -> Locked {
+        Locked(file)
+    }
+}
+
+impl Deref for Locked {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl DerefMut for Locked {
+    fn deref_mut(&mut self) -> &mut File {
+        &mut self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let lock = whole_file(libc::F_UNLCK);
+        // SAFETY: a valid descriptor and a pointer to a `flock` that outlives the call.
+        // What it cannot unlock, the kernel unlocks with the last descriptor.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
+    }
+}
 
 fn whole_file(kind: libc::c_int) -> libc::flock {
     // SAFETY: `flock` is made of integers; zero is a value of each.
@@ -37,4 +73,28 @@ pub(crate) fn is_held(file: &File) -> io::Result<bool> {
         return Err(io::Error::last_os_error());
     }
     Ok(lock.l_type != libc::F_UNLCK as libc::c_short)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // REQ: FEP-BUS-165
+    #[test]
+    fn a_lock_ends_with_its_holder_though_a_child_that_is_starting_has_the_descriptor_still() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let file = File::create(&path).unwrap();
+        assert!(try_exclusive(&file).unwrap());
+        // What a fork makes of it: a second descriptor of the same open file.
+        let inherited = file.try_clone().unwrap();
+        let held = Locked::held(file);
+        let other = File::options().write(true).open(&path).unwrap();
+        assert!(!try_exclusive(&other).unwrap());
+        drop(held);
+        assert!(!is_held(&other).unwrap());
+        assert!(try_exclusive(&other).unwrap());
+        drop(inherited);
+        assert!(is_held(&File::open(&path).unwrap()).unwrap(), "the other's own lock is untouched");
+    }
 }

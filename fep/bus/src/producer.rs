@@ -12,6 +12,7 @@ use crate::directory::{Directory, Identity, Use};
 use crate::error::{BusError, ClaimError};
 use crate::file::{self, MappedRing};
 use crate::layout::{Position, page};
+use crate::lock::Locked;
 use crate::memory::{Memory, Ordering};
 use crate::place::{self, RingPlace};
 use crate::spec::RingSpec;
@@ -42,7 +43,7 @@ pub struct Producer {
     /// The ring file and the lock file, as they were opened.
     identities: [Identity; 2],
     /// Held for its lock.
-    _lock: File,
+    _lock: Locked,
 }
 
 impl Producer {
@@ -198,7 +199,7 @@ fn existing(
     Ok(Some((file, fixed_page, ring)))
 }
 
-fn take_lock(directory: &Directory, spec: &RingSpec) -> Result<File, BusError> {
+fn take_lock(directory: &Directory, spec: &RingSpec) -> Result<Locked, BusError> {
     let path = directory.path_of(LOCK_NAME);
     let access = spec.access();
     match directory.lock(LOCK_NAME, access.mode, access.group_id()?)? {

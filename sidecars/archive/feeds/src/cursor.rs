@@ -5,15 +5,12 @@
 //! second time without being marked as repeated.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use fep_bus::Position;
 use fep_file::FileError;
 use fep_segments::Place;
-use rustix::fs::{FlockOperation, OFlags, flock};
 use serde::{Deserialize, Serialize};
 
 /// How far ahead of what is sent the bound is written, in records.
@@ -214,35 +211,15 @@ fn make_directory(dir: &Path) -> Result<(), FileError> {
     }
 }
 
-/// The directory of the cursors while this process has it.
-#[derive(Debug)]
-pub(crate) struct CursorDirectory(#[expect(dead_code, reason = "its lock lives as long as it")] File);
-
-impl CursorDirectory {
-    /// Makes the directory if need be and takes it for this process alone.
-    ///
-    /// # Errors
-    /// The system's; `WouldBlock` when another process has it.
-    pub(crate) fn hold(dir: &Path) -> Result<CursorDirectory, FileError> {
-        make_directory(dir)?;
-        // No feed has a name that begins with a dot.
-        let path = dir.join(".lock");
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        let file = options.open(&path).map_err(io_error("open", &path))?;
-        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| {
-            let held =
-                "another process keeps its cursors here: each needs a directory (feeding.cursors) of its own";
-            let error = io::Error::from(errno);
-            let error = match error.kind() {
-                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::WouldBlock, held),
-                _ => error,
-            };
-            io_error("lock", &path)(error)
-        })?;
-        Ok(CursorDirectory(file))
-    }
+/// Makes the directory of the cursors if need be and takes it for this process alone: each needs one
+/// (`feeding.cursors`) of its own.
+///
+/// # Errors
+/// The system's; [`FileError::Held`] when another process has it.
+pub(crate) fn hold(dir: &Path) -> Result<fep_file::Held, FileError> {
+    make_directory(dir)?;
+    // No feed has a name that begins with a dot.
+    fep_file::hold(&dir.join(".lock"), "fep-feeds")
 }
 
 #[cfg(test)]
@@ -332,11 +309,11 @@ mod tests {
     fn two_processes_never_keep_their_cursors_in_one_directory() -> Result<(), Box<dyn std::error::Error>> {
         let dir = tempfile::tempdir()?;
         let below = dir.path().join("made/as/needed");
-        let first = CursorDirectory::hold(&below)?;
-        let refused = CursorDirectory::hold(&below).map(drop).expect_err("it is held").to_string();
-        assert!(refused.contains("another process keeps its cursors here"), "{refused}");
+        let first = hold(&below)?;
+        let refused = hold(&below).map(drop).expect_err("it is held").to_string();
+        assert!(refused.contains("as/needed/.lock is held by fep-feeds, process "), "{refused}");
         drop(first);
-        CursorDirectory::hold(&below)?;
+        hold(&below)?;
         Ok(())
     }
 }

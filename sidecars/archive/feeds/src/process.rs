@@ -13,7 +13,7 @@ use fep_route::{Door, DoorConfig, Limits, Service, serve};
 use serde_json::json;
 
 use crate::config::FeedsConfig;
-use crate::cursor::CursorDirectory;
+use crate::cursor;
 use crate::events::{Events, FeedEvent};
 use crate::feed::{Feed, Places, hash};
 use crate::http::{self, Served};
@@ -34,7 +34,8 @@ pub fn run(document: &Document, process: &Process) -> Result<(), String> {
     let stop = &process.stop;
     let config = FeedsConfig::read(document).map_err(|errors| errors.to_string())?;
     // Until the end: two processes with one directory would each undo what the other confirmed.
-    let _alone = CursorDirectory::hold(&config.feeding.cursors).map_err(|error| error.to_string())?;
+    let _alone = cursor::hold(&config.feeding.cursors)
+        .map_err(|error| format!("feeding.cursors, a directory for one process alone: {error}"))?;
     let name = events_of(&config.feeding.name);
     let ring = EventRing::open_or_wait(&config.archive.rings, &name).map_err(|error| error.to_string())?;
     let assembled = Assembled::new(&config, Events::new(ring.sender()), stop)?;

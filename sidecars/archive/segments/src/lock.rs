@@ -15,9 +15,7 @@ use crate::writer::make_directory;
 
 /// Held by the process that writes the segments of a stream; released when it ends, however it ends.
 #[derive(Debug)]
-pub struct RecorderLock {
-    _file: File,
-}
+pub struct RecorderLock(#[expect(dead_code, reason = "held for its lock")] Locked);
 
 impl RecorderLock {
     /// Takes the lock. Makes the stream's directory if need be.
@@ -29,15 +27,13 @@ impl RecorderLock {
         make_directory(&directory, stream)?;
         // Somebody who only looks (`is_recorded`) may hold it for an instant.
         let file = locked(&directory.join("lock"), 20, "recorder of a ring")?;
-        Ok(RecorderLock { _file: file })
+        Ok(RecorderLock(file))
     }
 }
 
 /// Held by the one recorder of an archive directory; released when it ends, however it ends.
 #[derive(Debug)]
-pub struct ArchiveLock {
-    _file: File,
-}
+pub struct ArchiveLock(#[expect(dead_code, reason = "held for its lock")] Locked);
 
 impl ArchiveLock {
     /// Takes the lock of an archive directory, which exists. One that was killed may still be on its way out: it is waited
@@ -47,7 +43,7 @@ impl ArchiveLock {
     /// [`BusError::Held`] when another process holds it.
     pub fn take(archive: &Path) -> Result<ArchiveLock, SegmentError> {
         let file = locked(&ArchiveLock::file(archive), 200, "recorder of an archive directory")?;
-        Ok(ArchiveLock { _file: file })
+        Ok(ArchiveLock(file))
     }
 
     /// Whether a live process holds the lock. Changes nothing.
@@ -60,9 +56,21 @@ impl ArchiveLock {
     }
 }
 
+/// A file whose lock we hold. It is unlocked at the end, not only closed: a child process that another thread is starting
+/// has our descriptors until it becomes its own program.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // What cannot be unlocked here, the kernel unlocks with the last descriptor.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes a lock file, made if need be, in at most so many attempts, 5 ms apart, and leaves the number of this process in
 /// it.
-fn locked(path: &Path, attempts: usize, role: &'static str) -> Result<File, SegmentError> {
+fn locked(path: &Path, attempts: usize, role: &'static str) -> Result<Locked, SegmentError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -78,7 +86,7 @@ fn locked(path: &Path, attempts: usize, role: &'static str) -> Result<File, Segm
                 let pid = std::process::id().to_string();
                 // Only for messages: a disk without room does not keep anybody from locking.
                 let _ = file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0));
-                return Ok(file);
+                return Ok(Locked(file));
             }
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
             Err(TryLockError::Error(error)) => return Err(SegmentError::io(path, "lock")(error)),

@@ -17,8 +17,15 @@ const HOLDER_MAX: usize = 64;
 /// What one process alone works on, for as long as this lives. The kernel ends it with the process, however that ends.
 #[derive(Debug)]
 pub struct Held {
-    /// Closed, and so unlocked, at the end.
-    _file: File,
+    file: File,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing it is not enough: a child process that another thread is starting has our descriptors until it becomes its
+        // own program. What cannot be unlocked here, the kernel unlocks with the last descriptor.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 /// Takes `path`, a lock file that is made where it does not exist, for this process alone. `program` and the number of the
@@ -62,7 +69,7 @@ pub fn hold(path: &Path, program: &str) -> Result<Held, FileError> {
     // Only for messages: a disk without room keeps nobody from working.
     let text = format!("{program}, process {}", std::process::id());
     let _ = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
-    Ok(Held { _file: file })
+    Ok(Held { file })
 }
 
 /// Who says in the file that it holds it.
@@ -75,5 +82,21 @@ fn holder(file: &File) -> String {
         "another process".to_owned()
     } else {
         text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_free_with_its_holder_though_a_child_that_is_starting_has_the_descriptor_still() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lock");
+        let held = hold(&path, "first").expect("nobody has it");
+        // What a fork makes of it: a second descriptor of the same open file.
+        let _inherited = held.file.try_clone().expect("a descriptor");
+        drop(held);
+        hold(&path, "second").expect("nobody has it any more");
     }
 }
