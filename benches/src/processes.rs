@@ -211,13 +211,23 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> Result<T,
 }
 
 /// A process that dies with its owner.
-struct Process(Child);
+pub struct Process(Child);
 
 impl Process {
-    fn start(name: &str, arguments: &[&Path], config: &Path) -> Result<Process, String> {
+    /// Starts a program of the workspace with a configuration file, and these arguments more.
+    ///
+    /// # Errors
+    /// It is not there, or does not start.
+    pub fn start(name: &str, arguments: &[&Path], config: &Path) -> Result<Process, String> {
         let mut command = Command::new(program(name)?);
         command.arg("--config").arg(config).args(arguments).stdin(Stdio::null());
         command.spawn().map(Process).map_err(text)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -228,13 +238,16 @@ impl Drop for Process {
     }
 }
 
-/// A program beside this one, of the package of its name; built now if it is not there (`make bench` builds it first).
-fn program(name: &str) -> Result<PathBuf, String> {
+/// A program of the workspace beside this one; built now if it is not there (`make bench` builds it first).
+///
+/// # Errors
+/// It cannot be built.
+pub fn program(name: &str) -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(text)?;
     let path = own.with_file_name(name);
     if !path.exists() {
         let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--quiet", "-p", name]);
+        cargo.args(["build", "--quiet", "--workspace", "--bin", name]);
         if own.parent().is_some_and(|dir| dir.ends_with("release")) {
             cargo.arg("--release");
         }
@@ -245,6 +258,6 @@ fn program(name: &str) -> Result<PathBuf, String> {
     if path.exists() {
         Ok(path)
     } else {
-        Err(format!("{} is not there: cargo build --release -p {name}", path.display()))
+        Err(format!("{} is not there: cargo build --release --workspace --bin {name}", path.display()))
     }
 }

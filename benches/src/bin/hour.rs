@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use fep_benches::flat::{Judged, Sample};
-use fep_benches::processes::text;
+use fep_benches::processes::{Process, program, text};
 use fep_control::config::DEFAULT_TOML;
 
 /// Time between two samples.
@@ -123,7 +123,7 @@ impl std::fmt::Display for Figures {
 /// `fepctl up` with everything it starts, and the login service. All of it ends when this is dropped.
 struct Set {
     up: Child,
-    identity: Child,
+    _identity: Process,
     pids: BTreeMap<String, u32>,
     /// Takes the replays.
     receiver: TcpListener,
@@ -202,11 +202,10 @@ impl Set {
                 }
             }
         }
-        let mut identity = Command::new(program("fep-identity")?);
-        let identity = identity.arg("--config").arg(&logins).spawn().map_err(text)?;
+        let identity = Process::start("fep-identity", &[], &logins)?;
         pids.insert("fep-identity".to_owned(), identity.id());
         let archive = format!("unix:{}", run.join("archive.sock").display());
-        Ok(Set { up, identity, pids, receiver, archive, fed: ports, shm, _kept: kept })
+        Ok(Set { up, _identity: identity, pids, receiver, archive, fed: ports, shm, _kept: kept })
     }
 
     /// Samples of every process for so long.
@@ -239,24 +238,12 @@ impl Set {
 
 impl Drop for Set {
     fn drop(&mut self) {
-        let _ = self.identity.kill();
-        let _ = self.identity.wait();
         let pid = i32::try_from(self.up.id()).ok().and_then(rustix::process::Pid::from_raw);
         let asked = pid.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::INT));
         if !matches!(asked, Some(Ok(()))) {
             let _ = self.up.kill();
         }
         let _ = self.up.wait();
-    }
-}
-
-/// A program beside this one.
-fn program(name: &str) -> Result<PathBuf, String> {
-    let path = std::env::current_exe().map_err(text)?.with_file_name(name);
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(format!("{} is missing: `make build` builds it", path.display()))
     }
 }
 
