@@ -14,9 +14,11 @@ mod tail;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
+use axum::response::Response;
 use fep_identity::Role;
 use fep_kit::Problem;
-use fep_route::status_routes;
+use fep_route::{Answer, Schemas, status_routes};
+use serde_json::Value;
 
 use crate::service::Service;
 
@@ -46,6 +48,22 @@ pub fn routes(service: &Arc<Service>) -> Result<fep_route::Service, String> {
         .with(service.trail.routes())
         .with(status_routes(&service.health, &service.metrics))
         .report_refusals_to(service.trail.refusals()))
+}
+
+/// An answer in the form that was asked for.
+struct InForm(Response);
+
+impl Answer for InForm {
+    const STATUS: StatusCode = StatusCode::OK;
+    const MEDIA_TYPE: Option<&'static str> = Some("*/*");
+
+    fn describe(_: &mut Schemas) -> Option<Value> {
+        None
+    }
+
+    fn write(self) -> Result<Response, Problem> {
+        Ok(self.0)
+    }
 }
 
 /// A mistake of the catalogue's caller, or a fault of ours.

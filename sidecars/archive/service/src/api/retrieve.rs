@@ -7,13 +7,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fep_archive_query::{Colour, Format, Retrieval, Unit};
 use fep_kit::Problem;
-use fep_route::{Answer, Call, Declared, Form, Json, Route, Schemas};
-use serde_json::{Value, json};
+use fep_route::{Call, Declared, Form, Json, Route};
+use serde_json::json;
 use tokio::runtime::Handle;
 
-use super::READERS;
 use super::params::{self, TEXT, TIME};
 use super::reach::{Of, ROWS, narrow};
+use super::{InForm, READERS};
 use crate::answer::{self, Manifest};
 use crate::places::Place;
 use crate::retrieval::{Error, Plan};
@@ -97,27 +97,11 @@ pub(super) fn of_packet_rows<State>(route: Route<State>) -> Route<State> {
         .query("pus_subtype", TEXT, "PUS message subtypes.")
 }
 
-/// An answer in the form that was asked for.
-struct Retrieved(Response);
-
-impl Answer for Retrieved {
-    const STATUS: StatusCode = StatusCode::OK;
-    const MEDIA_TYPE: Option<&'static str> = Some("*/*");
-
-    fn describe(_: &mut Schemas) -> Option<Value> {
-        None
-    }
-
-    fn write(self) -> Result<Response, Problem> {
-        Ok(self.0)
-    }
-}
-
-async fn frames(service: Arc<Service>, call: Call<()>) -> Result<Retrieved, Problem> {
+async fn frames(service: Arc<Service>, call: Call<()>) -> Result<InForm, Problem> {
     answer(service, call, Unit::Frames, FRAMES).await
 }
 
-async fn packets(service: Arc<Service>, call: Call<()>) -> Result<Retrieved, Problem> {
+async fn packets(service: Arc<Service>, call: Call<()>) -> Result<InForm, Problem> {
     answer(service, call, Unit::Packets, PACKETS).await
 }
 
@@ -177,7 +161,7 @@ async fn blocking<T: Send + 'static>(
     .map_err(|error| Problem::fault("retrieving", &error))
 }
 
-async fn answer(service: Arc<Service>, call: Call<()>, unit: Unit, of: Of) -> Result<Retrieved, Problem> {
+async fn answer(service: Arc<Service>, call: Call<()>, unit: Unit, of: Of) -> Result<InForm, Problem> {
     let plan = plan(&service, &call, unit, of).await?;
     let caller = call.caller()?;
     let etag = format!("\"{}\"", plan.tag());
@@ -215,7 +199,7 @@ async fn answer(service: Arc<Service>, call: Call<()>, unit: Unit, of: Of) -> Re
     if let Some(missing) = incomplete_header(&plan.incomplete) {
         headers.insert(INCOMPLETE, missing);
     }
-    Ok(Retrieved(response))
+    Ok(InForm(response))
 }
 
 async fn whole(

@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderName, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::IntoResponse;
 use fep_archive_query::Colour;
 use fep_archive_query::sql::{SqlForm, SqlRefusal};
 use fep_identity::Role;
 use fep_kit::Problem;
-use fep_route::{Answer, Call, Declared, Json, Reach, Route, Schemas, Source};
+use fep_route::{Call, Declared, Json, Reach, Route, Source};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use utoipa::ToSchema;
 
-use super::READERS;
 use super::reach::{self, Of};
 use super::retrieve::{INCOMPLETE, incomplete_header};
+use super::{InForm, READERS};
 use crate::service::Service;
 use crate::sql::{SqlAnswer, SqlError};
 
@@ -53,23 +53,7 @@ struct Query {
     format: SqlForm,
 }
 
-/// Rows as JSON or CSV.
-struct Rows(Response);
-
-impl Answer for Rows {
-    const STATUS: StatusCode = StatusCode::OK;
-    const MEDIA_TYPE: Option<&'static str> = Some("*/*");
-
-    fn describe(_: &mut Schemas) -> Option<Value> {
-        None
-    }
-
-    fn write(self) -> Result<Response, Problem> {
-        Ok(self.0)
-    }
-}
-
-async fn run(service: Arc<Service>, call: Call<Json<Query>>) -> Result<Rows, Problem> {
+async fn run(service: Arc<Service>, call: Call<Json<Query>>) -> Result<InForm, Problem> {
     let (query, caller) = (&call.body.0, call.caller()?);
     let limits = &service.config.sql;
     let unbounded = caller.may_as(Role::Operator).is_ok();
@@ -108,7 +92,7 @@ async fn run(service: Arc<Service>, call: Call<Json<Query>>) -> Result<Rows, Pro
             if let Some(missing) = incomplete_header(&incomplete) {
                 response.headers_mut().insert(INCOMPLETE, missing);
             }
-            Ok(Rows(response))
+            Ok(InForm(response))
         }
         SqlForm::Json => {
             let columns =
@@ -130,7 +114,7 @@ async fn run(service: Arc<Service>, call: Call<Json<Query>>) -> Result<Rows, Pro
                 took_ms.as_bytes(),
                 b"}",
             ];
-            Ok(Rows(([(header::CONTENT_TYPE, "application/json")], parts.concat()).into_response()))
+            Ok(InForm(([(header::CONTENT_TYPE, "application/json")], parts.concat()).into_response()))
         }
     }
 }
