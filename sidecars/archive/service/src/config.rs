@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use fep_catalogue::{OrderRules, PacketLayouts, RetentionRule, SERVICE_NAME_MAX, StoreConfig};
 use fep_database::Options;
+use fep_feed_wire::spec::IsPresent;
 use fep_identity::VerifyingConfig;
 use fep_kit::config::ARCHIVE_SECTIONS;
 use fep_kit::listen::Address;
@@ -398,26 +399,11 @@ const NO_USERS: &str = "[identity] with `keys`: persons log in at fep-identity (
 
 /// Refuses the users of an earlier release: whoever is named there would find the service closed, and not know why.
 fn refuse_users(document: &Document) -> Result<(), ConfigErrors> {
-    match document.section("users")? {
-        Earlier::Given => {
-            Err(document.mistake("users", "there are no users in this file any more", NO_USERS))
-        }
-        Earlier::Missing => Ok(()),
+    let users: IsPresent = document.section("users")?;
+    if users.0 {
+        return Err(document.mistake("users", "there are no users in this file any more", NO_USERS));
     }
-}
-
-/// Whether a section of an earlier release is in the file, whatever is in it.
-#[derive(Default)]
-enum Earlier {
-    #[default]
-    Missing,
-    Given,
-}
-
-impl<'de> Deserialize<'de> for Earlier {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Earlier, D::Error> {
-        serde::de::IgnoredAny::deserialize(deserializer).map(|_| Earlier::Given)
-    }
+    Ok(())
 }
 
 /// Holds the name of a service to what rings take as a part of a consumer's name.
