@@ -16,6 +16,8 @@ pub struct Recorded {
     pub records: BTreeMap<u64, Line>,
     /// The loss records, as they lie there.
     pub losses: Vec<Loss>,
+    /// Records that are in two segments.
+    pub twice: Vec<u64>,
 }
 
 impl Recorded {
@@ -25,7 +27,7 @@ impl Recorded {
     /// If a segment cannot be read, or a record is there twice and differs.
     #[must_use]
     pub fn read(archive: &Path, stream: &Stream) -> Recorded {
-        let (mut records, mut losses) = (BTreeMap::new(), Vec::new());
+        let (mut records, mut losses, mut twice) = (BTreeMap::new(), Vec::new(), Vec::new());
         for entry in list(archive, stream).expect("it can be listed") {
             if entry.state == SegmentState::Removed {
                 continue;
@@ -40,13 +42,14 @@ impl Recorded {
                         let line = Line::Record { seq, kind, flags, len, words, hash };
                         if let Some(before) = records.insert(seq, line) {
                             assert_eq!(before, line, "record {seq} is there twice and differs");
+                            twice.push(seq);
                         }
                     }
                     Piece::Loss(loss) => losses.push(loss),
                 }
             }
         }
-        Recorded { records, losses }
+        Recorded { records, losses, twice }
     }
 
     /// Records that losses of this cause say are missing.

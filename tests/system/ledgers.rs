@@ -153,6 +153,7 @@ fn through_channel_faults_and_kills_of_everything_the_four_ledgers_balance_to_th
     // Disk: recorded + lost = published, each record once, octet for octet.
     let recorded = Recorded::read(&segments, &stream);
     recorded.assert_accounts_for_all_of(&records);
+    assert_eq!(recorded.twice, Vec::<u64>::new(), "each is in one segment");
     println!("{published} published, {} on disk, {:?}", recorded.records.len(), recorded.losses);
     assert!(recorded.lost() > 0, "else this proves nothing");
     let causes = [LossCause::Lapped, LossCause::Evicted];

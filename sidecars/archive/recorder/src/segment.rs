@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use fep_segments::{BlockHeader, ContentHash, ContentHasher, PAGE_LEN, SegmentHeader};
+use fep_segments::{BlockHeader, ContentHash, ContentHasher, PAGE_LEN, SegmentHeader, write_lock};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
 use crate::buffer::BlockBuffer;
@@ -98,6 +98,7 @@ fn prepare(building: &Path, header: &SegmentHeader, len: u64, direct: bool) -> i
             options.custom_flags(OFlags::DIRECT.bits().cast_signed());
         }
         let file = options.open(building)?;
+        write_lock(&file);
         // Some file systems take the flag and refuse the first write.
         file.write_all_at(page.as_slice(), 0)?;
         Ok::<File, io::Error>(file)

@@ -25,7 +25,7 @@ pub use footer::Footer;
 pub use header::SegmentHeader;
 pub use judge::{Expected, RootVerdict};
 pub use layout::{BLOCK_HEADER_LEN, FIELDS, FORMAT_VERSION, PAGE_LEN};
-pub use lock::{ArchiveLock, RecorderLock, is_recorded};
+pub use lock::{ArchiveLock, RecorderLock, is_recorded, write_lock};
 pub use loss::{Loss, LossCause};
 pub use name::{Place, SegmentName, Stream};
 pub use plain::open_file;

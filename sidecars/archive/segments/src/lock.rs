@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use crate::error::SegmentError;
 use crate::name::Stream;
 use crate::plain;
+use crate::tree::{SegmentState, list};
 use crate::writer::make_directory;
 
 /// Held by the process that writes the segments of a stream; released when it ends, however it ends.
@@ -18,17 +19,36 @@ use crate::writer::make_directory;
 pub struct RecorderLock(#[expect(dead_code, reason = "held for its lock")] Locked);
 
 impl RecorderLock {
-    /// Takes the lock. Makes the stream's directory if need be.
+    /// Takes the lock. Makes the stream's directory if need be. Waits until what a recorder that was killed had on its way to
+    /// the disk is there, or is given up by the system ([`write_lock`]): only then do the segments say where they end.
     ///
     /// # Errors
-    /// [`BusError::Held`] when another process holds it.
+    /// [`BusError::Held`] when another process holds it, or its writes are not at their end after a second.
     pub fn take(archive: &Path, stream: &Stream) -> Result<RecorderLock, SegmentError> {
         let directory = stream.directory(archive);
         make_directory(&directory, stream)?;
         // Somebody who only looks (`is_recorded`) may hold it for an instant.
-        let file = locked(&directory.join("lock"), 20, "recorder of a ring")?;
-        Ok(RecorderLock(file))
+        let lock = RecorderLock(locked(&directory.join("lock"), 20, "recorder of a ring")?);
+        let mut attempts = 200;
+        for entry in list(archive, stream)?.into_iter().filter(|entry| entry.state == SegmentState::Open) {
+            while is_locked(&entry.path) {
+                attempts -= 1;
+                if attempts == 0 {
+                    let role = "recorder that has ended, whose last writes the disk has not done";
+                    return Err(BusError::Held { path: entry.path, pid: 0, role }.into());
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(lock)
     }
+}
+
+/// Locks a segment that begins to be written, with the descriptor that it is written by. A process that is killed may leave
+/// writes behind that the system does after its end: each of them keeps the file open, and so the lock. A file system without
+/// locks writes without.
+pub fn write_lock(file: &File) {
+    let _ = file.try_lock();
 }
 
 /// Held by the one recorder of an archive directory; released when it ends, however it ends.
@@ -106,4 +126,35 @@ pub fn is_recorded(archive: &Path, stream: &Stream) -> bool {
 fn is_locked(path: &Path) -> bool {
     let Ok(file) = plain::open(path) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+#[cfg(test)]
+mod tests {
+    use fep_bus::Colour;
+
+    use super::*;
+    use crate::name::SegmentName;
+
+    // REQ: FEP-REC-161
+    #[test]
+    fn a_stream_is_taken_only_when_the_last_write_of_a_recorder_that_was_killed_is_at_its_end() {
+        let archive = tempfile::tempdir().unwrap();
+        let stream = Stream::new(Colour::Black, "one.frames");
+        drop(RecorderLock::take(archive.path(), &stream).unwrap());
+        let name = SegmentName { series: 1, base_pos: 0 };
+        let path = stream.directory(archive.path()).join(name.open_file());
+        let written = File::create(&path).unwrap();
+        write_lock(&written);
+        // The process ends, its descriptor is closed; a write that is under way keeps the file.
+        let under_way = written.try_clone().unwrap();
+        drop(written);
+        let refused = RecorderLock::take(archive.path(), &stream).unwrap_err().to_string();
+        assert!(refused.contains("last writes"), "{refused}");
+        let taken = std::thread::scope(|scope| {
+            let taken = scope.spawn(|| RecorderLock::take(archive.path(), &stream));
+            drop(under_way);
+            taken.join().unwrap()
+        });
+        drop(taken.unwrap());
+    }
 }
