@@ -81,7 +81,8 @@ fn a_second_process_with_the_same_cursors_ends_at_its_start() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     };
     let refused = threads.remove(ended).join().expect("no panic").expect_err("the other has the directory");
-    assert!(refused.contains("another process keeps its cursors here"), "{refused}");
+    assert!(refused.starts_with("feeding.cursors, a directory for one process alone: "), "{refused}");
+    assert!(refused.contains("/.lock is held by fep-feeds, process "), "{refused}");
     stops.iter().for_each(Stop::now);
     threads.remove(0).join().expect("no panic").expect("an orderly end");
 }

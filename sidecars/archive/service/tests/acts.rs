@@ -258,9 +258,15 @@ async fn eight_clients_that_never_read_leave_room_for_others_and_lose_their_conn
         .map(|_| {
             let mut stream = std::os::unix::net::UnixStream::connect(&served.socket).unwrap();
             stream.write_all(b"GET /v1/frames HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
-            stream
+            // Before the next one asks, this one has its place, or is refused.
+            let mut status = [0; 12];
+            tokio::task::block_in_place(|| stream.read_exact(&mut status)).unwrap();
+            (stream, String::from_utf8_lossy(&status).into_owned())
         })
         .collect();
+    let answered = silent.iter().filter(|(_, status)| status == "HTTP/1.1 200").count();
+    let refused = silent.iter().filter(|(_, status)| status == "HTTP/1.1 429").count();
+    assert_eq!((answered, refused), (4, 4), "one caller has four places");
     until_local(&served, StatusCode::TOO_MANY_REQUESTS).await;
     let other = served.get("/v1/frames?limit=5").await;
     assert_eq!((other.status, other.lines().len()), (StatusCode::OK, 5), "{}", other.text());

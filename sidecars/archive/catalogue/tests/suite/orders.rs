@@ -164,7 +164,8 @@ async fn approved(root: &Path, catalogue: &Catalogue) -> (Keeper, SegmentId, Str
 async fn an_execution_that_is_cut_at_any_step_is_either_not_begun_or_finished_by_the_next_round() {
     for place in Place::both() {
         let (mut not_begun, mut executing) = (0, 0);
-        for polls in 0.. {
+        let (mut polls, mut sweeps) = (0, 0);
+        while sweeps < 10 {
             let (place, files) = (place.another(), tempfile::tempdir().unwrap());
             let catalogue = catalogue_in(&place).await;
             let (keeper, id, deletion) = approved(files.path(), &catalogue).await;
@@ -204,8 +205,13 @@ async fn an_execution_that_is_cut_at_any_step_is_either_not_begun_or_finished_by
             let marked = marked.iter().filter(|entry| entry.action == "segment deleted").count();
             assert_eq!(marked, 1, "{polls}: it is said once");
             catalogue.close().await;
+            polls += 1;
             if done.is_some() {
-                break;
+                // One that is never made to wait needs fewer steps: it may have passed over the place that others are cut at.
+                if not_begun > 0 && executing > 0 {
+                    break;
+                }
+                (polls, sweeps) = (0, sweeps + 1);
             }
         }
         assert!(not_begun > 0 && executing > 0, "{not_begun} {executing}: {}", place.engine());
