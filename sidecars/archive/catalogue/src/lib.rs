@@ -31,8 +31,8 @@ pub use continuity::{Rates, Step, Unit, judge};
 pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
 pub use index::{
-    Arrival, Arrivals, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes, Record, Summary,
-    Tail, TailLimits, TailPiece, TailSnapshot, UtcUs,
+    Arrival, Arrivals, FramePlace, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes,
+    Record, Summary, Tail, TailLimits, TailPiece, TailSnapshot, UtcUs, octets_digest,
 };
 pub use ingest::{Ingest, IngestConfig, IngestStep, SERVICE_NAME_MAX, SegmentIndex, build_index};
 pub use keep::{

@@ -87,8 +87,13 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
         service: config.archive.name.clone(),
     };
     let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
-    let archive =
-        Archive { segments: config.archive.segments.clone(), catalogue, store, tail: ingest.tail() };
+    let archive = Archive {
+        segments: config.archive.segments.clone(),
+        catalogue,
+        store,
+        tail: ingest.tail(),
+        fleet: std::sync::Arc::clone(config.packets.fleet()),
+    };
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
     let replays = Replays::new(policy(&feeds, &config));
     let mut listeners = Vec::new();

@@ -58,7 +58,7 @@ async fn merged(files: &[PathBuf], root: &Path, order: &[usize]) -> Vec<(i64, u1
         ingest.step().await.unwrap();
     }
     let ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
-    let archive = Archive { segments, catalogue, store, tail: ingest.tail() };
+    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), fleet: Default::default() };
     let plan = Plan::make(&archive, Retrieval::all(Unit::Frames)).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
     let read = move || {

@@ -29,7 +29,7 @@ async fn archive(directory: &Path, store: Store) -> Archive {
     let catalogue = catalogue_at(directory).await;
     let mut ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     ingest.step().await.unwrap();
-    Archive { segments, catalogue, store, tail: ingest.tail() }
+    Archive { segments, catalogue, store, tail: ingest.tail(), fleet: Default::default() }
 }
 
 /// Times of reception that a query of frames yields.

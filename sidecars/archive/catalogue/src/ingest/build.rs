@@ -8,11 +8,13 @@ use bytes::Bytes;
 use fep_segments::{Footer, Piece, ReadAt, SegmentReader};
 use tokio::runtime::Handle;
 
+use super::extract::{Places, extract_packets, record_of};
 use super::index_key;
-use crate::index::{BuiltIndex, IndexBuilder, ParquetBytes, Record};
+use crate::index::{BuiltIndex, IndexBuilder, ParquetBytes};
 use crate::model::{IndexFile, Segment, SegmentFacts, SegmentState, StoredObject, Tier};
 use crate::object_at::ObjectAt;
 use crate::packet_layout::PacketLayouts;
+use crate::sql::Catalogue;
 use crate::store::Store;
 use crate::{Error, Summary};
 
@@ -40,7 +42,7 @@ pub(super) async fn keep_index(store: &Store, built: SegmentIndex) -> Result<(Se
     Ok((segment, summary))
 }
 
-async fn keep_file(
+pub(super) async fn keep_file(
     store: &Store,
     facts: &SegmentFacts,
     table: &str,
@@ -57,16 +59,28 @@ async fn keep_file(
 pub(crate) async fn index_again(
     archive: &Path,
     store: &Store,
+    catalogue: &Catalogue,
     layouts: &Arc<PacketLayouts>,
     segment: &Segment,
 ) -> Result<(), Error> {
     let path = archive.join(format!("{}.seg", segment.facts.id()));
-    let layouts = Arc::clone(layouts);
-    let built = match &segment.object {
-        Some(object) if segment.tier == Tier::Warm => build_object(store, &object.key, layouts).await?.0,
-        _ => build_file(path, layouts).await?,
+    let warm = segment.object.as_ref().filter(|_| segment.tier == Tier::Warm);
+    let mut built = match warm {
+        Some(object) => build_object(store, &object.key, Arc::clone(layouts)).await?.0,
+        None => build_file(path, Arc::clone(layouts)).await?,
     };
-    keep_index(store, built).await.map(|_| ())
+    if segment.frames > 0 && segment.packets_index.is_some() {
+        let places = Places { archive, store, catalogue, layouts };
+        built.packets = Some(extract_packets(places, &segment.facts, warm).await?);
+    }
+    let (made, _) = keep_index(store, built).await?;
+    match &made.packets_index {
+        // A segment before this one may have gone since, or come.
+        Some(file) if made.packets_index != segment.packets_index => {
+            catalogue.set_packets_index(&segment.facts.id(), file).await.map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 pub(super) async fn build_file(path: PathBuf, layouts: Arc<PacketLayouts>) -> Result<SegmentIndex, Error> {
@@ -128,15 +142,7 @@ pub fn build_index<S: ReadAt>(
     let mut damaged_records = 0;
     while let Some(piece) = reader.next()? {
         match piece {
-            Piece::Record(view) => builder.push(&Record {
-                seq: view.record.seq,
-                offset: view.offset,
-                kind: view.record.tag.kind,
-                flags: view.record.tag.flags,
-                rx_tai_ns: view.record.tag.received.0,
-                words: view.record.tag.words,
-                payload: view.payload,
-            })?,
+            Piece::Record(view) => builder.push(&record_of(&view))?,
             Piece::Loss(loss) if loss.cause == fep_segments::LossCause::DamagedBlock => {
                 damaged_records += loss.records();
             }

@@ -8,6 +8,7 @@
 //! again without being asked.
 
 mod build;
+mod extract;
 mod following;
 mod found;
 
@@ -30,6 +31,7 @@ use crate::store::Store;
 use crate::{Error, Summary, Tail, TailLimits};
 
 use build::{build_file, build_object, facts_of, keep_index, removed_footer};
+use extract::{Extracting, extract_packets};
 use following::Following;
 use found::{Found, News};
 
@@ -37,7 +39,7 @@ pub(crate) use build::index_again;
 pub use build::{SegmentIndex, build_index};
 
 /// What to take in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngestConfig {
     /// The recorder's directory.
@@ -51,7 +53,7 @@ pub struct IngestConfig {
     /// How much the [`Tail`] may take.
     #[serde(default)]
     pub tail_limits: TailLimits,
-    /// Secondary headers by spacecraft.
+    /// What the missions say of packets.
     #[serde(default)]
     pub packets: PacketLayouts,
     /// Name of the service where several follow the same rings, at most [`SERVICE_NAME_MAX`] octets; "" for the only one.
@@ -72,6 +74,8 @@ pub struct IngestStep {
     pub put_off: Vec<(SegmentId, String)>,
     /// Records that went into the tail.
     pub tail_records: u64,
+    /// Segments of frames that were in the catalogue without their packets, and have an index of them now.
+    pub extracted: Vec<SegmentId>,
 }
 
 impl IngestStep {
@@ -102,6 +106,9 @@ pub struct Ingest {
     /// The last reception of each stream that the catalogue has.
     reached: BTreeMap<Stream, i64>,
     following: Following,
+    /// Whether a first step has seen all that was there: before, nobody can say which packets were recorded.
+    is_settled: bool,
+    extracting: Extracting,
 }
 
 struct Refused {
@@ -166,6 +173,8 @@ impl Ingest {
             aside: BTreeMap::new(),
             objects_listed: false,
             reached: BTreeMap::new(),
+            is_settled: false,
+            extracting: Extracting::After(None),
         })
     }
 
@@ -236,6 +245,10 @@ impl Ingest {
             self.take_in_objects(&mut step).await?;
             self.objects_listed = true;
         }
+        if self.is_settled && step.is_idle() {
+            self.extract_older(&mut step).await?;
+        }
+        self.is_settled = true;
         self.tail.set_reach(self.reach(began));
         Ok(step)
     }
@@ -425,7 +438,10 @@ impl Ingest {
 
     /// Takes in a segment whose octets are in the object store alone.
     async fn take_in_object(&mut self, key: &str) -> Result<TakenIn, Error> {
-        let (built, object) = build_object(&self.store, key, Arc::clone(&self.layouts)).await?;
+        let (mut built, object) = build_object(&self.store, key, Arc::clone(&self.layouts)).await?;
+        if self.is_settled && self.needs_packets(&built).await? {
+            built.packets = Some(extract_packets(self.places(), &built.facts, Some(&object)).await?);
+        }
         let (mut segment, summary) = keep_index(&self.store, built).await?;
         segment.tier = Tier::Warm;
         segment.object = Some(object);
@@ -440,8 +456,12 @@ impl Ingest {
             return self.take_in_removed(&footer).await;
         }
         let known = self.catalogue.segment(&id_of(stream, entry)).await?;
-        let built = build_file(path, Arc::clone(&self.layouts)).await?;
+        let mut built = build_file(path, Arc::clone(&self.layouts)).await?;
         let facts = built.facts.clone();
+        let had_packets = known.as_ref().is_some_and(|known| known.packets_index.is_some());
+        if built.frames.is_some() && had_packets || self.is_settled && self.needs_packets(&built).await? {
+            built.packets = Some(extract_packets(self.places(), &facts, None).await?);
+        }
         let (segment, summary) = keep_index(&self.store, built).await?;
         let inserted = self.catalogue.insert(&segment, &summary, tai_now().0).await?;
         self.tail.forget(facts.colour, &facts.ring, facts.series, facts.end_seq);

@@ -165,7 +165,7 @@ impl Keeper {
         report.octets += file.octets;
         let Some(problem) = self.object_problem(&expected).await? else { return Ok(()) };
         if usable {
-            index_again(&self.archive, &self.store, &self.layouts, segment).await?;
+            index_again(&self.archive, &self.store, &self.catalogue, &self.layouts, segment).await?;
         }
         let repaired = usable && self.object_problem(&expected).await?.is_none();
         report.findings.push(ScrubFinding {

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use fep_archive_query::{Format, Numbers, Retrieval, Unit};
 use fep_catalogue::{
     Catalogue, Colour, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail, TailPiece,
 };
+use fep_mission::Fleet;
 use fep_record::Session;
 use fep_segments::{SegmentReader, Stream};
 use sha2::{Digest, Sha256};
@@ -39,6 +41,8 @@ pub struct Archive {
     pub store: Store,
     /// What is not in a sealed segment yet.
     pub tail: Tail,
+    /// What the missions say: how packets lie in frames.
+    pub fleet: Arc<Fleet>,
 }
 
 /// What a query yields.
@@ -85,10 +89,23 @@ impl Plan {
         let wanted_ring =
             |ring: &str| selection.ring.is_empty() || selection.ring.iter().any(|name| name == ring);
         let mut segments = archive.catalogue.segments(&filter).await?;
+        if retrieval.unit == Unit::Packets && filter.apid.is_some() {
+            // Packets that were taken out of recorded frames are in no run of the catalogue.
+            let all = archive.catalogue.segments(&SegmentFilter { apid: None, ..filter }).await?;
+            let of_frames = |segment: &Segment| segment.frames > 0 && segment.packets_index.is_some();
+            segments.retain(|segment| !of_frames(segment));
+            segments.extend(all.into_iter().filter(of_frames));
+            segments.sort_by(|one, other| place(one).cmp(&place(other)));
+        }
         segments.retain(|segment| wanted_ring(&segment.facts.ring) && segment.state != SegmentState::Deleted);
         let mut rings: BTreeMap<String, SourceSpec> = BTreeMap::new();
-        let source =
-            |ring: &str| SourceSpec { colour, ring: ring.to_owned(), files: Vec::new(), tail: Vec::new() };
+        let source = |ring: &str| SourceSpec {
+            colour,
+            ring: ring.to_owned(),
+            files: Vec::new(),
+            tail: Vec::new(),
+            of_frames: false,
+        };
         let mut missing = Vec::new();
         for segment in &segments {
             let facts = &segment.facts;
@@ -102,7 +119,9 @@ impl Plan {
                 missing.push(facts.id());
                 continue;
             }
-            rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(index.clone());
+            let ring = rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring));
+            ring.files.push(index.clone());
+            ring.of_frames |= retrieval.unit == Unit::Packets && segment.frames > 0;
         }
         let pieces: Vec<(Colour, &str, TailPiece)> = match retrieval.unit {
             Unit::Frames => tail.frames().collect(),
@@ -138,7 +157,7 @@ impl Plan {
         let selection = &self.retrieval.selection;
         let filter = RowFilter::new(selection, &self.columns);
         let open = |spec: &SourceSpec| {
-            Source::new(self.archive.store.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
+            Source::new(&self.archive, runtime.clone(), &self.columns, &filter, spec.clone())
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
     }
@@ -164,6 +183,11 @@ impl Plan {
     pub fn octets(&self, runtime: Handle) -> Octets {
         Octets::new(self.archive.clone(), runtime, self.segments.clone())
     }
+}
+
+/// Order of the segments of a plan.
+fn place(segment: &Segment) -> (&str, u64, u64) {
+    (&segment.facts.ring, segment.facts.series, segment.facts.first_seq)
 }
 
 /// Leaves of each open tail what the recorder has written already: octets can be had of nothing else.

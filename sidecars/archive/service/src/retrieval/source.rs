@@ -1,11 +1,12 @@
 //! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
-use fep_catalogue::{Colour, IndexFile, Store, TailPiece};
+use fep_catalogue::{Catalogue, Colour, IndexFile, NOT_IN_A_SEGMENT, SegmentState, Store, TailPiece};
+use fep_segments::SegmentName;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
@@ -21,6 +22,8 @@ use tokio::runtime::Handle;
 use super::Error;
 use super::filter::RowFilter;
 use super::index_object::IndexObject;
+use super::octets::id_of;
+use super::plan::Archive;
 use super::row::{Columns, Row};
 
 /// Rows decoded at a time: what a source holds in memory.
@@ -37,6 +40,8 @@ pub struct SourceSpec {
     pub files: Vec<IndexFile>,
     /// Rows of the open tail, after the files.
     pub tail: Vec<TailPiece>,
+    /// Rows of packets that lie in recorded frames: one may begin in an earlier segment than that of its index.
+    pub of_frames: bool,
 }
 
 /// Rows of one ring that a selection takes. Blocking: for a thread outside of the runtime.
@@ -48,6 +53,8 @@ pub struct Source {
     files: VecDeque<IndexFile>,
     tail: VecDeque<TailPiece>,
     reader: Option<Reader>,
+    /// Of packets that lie in recorded frames: the ring, and whether segments can be read that some of them begin in.
+    of_frames: Option<(Catalogue, Colour, String, HashMap<SegmentName, bool>)>,
 }
 
 /// The wanted rows of an index file.
@@ -61,14 +68,18 @@ enum Reader {
 impl Source {
     /// Begins to read; nothing is read yet.
     pub fn new(
-        store: Store,
+        archive: &Archive,
         runtime: Handle,
         columns: &Columns,
         filter: &RowFilter,
         spec: SourceSpec,
     ) -> Source {
+        let of_frames = spec
+            .of_frames
+            .then(|| (archive.catalogue.clone(), spec.colour, spec.ring.clone(), HashMap::new()));
         Source {
-            store,
+            store: archive.store.clone(),
+            of_frames,
             runtime,
             columns: columns.clone(),
             filter: filter.clone(),
@@ -105,10 +116,29 @@ impl Source {
             } else {
                 return Ok(None);
             };
+            let rows = self.whole(rows)?;
             if !rows.is_empty() {
                 return Ok(Some(rows));
             }
         }
+    }
+
+    /// Leaves out packets that begin in a segment that was deleted or is in quarantine: they are not whole any more.
+    fn whole(&mut self, mut rows: Vec<Row>) -> Result<Vec<Row>, Error> {
+        let Some((catalogue, colour, ring, known)) = &mut self.of_frames else { return Ok(rows) };
+        let at = &self.columns;
+        let name_of = |row: &Row| SegmentName {
+            series: row.number(at.series) as u64,
+            base_pos: row.number(at.segment) as u64,
+        };
+        for name in rows.iter().map(name_of) {
+            if name.base_pos != NOT_IN_A_SEGMENT && !known.contains_key(&name) {
+                let segment = self.runtime.block_on(catalogue.segment(&id_of(*colour, ring, name)))?;
+                known.insert(name, segment.is_none_or(|segment| segment.state == SegmentState::Ok));
+            }
+        }
+        rows.retain(|row| known.get(&name_of(row)).copied().unwrap_or(true));
+        Ok(rows)
     }
 
     /// `None` where no row group can hold a wanted row: then the footer is all that was read.
