@@ -227,3 +227,97 @@ async fn packets_that_begin_in_a_segment_that_is_gone_are_left_out_and_the_other
         assert!(of_all.any(|other| other == packet), "each is whole, none is made of two");
     }
 }
+
+/// Processor time of this process so far, ms.
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    // User and system time, in ticks of 10 ms.
+    10 * (fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+}
+
+/// 256 MiB of frames of 1115 octets, with packets of 300 octets of 100 application processes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement: cargo test -p fep-archive --test extracted measured -- --ignored --nocapture"]
+async fn measured_cost_of_extraction_and_of_finding_an_apid() {
+    const LEN: usize = 1115;
+    let text = format!(
+        "title = \"t\"\n[spacecraft.s]\nscid = {SCID}\n[channel.c]\nspacecraft = \"s\"\nrandomizer = \"none\"\n\
+         frame = {{ kind = \"tm\", frame_len = {LEN} }}\nsync = {{ marker = \"1acffc1d\" }}\n\
+         code = {{ code = \"none\" }}\nvc = [{{ id = 0, service = \"packets\" }}]\n"
+    );
+    let mission = fep_mission::load_text("m", "m.toml", &text).unwrap_or_else(|errors| panic!("{errors}"));
+    let frames_made = (256 << 20) / LEN;
+    let (mut next, mut queue) = (0u32, Vec::<u8>::new());
+    let frames: Vec<TestFrame> = (0..frames_made)
+        .map(|number| {
+            let mut pointer = 0x7FF;
+            while queue.len() < LEN - 6 {
+                let at = queue.len() as u16;
+                if pointer == 0x7FF {
+                    pointer = at;
+                }
+                queue.extend((100 + (next % 100) as u16).to_be_bytes());
+                queue.extend((0xC000 | (next / 100 & 0x3FFF) as u16).to_be_bytes());
+                queue.extend(293u16.to_be_bytes());
+                queue.extend((0..294u32).map(|at| (at ^ next) as u8));
+                next += 1;
+            }
+            let mut octets = (SCID << 4).to_be_bytes().to_vec();
+            octets.extend([0, number as u8]);
+            octets.extend((0x1800 | pointer).to_be_bytes());
+            octets.extend(queue.drain(..LEN - 6));
+            let gvcid = fep_ccsds::Gvcid { tfvn: 0, scid: SCID, vcid: 0 };
+            let record = fep_record::FrameRecord {
+                gvcid,
+                frame_count: number as u32 % 256,
+                flags: fep_record::FrameFlags::CODED,
+                ..fep_record::FrameRecord::default()
+            };
+            TestFrame { record, rx_tai_ns: START + number as i64 * MS / 4, octets }
+        })
+        .collect();
+    for with_mission in [false, true] {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("segments");
+        let mut recorder = Recorder::new(&root, "one.frames");
+        frames.chunks(frames.len() / 2 + 1).for_each(|part| drop(recorder.frames(part)));
+        let missions: &[&Mission] = if with_mission { &[&mission] } else { &[] };
+        let layouts = PacketLayouts::from(Fleet::of(missions.iter().copied()).unwrap());
+        let catalogue = catalogue_at(directory.path()).await;
+        let store = Store::open(&StoreConfig::directory(&directory.path().join("store"))).unwrap();
+        let config = IngestConfig { packets: layouts.clone(), ..ingest_config(&root) };
+        let mut ingest = Ingest::open(config, catalogue.clone(), store.clone()).await.unwrap();
+        let before = cpu_ms();
+        take_in(&mut ingest).await;
+        let took = cpu_ms() - before;
+        println!(
+            "mission known: {with_mission}; taking in: {took} ms of processor time, {} ns a frame",
+            took * 1_000_000 / frames_made as u64
+        );
+        let archive = Archive {
+            segments: root,
+            catalogue,
+            store,
+            tail: ingest.tail(),
+            fleet: Arc::clone(layouts.fleet()),
+        };
+        for query in ["apid=150", "apid=150&format=packets", "format=packets"] {
+            let (before, started) = (cpu_ms(), std::time::Instant::now());
+            let retrieval = Retrieval::parse(Unit::Packets, query).unwrap();
+            let plan = Plan::make(&archive, retrieval).await.unwrap();
+            let runtime = tokio::runtime::Handle::current();
+            let account = tokio::task::spawn_blocking(move || {
+                answer::deliver(&plan, &runtime, 0, u64::MAX, &mut |_| true).unwrap()
+            });
+            let account = account.await.unwrap();
+            println!(
+                "{query}: {} packets, {} octets, {} ms, {} ms of processor time",
+                account.units,
+                account.octets,
+                started.elapsed().as_millis(),
+                cpu_ms() - before
+            );
+        }
+    }
+}

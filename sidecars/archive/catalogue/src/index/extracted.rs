@@ -158,7 +158,7 @@ pub(crate) fn resume_place(octets: Bytes, segment: &str) -> Result<Option<Option
     Ok(place.map(Some))
 }
 
-/// Takes the packets out of the frames of an open tail; `rows` are what it has now.
+/// Takes the packets out of the frames of an open tail.
 pub(crate) struct TailExtraction {
     extraction: Extraction<FramePlace>,
 }

@@ -30,8 +30,8 @@ pub(super) enum Extracting {
     Done,
 }
 
-/// Links of a segment by which recorded packets are looked for.
-const LINKS_MAX: usize = 16;
+/// Links and spacecraft of a segment by which recorded packets are looked for.
+const SOURCES_MAX: usize = 16;
 /// Segments of the catalogue that are looked at in one step for packets that were not recorded.
 const EXTRACTED_PAGE: u32 = 50;
 
@@ -81,7 +81,7 @@ impl Ingest {
         self.needs_packets_of(&built.facts, &frames, span).await
     }
 
-    /// The same, of frames of these links and spacecraft: a mission says how packets lie in them, and no packets of these links
+    /// The same, of frames of these links and spacecraft: a mission says how packets lie in them, and no packets of the same
     /// were recorded at the time.
     async fn needs_packets_of(
         &self,
@@ -89,16 +89,14 @@ impl Ingest {
         frames: &[(u16, u16)],
         span: (i64, i64),
     ) -> Result<bool, Error> {
-        if !frames.iter().any(|(_, scid)| self.layouts.fleet().has_packets_of(*scid)) {
-            return Ok(false);
-        }
-        let links: BTreeSet<u16> = frames.iter().map(|(link, _)| *link).collect();
-        let links: Vec<u16> = links.into_iter().take(LINKS_MAX).collect();
-        if self.following.saw_packets(facts.colour, &links, span) {
+        let described = frames.iter().filter(|(_, scid)| self.layouts.fleet().has_packets_of(*scid));
+        let sources: BTreeSet<(u16, u16)> = described.copied().collect();
+        let sources: Vec<(u16, u16)> = sources.into_iter().take(SOURCES_MAX).collect();
+        if sources.is_empty() || self.following.saw_packets(facts.colour, &sources, span) {
             return Ok(false);
         }
         let ring = packets_ring(&facts.ring).unwrap_or_default();
-        Ok(!self.catalogue.has_packets(facts, &ring, &links, span).await?)
+        Ok(!self.catalogue.has_packets(facts, &ring, &sources, span).await?)
     }
 
     /// Goes on through the catalogue for segments of frames that were taken in before their packets could be: by an earlier
@@ -130,6 +128,7 @@ impl Ingest {
                     if !self.catalogue.set_packets_index(&id, &file).await? {
                         self.store.delete(&file.key).await?;
                     }
+                    tracing::info!("{} packets were taken out of the frames of segment {id}", file.rows);
                     step.extracted.push(id);
                     break;
                 }

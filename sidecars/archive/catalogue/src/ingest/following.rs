@@ -30,6 +30,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// How often a segment is looked at that grows without a ring: nobody reports that.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// Colour, link and spacecraft of packets.
+type PacketSource = (Colour, u16, u16);
+
 /// All streams that are followed.
 pub(super) struct Following {
     tail: Tail,
@@ -38,8 +41,8 @@ pub(super) struct Following {
     /// Name of the cursors in the rings.
     consumer: String,
     streams: BTreeMap<Stream, Followed>,
-    /// First and last reception of recorded packets by colour and link.
-    packets_seen: HashMap<(Colour, u16), (i64, i64)>,
+    /// First and last reception of recorded packets.
+    packets_seen: HashMap<PacketSource, (i64, i64)>,
     rows: PackedRows,
     payload: Vec<u8>,
 }
@@ -95,9 +98,10 @@ impl Following {
         behind.map(|(stream, followed)| (stream, followed.reached_rx))
     }
 
-    /// Whether packets of one of these links were seen in a span of time, give or take the longest silence within a contact.
-    pub(super) fn saw_packets(&self, colour: Colour, links: &[u16], span: (i64, i64)) -> bool {
-        links.iter().any(|link| saw_packets(&self.packets_seen, colour, *link, span))
+    /// Whether packets by one of these links from its spacecraft were seen in a span of time, give or take the longest silence
+    /// within a contact.
+    pub(super) fn saw_packets(&self, colour: Colour, sources: &[(u16, u16)], span: (i64, i64)) -> bool {
+        sources.iter().any(|(link, scid)| saw_packets(&self.packets_seen, (colour, *link, *scid), span))
     }
 
     /// Reads on in a stream; returns the records that went into the tail.
@@ -212,7 +216,7 @@ impl Following {
                             let rx = record.rx_tai_ns;
                             let is_wanted = layouts.fleet().has_packets_of(scid)
                                 && !is_packets_ring_there(config, stream)
-                                && !saw_packets(packets_seen, colour, link, (rx, rx));
+                                && !saw_packets(packets_seen, (colour, link, scid), (rx, rx));
                             followed.extraction = match followed.extraction.take().filter(|_| is_wanted) {
                                 None if is_wanted => {
                                     Some(begin_extraction(layouts, config, stream, series, record.seq))
@@ -249,20 +253,20 @@ impl Following {
 }
 
 fn saw_packets(
-    seen: &HashMap<(Colour, u16), (i64, i64)>,
-    colour: Colour,
-    link: u16,
+    seen: &HashMap<PacketSource, (i64, i64)>,
+    source: PacketSource,
     (from, to): (i64, i64),
 ) -> bool {
-    seen.get(&(colour, link)).is_some_and(|(first, last)| {
+    seen.get(&source).is_some_and(|(first, last)| {
         first.saturating_sub(CONTACT_SILENCE_NS) <= to && last.saturating_add(CONTACT_SILENCE_NS) >= from
     })
 }
 
-fn note_packet(seen: &mut HashMap<(Colour, u16), (i64, i64)>, colour: Colour, record: &Record<'_>) {
+fn note_packet(seen: &mut HashMap<PacketSource, (i64, i64)>, colour: Colour, record: &Record<'_>) {
     if let Some(packet) = PacketRecord::from_words(record.flags, record.words) {
         let rx = record.rx_tai_ns;
-        let (first, last) = seen.entry((colour, packet.link_id)).or_insert((rx, rx));
+        let source = (colour, packet.link_id, packet.gvcid.scid);
+        let (first, last) = seen.entry(source).or_insert((rx, rx));
         (*first, *last) = (rx.min(*first), rx.max(*last));
     }
 }

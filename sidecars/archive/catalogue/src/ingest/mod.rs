@@ -245,7 +245,7 @@ impl Ingest {
             self.take_in_objects(&mut step).await?;
             self.objects_listed = true;
         }
-        if self.is_settled && step.is_idle() {
+        if self.is_settled && step.segments.is_empty() {
             self.extract_older(&mut step).await?;
         }
         self.is_settled = true;

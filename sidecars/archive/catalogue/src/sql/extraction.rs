@@ -7,8 +7,8 @@ use crate::model::{IndexFile, Segment, SegmentFacts, SegmentId};
 use crate::{CONTACT_SILENCE_NS, Error, hex};
 
 impl Catalogue {
-    /// Whether packets of these links were recorded as such in a span of time, give or take the longest silence within a
-    /// contact; `ring` is the ring of packets beside that of the frames.
+    /// Whether packets by one of these links from its spacecraft were recorded as such in a span of time, give or take the
+    /// longest silence within a contact; `ring` is the ring of packets beside that of the frames.
     ///
     /// # Errors
     /// The database.
@@ -16,7 +16,7 @@ impl Catalogue {
         &self,
         facts: &SegmentFacts,
         ring: &str,
-        links: &[u16],
+        sources: &[(u16, u16)],
         (first, last): (i64, i64),
     ) -> Result<bool, Error> {
         let mut conditions = Conditions::default();
@@ -25,11 +25,12 @@ impl Catalogue {
         conditions.within("s", Some(from), Some(to));
         conditions.and("s.colour = {}", [Bound::Text(facts.colour.name().to_owned())]);
         conditions.and("s.packets > 0 AND s.frames = 0", []);
-        let of_link = "OR EXISTS (SELECT 1 FROM presences p WHERE p.segment_id = s.id AND p.by_packets = 1 AND \
-                       p.link = {})";
-        let any = format!("(s.ring = {{}} {})", vec![of_link; links.len()].join(" "));
-        let links = links.iter().map(|link| Bound::Number(i64::from(*link)));
-        conditions.and(&any, std::iter::once(Bound::Text(ring.to_owned())).chain(links));
+        let of_source = "OR EXISTS (SELECT 1 FROM presences p WHERE p.segment_id = s.id AND p.by_packets = 1 AND \
+                         p.link = {} AND p.scid = {})";
+        let any = format!("(s.ring = {{}} {})", vec![of_source; sources.len()].join(" "));
+        let numbers = sources.iter().flat_map(|(link, scid)| [*link, *scid]);
+        let numbers = numbers.map(|number| Bound::Number(i64::from(number)));
+        conditions.and(&any, std::iter::once(Bound::Text(ring.to_owned())).chain(numbers));
         let sql = format!("SELECT 1 AS found FROM segments s WHERE {} LIMIT 1", conditions.sql());
         conditions
             .bound_to(&sql)

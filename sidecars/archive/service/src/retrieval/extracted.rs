@@ -195,7 +195,7 @@ impl Octets {
                 RecordAt::Record(view) => {
                     return Ok((view.record.tag.kind == KIND_FRAME).then_some(view.record.seq));
                 }
-                RecordAt::None => return Ok(None),
+                RecordAt::None => format!("no record is at offset {}", begin.1),
                 RecordAt::Damaged(error) => error.to_string(),
             };
             if is_second || self.sealed[index].is_copy {

@@ -171,7 +171,12 @@ impl Octets {
         }
         let series = row.number(columns.series) as u64;
         let begin = (row.number(columns.segment), row.number(columns.offset));
-        let is_of_frames = self.frame_at(colour, ring, series, begin)?.is_some();
+        let is_of_frames = match self.frame_at(colour, ring, series, begin) {
+            Ok(frame) => frame.is_some(),
+            // What is wrong comes up again when the record itself is read.
+            Err(Error::Damaged { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
         self.kinds.push((colour, ring.to_owned(), is_of_frames));
         Ok(is_of_frames)
     }
