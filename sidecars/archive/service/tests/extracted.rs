@@ -105,6 +105,7 @@ async fn archive(root: &Path) -> (Archive, Ingest) {
     let fleet = Fleet::of([&mission()]).unwrap();
     let layouts = PacketLayouts::from(fleet);
     let catalogue = catalogue_at(root).await;
+    std::fs::create_dir(root.join("store")).unwrap();
     let store = Store::open(&StoreConfig::directory(&root.join("store"))).unwrap();
     let segments = root.join("segments");
     let config = IngestConfig { packets: layouts.clone(), tail: true, ..ingest_config(&segments) };
@@ -285,6 +286,7 @@ async fn measured_cost_of_extraction_and_of_finding_an_apid() {
         let missions: &[&Mission] = if with_mission { &[&mission] } else { &[] };
         let layouts = PacketLayouts::from(Fleet::of(missions.iter().copied()).unwrap());
         let catalogue = catalogue_at(directory.path()).await;
+        std::fs::create_dir(directory.path().join("store")).unwrap();
         let store = Store::open(&StoreConfig::directory(&directory.path().join("store"))).unwrap();
         let config = IngestConfig { packets: layouts.clone(), ..ingest_config(&root) };
         let mut ingest = Ingest::open(config, catalogue.clone(), store.clone()).await.unwrap();

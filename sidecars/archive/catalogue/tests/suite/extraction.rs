@@ -110,6 +110,7 @@ fn traffic(packets: [&[Vec<u8>]; 2]) -> Vec<TestFrame> {
 async fn archive() -> Archive {
     let directory = tempfile::tempdir().unwrap();
     let catalogue = catalogue_at(directory.path()).await;
+    std::fs::create_dir(directory.path().join("store")).unwrap();
     let store =
         fep_catalogue::Store::open(&fep_catalogue::StoreConfig::directory(&directory.path().join("store")))
             .unwrap();
