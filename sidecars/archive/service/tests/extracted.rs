@@ -259,7 +259,7 @@ async fn measured_cost_of_extraction_and_of_finding_an_apid() {
                     pointer = at;
                 }
                 queue.extend((100 + (next % 100) as u16).to_be_bytes());
-                queue.extend((0xC000 | (next / 100 & 0x3FFF) as u16).to_be_bytes());
+                queue.extend((0xC000 | (next / 100 % 0x4000) as u16).to_be_bytes());
                 queue.extend(293u16.to_be_bytes());
                 queue.extend((0..294u32).map(|at| (at ^ next) as u8));
                 next += 1;

@@ -54,7 +54,8 @@ enum Read {
 
 impl Taking {
     fn new(fleet: &Arc<Fleet>, colour: Colour, ring: &str, series: u64, begun: Begin, seq: u64) -> Taking {
-        let segment = (begun.0 != NOT_IN_A_SEGMENT).then(|| SegmentName { series, base_pos: begun.0 as u64 });
+        let segment =
+            (begun.0 != NOT_IN_A_SEGMENT).then_some(SegmentName { series, base_pos: begun.0 as u64 });
         Taking {
             colour,
             ring: ring.to_owned(),
