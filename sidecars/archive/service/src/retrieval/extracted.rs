@@ -125,22 +125,29 @@ impl Octets {
         let end_seq = row.number(columns.seq) as u64;
         let here =
             |taking: &Taking| taking.colour == colour && taking.ring == ring && taking.series == series;
-        let mut at = self.takings.iter().position(here);
-        if at.is_none_or(|at| !self.takings[at].leads_to(begin, end_seq)) {
-            let Some(seq) = self.frame_at(colour, ring, series, begin)? else { return Ok(None) };
-            let begun = Taking::new(&self.archive.fleet, colour, ring, series, begin, seq);
-            if let Some(at) = at {
-                self.takings.remove(at);
-            } else if self.takings.len() == RINGS_MAX {
-                self.takings.remove(0);
+        // Extraction that is under way goes on where it stands. What lies between may be gone, which does not matter to a packet
+        // that begins behind it: then extraction begins again where the packet does.
+        let known = self.takings.iter().position(here).map(|at| self.takings.remove(at));
+        let mut going_on = None;
+        if let Some(mut taking) = known.filter(|taking| taking.leads_to(begin, end_seq)) {
+            match self.read_on(&mut taking, end_seq) {
+                Ok(read) => {
+                    going_on = taking.find(columns, row).map(|found| (taking, read, Some(found)));
+                }
+                Err(Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
             }
-            self.takings.push(begun);
-            at = Some(self.takings.len() - 1);
         }
-        let Some(at) = at else { return Ok(None) };
-        let mut taking = self.takings.remove(at);
-        let mut read = self.read_on(&mut taking, end_seq)?;
-        let mut found = taking.find(columns, row);
+        let (mut taking, mut read, mut found) = match going_on {
+            Some(going_on) => going_on,
+            None => {
+                let Some(seq) = self.frame_at(colour, ring, series, begin)? else { return Ok(None) };
+                let mut taking = Taking::new(&self.archive.fleet, colour, ring, series, begin, seq);
+                let read = self.read_on(&mut taking, end_seq)?;
+                let found = taking.find(columns, row);
+                (taking, read, found)
+            }
+        };
         if found.is_none()
             && matches!(read, Read::Broken(_))
             && let Some(seq) = self.use_copies(colour, ring, series, begin, &read)?
@@ -148,6 +155,9 @@ impl Octets {
             taking = Taking::new(&self.archive.fleet, colour, ring, series, begin, seq);
             read = self.read_on(&mut taking, end_seq)?;
             found = taking.find(columns, row);
+        }
+        if self.takings.len() == RINGS_MAX {
+            self.takings.remove(0);
         }
         let last = taking.last;
         self.takings.push(taking);
