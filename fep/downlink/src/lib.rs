@@ -20,6 +20,7 @@ mod channels;
 mod counters;
 mod datagram;
 mod decoding;
+mod extraction;
 mod framer;
 mod ledger;
 mod merge;
@@ -42,6 +43,7 @@ use serde::{Deserialize, Serialize};
 pub use chain::Chain;
 pub use counters::ResumePoint;
 pub use decoding::{DecodeJob, DecodePool};
+pub use extraction::{Extracted, Extraction, ExtractionLedger, RecordedFrame};
 use fep_mission::Colour;
 pub use ledger::{BadFrames, Counts, Ledger, UnknownReason, VcLedger};
 pub use merge::{
@@ -195,6 +197,8 @@ pub struct PacketOut<'a> {
     pub vc: usize,
     /// Which rings it may go to.
     pub colour: Colour,
+    /// Whether it began in an earlier frame than the one in which it ended.
+    pub spanned: bool,
 }
 
 /// Something that an operator wants to know.

@@ -8,12 +8,11 @@
 //! one wrong bit in their header would change their colour.
 
 use fep_ccsds::{
-    Continuity, CounterSpec, Delivery, Fecf, Frame, FrameSpec, Gvcid, Header, MasterChannels, Payload,
-    UslpHeader,
+    Continuity, CounterSpec, Delivery, Fecf, Frame, FrameSpec, Gvcid, Header, MasterChannels, UslpHeader,
 };
 use fep_coding::soft::SoftVerdict;
 use fep_coding::spec::DecodeVerdict;
-use fep_mission::{ChannelConfig, Colour, VcService};
+use fep_mission::{ChannelConfig, Colour};
 use fep_record::{BadReason, FrameFlags, FrameRecord, Session};
 use fep_time::Monotonic;
 
@@ -400,11 +399,7 @@ impl Spacecraft {
             judge_continuity(continuity, frame, vc, &mut record, &mut self.ledger, sink);
         }
         let colour = if verified { vc.colour } else { vc.colour.max(self.unattributed) };
-        let payload = match vc.service {
-            VcService::BPdu => frame.payload(fep_ccsds::VcService::Bitstream),
-            VcService::Vca | VcService::Idle => frame.payload(fep_ccsds::VcService::Vca),
-            VcService::Packets | VcService::MPdu => frame.payload(fep_ccsds::VcService::Packets),
-        };
+        let payload = vc.payload_of(frame);
         self.ledger.counts.unchecked += u64::from(!verified);
         count_verdict(&mut self.ledger, &record);
         if frame.idle {
@@ -453,16 +448,8 @@ impl Spacecraft {
         if !vc.takes_packets || self.frames_only {
             return;
         }
-        let zone = match payload {
-            Payload::Packets(zone) => zone,
-            // What is in progress goes on behind an idle frame, but a gap before it must not go unnoticed.
-            Payload::Idle(data) => {
-                fep_ccsds::PacketZone { first_header_pointer: fep_ccsds::Fhp::IdleOnly, data }
-            }
-            Payload::Bitstream(_) | Payload::Sdu(_) => return vc.give_up_packet(&mut self.ledger.counts),
-        };
         let context = FrameContext { record, received: note.received, idle: self.idle, colour };
-        vc.take_packets(zone, continuity, &context, &mut self.ledger.counts, sink);
+        vc.take_payload(payload, continuity, &context, &mut self.ledger.counts, sink);
     }
 
     /// Octets that are no frame: nothing of them is looked at.

@@ -1,7 +1,8 @@
 //! One virtual channel: its packets and its counts.
 
 use fep_ccsds::{
-    Continuity, Fhp, Frame, FrameKind, Gvcid, PacketAssembler, PacketEvent, PacketZone, SpacePacketHeader,
+    Continuity, Fhp, Frame, FrameInvalid, FrameKind, Gvcid, PacketAssembler, PacketEvent, PacketZone,
+    Payload, SpacePacketHeader,
 };
 use fep_mission::{ChannelSpacecraft, Colour, UndeclaredApids, VcConfig, VcService};
 use fep_record::{FrameFlags, FrameRecord, PacketRecord};
@@ -101,8 +102,44 @@ impl VirtualChannel {
         &self.undeclared
     }
 
+    /// The data field of a frame, read by the service of this channel.
+    #[inline]
+    pub(crate) fn payload_of<'f>(&self, frame: &Frame<'f>) -> Result<Payload<'f>, FrameInvalid> {
+        match self.service {
+            VcService::BPdu => frame.payload(fep_ccsds::VcService::Bitstream),
+            VcService::Vca | VcService::Idle => frame.payload(fep_ccsds::VcService::Vca),
+            VcService::Packets | VcService::MPdu => frame.payload(fep_ccsds::VcService::Packets),
+        }
+    }
+
+    /// Takes the packets out of a data field that could be read, of a channel that takes packets.
+    #[inline]
+    pub(crate) fn take_payload(
+        &mut self,
+        payload: Payload<'_>,
+        continuity: Continuity,
+        frame: &FrameContext,
+        counts: &mut Counts,
+        sink: &mut impl Sink,
+    ) {
+        match payload {
+            Payload::Packets(zone) => self.take_packets(zone, continuity, frame, counts, sink),
+            // What is in progress goes on behind an idle frame, but a gap before it must not go unnoticed.
+            Payload::Idle(data) => {
+                let zone = PacketZone { first_header_pointer: Fhp::IdleOnly, data };
+                self.take_packets(zone, continuity, frame, counts, sink);
+            }
+            Payload::Bitstream(_) | Payload::Sdu(_) => self.give_up_packet(counts),
+        }
+    }
+
+    /// Octets of the packet in progress.
+    pub(crate) fn held(&self) -> usize {
+        self.assembler.held()
+    }
+
     /// Takes the packets out of a packet zone.
-    pub(crate) fn take_packets(
+    fn take_packets(
         &mut self,
         zone: PacketZone<'_>,
         continuity: Continuity,
@@ -117,7 +154,7 @@ impl VirtualChannel {
             Fhp::None | Fhp::IdleOnly => colour,
         };
         let VirtualChannel { gvcid, index, ledger, assembler, apids, undeclared, .. } = self;
-        let mut publish = |bytes: &[u8], pvn, flags, ledger: &mut VcLedger, counts: &mut Counts| {
+        let mut publish = |bytes: &[u8], pvn, spanned, flags, ledger: &mut VcLedger, counts: &mut Counts| {
             let record = packet_record(*gvcid, bytes, pvn, frame, flags);
             if let Some(apids) = apids
                 && pvn == 0
@@ -138,17 +175,17 @@ impl VirtualChannel {
             counts.packets += 1;
             counts.packet_bytes += bytes.len() as u64;
             let received = frame.received;
-            sink.packet(&PacketOut { octets: bytes, record, received, vc: *index, colour });
+            sink.packet(&PacketOut { octets: bytes, record, received, vc: *index, colour, spanned });
         };
         assembler.push(zone.first_header_pointer, zone.data, continuity, &mut |event| match event {
-            PacketEvent::Packet { bytes, pvn, .. } => {
-                publish(bytes, pvn, FrameFlags::empty(), ledger, counts);
+            PacketEvent::Packet { bytes, pvn, spanned } => {
+                publish(bytes, pvn, spanned, FrameFlags::empty(), ledger, counts);
             }
-            PacketEvent::Idle { packet: Some(bytes), .. } => {
+            PacketEvent::Idle { packet: Some(bytes), spanned, .. } => {
                 counts.packets_idle += 1;
                 if frame.idle == IdlePolicy::Publish {
                     let pvn = bytes.first().map_or(0, |octet| octet >> 5);
-                    publish(bytes, pvn, FrameFlags::IDLE, ledger, counts);
+                    publish(bytes, pvn, spanned, FrameFlags::IDLE, ledger, counts);
                 }
             }
             PacketEvent::Idle { packet: None, .. } => {}

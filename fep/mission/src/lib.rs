@@ -10,6 +10,7 @@
 //! ```
 
 mod code;
+mod fleet;
 mod packets;
 mod read;
 
@@ -24,6 +25,7 @@ use fep_config::{ConfigErrors, Diagnostics, Source};
 use serde::Serialize;
 
 pub use fep_colour::Colour;
+pub use fleet::{Fleet, FleetChannel, FleetConflict};
 pub use packets::{PacketLayout, SecondaryHeader, TimeField};
 pub use read::read_mission;
 

@@ -44,6 +44,20 @@ pub fn read_mission(name: &str, source: &Source, found: &mut Diagnostics) -> Mis
     Mission { name: name.to_owned(), title: title.unwrap_or_default(), spacecraft, channels }
 }
 
+/// Reports a mistake where a mission file describes the packets of a spacecraft, or the spacecraft where it does not.
+pub(crate) fn report_packets(source: &Source, spacecraft: &str, message: &str, found: &mut Diagnostics) {
+    // What is wrong with the file itself was reported when the mission was read.
+    let mut known = Diagnostics::default();
+    let parsed = parse(source, &mut known);
+    for (name, _, section) in
+        Section::root(source, &parsed).table("spacecraft", &mut known).named_tables(&mut known)
+    {
+        if let Some(place) = section.place_of("packets").filter(|_| name == spacecraft) {
+            place.report(found, message, "one description, the same in both");
+        }
+    }
+}
+
 fn read_spacecraft(section: Section<'_>, found: &mut Diagnostics) -> Option<Spacecraft> {
     let scid =
         section.require("scid", found, "0 to 65535", |s, found| s.integer("scid", 0..=u16::MAX, found));

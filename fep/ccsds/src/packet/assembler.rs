@@ -110,6 +110,8 @@ pub enum PacketEvent<'a> {
         /// The idle packet, when it is one with a header of its own (space packet 2047, encapsulation idle packet
         /// with a length). `None` for an idle zone and for runs of one-octet idle packets.
         packet: Option<&'a [u8]>,
+        /// Whether that packet was put together from several zones.
+        spanned: bool,
     },
     /// Octets that belong to no packet.
     Discarded {
@@ -233,7 +235,7 @@ impl PacketAssembler {
             Fhp::IdleOnly => {
                 self.counters.idle_octets += data.len() as u64;
                 if !data.is_empty() {
-                    sink(PacketEvent::Idle { len: data.len(), packet: None });
+                    sink(PacketEvent::Idle { len: data.len(), packet: None, spanned: false });
                 }
             }
             Fhp::None => self.go_on(data, false, sink),
@@ -334,7 +336,7 @@ impl PacketAssembler {
                 // One-octet idle packets come in runs: one event for the run.
                 let run = data.iter().take_while(|&&octet| octet == data[0]).count();
                 self.counters.idle_octets += run as u64;
-                sink(PacketEvent::Idle { len: run, packet: None });
+                sink(PacketEvent::Idle { len: run, packet: None, spanned: false });
                 data = &data[run..];
                 continue;
             }
@@ -355,7 +357,7 @@ impl PacketAssembler {
         if idle {
             self.counters.idle_packets += 1;
             self.counters.idle_octets += packet.len() as u64;
-            sink(PacketEvent::Idle { len: packet.len(), packet: Some(packet) });
+            sink(PacketEvent::Idle { len: packet.len(), packet: Some(packet), spanned });
         } else {
             self.counters.packets += 1;
             self.counters.packet_octets += packet.len() as u64;

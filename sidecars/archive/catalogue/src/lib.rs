@@ -32,10 +32,13 @@ pub use continuity::{Rates, Step, Unit, judge};
 pub use coverage::ANTENNA_SPREAD_NS;
 pub use error::Error;
 pub use index::{
-    Arrival, Arrivals, Backlog, Behind, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT, PacketRow, ParquetBytes,
-    Record, ScanOf, SegmentScan, Summary, Tail, TailLimits, TailPiece, TailSnapshot, Unindexed, UtcUs,
+    Arrival, Arrivals, Backlog, Behind, Extracted, FramePlace, FrameRow, INDEX_VERSION, NOT_IN_A_SEGMENT,
+    PacketRow, ParquetBytes, Record, ScanOf, SegmentScan, Summary, Tail, TailLimits, TailPiece, TailSnapshot,
+    Unindexed, UtcUs, octets_digest,
 };
-pub use ingest::{Ingest, IngestConfig, IngestStep, SERVICE_NAME_MAX, SegmentIndex, build_index};
+pub use ingest::{
+    Ingest, IngestConfig, IngestStep, SERVICE_NAME_MAX, SegmentIndex, build_index, packets_ring,
+};
 pub use keep::{
     BackupReport, DamagedIndex, DiskLevel, DiskState, Due, IndexFigures, Indexes, Keeper, MadeIndex, Problem,
     RestoreReport, RetentionRule, Round, ScrubFinding, ScrubReport, Watermarks,

@@ -276,6 +276,14 @@ pub struct IndexFile {
     pub sha256: [u8; 32],
 }
 
+impl IndexFile {
+    /// It as an object of the store.
+    #[must_use]
+    pub fn object(&self) -> StoredObject {
+        StoredObject { key: self.key.clone(), octets: self.octets, sha256: self.sha256 }
+    }
+}
+
 /// A counter's channel as one link received it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 pub struct Channel {

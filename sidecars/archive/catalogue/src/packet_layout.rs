@@ -1,21 +1,40 @@
-//! Secondary headers of packets, as the missions describe them.
+//! Packets as the missions describe them: their secondary headers, and how they lie in frames.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use fep_ccsds::pus::{PUS_TM_HEADER_LEN, PusTmHeader};
 use fep_ccsds::time::{Cds, CdsFormat, Cuc, CucFormat, TimeEpoch};
-use fep_mission::{Mission, PacketLayout, SecondaryHeader, TimeField};
+use fep_mission::{Fleet, Mission, PacketLayout, SecondaryHeader, TimeField};
 use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 
-/// Secondary headers by spacecraft. Packets of spacecraft that are not here have neither type nor on-board time.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
+/// What the missions say of packets. Packets of spacecraft that no mission describes have neither type nor on-board time, and
+/// cannot be taken out of their frames; they are archived all the same. Written and read are the secondary headers alone.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<u16, PacketLayout>", into = "BTreeMap<u16, PacketLayout>")]
 pub struct PacketLayouts {
-    /// By spacecraft identifier.
-    pub spacecraft: BTreeMap<u16, PacketLayout>,
+    fleet: Arc<Fleet>,
+}
+
+impl From<BTreeMap<u16, PacketLayout>> for PacketLayouts {
+    fn from(layouts: BTreeMap<u16, PacketLayout>) -> PacketLayouts {
+        PacketLayouts::from(Fleet::of_layouts(layouts))
+    }
+}
+
+impl From<PacketLayouts> for BTreeMap<u16, PacketLayout> {
+    fn from(layouts: PacketLayouts) -> BTreeMap<u16, PacketLayout> {
+        layouts.fleet.layouts().clone()
+    }
+}
+
+impl From<Fleet> for PacketLayouts {
+    fn from(fleet: Fleet) -> PacketLayouts {
+        PacketLayouts { fleet: Arc::new(fleet) }
+    }
 }
 
 /// What was read of a secondary header.
@@ -32,26 +51,19 @@ impl PacketLayouts {
     /// # Errors
     /// Two of them describe the packets of one spacecraft identifier differently.
     pub fn of_missions<'m>(missions: impl IntoIterator<Item = &'m Mission>) -> Result<PacketLayouts, Error> {
-        let mut layouts = PacketLayouts::default();
-        for mission in missions {
-            for (name, craft) in mission.spacecraft.iter().filter(|(_, craft)| !craft.packets.is_empty()) {
-                let before = layouts.spacecraft.insert(craft.scid, craft.packets.clone());
-                if before.is_some_and(|before| before != craft.packets) {
-                    return Err(Error::Invalid {
-                        what: "secondary header",
-                        problem: format!(
-                            "mission {} describes the packets of spacecraft {name} (SCID {}) otherwise than another",
-                            mission.name, craft.scid
-                        ),
-                    });
-                }
-            }
-        }
-        Ok(layouts)
+        Fleet::of(missions)
+            .map(PacketLayouts::from)
+            .map_err(|conflict| Error::Invalid { what: "secondary header", problem: conflict.to_string() })
+    }
+
+    /// What all missions say.
+    #[must_use]
+    pub fn fleet(&self) -> &Arc<Fleet> {
+        &self.fleet
     }
 
     pub(crate) fn of(&self, scid: u16, apid: u16) -> SecondaryHeader {
-        self.spacecraft.get(&scid).map_or(SecondaryHeader::None, |layout| layout.of(apid))
+        self.fleet.secondary_header(scid, apid)
     }
 }
 

@@ -242,7 +242,7 @@ pub struct Config {
     pub orders: OrderRules,
     /// The file that this was read from, for backups; `None`: what is built in.
     pub file: Option<PathBuf>,
-    /// Secondary headers of packets, as the missions describe them: those built in, and those of `[missions]`.
+    /// Packets as the missions describe them: those built in, and those of `[missions]`.
     pub packets: PacketLayouts,
     /// Addresses, read.
     pub addresses: Vec<Address>,
@@ -309,9 +309,7 @@ impl Config {
         }
         let own: BTreeMap<String, PathBuf> = document.section("missions")?;
         let own = own.into_iter().map(|(name, path)| (name, document.directory().join(path))).collect();
-        let missions = fep_mission::load_all(&own)?;
-        let packets = PacketLayouts::of_missions(missions.values())
-            .map_err(|error| document.mistake("missions", &error.to_string(), ""))?;
+        let packets = PacketLayouts::from(fep_mission::Fleet::load(&own)?);
         let StoreSection(store) = document.section("store")?;
         let replay = document.section("replay")?;
         let retention: RetentionConfig = document.section("retention")?;

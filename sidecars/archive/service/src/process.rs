@@ -100,7 +100,8 @@ pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
     let ingest = Ingest::open(ingest, catalogue.clone(), store.clone()).await.map_err(text)?;
     let segments = config.archive.segments.clone();
     let read = Keeper::new(&segments, catalogue.clone(), store.clone(), config.packets.clone()).indexes();
-    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes: read };
+    let fleet = Arc::clone(config.packets.fleet());
+    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes: read, fleet };
     archive.tail.attend();
     let intake = Intake::new(health.clone(), &metrics, ingest.tail()).map_err(|error| error.to_string())?;
     let counts = indexes::Counts::new(&metrics).map_err(|error| error.to_string())?;

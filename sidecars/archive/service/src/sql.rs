@@ -14,6 +14,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::writer::StreamWriter;
+use fep_archive_query::Unit;
 use fep_archive_query::sql::{
     ORDER_END, SqlColumn, SqlFile, SqlForm, SqlOrder, SqlRefusal, SqlReply, SqlTable, read_head, write_head,
 };
@@ -160,7 +161,7 @@ impl Engine {
         let mut looked = tail.clone();
         let look = move || {
             let wanted = |stream: &Stream| looked_at.contains(&stream.colour);
-            unindexed::look(&directory, &mut looked, caught_up, wanted, [None, None])
+            unindexed::look(&directory, &mut looked, caught_up, wanted, Unit::Frames, [None, None])
         };
         let remainder = tokio::task::spawn_blocking(look).await.map_err(fault)?.map_err(fault)?;
         let mut incomplete = remainder.missing;
@@ -168,6 +169,16 @@ impl Engine {
             let (count, id) = (remainder.scans.len(), &first.id);
             incomplete.push(format!("{count} sealed segments are not indexed yet, from {id} on"));
         }
+        let frames_alone: Vec<&Segment> = segments
+            .iter()
+            .filter(|segment| {
+                colours.contains(&segment.facts.colour)
+                    && segment.state != SegmentState::Deleted
+                    && segment.frames > 0
+                    && segment.packets_index.is_none()
+            })
+            .collect();
+        incomplete.extend(unindexed::not_extracted(&tail, &frames_alone, &segments));
         let is_seen =
             |segment: &&Segment| segment.state == SegmentState::Ok && colours.contains(&segment.facts.colour);
         let files = |index: fn(&Segment) -> &Option<IndexFile>| -> Vec<SqlFile> {

@@ -40,7 +40,8 @@ async fn service(root: &Path, serve_red: bool) -> (fep_route::Service, Identity)
     let mut ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     ingest.step().await.unwrap();
     let indexes = Keeper::new(&segments, catalogue.clone(), store.clone(), layouts()).indexes();
-    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes };
+    let archive =
+        Archive { segments, catalogue, store, tail: ingest.tail(), indexes, fleet: Default::default() };
     let authenticator = Arc::new(config.identity.authenticator().unwrap());
     let (health, metrics) = (Health::new("fep-archive test"), Metrics::new("fep_archive"));
     let service = Service::new(config, archive, authenticator, health, metrics, Replays::default()).unwrap();

@@ -59,7 +59,8 @@ async fn merged(files: &[PathBuf], root: &Path, order: &[usize]) -> Vec<(i64, u1
     }
     let ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     let indexes = Keeper::new(&segments, catalogue.clone(), store.clone(), support::layouts()).indexes();
-    let archive = Archive { segments, catalogue, store, tail: ingest.tail(), indexes };
+    let archive =
+        Archive { segments, catalogue, store, tail: ingest.tail(), indexes, fleet: Default::default() };
     let plan = Plan::make(&archive, Retrieval::all(Unit::Frames)).await.unwrap();
     let runtime = tokio::runtime::Handle::current();
     let read = move || {

@@ -30,7 +30,7 @@ async fn archive(directory: &Path, store: Store) -> Archive {
     let mut ingest = Ingest::open(ingest_config(&segments), catalogue.clone(), store.clone()).await.unwrap();
     ingest.step().await.unwrap();
     let indexes = Keeper::new(&segments, catalogue.clone(), store.clone(), layouts()).indexes();
-    Archive { segments, catalogue, store, tail: ingest.tail(), indexes }
+    Archive { segments, catalogue, store, tail: ingest.tail(), indexes, fleet: Default::default() }
 }
 
 /// Times of reception that a query of frames yields.

@@ -78,6 +78,7 @@ impl Life {
             catalogue: self.catalogue.clone(),
             store: self.store.clone(),
             tail: self.ingest.tail(),
+            fleet: Default::default(),
         };
         let mut retrieval = Retrieval::all(Unit::Frames);
         retrieval.format = Format::Frames;

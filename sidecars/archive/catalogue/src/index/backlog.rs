@@ -7,7 +7,7 @@
 //! [`Tail::catch_up`]: super::Tail::catch_up
 //! [`TailSnapshot::unindexed`]: super::TailSnapshot::unindexed
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use fep_segments::{SegmentEntry, Stream};
@@ -39,9 +39,31 @@ pub struct Backlog {
     pub segments: Arc<BTreeMap<SegmentId, Unindexed>>,
     /// Open ends that were not read to their end.
     pub behind: BTreeMap<Stream, Behind>,
+    /// How far the packets of recorded frames were taken out.
+    pub extraction: Extracted,
     /// The last question that what was looked at since answers.
     pub(crate) looked: u64,
     pub(crate) asked: u64,
+}
+
+/// How far the catalogue was gone through, in the order of the names, for segments of frames whose packets were not recorded:
+/// since the start of the service, as what is described and what was recorded beside it may be others than before.
+#[derive(Debug, Clone, Default)]
+pub struct Extracted {
+    /// The last segment that was gone through.
+    pub(crate) after: Option<SegmentId>,
+    /// Whether that was the last there is.
+    pub(crate) is_done: bool,
+    /// Segments before it whose packets could not be taken out.
+    pub(crate) failed: Arc<BTreeSet<SegmentId>>,
+}
+
+impl Extracted {
+    /// Whether a segment of frames has its packets in an index, or needs none.
+    #[must_use]
+    pub fn has_passed(&self, id: &SegmentId) -> bool {
+        (self.is_done || self.after.as_ref().is_some_and(|after| id <= after)) && !self.failed.contains(id)
+    }
 }
 
 /// Why an open end was not read to its end.

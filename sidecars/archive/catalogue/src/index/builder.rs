@@ -9,7 +9,7 @@ use fep_time::LeapSeconds;
 
 use super::columns::{FrameColumns, PacketColumns};
 use super::parquet_file::{ParquetBytes, ParquetWriter, ROWS_PER_GROUP};
-use super::row::{PacketOwn, Placed, UtcClock, digest, frame_counter, frame_row, packet_row};
+use super::row::{PacketOwn, Placed, UtcClock, frame_counter, frame_row, octets_digest, packet_row};
 use super::summary::{Seen, Summariser, Summary};
 use crate::Error;
 use crate::model::Channel;
@@ -161,7 +161,7 @@ impl RowMaker {
             segment: self.segment,
             offset: record.offset as i64,
             len: record.payload.len() as i32,
-            digest: digest(record.payload),
+            digest: octets_digest(record.payload),
         }
     }
 

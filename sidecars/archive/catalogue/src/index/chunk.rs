@@ -180,8 +180,9 @@ impl Chunk {
         if seq > self.last_seq {
             return Ok(self.rows);
         }
-        if self.last_seq - self.first_seq == self.rows as u64 - 1 {
-            // None is missing between the first and the last: no row has to be looked at.
+        if self.table == Table::Frames && self.last_seq - self.first_seq == self.rows as u64 - 1 {
+            // None is missing between the first and the last: no row has to be looked at. Of packets, several may have the
+            // number of the frame that they were taken out of.
             return Ok((seq - self.first_seq) as usize);
         }
         let octets = self.read(0, self.rows)?;

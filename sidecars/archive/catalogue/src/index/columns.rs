@@ -131,7 +131,8 @@ macro_rules! rows {
         table! {
             $(#[$meta])*
             $row, $columns {
-                /// Ring sequence number; with `series`, colour and ring it names the unit for ever.
+                /// Ring sequence number; with `series`, colour and ring it names the unit for ever. Of a packet that was
+                /// taken out of recorded frames, that of the frame in which it ended: several may have the same.
                 seq: i64,
                 /// Reception, of a packet that of the frame in which it ended: TAI nanoseconds since 1958-01-01.
                 rx_tai_ns: i64,
@@ -152,7 +153,8 @@ macro_rules! rows {
                 series: i64,
                 /// Base position of the segment: second part of its file name.
                 segment: i64,
-                /// Octets before the record's 64-octet header in the segment file; the unit follows the header.
+                /// Octets before the record's 64-octet header in the segment file; the unit follows the header. Of a packet
+                /// that was taken out of recorded frames, `segment` and `offset` name the frame in which it begins.
                 offset: i64,
                 /// Octets of the unit.
                 len: i32,

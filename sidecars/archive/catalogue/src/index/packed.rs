@@ -14,14 +14,19 @@
 //! | 46 | bits, 1: what follows says which |
 //!
 //! A frame has one octet more, which is 0; a packet service, subtype (1 each) and on-board time (8).
+//!
+//! The row of a packet that was taken out of recorded frames has the sequence number of the frame in which it ended, and in
+//! the descriptor the low 32 bits of that of the frame in which it began.
 
 use arrow::array::RecordBatch;
+use fep_downlink::Extracted;
 use fep_record::{FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord};
 use fep_time::LeapSeconds;
 
 use super::builder::Record;
 use super::columns::{FrameColumns, PacketColumns};
-use super::row::{PacketOwn, Placed, UtcClock, digest, frame_counter, frame_row, packet_row};
+use super::extracted::FramePlace;
+use super::row::{PacketOwn, Placed, UtcClock, frame_counter, frame_row, octets_digest, packet_row};
 use super::tail::NOT_IN_A_SEGMENT;
 use crate::Error;
 use crate::packet_layout::{PacketLayouts, Secondary};
@@ -52,6 +57,7 @@ const IDLE: u8 = 2;
 const HAS_SERVICE: u8 = 4;
 const HAS_SUBTYPE: u8 = 8;
 const HAS_ONBOARD: u8 = 16;
+const EXTRACTED: u8 = 32;
 
 impl Table {
     pub(super) const BOTH: [Table; 2] = [Table::Frames, Table::Packets];
@@ -80,7 +86,7 @@ impl PackedRows {
         put(RX, &record.rx_tai_ns.to_le_bytes());
         put(WORDS, &record.words[0].to_le_bytes());
         put(WORDS + 8, &record.words[1].to_le_bytes());
-        put(DIGEST, &digest(record.payload).to_le_bytes());
+        put(DIGEST, &octets_digest(record.payload).to_le_bytes());
         put(SEQ, &record.seq.to_le_bytes());
         put(LEN, &(record.payload.len() as u32).to_le_bytes());
         put(FLAGS, &record.flags.to_le_bytes());
@@ -92,20 +98,30 @@ impl PackedRows {
             }
             KIND_PACKET => {
                 let Some(packet) = PacketRecord::from_words(record.flags, record.words) else { return };
-                let own = PacketOwn::read(&packet, record.payload, layouts, leap_seconds);
-                let Secondary { service, subtype, onboard_tai_ns } = own.secondary;
-                let bit = |set: bool, bit: u8| if set { bit } else { 0 };
-                row[BITS] = bit(own.telecommand, TELECOMMAND)
-                    | bit(own.idle, IDLE)
-                    | bit(service.is_some(), HAS_SERVICE)
-                    | bit(subtype.is_some(), HAS_SUBTYPE)
-                    | bit(onboard_tai_ns.is_some(), HAS_ONBOARD);
-                row[SERVICE] = service.unwrap_or(0);
-                row[SUBTYPE] = subtype.unwrap_or(0);
-                row[ONBOARD..].copy_from_slice(&onboard_tai_ns.unwrap_or(0).to_le_bytes());
+                put_own(&mut row, &PacketOwn::read(&packet, record.payload, layouts, leap_seconds));
                 self.packets.extend_from_slice(&row);
             }
             _ => {}
+        }
+    }
+
+    /// Takes the row of a packet that ended in frame `seq` of its ring.
+    pub(crate) fn push_extracted(
+        &mut self,
+        packet: &Extracted<'_, FramePlace>,
+        seq: u64,
+        layouts: &PacketLayouts,
+        leap_seconds: &LeapSeconds,
+    ) {
+        let record = PacketRecord { frame_seq: packet.began.seq as u32, ..packet.record };
+        let (flags, words) = record.to_words();
+        let before = self.packets.len();
+        let (rx_tai_ns, payload) = (packet.received.0, packet.octets);
+        let offset = NOT_IN_A_SEGMENT;
+        let record = Record { seq, offset, kind: KIND_PACKET, flags, rx_tai_ns, words, payload };
+        self.push(&record, layouts, leap_seconds);
+        if let Some(row) = self.packets.get_mut(before..).filter(|row| !row.is_empty()) {
+            row[BITS] |= EXTRACTED;
         }
     }
 
@@ -126,6 +142,19 @@ impl PackedRows {
             Table::Packets => &self.packets,
         }
     }
+}
+
+fn put_own(row: &mut [u8; PACKET_END], own: &PacketOwn) {
+    let Secondary { service, subtype, onboard_tai_ns } = own.secondary;
+    let bit = |set: bool, bit: u8| if set { bit } else { 0 };
+    row[BITS] = bit(own.telecommand, TELECOMMAND)
+        | bit(own.idle, IDLE)
+        | bit(service.is_some(), HAS_SERVICE)
+        | bit(subtype.is_some(), HAS_SUBTYPE)
+        | bit(onboard_tai_ns.is_some(), HAS_ONBOARD);
+    row[SERVICE] = service.unwrap_or(0);
+    row[SUBTYPE] = subtype.unwrap_or(0);
+    row[ONBOARD..].copy_from_slice(&onboard_tai_ns.unwrap_or(0).to_le_bytes());
 }
 
 fn eight(row: &[u8], at: usize) -> [u8; 8] {
@@ -165,8 +194,13 @@ pub(super) fn batch(table: Table, series: u64, octets: &[u8]) -> Result<RecordBa
         Table::Packets => {
             let mut columns = PacketColumns::with_capacity(rows);
             for row in octets.chunks_exact(PACKET_END) {
-                let (placed, flags, words) = front(row, series, &mut utc);
-                if let Some(packet) = PacketRecord::from_words(flags, words) {
+                let (mut placed, flags, words) = front(row, series, &mut utc);
+                if let Some(mut packet) = PacketRecord::from_words(flags, words) {
+                    if row[BITS] & EXTRACTED != 0 {
+                        let back = (placed.seq as u32).wrapping_sub(packet.frame_seq);
+                        placed.offset = placed.seq.wrapping_sub(u64::from(back)) as i64;
+                        packet.frame_seq = placed.seq as u32;
+                    }
                     columns.push(&packet_row(&placed, &packet, &own_of(row)));
                 }
             }
@@ -207,6 +241,7 @@ fn own_of(row: &[u8]) -> PacketOwn {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use super::super::builder::RowMaker;
@@ -217,7 +252,7 @@ mod tests {
         let layout =
             r#"{"all": {"kind": "pus_c", "time": {"code": "cuc", "coarse_octets": 4, "fine_octets": 3}}}"#;
         let layout: fep_mission::PacketLayout = serde_json::from_str(layout).expect("a layout");
-        PacketLayouts { spacecraft: (0..4).map(|scid| (scid, layout.clone())).collect() }
+        PacketLayouts::from((0..4).map(|scid| (scid, layout.clone())).collect::<BTreeMap<_, _>>())
     }
 
     proptest! {

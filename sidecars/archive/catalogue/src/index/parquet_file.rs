@@ -7,10 +7,11 @@
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, ParquetMetaDataReader};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 
@@ -32,6 +33,16 @@ pub struct ParquetBytes {
     pub octets: Vec<u8>,
     /// Its rows.
     pub rows: u64,
+}
+
+/// A note in the footer of a file.
+///
+/// # Errors
+/// The octets are no Parquet file.
+pub(crate) fn note_of(octets: Bytes, key: &str) -> Result<Option<String>, ParquetError> {
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&octets)?;
+    let notes = metadata.file_metadata().key_value_metadata();
+    Ok(notes.and_then(|notes| notes.iter().find(|note| note.key == key)).and_then(|note| note.value.clone()))
 }
 
 pub(crate) struct ParquetWriter {
@@ -77,6 +88,11 @@ impl ParquetWriter {
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.rows += batch.num_rows() as u64;
         self.writer.write(batch)
+    }
+
+    /// Adds a note to the footer.
+    pub(crate) fn note(&mut self, key: &str, value: String) {
+        self.writer.append_key_value_metadata(KeyValue::new(key.to_owned(), value));
     }
 
     pub(crate) fn finish(self) -> Result<ParquetBytes, ParquetError> {

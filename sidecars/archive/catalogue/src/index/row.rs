@@ -112,7 +112,7 @@ pub(super) fn packet_row(placed: &Placed, packet: &PacketRecord, own: &PacketOwn
 }
 
 /// XXH3 of a payload, as index rows hold it.
-pub(super) fn digest(payload: &[u8]) -> i64 {
+pub fn octets_digest(payload: &[u8]) -> i64 {
     XxHash3_64::oneshot(payload) as i64
 }
 

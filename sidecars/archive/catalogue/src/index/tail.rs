@@ -18,7 +18,7 @@ use fep_segments::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::arrivals::{Arrival, Arrivals, Watcher};
-use super::backlog::{Backlog, Behind, Signals, Unindexed};
+use super::backlog::{Backlog, Behind, Extracted, Signals, Unindexed};
 use super::chunk::{CHUNK_OCTETS, Chunk};
 use super::packed::{PackedRows, Table};
 use super::spill::Spill;
@@ -205,6 +205,10 @@ impl Tail {
             backlog.has_begun = has_begun;
         }
         self.signals.looked.send_modify(|looks| *looks += 1);
+    }
+
+    pub(crate) fn set_extracted(&self, extraction: Extracted) {
+        self.lock().backlog.extraction = extraction;
     }
 
     pub(crate) fn set_unindexed(&self, id: &SegmentId, segment: Unindexed) {

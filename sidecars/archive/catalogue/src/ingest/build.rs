@@ -8,12 +8,12 @@ use bytes::Bytes;
 use fep_segments::{Footer, PAGE_LEN, Piece, ReadAt, SegmentReader};
 use tokio::runtime::Handle;
 
+use super::extract::{Places, extract_packets, record_of};
 use super::index_key;
-use crate::index::{BuiltIndex, IndexBuilder, ParquetBytes, Record};
+use crate::index::{BuiltIndex, IndexBuilder, ParquetBytes};
 use crate::model::{IndexFile, Segment, SegmentFacts, SegmentState, StoredObject, Tier};
 use crate::object_at::ObjectAt;
 use crate::packet_layout::PacketLayouts;
-use crate::sql::Catalogue;
 use crate::store::Store;
 use crate::{Error, Summary};
 
@@ -41,7 +41,7 @@ pub(crate) async fn keep_index(store: &Store, built: SegmentIndex) -> Result<(Se
     Ok((segment, summary))
 }
 
-async fn keep_file(
+pub(super) async fn keep_file(
     store: &Store,
     facts: &SegmentFacts,
     table: &str,
@@ -58,54 +58,50 @@ async fn keep_file(
 
 /// Makes the index files of a segment again, from its file or its copy in the object store, stores them, and tells the
 /// catalogue if they are others than before.
-pub(crate) async fn index_again(
-    archive: &Path,
-    catalogue: &Catalogue,
-    store: &Store,
-    layouts: &Arc<PacketLayouts>,
-    segment: &Segment,
-) -> Result<Segment, Error> {
-    let built = build_again(archive, store, layouts, segment).await?;
+pub(crate) async fn index_again(places: &Places, segment: &Segment) -> Result<Segment, Error> {
+    let built = build_again(places, segment).await?;
     let is_whole = built.damage.is_none();
-    let (again, _) = keep_index(store, built).await?;
+    let (again, _) = keep_index(&places.store, built).await?;
     let same = again.frames_index == segment.frames_index && again.packets_index == segment.packets_index;
     // Another version of the libraries packs the same rows in other octets. Of a damaged segment rows are missing.
     if !same && is_whole {
-        catalogue.set_segment_index(&again).await?;
+        places.catalogue.set_segment_index(&again).await?;
     }
     Ok(again)
 }
 
 /// The index of a segment, from its file or its copy in the object store, whichever is whole.
-pub(crate) async fn build_again(
-    archive: &Path,
-    store: &Store,
-    layouts: &Arc<PacketLayouts>,
-    segment: &Segment,
-) -> Result<SegmentIndex, Error> {
+pub(crate) async fn build_again(places: &Places, segment: &Segment) -> Result<SegmentIndex, Error> {
     let of_file = if segment.tier == Tier::Warm {
         None
     } else {
-        let path = archive.join(format!("{}.seg", segment.facts.id()));
-        Some(build_file(path, Arc::clone(layouts)).await)
+        let path = places.archive.join(format!("{}.seg", segment.facts.id()));
+        Some((build_file(path, Arc::clone(&places.layouts)).await, None))
     };
-    let usable = matches!(&of_file, Some(Ok(built)) if built.damage.is_none());
-    match (of_file, &segment.object) {
+    let usable = matches!(&of_file, Some((Ok(built), _)) if built.damage.is_none());
+    let (built, object) = match (of_file, &segment.object) {
         (Some(built), _) if usable => built,
         (of_file, Some(object)) => {
-            let of_object =
-                build_object(store, &object.key, Arc::clone(layouts)).await.map(|(built, _)| built);
+            let of_object = build_object(&places.store, &object.key, Arc::clone(&places.layouts)).await;
             match (of_object, of_file) {
                 (Err(_), Some(built)) => built,
-                (of_object, _) => of_object,
+                (of_object, _) => (of_object.map(|(built, _)| built), Some(object)),
             }
         }
         (Some(built), None) => built,
-        (None, None) => Err(Error::refused(
-            format!("segment {}", segment.facts.id()),
-            "the catalogue knows neither a file nor a copy of it",
-        )),
+        (None, None) => {
+            return Err(Error::refused(
+                format!("segment {}", segment.facts.id()),
+                "the catalogue knows neither a file nor a copy of it",
+            ));
+        }
+    };
+    let mut built = built?;
+    if segment.frames > 0 && segment.packets_index.is_some() {
+        // A segment before this one may have gone since, or come.
+        built.packets = Some(extract_packets(places, &segment.facts, object).await?);
     }
+    Ok(built)
 }
 
 pub(super) async fn build_file(path: PathBuf, layouts: Arc<PacketLayouts>) -> Result<SegmentIndex, Error> {
@@ -163,15 +159,7 @@ pub fn build_index<S: ReadAt>(
     let mut damaged_records = 0;
     while let Some(piece) = reader.next()? {
         match piece {
-            Piece::Record(view) => builder.push(&Record {
-                seq: view.record.seq,
-                offset: view.offset,
-                kind: view.record.tag.kind,
-                flags: view.record.tag.flags,
-                rx_tai_ns: view.record.tag.received.0,
-                words: view.record.tag.words,
-                payload: view.payload,
-            })?,
+            Piece::Record(view) => builder.push(&record_of(&view))?,
             Piece::Loss(loss) if loss.cause == fep_segments::LossCause::DamagedBlock => {
                 damaged_records += loss.records();
             }

@@ -1,18 +1,24 @@
 //! The open end of each stream, followed into the tail. A stream that cannot be followed is reported and tried again; the
 //! others go on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fep_segments::{Follow, FollowSpec, Item, Place, SegmentError, SegmentState as FileState, Start, Stream};
+use fep_bus::Colour;
+use fep_record::{BadReason, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord};
+use fep_segments::{
+    Follow, FollowSpec, Item, Piece, Place, SegmentError, SegmentReader, SegmentState as FileState, Start,
+    Stream,
+};
 use fep_time::LeapSeconds;
 
 use super::IngestConfig;
-use crate::index::{Behind, NOT_IN_A_SEGMENT, PackedRows, Record};
+use super::extract::{packets_ring, record_of};
+use crate::index::{Behind, NOT_IN_A_SEGMENT, PackedRows, Record, TailExtraction};
 use crate::packet_layout::PacketLayouts;
-use crate::{Error, Tail};
+use crate::{CONTACT_SILENCE_NS, Error, Tail};
 
 /// Records of one stream in one step, so that segments and streams take turns.
 const RECORDS_PER_STEP: usize = 50_000;
@@ -24,6 +30,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 /// How often a segment is looked at that grows without a ring: nobody reports that.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
+/// Colour, link and spacecraft of packets.
+type PacketSource = (Colour, u16, u16);
+
 /// All streams that are followed.
 pub(super) struct Following {
     tail: Tail,
@@ -32,6 +41,8 @@ pub(super) struct Following {
     /// Name of the cursors in the rings.
     consumer: String,
     streams: BTreeMap<Stream, Followed>,
+    /// First and last reception of recorded packets.
+    packets_seen: HashMap<PacketSource, (i64, i64)>,
     rows: PackedRows,
     payload: Vec<u8>,
 }
@@ -53,6 +64,8 @@ struct Followed {
     reached_rx: Option<i64>,
     /// Since where nothing was missing, in series and sequence number.
     reads_from: Option<(u64, u64)>,
+    /// Takes packets out of its frames, where the packets themselves are not recorded.
+    extraction: Option<TailExtraction>,
 }
 
 impl Following {
@@ -63,6 +76,7 @@ impl Following {
             leap_seconds: LeapSeconds::builtin(),
             consumer,
             streams: BTreeMap::new(),
+            packets_seen: HashMap::new(),
             rows: PackedRows::default(),
             payload: Vec::new(),
         }
@@ -101,6 +115,12 @@ impl Following {
         behind.map(|(stream, followed)| (stream, followed.reached_rx))
     }
 
+    /// Whether packets by one of these links from its spacecraft were seen in a span of time, give or take the longest silence
+    /// within a contact.
+    pub(super) fn saw_packets(&self, colour: Colour, sources: &[(u16, u16)], span: (i64, i64)) -> bool {
+        sources.iter().any(|(link, scid)| saw_packets(&self.packets_seen, (colour, *link, *scid), span))
+    }
+
     /// Reads on in a stream; returns the records that went into the tail. `asked`: somebody wants everything that exists now.
     pub(super) fn read_on(&mut self, config: &IngestConfig, stream: &Stream, asked: bool) -> u64 {
         let followed = self.of(stream);
@@ -130,6 +150,7 @@ impl Following {
                 // It begins again behind what it could not read, once there is something behind it.
                 followed.place = followed.follow.take().map(|follow| follow.place()).or(followed.place);
                 followed.try_again = now + TRY_AGAIN;
+                followed.extraction = None;
                 followed.stirred = true;
                 followed.caught_up = false;
                 followed.read_to_end = false;
@@ -158,12 +179,13 @@ impl Following {
             read_to_end: false,
             reached_rx: None,
             reads_from: None,
+            extraction: None,
         })
     }
 
     fn take(&mut self, config: &IngestConfig, stream: &Stream) -> Result<u64, Error> {
         let (consumer, colour) = (&self.consumer, stream.colour);
-        let Following { streams, rows, payload, layouts, leap_seconds, tail, .. } = self;
+        let Following { streams, packets_seen, rows, payload, layouts, leap_seconds, tail, .. } = self;
         let Some(followed) = streams.get_mut(stream) else { return Ok(0) };
         let follow = match &mut followed.follow {
             Some(follow) => follow,
@@ -186,6 +208,7 @@ impl Following {
             }
         };
         rows.clear();
+        let mut is_decided = false;
         let mut series = follow.place().series;
         let mut taken = 0;
         let ended = loop {
@@ -212,11 +235,38 @@ impl Following {
                         payload,
                     };
                     rows.push(&record, layouts, leap_seconds);
+                    if record.kind == KIND_PACKET {
+                        note_packet(packets_seen, colour, &record);
+                    } else if record.kind == KIND_FRAME {
+                        if !is_decided && let Some((link, scid)) = good_frame(&record) {
+                            is_decided = true;
+                            let rx = record.rx_tai_ns;
+                            let is_wanted = layouts.fleet().has_packets_of(scid)
+                                && !is_packets_ring_there(config, stream)
+                                && !saw_packets(packets_seen, (colour, link, scid), (rx, rx));
+                            followed.extraction = match followed.extraction.take().filter(|_| is_wanted) {
+                                None if is_wanted => {
+                                    Some(begin_extraction(layouts, config, stream, series, record.seq))
+                                }
+                                known => known,
+                            };
+                        }
+                        if let Some(extraction) = &mut followed.extraction {
+                            extraction.push(&record, &mut |packet| {
+                                rows.push_extracted(packet, record.seq, layouts, leap_seconds);
+                            });
+                        }
+                    }
                     followed.reached_rx = Some(record.rx_tai_ns);
                     taken += 1;
                 }
                 // What is missing shows in the catalogue when the segment is sealed.
-                Ok(Item::Gap(_) | Item::Series(_)) => followed.reads_from = None,
+                Ok(Item::Gap(_) | Item::Series(_)) => {
+                    followed.reads_from = None;
+                    if let Some(extraction) = &mut followed.extraction {
+                        extraction.interrupted();
+                    }
+                }
                 Ok(Item::Empty) => break Ok(()),
                 Err(error) => break Err(error),
             }
@@ -232,6 +282,72 @@ impl Following {
         ended?;
         Ok(taken as u64)
     }
+}
+
+fn saw_packets(
+    seen: &HashMap<PacketSource, (i64, i64)>,
+    source: PacketSource,
+    (from, to): (i64, i64),
+) -> bool {
+    seen.get(&source).is_some_and(|(first, last)| {
+        first.saturating_sub(CONTACT_SILENCE_NS) <= to && last.saturating_add(CONTACT_SILENCE_NS) >= from
+    })
+}
+
+fn note_packet(seen: &mut HashMap<PacketSource, (i64, i64)>, colour: Colour, record: &Record<'_>) {
+    if let Some(packet) = PacketRecord::from_words(record.flags, record.words) {
+        let rx = record.rx_tai_ns;
+        let source = (colour, packet.link_id, packet.gvcid.scid);
+        let (first, last) = seen.entry(source).or_insert((rx, rx));
+        (*first, *last) = (rx.min(*first), rx.max(*last));
+    }
+}
+
+/// Link and spacecraft of a frame whose header was believed.
+fn good_frame(record: &Record<'_>) -> Option<(u16, u16)> {
+    let frame = FrameRecord::from_words(record.flags, record.words)?;
+    (frame.reason == BadReason::None).then_some((frame.link_id, frame.gvcid.scid))
+}
+
+/// Whether a ring of packets beside this one of frames exists, or was recorded.
+fn is_packets_ring_there(config: &IngestConfig, stream: &Stream) -> bool {
+    let Some(ring) = packets_ring(&stream.ring) else { return false };
+    let beside = Stream::new(stream.colour, ring);
+    let on_bus = |bus: &std::path::PathBuf| bus.join(beside.colour.directory()).join(&beside.ring).is_dir();
+    config.bus.as_ref().is_some_and(on_bus) || beside.directory(&config.archive).is_dir()
+}
+
+/// Begins to take packets out of the frames from record `seq` on. Where a sealed segment ends there, what it holds comes first:
+/// a packet may have begun in it.
+fn begin_extraction(
+    layouts: &PacketLayouts,
+    config: &IngestConfig,
+    stream: &Stream,
+    series: u64,
+    seq: u64,
+) -> TailExtraction {
+    let mut extraction = TailExtraction::new(layouts);
+    let mut read = || -> Result<(), SegmentError> {
+        let list = fep_segments::list(&config.archive, stream)?;
+        let sealed = list.iter().rev().find(|entry| entry.state == FileState::Sealed);
+        let Some(entry) = sealed.filter(|entry| entry.name.series == series) else { return Ok(()) };
+        let mut reader = SegmentReader::open(&entry.path)?;
+        if reader.end().seq != seq {
+            return Ok(());
+        }
+        while let Some(piece) = reader.next()? {
+            match piece {
+                Piece::Record(view) => extraction.push(&record_of(&view), &mut |_| {}),
+                Piece::Loss(_) => extraction.interrupted(),
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = read() {
+        tracing::warn!(%error, "packets of {stream} that begin before the open end are not shown before they are sealed");
+        extraction.interrupted();
+    }
+    extraction
 }
 
 /// The first record that is in no sealed segment. A segment that cannot be read is passed over: what it holds cannot be

@@ -8,6 +8,7 @@
 //! again without being asked.
 
 mod build;
+mod extract;
 mod following;
 mod found;
 
@@ -22,7 +23,7 @@ use fep_time::tai_now;
 use fep_time::{LeapSeconds, Tai};
 use serde::{Deserialize, Serialize};
 
-use crate::index::{INDEX_VERSION, Unindexed};
+use crate::index::{Extracted, INDEX_VERSION, Unindexed};
 use crate::model::{IndexFile, Segment, SegmentFacts, SegmentId, SegmentState, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::{Catalogue, Inserted, SegmentFilter};
@@ -30,14 +31,17 @@ use crate::store::Store;
 use crate::{Error, Summary, Tail, TailLimits};
 
 use build::{build_file, build_object, facts_of, removed_footer};
+use extract::extract_packets;
+pub use extract::packets_ring;
 use following::Following;
 use found::{Found, News};
 
 pub use build::{SegmentIndex, build_index};
 pub(crate) use build::{build_again, index_again, keep_index};
+pub(crate) use extract::Places;
 
 /// What to take in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IngestConfig {
     /// The recorder's directory.
@@ -51,7 +55,7 @@ pub struct IngestConfig {
     /// How much the [`Tail`] may take.
     #[serde(default)]
     pub tail_limits: TailLimits,
-    /// Secondary headers by spacecraft.
+    /// What the missions say of packets.
     #[serde(default)]
     pub packets: PacketLayouts,
     /// Name of the service where several follow the same rings, at most [`SERVICE_NAME_MAX`] octets; "" for the only one.
@@ -72,6 +76,8 @@ pub struct IngestStep {
     pub put_off: Vec<(SegmentId, String)>,
     /// Records that went into the tail.
     pub tail_records: u64,
+    /// Segments of frames that were in the catalogue without their packets, and have an index of them now.
+    pub extracted: Vec<SegmentId>,
 }
 
 impl IngestStep {
@@ -106,6 +112,11 @@ pub struct Ingest {
     /// The last reception of each stream that the catalogue has.
     reached: BTreeMap<Stream, i64>,
     following: Following,
+    /// Whether a first step has seen all that was there: before, nobody can say which packets were recorded.
+    is_settled: bool,
+    extracted: Extracted,
+    /// When what could not be read is tried again.
+    extract_failed_at: Instant,
 }
 
 struct Refused {
@@ -172,6 +183,9 @@ impl Ingest {
             unknown: Vec::new(),
             answered: 0,
             reached: BTreeMap::new(),
+            is_settled: false,
+            extracted: Extracted::default(),
+            extract_failed_at: Instant::now(),
         })
     }
 
@@ -207,6 +221,10 @@ impl Ingest {
         self.look_into(&mut step).await?;
         self.take_in_waiting(&mut step).await?;
         self.take_in_unknown(&mut step).await?;
+        if self.is_settled && step.segments.is_empty() {
+            self.extract_older(&mut step).await?;
+        }
+        self.is_settled = true;
         self.tail.set_reach(self.reach(began));
         Ok(step)
     }
@@ -240,6 +258,23 @@ impl Ingest {
         self.answered = question;
         self.tail.set_looked(question, self.following.unread(), self.objects_listed);
         Ok(())
+    }
+
+    /// Does something long; who asks meanwhile is not kept waiting for it.
+    async fn meanwhile<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        step: &mut IngestStep,
+    ) -> Result<T, Error> {
+        tokio::pin!(work);
+        loop {
+            let tail = self.tail.clone();
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = tail.look_wanted() => {}
+            }
+            self.look_into(step).await?;
+        }
     }
 
     async fn take_news(&mut self) -> Result<(), Error> {
@@ -494,7 +529,10 @@ impl Ingest {
 
     /// Takes in a segment whose octets are in the object store alone.
     async fn take_in_object(&mut self, key: &str) -> Result<TakenIn, Error> {
-        let (built, object) = build_object(&self.store, key, Arc::clone(&self.layouts)).await?;
+        let (mut built, object) = build_object(&self.store, key, Arc::clone(&self.layouts)).await?;
+        if self.is_settled && self.needs_packets(&built).await? {
+            built.packets = Some(extract_packets(&self.places(), &built.facts, Some(&object)).await?);
+        }
         let (mut segment, summary) = keep_index(&self.store, built).await?;
         segment.tier = Tier::Warm;
         segment.object = Some(object);
@@ -515,17 +553,14 @@ impl Ingest {
         }
         let known = self.catalogue.segment(&id_of(stream, entry)).await?;
         let build = build_file(path, Arc::clone(&self.layouts));
-        tokio::pin!(build);
-        // Who asks meanwhile is not kept waiting for this segment.
-        let built = loop {
-            let tail = self.tail.clone();
-            tokio::select! {
-                built = &mut build => break built?,
-                () = tail.look_wanted() => {}
-            }
-            self.look_into(step).await?;
-        };
+        let mut built = self.meanwhile(build, step).await??;
         let facts = built.facts.clone();
+        let had_packets = known.as_ref().is_some_and(|known| known.packets_index.is_some());
+        if built.frames.is_some() && had_packets || self.is_settled && self.needs_packets(&built).await? {
+            let places = self.places();
+            let packets = extract_packets(&places, &facts, None);
+            built.packets = Some(self.meanwhile(packets, step).await??);
+        }
         let (segment, summary) = keep_index(&self.store, built).await?;
         let inserted = self.catalogue.insert(&segment, &summary, tai_now().0).await?;
         self.tail.forget(facts.colour, &facts.ring, facts.series, facts.end_seq);

@@ -235,15 +235,14 @@ impl Keeper {
             },
         }
         for file in [&segment.frames_index, &segment.packets_index].into_iter().flatten() {
-            let object = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
+            let object = file.object();
             let mut copied = copy.object(&self.store, &object).await;
             if copied.as_ref().is_err_and(Error::is_of_object) {
                 // It can be made of the segment; what is wrong with it is seen when it is read again.
-                let made =
-                    index_again(&self.archive, &self.catalogue, &self.store, &self.layouts, segment).await;
+                let made = index_again(&self.places(), segment).await;
                 let made = made.map(|again| [again.frames_index, again.packets_index]).unwrap_or_default();
                 if let Some(made) = made.into_iter().flatten().find(|made| made.key == file.key) {
-                    let object = StoredObject { key: made.key, octets: made.octets, sha256: made.sha256 };
+                    let object = made.object();
                     copied = copy.object(&self.store, &object).await;
                 }
             }

@@ -160,10 +160,10 @@ impl Indexes {
             self.note_made(&index.key);
             return Ok(MadeIndex { octets, damage: None });
         }
-        let Keeper { archive, catalogue, store, layouts, .. } = &self.keeper;
+        let Keeper { catalogue, .. } = &self.keeper;
         let segment = catalogue.segment(id).await?.filter(|segment| segment.state != SegmentState::Deleted);
         let segment = segment.ok_or_else(|| Error::not_found("segment", &id.0))?;
-        let built = build_again(archive, store, layouts, &segment).await?;
+        let built = build_again(&self.keeper.places(), &segment).await?;
         let of_frames = segment.frames_index.as_ref().is_some_and(|frames| frames.key == index.key);
         let SegmentIndex { frames, packets, damage, .. } = &built;
         let wanted = if of_frames { frames } else { packets };

@@ -25,7 +25,7 @@ pub use round::{Problem, Round};
 pub use scrub::{ScrubFinding, ScrubReport};
 
 use crate::durable::{Building, Readers};
-use crate::ingest::segment_key;
+use crate::ingest::{Places, segment_key};
 use crate::model::{DeletionState, Segment, SegmentId, SegmentState, StoredObject, Tier};
 use crate::packet_layout::PacketLayouts;
 use crate::sql::Catalogue;
@@ -71,6 +71,16 @@ impl Keeper {
             along: Arc::new([]),
             backing_up: Arc::default(),
             stop: Arc::default(),
+        }
+    }
+
+    pub(crate) fn places(&self) -> Places {
+        let Keeper { archive, catalogue, store, layouts, .. } = self;
+        Places {
+            archive: archive.clone(),
+            store: store.clone(),
+            catalogue: catalogue.clone(),
+            layouts: Arc::clone(layouts),
         }
     }
 

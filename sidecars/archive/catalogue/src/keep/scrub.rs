@@ -161,15 +161,14 @@ impl Keeper {
         usable: bool,
         report: &mut ScrubReport,
     ) -> Result<(), Error> {
-        let mut expected = StoredObject { key: file.key.clone(), octets: file.octets, sha256: file.sha256 };
+        let mut expected = file.object();
         report.octets += file.octets;
         let Some(problem) = self.object_problem(&expected).await? else { return Ok(()) };
         if usable {
-            let again =
-                index_again(&self.archive, &self.catalogue, &self.store, &self.layouts, segment).await?;
+            let again = index_again(&self.places(), segment).await?;
             let mut made = [again.frames_index, again.packets_index].into_iter().flatten();
             if let Some(made) = made.find(|made| made.key == file.key) {
-                expected = StoredObject { key: made.key, octets: made.octets, sha256: made.sha256 };
+                expected = made.object();
             }
         }
         let repaired = usable && self.object_problem(&expected).await?.is_none();

@@ -5,6 +5,7 @@ mod completeness;
 mod conditions;
 mod deletions;
 mod earlier;
+mod extraction;
 mod gaps;
 mod holds;
 mod insert;

@@ -7,6 +7,7 @@ mod databases;
 #[path = "../support/dump.rs"]
 mod dump;
 mod earlier;
+mod extraction;
 mod ingest;
 mod keeping;
 mod meanwhile;

@@ -131,8 +131,12 @@ packets.apids.7 = { kind = "pus_c" }"#,
     );
     let layouts =
         |second: &str| fep_catalogue::PacketLayouts::of_missions(&[mission("a", pus), mission("b", second)]);
-    assert_eq!(layouts("").unwrap().spacecraft.len(), 1, "a mission that says nothing contradicts nobody");
-    assert_eq!(layouts(pus).unwrap().spacecraft.len(), 1);
+    assert_eq!(
+        layouts("").unwrap().fleet().layouts().len(),
+        1,
+        "a mission that says nothing contradicts nobody"
+    );
+    assert_eq!(layouts(pus).unwrap().fleet().layouts().len(), 1);
     let error = layouts(other).unwrap_err().to_string();
     assert!(error.contains("mission b") && error.contains("SCID 42"), "{error}");
 }

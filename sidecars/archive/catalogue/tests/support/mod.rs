@@ -177,7 +177,7 @@ impl Archive {
 pub(crate) fn layouts() -> PacketLayouts {
     let layout =
         r#"{"all": {"kind": "pus_c", "time": {"code": "cuc", "coarse_octets": 4, "fine_octets": 3}}}"#;
-    PacketLayouts { spacecraft: [(673, serde_json::from_str(layout).unwrap())].into() }
+    PacketLayouts::from(std::collections::BTreeMap::from([(673, serde_json::from_str(layout).unwrap())]))
 }
 
 pub(crate) fn url_at(directory: &Path) -> String {

@@ -22,10 +22,13 @@ pub struct Found {
     pub row: Row,
     /// Index of its source.
     pub source: usize,
+    /// How many rows of its source came before it.
+    nth: u64,
 }
 
-/// Order of service: by reception, then by source and sequence, so that the same rows always come in the same order.
-type Order = (i64, usize, i64);
+/// Order of service: by reception, then by source and place in it, so that the same rows always come in the same order.
+/// Several packets may have the sequence number of the frame that they were taken out of.
+type Order = (i64, usize, u64);
 
 /// What names a unit, and its digest.
 type Key = (i64, [i64; 3], Vec<i64>, i64);
@@ -33,6 +36,8 @@ type Key = (i64, [i64; 3], Vec<i64>, i64);
 struct Lane {
     source: Source,
     rows: std::vec::IntoIter<Row>,
+    /// Rows taken.
+    taken: u64,
 }
 
 /// Rows of several sources in one order. Blocking, as its sources are.
@@ -66,7 +71,10 @@ impl Merge {
         Merge {
             columns: columns.clone(),
             fronts: vec![None; sources.len()],
-            lanes: sources.into_iter().map(|source| Lane { source, rows: Vec::new().into_iter() }).collect(),
+            lanes: sources
+                .into_iter()
+                .map(|source| Lane { source, rows: Vec::new().into_iter(), taken: 0 })
+                .collect(),
             heap: BinaryHeap::new(),
             once,
             started: false,
@@ -111,7 +119,7 @@ impl Merge {
     }
 
     fn admit(&mut self, once: &mut Once, found: Found) {
-        let order = self.order(&found.row, found.source);
+        let order = self.order(&found.row, found.source, found.nth);
         let key = self.key(&found.row);
         match once.by_key.entry(key.clone()) {
             Entry::Occupied(mut before) => {
@@ -149,10 +157,10 @@ impl Merge {
                 return self.in_order();
             }
         }
-        let Some(Reverse((_, lane))) = self.heap.pop() else { return Ok(None) };
+        let Some(Reverse(((.., nth), lane))) = self.heap.pop() else { return Ok(None) };
         let Some(row) = self.fronts[lane].take() else { return Ok(None) };
         self.advance(lane);
-        Ok(Some(Found { row, source: lane }))
+        Ok(Some(Found { row, source: lane, nth }))
     }
 
     /// Brings the next row of a lane to the front. What fails is reported before any other row.
@@ -169,14 +177,16 @@ impl Merge {
                 Err(error) => self.failed.push_back((lane, error)),
             }
         }
+        reading.taken += 1;
+        let nth = reading.taken;
         self.fronts[lane] = next;
         if let Some(row) = next {
-            self.heap.push(Reverse((self.order(&row, lane), lane)));
+            self.heap.push(Reverse((self.order(&row, lane, nth), lane)));
         }
     }
 
-    fn order(&self, row: &Row, source: usize) -> Order {
-        (row.number(self.columns.rx), source, row.number(self.columns.seq))
+    fn order(&self, row: &Row, source: usize, nth: u64) -> Order {
+        (row.number(self.columns.rx), source, nth)
     }
 
     fn key(&self, row: &Row) -> Key {

@@ -5,6 +5,7 @@
 //! the rows in the order of reception, [`Octets`] what they stand for; memory is bounded by a batch of rows for each
 //! ring and one block of a segment for each that is open.
 
+mod extracted;
 mod filter;
 mod index_object;
 mod merge;

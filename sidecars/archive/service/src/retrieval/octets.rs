@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use fep_archive_query::Unit;
 use fep_bus::Record;
 use fep_catalogue::{Colour, ObjectAt, Segment, SegmentId, StoredObject, Tier};
 use fep_segments::{
@@ -17,16 +18,17 @@ use fep_segments::{
 use tokio::runtime::Handle;
 
 use super::Error;
+use super::extracted::Taking;
 use super::plan::Archive;
 use super::row::{Columns, Row};
 
 /// Segments held open: rows of several rings come in turn.
 const OPEN_MAX: usize = 32;
 /// As the index says of rows whose record was in no segment file when the row was made.
-const NOT_IN_A_SEGMENT: i64 = -1;
+pub(super) const NOT_IN_A_SEGMENT: i64 = -1;
 
 /// A segment's octets: a file, or an object of the store.
-enum Medium {
+pub(super) enum Medium {
     File(File),
     Object(ObjectAt),
 }
@@ -47,38 +49,42 @@ impl ReadAt for Medium {
     }
 }
 
-struct Sealed {
-    colour: Colour,
-    ring: String,
-    name: SegmentName,
-    reader: SegmentReader<Medium>,
+pub(super) struct Sealed {
+    pub(super) colour: Colour,
+    pub(super) ring: String,
+    pub(super) name: SegmentName,
+    pub(super) reader: SegmentReader<Medium>,
     /// Whether the object store is read: there is nothing else left then.
-    is_copy: bool,
+    pub(super) is_copy: bool,
 }
 
 impl Sealed {
-    fn id(&self) -> SegmentId {
+    pub(super) fn id(&self) -> SegmentId {
         id_of(self.colour, &self.ring, self.name)
     }
 }
 
 /// A segment that grows, or grew when the row was made.
-struct Growing {
+pub(super) struct Growing {
     colour: Colour,
     ring: String,
     series: u64,
-    reader: SegmentReader<File>,
+    pub(super) reader: SegmentReader<File>,
 }
 
 /// Reads payloads. Blocking: for a thread of its own.
 pub struct Octets {
-    archive: Archive,
+    pub(super) archive: Archive,
     runtime: Handle,
     segments: Vec<Segment>,
-    sealed: VecDeque<Sealed>,
-    growing: Vec<Growing>,
+    pub(super) sealed: VecDeque<Sealed>,
+    pub(super) growing: Vec<Growing>,
+    /// Extraction of packets from rings of frames.
+    pub(super) takings: Vec<Taking>,
     payload: Vec<u8>,
     from_copies: BTreeMap<SegmentId, String>,
+    /// Rings of which it is known whether packets lie in frames.
+    kinds: Vec<(Colour, String, bool)>,
 }
 
 /// What became of a request for octets.
@@ -100,8 +106,10 @@ impl Octets {
             segments,
             sealed: VecDeque::new(),
             growing: Vec::new(),
+            takings: Vec::new(),
             payload: Vec::new(),
             from_copies: BTreeMap::new(),
+            kinds: Vec::new(),
         }
     }
 
@@ -124,6 +132,12 @@ impl Octets {
         row: &Row,
     ) -> Result<Payload<'_>, Error> {
         let (seq, offset) = (row.number(columns.seq) as u64, row.number(columns.offset));
+        if columns.unit == Unit::Packets && self.is_of_frames(colour, ring, columns, row)? {
+            return match self.of_frames(colour, ring, columns, row)? {
+                Some(payload) => Ok(payload),
+                None => Err(Error::gone(colour, ring, seq as i64)),
+            };
+        }
         if offset == NOT_IN_A_SEGMENT {
             return self.of_tail(colour, ring, row.number(columns.series) as u64, seq);
         }
@@ -140,6 +154,32 @@ impl Octets {
             found => found?,
         };
         Ok(Payload::Octets(&self.payload, record))
+    }
+
+    /// Whether a row of packets stands for a packet that lies in recorded frames.
+    fn is_of_frames(
+        &mut self,
+        colour: Colour,
+        ring: &str,
+        columns: &Columns,
+        row: &Row,
+    ) -> Result<bool, Error> {
+        // A ring has one kind of records for as long as it has a name.
+        if let Some((.., is_of_frames)) =
+            self.kinds.iter().find(|(of, name, _)| *of == colour && name == ring)
+        {
+            return Ok(*is_of_frames);
+        }
+        let series = row.number(columns.series) as u64;
+        let begin = (row.number(columns.segment), row.number(columns.offset));
+        let is_of_frames = match self.frame_at(colour, ring, series, begin) {
+            Ok(frame) => frame.is_some(),
+            // What is wrong comes up again when the record itself is read.
+            Err(Error::Damaged { .. }) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        self.kinds.push((colour, ring.to_owned(), is_of_frames));
+        Ok(is_of_frames)
     }
 
     /// Reads a record into `payload`.
@@ -160,24 +200,7 @@ impl Octets {
 
     /// A record that was still in the ring when its row was made: by now, most likely, at the end of the open segment.
     fn of_tail(&mut self, colour: Colour, ring: &str, series: u64, seq: u64) -> Result<Payload<'_>, Error> {
-        let holds = |growing: &Growing| {
-            growing.colour == colour
-                && growing.ring == ring
-                && growing.series == series
-                && growing.reader.header().base.seq <= seq
-                && !(growing.reader.is_sealed() && growing.reader.end().seq <= seq)
-        };
-        let index = match self.growing.iter().position(holds) {
-            Some(index) => index,
-            None => {
-                let Some(reader) = self.segment_of(colour, ring, series, seq)? else {
-                    return Ok(Payload::NotYet);
-                };
-                self.growing.retain(|growing| growing.colour != colour || growing.ring != ring);
-                self.growing.push(Growing { colour, ring: ring.to_owned(), series, reader });
-                self.growing.len() - 1
-            }
-        };
+        let Some(index) = self.growing(colour, ring, series, seq)? else { return Ok(Payload::NotYet) };
         let reader = &mut self.growing[index].reader;
         if reader.position().seq != seq {
             reader.seek(seq)?;
@@ -191,6 +214,30 @@ impl Octets {
             }
             _ => Ok(Payload::NotYet),
         }
+    }
+
+    /// The open segment that holds a record, or will.
+    pub(super) fn growing(
+        &mut self,
+        colour: Colour,
+        ring: &str,
+        series: u64,
+        seq: u64,
+    ) -> Result<Option<usize>, Error> {
+        let holds = |growing: &Growing| {
+            growing.colour == colour
+                && growing.ring == ring
+                && growing.series == series
+                && growing.reader.header().base.seq <= seq
+                && !(growing.reader.is_sealed() && growing.reader.end().seq <= seq)
+        };
+        if let Some(index) = self.growing.iter().position(holds) {
+            return Ok(Some(index));
+        }
+        let Some(reader) = self.segment_of(colour, ring, series, seq)? else { return Ok(None) };
+        self.growing.retain(|growing| growing.colour != colour || growing.ring != ring);
+        self.growing.push(Growing { colour, ring: ring.to_owned(), series, reader });
+        Ok(Some(self.growing.len() - 1))
     }
 
     /// The segment of a series that begins last at or before this record.
@@ -220,7 +267,7 @@ impl Octets {
         Ok(None)
     }
 
-    fn reader(&mut self, colour: Colour, ring: &str, name: SegmentName) -> Result<usize, Error> {
+    pub(super) fn reader(&mut self, colour: Colour, ring: &str, name: SegmentName) -> Result<usize, Error> {
         let here = |open: &Sealed| open.colour == colour && open.ring == ring && open.name == name;
         if let Some(index) = self.sealed.iter().position(here) {
             return Ok(index);
@@ -255,7 +302,7 @@ impl Octets {
     }
 
     /// Reads on in the copy of a segment whose file turned out not to hold what it should.
-    fn turn_to_copy(&mut self, index: usize, error: Error) -> Result<(), Error> {
+    pub(super) fn turn_to_copy(&mut self, index: usize, error: Error) -> Result<(), Error> {
         let id = self.sealed[index].id();
         let reader = self.open_copy(&id, error)?;
         (self.sealed[index].reader, self.sealed[index].is_copy) = (reader, true);
@@ -300,6 +347,6 @@ fn of_file(id: &SegmentId, error: SegmentError) -> Error {
     }
 }
 
-fn id_of(colour: Colour, ring: &str, name: SegmentName) -> SegmentId {
+pub(super) fn id_of(colour: Colour, ring: &str, name: SegmentName) -> SegmentId {
     SegmentId(format!("{colour}/{ring}/{name}"))
 }

@@ -9,6 +9,7 @@ use fep_catalogue::{
     Catalogue, Colour, Indexes, PacketLayouts, Segment, SegmentFilter, SegmentId, SegmentState, Store, Tail,
     TailPiece,
 };
+use fep_mission::Fleet;
 use fep_record::Session;
 use fep_segments::{SegmentError, Stream};
 use sha2::{Digest, Sha256};
@@ -44,6 +45,8 @@ pub struct Archive {
     pub tail: Tail,
     /// Index files as they are read.
     pub indexes: Indexes,
+    /// What the missions say: how packets lie in frames.
+    pub fleet: Arc<Fleet>,
 }
 
 /// What a query yields.
@@ -97,6 +100,14 @@ impl Plan {
         for segment in &segments {
             tail.set_indexed(&segment.facts.id());
         }
+        if retrieval.unit == Unit::Packets && filter.apid.is_some() {
+            // Packets that were taken out of recorded frames are in no run of the catalogue.
+            let all = archive.catalogue.segments(&SegmentFilter { apid: None, ..filter }).await?;
+            let of_frames = |segment: &Segment| segment.frames > 0;
+            segments.retain(|segment| !of_frames(segment));
+            segments.extend(all.into_iter().filter(of_frames));
+            segments.sort_by(|one, other| place(one).cmp(&place(other)));
+        }
         segments.retain(|segment| wanted_ring(&segment.facts.ring) && segment.state != SegmentState::Deleted);
         let mut rings: BTreeMap<String, SourceSpec> = BTreeMap::new();
         let source = |ring: &str| SourceSpec {
@@ -105,11 +116,19 @@ impl Plan {
             files: Vec::new(),
             scans: Vec::new(),
             tail: Vec::new(),
+            of_frames: false,
         };
         let mut indexed: BTreeMap<String, Vec<SegmentId>> = BTreeMap::new();
         let mut missing = Vec::new();
+        let mut frames_alone = Vec::new();
         for segment in &segments {
             let facts = &segment.facts;
+            let of_frames = retrieval.unit == Unit::Packets && segment.frames > 0;
+            if of_frames && segment.packets_index.is_none() {
+                // Its packets may be in the tail still.
+                frames_alone.push(segment);
+                continue;
+            }
             tail.drop_before(colour, &facts.ring, facts.series, facts.end_seq);
             let index = match retrieval.unit {
                 Unit::Frames => &segment.frames_index,
@@ -121,22 +140,26 @@ impl Plan {
                 continue;
             }
             let file = IndexOf { segment: facts.id(), file: index.clone() };
-            rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring)).files.push(file);
+            let ring = rings.entry(facts.ring.clone()).or_insert_with(|| source(&facts.ring));
+            ring.files.push(file);
+            ring.of_frames |= of_frames;
             indexed.entry(facts.ring.clone()).or_default().push(facts.id());
         }
         let (rest, remainder) = {
             let (directory, rings) = (archive.segments.clone(), selection.ring.clone());
-            let times = [selection.from_tai_ns, selection.to_tai_ns];
+            let (unit, times) = (retrieval.unit, [selection.from_tai_ns, selection.to_tai_ns]);
             let look = move || {
                 let wanted = |stream: &Stream| {
                     stream.colour == colour && (rings.is_empty() || rings.contains(&stream.ring))
                 };
-                let remainder = unindexed::look(&directory, &mut tail, caught_up, wanted, times)?;
+                let remainder = unindexed::look(&directory, &mut tail, caught_up, wanted, unit, times)?;
                 Ok::<_, Error>((tail, remainder))
             };
             tokio::task::spawn_blocking(look).await.map_err(fep_catalogue::Error::from)??
         };
         let tail = rest;
+        let mut incomplete = remainder.missing;
+        incomplete.extend(unindexed::not_extracted(&tail, &frames_alone, &segments));
         for mut scan in remainder.scans {
             let ring = scan.stream.ring.clone();
             let files = indexed.get(&ring).map_or(&[][..], Vec::as_slice);
@@ -168,7 +191,7 @@ impl Plan {
             columns,
             sources,
             missing,
-            incomplete: remainder.missing,
+            incomplete,
             layouts: tail.layouts(),
             segments,
             tag,
@@ -187,9 +210,8 @@ impl Plan {
         let selection = &self.retrieval.selection;
         let filter = RowFilter::new(selection, &self.columns);
         let open = |spec: &SourceSpec| {
-            let Archive { store, indexes, .. } = &self.archive;
-            Source::new(store.clone(), indexes.clone(), runtime.clone(), &self.columns, &filter, spec.clone())
-                .with_segments(&self.archive.segments, Arc::clone(&self.layouts), self.retrieval.unit)
+            Source::new(&self.archive, runtime.clone(), &self.columns, &filter, spec.clone())
+                .with_segments(Arc::clone(&self.layouts), self.retrieval.unit)
         };
         Merge::new(&self.columns, self.sources.iter().map(open).collect(), selection.merged)
     }
@@ -220,6 +242,11 @@ impl Plan {
     pub fn octets(&self, runtime: Handle) -> Octets {
         Octets::new(self.archive.clone(), runtime, self.segments.clone())
     }
+}
+
+/// Order of the segments of a plan.
+fn place(segment: &Segment) -> (&str, u64, u64) {
+    (&segment.facts.ring, segment.facts.series, segment.facts.first_seq)
 }
 
 /// Leaves of each open tail what the recorder has written already: octets can be had of nothing else.

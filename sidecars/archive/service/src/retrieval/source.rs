@@ -1,15 +1,17 @@
 //! The rows of one recorded ring, in order: from the index files of its segments, then from the open tail.
 
-use std::collections::VecDeque;
-use std::path::{Path as FilePath, PathBuf};
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::filter_record_batch;
 use fep_archive_query::Unit;
 use fep_catalogue::{
-    Colour, IndexFile, Indexes, PacketLayouts, ScanOf, SegmentId, SegmentScan, Store, TailPiece,
+    Catalogue, Colour, IndexFile, Indexes, NOT_IN_A_SEGMENT, PacketLayouts, ScanOf, SegmentId, SegmentScan,
+    SegmentState, Store, TailPiece,
 };
+use fep_segments::SegmentName;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use parquet::arrow::ProjectionMask;
@@ -26,6 +28,8 @@ use tokio::runtime::Handle;
 use super::Error;
 use super::filter::RowFilter;
 use super::index_object::IndexObject;
+use super::octets::id_of;
+use super::plan::Archive;
 use super::row::{Columns, Row};
 use super::unindexed::Scan;
 
@@ -54,6 +58,8 @@ pub struct SourceSpec {
     pub scans: Vec<Scan>,
     /// Rows of the open tail, after the files.
     pub tail: Vec<TailPiece>,
+    /// Rows of packets that lie in recorded frames: one may begin in an earlier segment than that of its index.
+    pub of_frames: bool,
 }
 
 /// Rows of one ring that a selection takes. Of an index file that is not what was stored, the rows are made of the segment.
@@ -68,6 +74,8 @@ pub struct Source {
     tail: VecDeque<TailPiece>,
     reading: Option<Reading>,
     unindexed: Unindexed,
+    /// Of packets that lie in recorded frames: the ring, and whether segments can be read that some of them begin in.
+    of_frames: Option<(Catalogue, Colour, String, HashMap<SegmentName, bool>)>,
 }
 
 /// An index file that is being read.
@@ -132,18 +140,21 @@ enum Reader {
 }
 
 impl Source {
-    /// Begins to read; nothing is read yet. `indexes` must be of the same archive as `store`.
+    /// Begins to read; nothing is read yet.
     pub fn new(
-        store: Store,
-        indexes: Indexes,
+        archive: &Archive,
         runtime: Handle,
         columns: &Columns,
         filter: &RowFilter,
         spec: SourceSpec,
     ) -> Source {
+        let of_frames = spec
+            .of_frames
+            .then(|| (archive.catalogue.clone(), spec.colour, spec.ring.clone(), HashMap::new()));
         Source {
-            store,
-            indexes,
+            store: archive.store.clone(),
+            indexes: archive.indexes.clone(),
+            of_frames,
             runtime,
             columns: columns.clone(),
             filter: filter.clone(),
@@ -151,7 +162,7 @@ impl Source {
             tail: spec.tail.into(),
             reading: None,
             unindexed: Unindexed {
-                archive: PathBuf::new(),
+                archive: archive.segments.clone(),
                 layouts: Arc::default(),
                 of: ScanOf::Frames,
                 waiting: spec.scans.into(),
@@ -161,10 +172,9 @@ impl Source {
         }
     }
 
-    /// Where the segments are that are in no index, and how they are read.
+    /// How the segments are read that are in no index.
     #[must_use]
-    pub fn with_segments(mut self, archive: &FilePath, layouts: Arc<PacketLayouts>, unit: Unit) -> Source {
-        self.unindexed.archive = archive.to_owned();
+    pub fn with_segments(mut self, layouts: Arc<PacketLayouts>, unit: Unit) -> Source {
         self.unindexed.layouts = layouts;
         self.unindexed.of = match unit {
             Unit::Frames => ScanOf::Frames,
@@ -213,6 +223,7 @@ impl Source {
             } else {
                 return Ok(None);
             };
+            let rows = self.whole(rows)?;
             if !rows.is_empty() {
                 return Ok(Some(rows));
             }
@@ -251,6 +262,25 @@ impl Source {
         }
     }
 
+    /// Leaves out packets that begin in a segment that was deleted or is in quarantine: they are not whole any more.
+    fn whole(&mut self, mut rows: Vec<Row>) -> Result<Vec<Row>, Error> {
+        let Some((catalogue, colour, ring, known)) = &mut self.of_frames else { return Ok(rows) };
+        let at = &self.columns;
+        let name_of = |row: &Row| SegmentName {
+            series: row.number(at.series) as u64,
+            base_pos: row.number(at.segment) as u64,
+        };
+        for name in rows.iter().map(name_of) {
+            if name.base_pos != NOT_IN_A_SEGMENT && !known.contains_key(&name) {
+                let segment = self.runtime.block_on(catalogue.segment(&id_of(*colour, ring, name)))?;
+                known.insert(name, segment.is_none_or(|segment| segment.state == SegmentState::Ok));
+            }
+        }
+        rows.retain(|row| known.get(&name_of(row)).copied().unwrap_or(true));
+        Ok(rows)
+    }
+
+    /// `None` where no row group can hold a wanted row: then the footer is all that was read.
     fn open(&self, file: &IndexFile) -> Result<Option<Reader>, Error> {
         if let Some(opened) = self.indexes.open(file) {
             let wanted = self.wanted(ParquetRecordBatchReaderBuilder::try_new(opened?)?);

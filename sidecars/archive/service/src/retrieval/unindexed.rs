@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use fep_catalogue::{Behind, SegmentId, TailSnapshot, Unindexed};
-use fep_segments::{Footer, SegmentEntry, SegmentError, SegmentState, Stream, footer_listed};
+use fep_archive_query::Unit;
+use fep_catalogue::{
+    Behind, CONTACT_SILENCE_NS, Colour, Segment, SegmentId, SegmentState, TailSnapshot, Unindexed,
+    packets_ring,
+};
+use fep_segments::{Footer, SegmentEntry, SegmentError, SegmentState as FileState, Stream, footer_listed};
 
 /// How long a question waits until what exists was looked at.
 pub(crate) const CATCH_UP_WITHIN: Duration = Duration::from_secs(5);
@@ -49,6 +53,7 @@ pub(crate) fn look(
     tail: &mut TailSnapshot,
     caught_up: bool,
     is_wanted: impl Fn(&Stream) -> bool,
+    unit: Unit,
     [from_tai_ns, to_tai_ns]: [Option<i64>; 2],
 ) -> Result<Remainder, SegmentError> {
     let mut remainder = Remainder::default();
@@ -85,8 +90,10 @@ pub(crate) fn look(
     for (id, segment) in backlog.segments.iter().filter(|(_, segment)| is_wanted(&segment.stream)) {
         streams.entry(&segment.stream).or_default().push((id, segment));
     }
+    let has_packets = tail.layouts().fleet().has_packets();
     let mut looked_at = 0;
     let mut unread = Vec::new();
+    let mut unextracted = Vec::new();
     for (stream, segments) in streams {
         let mut whole: Vec<(Scan, Footer)> = Vec::new();
         for (id, segment) in segments {
@@ -98,7 +105,7 @@ pub(crate) fn look(
             match footer_listed(archive, stream, entry) {
                 Ok(Some((_, Some(footer)))) if !is_within(&footer) => {}
                 Ok(Some((entry, Some(footer))))
-                    if entry.state == SegmentState::Sealed && segment.problem.is_none() =>
+                    if entry.state == FileState::Sealed && segment.problem.is_none() =>
                 {
                     let (id, stream) = (id.clone(), stream.clone());
                     whole.push((Scan { id, stream, entry, octets: segment.octets, files_before: 0 }, footer));
@@ -116,15 +123,97 @@ pub(crate) fn look(
             tail.holds(stream.colour, &stream.ring, footer.series, footer.base.seq, footer.end.seq)
         };
         let scanned = whole.len() - whole.iter().rev().take_while(held).count();
+        if unit == Unit::Packets && has_packets && holds_packets_in_frames(archive, stream) {
+            // Reading such a segment record by record finds no packet; what the tail has of its packets stays.
+            unextracted.extend(whole.into_iter().take(scanned).map(|(scan, _)| scan.id));
+            continue;
+        }
         if let Some((_, footer)) = scanned.checked_sub(1).and_then(|last| whole.get(last)) {
             tail.drop_before(stream.colour, &stream.ring, footer.series, footer.end.seq);
         }
         remainder.scans.extend(whole.into_iter().take(scanned).map(|(scan, _)| scan));
     }
-    let named = unread.iter().take(NAMED_MAX);
-    remainder.missing.extend(named.map(|(id, why)| format!("segment {id}: {why}")));
-    if let Some(more) = unread.len().checked_sub(NAMED_MAX).filter(|more| *more > 0) {
-        remainder.missing.push(format!("{more} more segments are not indexed yet"));
-    }
+    remainder.missing.extend(name_some(unread.len(), "not indexed yet", unread.into_iter()));
+    let unextracted = unextracted.iter().map(|id| (id, NOT_EXTRACTED));
+    remainder.missing.extend(name_some(unextracted.len(), "not indexed yet", unextracted));
     Ok(remainder)
+}
+
+const NOT_EXTRACTED: &str = "the packets in its frames are not taken out yet";
+
+/// Whether the packets that the frames of a ring hold are found in the frames alone: no ring of packets beside it was recorded.
+fn holds_packets_in_frames(archive: &Path, stream: &Stream) -> bool {
+    packets_ring(&stream.ring)
+        .is_some_and(|ring| !Stream::new(stream.colour, ring).directory(archive).is_dir())
+}
+
+/// Segments of frames without an index of packets that the taking in has not come to since its start, and that hold packets of
+/// which no others were recorded, as far as these segments show.
+pub(crate) fn not_extracted(
+    tail: &TailSnapshot,
+    frames_alone: &[&Segment],
+    segments: &[Segment],
+) -> Vec<String> {
+    let backlog = tail.backlog();
+    if !backlog.is_attended || !tail.layouts().fleet().has_packets() {
+        return Vec::new();
+    }
+    let recorded = RecordedPackets::of(segments);
+    let open = frames_alone.iter().filter_map(|segment| {
+        let id = segment.facts.id();
+        let why = match segment.state {
+            SegmentState::Ok if backlog.extraction.has_passed(&id) => return None,
+            SegmentState::Ok => NOT_EXTRACTED,
+            _ => "it is in quarantine, and with it the packets in its frames",
+        };
+        (!recorded.are_beside(segment)).then_some((id, why))
+    });
+    let open: Vec<(SegmentId, &str)> = open.collect();
+    name_some(open.len(), "without their packets", open.iter().map(|(id, why)| (id, *why))).collect()
+}
+
+/// When packets were recorded as such, by colour and ring: first reception, and the last one of it and all before.
+struct RecordedPackets<'s>(BTreeMap<(Colour, &'s str), Vec<(i64, i64)>>);
+
+impl RecordedPackets<'_> {
+    fn of(segments: &[Segment]) -> RecordedPackets<'_> {
+        let mut times: BTreeMap<(Colour, &str), Vec<(i64, i64)>> = BTreeMap::new();
+        for segment in segments.iter().filter(|segment| segment.packets > 0 && segment.frames == 0) {
+            if let Some(span) = segment.first_rx_tai_ns.zip(segment.last_rx_tai_ns) {
+                times.entry((segment.facts.colour, &segment.facts.ring)).or_default().push(span);
+            }
+        }
+        for spans in times.values_mut() {
+            spans.sort_unstable();
+            let mut latest = i64::MIN;
+            for (_, last) in spans {
+                latest = latest.max(*last);
+                *last = latest;
+            }
+        }
+        RecordedPackets(times)
+    }
+
+    /// Whether there are any beside these frames, give or take the longest silence within a contact.
+    fn are_beside(&self, frames: &Segment) -> bool {
+        let ring = packets_ring(&frames.facts.ring).unwrap_or_default();
+        let spans = self.0.get(&(frames.facts.colour, ring.as_str()));
+        let Some((spans, (from, to))) = spans.zip(frames.first_rx_tai_ns.zip(frames.last_rx_tai_ns)) else {
+            return false;
+        };
+        let begun = spans.partition_point(|(first, _)| first.saturating_sub(CONTACT_SILENCE_NS) <= to);
+        let last = begun.checked_sub(1).and_then(|at| spans.get(at));
+        last.is_some_and(|(_, latest)| latest.saturating_add(CONTACT_SILENCE_NS) >= from)
+    }
+}
+
+/// The first of them by name, and how many more.
+fn name_some<'s>(
+    count: usize,
+    what: &'static str,
+    segments: impl Iterator<Item = (&'s SegmentId, &'s str)>,
+) -> impl Iterator<Item = String> {
+    let named = segments.take(NAMED_MAX).map(|(id, why)| format!("segment {id}: {why}"));
+    let more = count.checked_sub(NAMED_MAX).filter(|more| *more > 0);
+    named.chain(more.map(|more| format!("{more} more segments are {what}")))
 }
