@@ -44,23 +44,14 @@ impl Service for ArchiveService {
     }
 
     fn run(self, process: &Process) -> Result<(), String> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| format!("the threads cannot be started: {error}"))?;
-        let Some(from) = &self.restore_from else {
-            let result = runtime.block_on(process::run(self.prepared, process));
-            // Retrievals whose client went away may still be reading: they are not waited for.
-            runtime.shutdown_background();
-            return result;
-        };
+        let Some(from) = &self.restore_from else { return process::run(self.prepared, process) };
         let mut reported = 0;
-        let restored = runtime.block_on(process::restore(&self.prepared.config, from, |report| {
+        let restored = process::restore(&self.prepared.config, from, &mut |report| {
             if report.objects >= reported + 100 {
                 reported = report.objects;
                 eprintln!("{} objects, {} octets", report.objects, report.octets);
             }
-        }))?;
+        })?;
         println!(
             "restored {} objects, {} octets, {} rows of the catalogue; {} orders that were open are refused",
             restored.objects, restored.octets, restored.rows, restored.orders_refused

@@ -19,6 +19,7 @@ use fep_process::{Notify, Process};
 use fep_replay::Policy;
 use fep_route::{Door, serve};
 use prometheus::{IntCounterVec, IntGaugeVec};
+use tokio::runtime::Runtime;
 
 use crate::config::Config;
 use crate::events::Events;
@@ -54,11 +55,24 @@ impl Prepared {
     }
 }
 
-/// Runs the archive until the process is to stop.
+/// Runs the archive until the process is to stop, on threads of its own.
 ///
 /// # Errors
 /// What keeps it from starting or serving, in words for the operator.
-pub async fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
+pub fn run(prepared: Prepared, process: &Process) -> Result<(), String> {
+    let runtime = threads()?;
+    let result = runtime.block_on(run_until_stopped(prepared, process));
+    // Retrievals whose client went away may still be reading: they are not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+fn threads() -> Result<Runtime, String> {
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    threads.map_err(|error| format!("the threads cannot be started: {error}"))
+}
+
+async fn run_until_stopped(prepared: Prepared, process: &Process) -> Result<(), String> {
     let Prepared { config, feeds } = prepared;
     let stop = &process.stop;
     if let Some(directory) = config.store.url.strip_prefix("file://") {
@@ -169,10 +183,10 @@ pub(crate) fn make_directory(directory: &str) -> std::io::Result<()> {
 ///
 /// # Errors
 /// What keeps it from being put together, in words for the operator.
-pub async fn restore(
+pub fn restore(
     config: &Config,
     from: &str,
-    mut progress: impl FnMut(&RestoreReport),
+    progress: &mut dyn FnMut(&RestoreReport),
 ) -> Result<RestoreReport, String> {
     let text = |error: fep_catalogue::Error| error.to_string();
     let source = StoreConfig { url: from.to_owned(), ..config.store.clone() };
@@ -183,9 +197,9 @@ pub async fn restore(
         make_directory(directory).map_err(|error| format!("cannot make {directory}: {error}"))?;
     }
     let store = Store::open(&config.store).map_err(text)?;
-    Keeper::restore(&source, &config.archive.segments, &store, &config.database(), |report| progress(report))
-        .await
-        .map_err(text)
+    let database = config.database();
+    let restored = Keeper::restore(&source, &config.archive.segments, &store, &database, progress);
+    threads()?.block_on(restored).map_err(text)
 }
 
 /// Scrubs and backups. Without a database none can be begun: it is tried again.
