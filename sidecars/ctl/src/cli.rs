@@ -435,7 +435,8 @@ pub(crate) enum ConfigCommand {
     /// Check a file: every error with its line, its key and what is allowed; exit code 1 if there is one
     #[command(
         after_help = "The file is a configuration of the daemon, a mission, or a file of simulated stations; its tables say which, and the
-answer says as what it was read. The file of recorder, archive and feeds is recognised; these programs check it.
+answer says as what it was read. The file of recorder, archive and feeds and that of the login service are recognised: their
+programs are started to check them.
 
 Examples:
   fepctl config check /etc/fep/fep.toml && systemctl reload fepd
@@ -483,6 +484,8 @@ pub(crate) enum ConfigKind {
     Stations,
     /// Recorder, archive and feeds
     Archive,
+    /// The login service
+    Identity,
 }
 
 #[derive(Debug, Args)]

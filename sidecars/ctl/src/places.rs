@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fep_control::config::{self, Config};
 
+use crate::archive::args::Target as ArchiveTarget;
 use crate::cli::Target;
 use crate::daemon::Daemon;
 use crate::failure::Failure;
@@ -28,6 +29,20 @@ impl Target {
         match &self.socket {
             Some(socket) => Daemon::at(socket.clone()),
             None => Daemon::at(self.load()?.control_socket()),
+        }
+    }
+}
+
+impl ArchiveTarget {
+    /// Where the archive meant listens.
+    pub(crate) fn address(&self) -> Result<String, Failure> {
+        match &self.archive {
+            Some(archive) => Ok(archive.clone()),
+            None => {
+                let file = std::env::var_os("FEP_CONFIG").filter(|file| !file.is_empty()).map(PathBuf::from);
+                let socket = load_config(file.as_deref())?.daemon.run_dir.join("archive.sock");
+                Ok(format!("unix:{}", socket.display()))
+            }
         }
     }
 }

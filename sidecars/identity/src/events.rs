@@ -60,12 +60,7 @@ impl Events {
 
     /// An act, or a refusal, that operators may have to know of.
     pub(crate) fn note(&self, act: &Act<'_>) {
-        let person = act.person.map(|person| person.account.as_str());
-        let roles = || act.detail["roles"].as_array().map_or(&[][..], Vec::as_slice);
         let code = match act.action {
-            "account added" if roles().iter().any(|role| role == Role::Administrator.name()) => {
-                IdentityEvent::AdministratorMade
-            }
             "account disabled" => IdentityEvent::AccountDisabled,
             "token revoked" => IdentityEvent::TokenRevoked,
             "login refused" if is_locked(&act.detail) => {
@@ -77,7 +72,20 @@ impl Events {
             }
             _ => return,
         };
-        self.report(code, json!({"subject": act.subject, "account": person}));
+        self.report_act(code, act);
+    }
+
+    /// What gives something is recorded before it is tried: it is an event only when it is done.
+    pub(crate) fn done(&self, act: &Act<'_>) {
+        let roles = act.detail["roles"].as_array().map_or(&[][..], Vec::as_slice);
+        if act.action == "account added" && roles.iter().any(|role| role == Role::Administrator.name()) {
+            self.report_act(IdentityEvent::AdministratorMade, act);
+        }
+    }
+
+    fn report_act(&self, code: IdentityEvent, act: &Act<'_>) {
+        let account = act.person.map(|person| person.account.as_str());
+        self.report(code, json!({"subject": act.subject, "account": account}));
     }
 
     /// The directory of persons does not answer.
@@ -150,8 +158,10 @@ mod tests {
             subject: "bert",
             detail,
         };
-        events.note(&act("account added", json!({"roles": ["observer"]})));
+        // Recorded before it is tried, and refused then.
         events.note(&act("account added", json!({"roles": ["observer", "administrator"]})));
+        events.done(&act("account added", json!({"roles": ["observer"]})));
+        events.done(&act("account added", json!({"roles": ["observer", "administrator"]})));
         let locked = LoginRefused::Locked { until: NumericDate(0) }.to_string();
         for _ in 0..1000 {
             events.note(&act("login refused", json!({"reason": locked})));

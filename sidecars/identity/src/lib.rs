@@ -133,6 +133,10 @@ impl Journal for Counted {
         self.trail.refused(act);
     }
 
+    fn done(&self, act: &Act<'_>) {
+        self.events.done(act);
+    }
+
     fn directory_away(&self, reason: &str) {
         self.events.directory_away(reason);
     }

@@ -13,14 +13,10 @@ use crate::service::TlsArgs;
 /// How to find the archive service.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
-    /// The service: unix:PATH, https://HOST:PORT, or http:// on this machine
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "FEP_ARCHIVE",
-        default_value = "unix:/dev/shm/fep/archive.sock"
-    )]
-    pub(crate) archive: String,
+    /// The service: unix:PATH, https://HOST:PORT, or http:// on this machine [default: archive.sock in `daemon.run_dir` of
+    /// FEP_CONFIG, /dev/shm/fep without one]
+    #[arg(long, value_name = "ADDRESS", env = "FEP_ARCHIVE")]
+    pub(crate) archive: Option<String>,
     /// File with an API token or a ticket [default: FEP_TICKET, FEP_TOKEN, the last `fepctl login`]
     #[arg(long, value_name = "FILE", env = "FEP_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,

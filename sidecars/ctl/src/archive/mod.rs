@@ -83,8 +83,9 @@ impl Target {
 impl Reached for Target {
     fn client(&self) -> Result<Client, Failure> {
         // The address first: no token is exchanged for one that is none.
-        service::address(&self.archive)?;
-        service::client(&self.archive, &self.tls, self.bearer()?, TIMES)
+        let archive = self.address()?;
+        service::address(&archive)?;
+        service::client(&archive, &self.tls, self.bearer()?, TIMES)
     }
 }
 

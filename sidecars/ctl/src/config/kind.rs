@@ -11,7 +11,9 @@ pub(super) const CHECKED: [ConfigKind; 3] = [ConfigKind::Daemon, ConfigKind::Mis
 
 /// Tables of the file of recorder, archive and feeds.
 pub(super) const ARCHIVE_TABLES: [&str; 10] =
-    ["archive", "http", "store", "sql", "replay", "retention", "users", "recorder", "feeding", "feeds"];
+    ["archive", "http", "store", "sql", "replay", "retention", "identity", "recorder", "feeding", "feeds"];
+/// The table that only the file of the login service has; others it shares with the archive.
+pub(super) const IDENTITY_TABLE: &str = "service";
 
 /// As `--kind` names it.
 pub(super) const fn name(kind: ConfigKind) -> &'static str {
@@ -20,6 +22,7 @@ pub(super) const fn name(kind: ConfigKind) -> &'static str {
         ConfigKind::Mission => "mission",
         ConfigKind::Stations => "stations",
         ConfigKind::Archive => "archive",
+        ConfigKind::Identity => "identity",
     }
 }
 
@@ -30,6 +33,7 @@ pub(super) const fn in_words(kind: ConfigKind) -> &'static str {
         ConfigKind::Mission => "a mission",
         ConfigKind::Stations => "simulated stations",
         ConfigKind::Archive => "a configuration of recorder, archive and feeds",
+        ConfigKind::Identity => "a configuration of the login service",
     }
 }
 
@@ -72,7 +76,7 @@ pub(super) fn of(file: Option<&Path>, wanted: Option<ConfigKind>) -> ReadAs {
 /// Which kind a text is, by the tables and keys on its top level. It need not be right, not even TOML: a file with mistakes
 /// is to be checked as what it was meant to be.
 fn says(text: &str) -> Option<ConfigKind> {
-    let (mut on_top, mut in_spacecraft, mut mission) = (true, false, false);
+    let (mut on_top, mut in_spacecraft, mut mission, mut archive) = (true, false, false, false);
     for line in text.lines().map(str::trim) {
         let table = line.strip_prefix('[').map(|rest| rest.trim_start_matches('['));
         if let Some(table) = table {
@@ -83,7 +87,8 @@ fn says(text: &str) -> Option<ConfigKind> {
                 "daemon" | "rings" | "link" | "links" => return Some(ConfigKind::Daemon),
                 "station" => return Some(ConfigKind::Stations),
                 // Sections of one file, of which each process reads its own. `missions` is a section of the daemon, too.
-                _ if ARCHIVE_TABLES.contains(&name) => return Some(ConfigKind::Archive),
+                _ if ARCHIVE_TABLES.contains(&name) => archive = true,
+                IDENTITY_TABLE => return Some(ConfigKind::Identity),
                 "channel" => mission = true,
                 _ => {}
             }
@@ -96,6 +101,9 @@ fn says(text: &str) -> Option<ConfigKind> {
             mission |= (on_top && (key == "title" || key.starts_with("channel.")))
                 || (in_spacecraft && key == "scid");
         }
+    }
+    if archive {
+        return Some(ConfigKind::Archive);
     }
     mission.then_some(ConfigKind::Mission)
 }
@@ -129,6 +137,9 @@ mod tests {
             ("[feeds.one]\nform = \"raw\"\n", ConfigKind::Archive),
             ("[recorder]\nrings = 3\n", ConfigKind::Archive),
             (include_str!("../../../../config/archive.toml"), ConfigKind::Archive),
+            (include_str!("../../../../config/identity.toml"), ConfigKind::Identity),
+            ("[http.limits]\n[identity]\n[service]\n", ConfigKind::Identity),
+            ("[identity]\ntickets = []\n", ConfigKind::Archive),
             ("[[station]]\nname = 7\n[station.channel]\n", ConfigKind::Stations),
             ("station = []\n", ConfigKind::Stations),
             (fep_sim::DEFAULT_SIMULATION, ConfigKind::Stations),

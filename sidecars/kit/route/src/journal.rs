@@ -36,6 +36,11 @@ pub trait Journal: Send + Sync {
     /// Records a refusal, within bounds: anybody can cause one.
     fn refused(&self, act: &Act<'_>);
 
+    /// Learns that what was recorded before is done now.
+    fn done(&self, act: &Act<'_>) {
+        let _ = act;
+    }
+
     /// Learns that the directory of persons does not answer, and why.
     fn directory_away(&self, reason: &str) {
         let _ = reason;

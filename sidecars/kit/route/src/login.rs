@@ -473,13 +473,22 @@ async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), 
     let detail = json!({
         "person": profile.person, "roles": profile.roles, "scopes": profile.scopes, "expires": profile.expires,
     });
-    gives(&state, &call, "account added", &name.0, detail).await?;
+    gives(&state, &call, "account added", &name.0, detail.clone()).await?;
     let (name, password) = (name.0.clone(), password.0.clone());
     let subject = name.clone();
     let added =
         blocking(Arc::clone(&state), move |state| state.identity.add_account(&name, &password, profile))
             .await;
-    given(&state, &call, "account not added", &subject, added)
+    given(&state, &call, "account not added", &subject, added)?;
+    state.journal.done(&Act {
+        request_id: &call.request_id,
+        person: Some(&call.caller()?.person),
+        account: "",
+        action: "account added",
+        subject: &subject,
+        detail,
+    });
+    Ok(())
 }
 
 async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
