@@ -88,6 +88,13 @@ impl<T: DeserializeOwned + ToSchema + Send + 'static> Body for Json<T> {
 }
 
 fn read_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
+    // Derived code also takes the members of an object as a list, in the order of the type: nobody means that, and what a place
+    // in the list says changes with the type.
+    if octets.trim_ascii_start().starts_with(b"[") {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-body", "a list stands in the place of an object")
+            .at("body")
+            .hint("GET /openapi.json describes the body"));
+    }
     serde_json::from_slice(octets).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "bad-body", error.to_string())
             .at(format!("body, line {}, column {}", error.line(), error.column()))
@@ -203,4 +210,33 @@ pub(crate) fn with_type(body: impl Into<HttpBody>, media_type: &'static str) -> 
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, ToSchema)]
+    #[serde(deny_unknown_fields)]
+    struct Note {
+        text: String,
+        #[serde(default)]
+        urgent: bool,
+    }
+
+    // REQ: FEP-KIT-279
+    #[test]
+    fn a_list_is_not_taken_for_the_members_of_an_object() {
+        let read = |text: &str| Json::<Note>::read(Bytes::copy_from_slice(text.as_bytes()));
+        let wanted = Note { text: "a".to_owned(), urgent: true };
+        assert_eq!(read(r#" {"text": "a", "urgent": true}"#).expect("an object"), Json(wanted));
+        for list in [r#"["a", true]"#, "\n\t [\"a\"]", "[]"] {
+            let refused = read(list).expect_err(list);
+            assert_eq!((refused.status, refused.detail.contains("a list")), (400, true), "{list}: {refused}");
+        }
+        let maybe = MaybeJson::<Note>::read(Bytes::from_static(br#"["a", true]"#));
+        assert!(maybe.is_err());
+    }
 }
