@@ -325,26 +325,36 @@ impl Directory {
         fill: impl FnOnce(&File, &Path) -> Result<T, BusError>,
     ) -> Result<T, BusError> {
         self.remove_leftovers(name);
-        let temporary = format!(".{name}.{:016x}.building", random_word()?);
+        let (file, temporary) = self.begin(name)?;
         let path = self.path_of(&temporary);
-        let file = self.create(&temporary, 0o600).map_err(BusError::io(&path, "create"))?;
-        let built = lock::try_exclusive(&file)
-            .map_err(BusError::io(&path, "lock"))
-            .and_then(|_| fill(&file, &path))
-            .and_then(|built| {
-                if let Some(group) = access.group_id()? {
-                    set_group(&file, group).map_err(BusError::io(&path, "set the group of"))?;
-                }
-                unix::fchmod(&file, Mode::from_raw_mode(access.mode))
-                    .map_err(|error| BusError::io(&path, "set the mode of")(error.into()))?;
-                unix::renameat(&self.handle, &temporary, &self.handle, name)
-                    .map_err(|error| BusError::io(&self.path_of(name), "put into place")(error.into()))?;
-                Ok(built)
-            });
+        let built = fill(&file, &path).and_then(|built| {
+            if let Some(group) = access.group_id()? {
+                set_group(&file, group).map_err(BusError::io(&path, "set the group of"))?;
+            }
+            unix::fchmod(&file, Mode::from_raw_mode(access.mode))
+                .map_err(|error| BusError::io(&path, "set the mode of")(error.into()))?;
+            unix::renameat(&self.handle, &temporary, &self.handle, name)
+                .map_err(|error| BusError::io(&self.path_of(name), "put into place")(error.into()))?;
+            Ok(built)
+        });
         if built.is_err() {
             let _ = unix::unlinkat(&self.handle, &temporary, AtFlags::empty());
         }
         built
+    }
+
+    /// Makes the hidden file beside `name`, locked: the lock says that its builder lives.
+    fn begin(&self, name: &str) -> Result<(File, String), BusError> {
+        let mut attempts = 16;
+        loop {
+            let temporary = format!(".{name}.{:016x}.building", random_word()?);
+            let path = self.path_of(&temporary);
+            let file = self.create(&temporary, 0o600).map_err(BusError::io(&path, "create"))?;
+            attempts -= 1;
+            if lock::lock_in_place(&file).map_err(BusError::io(&path, "lock"))? || attempts == 0 {
+                return Ok((file, temporary));
+            }
+        }
     }
 
     /// Removes what builders of `name` left behind that were killed. Living ones hold the lock of theirs.
@@ -356,10 +366,9 @@ impl Directory {
             return;
         };
         for entry in found.names {
-            let held = self
-                .open(&entry, Use::Read, Owner::Trusted)
-                .is_ok_and(|file| lock::is_held(&file).unwrap_or(true));
-            if !held {
+            // What cannot be opened is nobody's. The lock is kept until the name is gone: its builder looks for that.
+            let opened = self.open(&entry, Use::Read, Owner::Trusted);
+            if opened.as_ref().map_or(true, |file| lock::try_shared(file).unwrap_or(false)) {
                 let _ = unix::unlinkat(&self.handle, &entry, AtFlags::empty());
             }
         }

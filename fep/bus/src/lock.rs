@@ -51,7 +51,11 @@ fn whole_file(kind: libc::c_int) -> libc::flock {
 
 /// Takes the exclusive lock of `file` (opened for writing). `Ok(false)`: somebody else has it.
 pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
-    let lock = whole_file(libc::F_WRLCK);
+    try_lock(file, libc::F_WRLCK)
+}
+
+fn try_lock(file: &File, kind: libc::c_int) -> io::Result<bool> {
+    let lock = whole_file(kind);
     // SAFETY: a valid descriptor and a pointer to a `flock` that outlives the call.
     let result = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw const lock) };
     if result == 0 {
@@ -62,6 +66,23 @@ pub(crate) fn try_exclusive(file: &File) -> io::Result<bool> {
         Some(libc::EAGAIN | libc::EACCES) => Ok(false),
         _ => Err(error),
     }
+}
+
+/// Takes the exclusive lock of a new file that others may look at for a moment, and says whether it has its name still: before
+/// that, they may have taken it for one of a dead process, and removed it.
+pub(crate) fn lock_in_place(file: &File) -> io::Result<bool> {
+    for _ in 0..1000 {
+        if try_exclusive(file)? {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    Ok(rustix::fs::fstat(file)?.st_nlink > 0)
+}
+
+/// Takes a shared lock of `file`, which keeps everybody from the exclusive one. `Ok(false)`: somebody has that.
+pub(crate) fn try_shared(file: &File) -> io::Result<bool> {
+    try_lock(file, libc::F_RDLCK)
 }
 
 /// Whether somebody else holds the exclusive lock of `file`; takes nothing, disturbs nobody.

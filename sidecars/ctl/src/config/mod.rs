@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use crate::cli::{ConfigCommand, ConfigKind};
 use crate::failure::{Failure, output};
 use crate::figures::counted;
-use crate::programs::find_program;
 use crate::places::load_config;
+use crate::programs::find_program;
 use crate::{stations, terminal};
 
 /// `fepctl config ...`

@@ -99,23 +99,17 @@ impl Replacement {
             }
         }
         remove_leftovers(&directory, name);
-        let temporary = format!(".{name}.{:016x}{SUFFIX}", random_word());
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Until it is whole, nobody else has any right on it.
-        let handle = rustix::fs::openat(&directory, &temporary, flags, Mode::from_raw_mode(0o600))
-            .map_err(FileError::io("create a file beside", path))?;
-        let replacement = Replacement {
-            file: File::from(handle),
+        let (file, temporary) =
+            begin_beside(&directory, name).map_err(FileError::io("create a file beside", path))?;
+        Ok(Replacement {
+            file,
             directory,
             path: path.to_owned(),
             name: name.to_owned(),
             temporary: Some(temporary),
             mode,
             may_replace,
-        };
-        // The lock says that this writer lives. Where a file system has no locks, nothing of a dead writer is removed.
-        let _ = rustix::fs::flock(&replacement.file, FlockOperation::NonBlockingLockExclusive);
-        Ok(replacement)
+        })
     }
 
     /// The file, for writers that do more than [`Write`]. Its place is the caller's affair.
@@ -183,6 +177,34 @@ fn check_mode(path: &Path, mode: u32) -> Result<(), FileError> {
 fn open_directory(path: &Path) -> Result<OwnedFd, FileError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(FileError::io("open the directory", path))
+}
+
+/// Makes the hidden file beside `name`, locked: the lock says that its writer lives.
+fn begin_beside(directory: &OwnedFd, name: &str) -> Result<(File, String), rustix::io::Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut attempts = 16;
+    loop {
+        let temporary = format!(".{name}.{:016x}{SUFFIX}", random_word());
+        // Until it is whole, nobody else has any right on it.
+        let file = File::from(rustix::fs::openat(directory, &temporary, flags, Mode::from_raw_mode(0o600))?);
+        attempts -= 1;
+        if is_locked_in_place(&file)? || attempts == 0 {
+            return Ok((file, temporary));
+        }
+    }
+}
+
+/// Locks a new file. `false`: before that, another writer has taken it for one of a dead writer, and removed it.
+fn is_locked_in_place(file: &File) -> Result<bool, rustix::io::Errno> {
+    // Who looks for leftovers has the lock for a moment.
+    for _ in 0..1000 {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(std::time::Duration::from_millis(1)),
+            // Where a file system has no locks, nothing of a dead writer is removed.
+            Ok(()) | Err(_) => break,
+        }
+    }
+    Ok(rustix::fs::fstat(file)?.st_nlink > 0)
 }
 
 /// Removes what writers of `name` left that were killed. Whatever fails here only leaves something behind.

@@ -165,3 +165,22 @@ fn a_lock_file_that_is_a_link_a_fifo_or_a_directory_is_refused_without_waiting()
     );
     drop(held);
 }
+
+// REQ: FEP-KIT-278
+#[test]
+fn writers_of_one_name_that_begin_at_the_same_moment_do_not_take_each_other_for_dead() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("file");
+    std::thread::scope(|scope| {
+        for writer in 0..8_u8 {
+            let path = &path;
+            scope.spawn(move || {
+                for _ in 0..200 {
+                    fep_file::replace(path, 0o600, &[writer; 100]).expect("it is written");
+                }
+            });
+        }
+    });
+    assert_eq!(std::fs::read(&path).expect("the last").len(), 100);
+    assert_eq!(std::fs::read_dir(directory.path()).expect("a directory").count(), 1, "nothing is left over");
+}

@@ -91,9 +91,13 @@ fn read_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, Problem> {
     // Derived code also takes the members of an object as a list, in the order of the type: nobody means that, and what a place
     // in the list says changes with the type.
     if octets.trim_ascii_start().starts_with(b"[") {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad-body", "a list stands in the place of an object")
-            .at("body")
-            .hint("GET /openapi.json describes the body"));
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-body",
+            "a list stands in the place of an object",
+        )
+        .at("body")
+        .hint("GET /openapi.json describes the body"));
     }
     serde_json::from_slice(octets).map_err(|error| {
         Problem::new(StatusCode::BAD_REQUEST, "bad-body", error.to_string())
