@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use fep_database::Options;
 use fep_identity::IdentityConfig;
+use fep_identity::ldap::Directory;
 use fep_kit::{ConfigErrors, Document};
 use fep_route::{DoorConfig, HttpConfig};
 use serde::Deserialize;
@@ -102,6 +103,20 @@ impl Config {
             document.mistake(&format!("identity.{}", mistake.key), &mistake.message, &mistake.allowed)
         })?;
         Ok(config)
+    }
+
+    /// Reads the files that it names, as the start does: certificates and keys, the password for the directory.
+    ///
+    /// # Errors
+    /// What cannot be read or used.
+    pub(crate) fn read_files(&self) -> Result<(), String> {
+        for door in &self.http.doors {
+            door.certificates().map_err(|error| format!("http.doors, {}: {error}", door.listen))?;
+        }
+        match self.identity.ldap.clone().map(Directory::new) {
+            Some(Err(error)) => Err(format!("identity.ldap: {error}")),
+            Some(Ok(_)) | None => Ok(()),
+        }
     }
 }
 

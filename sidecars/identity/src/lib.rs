@@ -66,6 +66,7 @@ impl Service for IdentityService {
 
     fn prepare(document: &Document, arguments: Arguments) -> Result<IdentityService, String> {
         let config = Config::read(document).map_err(|errors| errors.to_string())?;
+        config.read_files()?;
         Ok(IdentityService { config, command: arguments.command })
     }
 

@@ -137,6 +137,31 @@ fn actions(entries: &Value) -> Vec<String> {
     entries.map(|entry| entry["action"].as_str().expect("an action").to_owned()).collect()
 }
 
+// REQ: FEP-KIT-277
+#[test]
+fn a_file_that_the_start_needs_and_cannot_use_is_named_by_the_check() {
+    let site = Site::new();
+    let text = std::fs::read_to_string(site.path("identity.toml")).expect("it is there");
+    let door = "[[http.doors]]\nlisten = \"127.0.0.1:0\"\ncertificate = \"/nowhere/door.pem\"\nkey = \"/nowhere/door.key\"\n";
+    let ldap = |more: &str| {
+        format!(
+            "[identity.ldap]\nurl = \"ldap://127.0.0.1:1\"\nuser_base = \"dc=x\"\nbind_dn = \"cn=x\"\n{more}"
+        )
+    };
+    for (more, named) in [
+        (door.to_owned(), "/nowhere/door.pem"),
+        (ldap("bind_password_file = \"/nowhere/password\"\n"), "/nowhere/password"),
+        (ldap("bind_password_file = \"/dev/null\"\nca_file = \"/nowhere/ca.pem\"\n"), "/nowhere/ca.pem"),
+    ] {
+        std::fs::write(site.path("identity.toml"), format!("{text}{more}")).expect("written");
+        for arguments in [&["--check"][..], &[]] {
+            let output = site.command(arguments).output().expect("it runs");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!output.status.success() && said.contains(named), "{arguments:?} {said}");
+        }
+    }
+}
+
 // REQ: FEP-KIT-311
 #[test]
 fn the_first_administrator_is_added_once_and_only_with_a_good_password() {

@@ -225,7 +225,11 @@ pub struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(config: LdapConfig) -> Result<Directory, LdapError> {
+    /// Reads the files that the configuration names; asks nobody.
+    ///
+    /// # Errors
+    /// A file that cannot be read or used.
+    pub fn new(config: LdapConfig) -> Result<Directory, LdapError> {
         let bind_password = match &config.bind_password_file {
             Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
             None => String::new(),

@@ -110,6 +110,21 @@ impl DoorConfig {
     }
 }
 
+impl DoorConfig {
+    /// Reads the files of its certificates, as its opening does; `None` for a door without.
+    ///
+    /// # Errors
+    /// Files that cannot be read, or do not belong together.
+    pub fn certificates(&self) -> Result<Option<Certificates>, TlsError> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(None) };
+        let clients = self.client_ca.clone().map(|file| ClientAuthority {
+            file,
+            is_required: self.client_certificate == ClientCertificate::Required,
+        });
+        Certificates::with_clients(certificate, key, clients).map(Some)
+    }
+}
+
 /// A door that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum DoorError {
@@ -157,16 +172,7 @@ impl Door {
     /// A configuration that is not safe, certificates that cannot be used, the system's.
     pub async fn open(config: &DoorConfig) -> Result<Door, DoorError> {
         let address = config.check()?;
-        let certificates = match (&config.certificate, &config.key) {
-            (Some(certificate), Some(key)) => {
-                let clients = config.client_ca.clone().map(|file| ClientAuthority {
-                    file,
-                    is_required: config.client_certificate == ClientCertificate::Required,
-                });
-                Some(Certificates::with_clients(certificate, key, clients)?)
-            }
-            _ => None,
-        };
+        let certificates = config.certificates()?;
         let system = |source| DoorError::System { address: address.clone(), source };
         let listener = address.bind(config.unix_mode).await.map_err(system)?;
         let bound = listener.address().map_err(system)?;
