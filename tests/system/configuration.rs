@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use fep_tests::programs::program;
+use fep_tests::program;
 
 fn check(file: &Path, arguments: &[&str]) -> Output {
     let mut fepctl = Command::new(program("fepctl"));

@@ -145,13 +145,14 @@ fn a_file_that_the_start_needs_and_cannot_use_is_named_by_the_check() {
     let door = "[[http.doors]]\nlisten = \"127.0.0.1:0\"\ncertificate = \"/nowhere/door.pem\"\nkey = \"/nowhere/door.key\"\n";
     let ldap = |more: &str| {
         format!(
-            "[identity.ldap]\nurl = \"ldap://127.0.0.1:1\"\nuser_base = \"dc=x\"\nbind_dn = \"cn=x\"\n{more}"
+            "[identity.ldap]\nurl = \"ldap://127.0.0.1:1\"\nuser_base = \"dc=x\"\ngroup_base = \"dc=x\"\nbind_dn = \"cn=x\"\n\
+             roles = {{}}\nscopes = {{}}\n{more}"
         )
     };
     for (more, named) in [
         (door.to_owned(), "/nowhere/door.pem"),
         (ldap("bind_password_file = \"/nowhere/password\"\n"), "/nowhere/password"),
-        (ldap("bind_password_file = \"/dev/null\"\nca_file = \"/nowhere/ca.pem\"\n"), "/nowhere/ca.pem"),
+        (ldap("bind_password_file = \"/dev/null\"\n"), "/dev/null: holds no password"),
     ] {
         std::fs::write(site.path("identity.toml"), format!("{text}{more}")).expect("written");
         for arguments in [&["--check"][..], &[]] {
