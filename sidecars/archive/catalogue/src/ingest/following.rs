@@ -2,6 +2,7 @@
 //! others go on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,8 +10,8 @@ use std::time::{Duration, Instant};
 use fep_bus::Colour;
 use fep_record::{BadReason, FrameRecord, KIND_FRAME, KIND_PACKET, PacketRecord};
 use fep_segments::{
-    Follow, FollowSpec, Item, Piece, Place, SegmentError, SegmentReader, SegmentState as FileState, Start,
-    Stream,
+    Follow, FollowSpec, Item, Piece, Place, SegmentEntry, SegmentError, SegmentReader,
+    SegmentState as FileState, Start, Stream,
 };
 use fep_time::LeapSeconds;
 
@@ -26,6 +27,10 @@ const RECORDS_PER_STEP: usize = 50_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// When a stream that could not be followed is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// How far back of the open end packets may begin: octets of sealed segments, of which the nearest is read whole, and how many.
+const BACK_OCTETS: u64 = 64 << 20;
+const BACK_SEGMENTS: usize = 64;
 
 /// How often a segment is looked at that grows without a ring: nobody reports that.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -317,8 +322,8 @@ fn is_packets_ring_there(config: &IngestConfig, stream: &Stream) -> bool {
     config.bus.as_ref().is_some_and(on_bus) || beside.directory(&config.archive).is_dir()
 }
 
-/// Begins to take packets out of the frames from record `seq` on. Where a sealed segment ends there, what it holds comes first:
-/// a packet may have begun in it.
+/// Begins to take packets out of the frames from record `seq` on. What lies before it in sealed segments comes first: a packet
+/// may have begun there.
 fn begin_extraction(
     layouts: &PacketLayouts,
     config: &IngestConfig,
@@ -328,17 +333,12 @@ fn begin_extraction(
 ) -> TailExtraction {
     let mut extraction = TailExtraction::new(layouts);
     let mut read = || -> Result<(), SegmentError> {
-        let list = fep_segments::list(&config.archive, stream)?;
-        let sealed = list.iter().rev().find(|entry| entry.state == FileState::Sealed);
-        let Some(entry) = sealed.filter(|entry| entry.name.series == series) else { return Ok(()) };
-        let mut reader = SegmentReader::open(&entry.path)?;
-        if reader.end().seq != seq {
-            return Ok(());
-        }
-        while let Some(piece) = reader.next()? {
-            match piece {
-                Piece::Record(view) => extraction.push(&record_of(&view), &mut |_| {}),
-                Piece::Loss(_) => extraction.interrupted(),
+        for mut reader in sealed_before(&config.archive, stream, series, seq)?.into_iter().rev() {
+            while let Some(piece) = reader.next()? {
+                match piece {
+                    Piece::Record(view) => extraction.push(&record_of(&view), &mut |_| {}),
+                    Piece::Loss(_) => extraction.interrupted(),
+                }
             }
         }
         Ok(())
@@ -348,6 +348,35 @@ fn begin_extraction(
         extraction.interrupted();
     }
     extraction
+}
+
+/// The sealed segments that end at record `seq`, the nearest first, as far back as packets begin that end behind it.
+fn sealed_before(
+    archive: &Path,
+    stream: &Stream,
+    series: u64,
+    seq: u64,
+) -> Result<Vec<SegmentReader<File>>, SegmentError> {
+    let list = fep_segments::list(archive, stream)?;
+    let of_series = |entry: &&SegmentEntry| entry.name.series == series;
+    let (mut found, mut begins, mut octets) = (Vec::new(), seq, 0);
+    for entry in list.iter().rev().filter(of_series) {
+        let Some(reader) = fep_segments::open_listed(archive, stream, entry)? else { break };
+        // What is behind the record may be sealed by now.
+        if reader.end().seq > begins {
+            continue;
+        }
+        if !reader.is_sealed() || reader.end().seq < begins {
+            break;
+        }
+        begins = reader.header().base.seq;
+        octets += reader.footer().map_or(0, |footer| footer.octets);
+        found.push(reader);
+        if octets >= BACK_OCTETS || found.len() == BACK_SEGMENTS {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// The first record that is in no sealed segment. A segment that cannot be read is passed over: what it holds cannot be
