@@ -14,7 +14,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-// REQ: FEP-CTL-180
+// REQ: FEP-CTL-189
 #[test]
 fn every_file_of_the_configuration_is_recognised_and_in_order() {
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
@@ -35,7 +35,7 @@ fn every_file_of_the_configuration_is_recognised_and_in_order() {
     }
 }
 
-// REQ: FEP-CTL-180
+// REQ: FEP-CTL-189
 #[test]
 fn what_a_program_would_refuse_at_its_start_is_refused_with_its_name_and_its_reason() {
     let directory = tempfile::tempdir().expect("a directory");
