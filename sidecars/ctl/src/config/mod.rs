@@ -3,6 +3,7 @@
 mod documented;
 mod explain;
 mod kind;
+mod programs;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -37,21 +38,12 @@ fn check(file: Option<&Path>, wanted: Option<ConfigKind>, as_json: bool) -> Resu
     let checked = match (read_as.kind, file) {
         (ConfigKind::Mission, Some(path)) => check_mission(path),
         (ConfigKind::Stations, Some(path)) => check_stations(path),
-        (ConfigKind::Archive, Some(path)) => return Err(not_ours(path)),
+        (ConfigKind::Archive | ConfigKind::Identity, Some(path)) => {
+            return programs::check(path, read_as, as_json);
+        }
         _ => check_daemon(file),
     };
     print_check(&name_of(file), read_as, checked, as_json)
-}
-
-/// Programs that read the file of the archive's processes, each its own sections.
-const ARCHIVE_PROGRAMS: [&str; 3] = ["fep-recorder", "fep-archive", "fep-feeds"];
-
-/// A file that is read by programs which this one knows nothing of.
-fn not_ours(file: &Path) -> Failure {
-    let name = file.display();
-    let checks = ARCHIVE_PROGRAMS.map(|program| format!("{program} --config {name} --check"));
-    Failure::new(format!("{name} configures recorder, archive and feeds: fepctl cannot check it"))
-        .hint(format!("each of these checks the sections that it reads: {}", checks.join("; ")))
 }
 
 fn check_stations(file: &Path) -> Result<Summary, ConfigErrors> {
