@@ -54,6 +54,18 @@ impl Default for Places {
     }
 }
 
+impl Places {
+    /// Refuses what a start would refuse of them before it makes anything.
+    fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
+        if std::fs::metadata(&self.state).is_ok_and(|found| !found.is_dir()) {
+            let message = format!("{} is no directory", self.state.display());
+            return Err(("state", message, "a directory, or a path that is free"));
+        }
+        // The error says what is allowed.
+        self.database.check().map_err(|error| ("database", error.to_string(), ""))
+    }
+}
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -77,7 +89,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads and checks it; nothing is touched.
+    /// Reads and checks it, and the files that it names (certificates, keys, authorities, passwords): what a start would refuse
+    /// of them is refused here. Nothing is changed.
     ///
     /// # Errors
     /// Every mistake of one section, with its place.
@@ -98,8 +111,11 @@ impl Config {
         config.http.check().map_err(|(key, message, allowed)| {
             document.mistake(&format!("http.{key}"), &message, &allowed)
         })?;
-        config.identity.check().map_err(|mistake| {
+        config.identity.check().and_then(|()| config.identity.check_files()).map_err(|mistake| {
             document.mistake(&format!("identity.{}", mistake.key), &mistake.message, &mistake.allowed)
+        })?;
+        config.places.check().map_err(|(key, message, allowed)| {
+            document.mistake(&format!("service.{key}"), &message, allowed)
         })?;
         Ok(config)
     }

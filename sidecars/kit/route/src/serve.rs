@@ -94,11 +94,28 @@ impl DoorConfig {
         }
     }
 
-    /// The address, where the door is safe as configured; nothing is touched.
+    /// The address, where the door is safe as configured and its certificates can be used: what [`Door::open`] would refuse
+    /// before it listens, this refuses. Files are read, and nothing is changed.
     ///
     /// # Errors
     /// What is wrong.
     pub fn check(&self) -> Result<Address, DoorError> {
+        let address = self.safe_address()?;
+        self.certificates()?;
+        Ok(address)
+    }
+
+    /// What a door with TLS shows, and asks to be shown.
+    fn certificates(&self) -> Result<Option<Certificates>, DoorError> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(None) };
+        let clients = self.client_ca.clone().map(|file| ClientAuthority {
+            file,
+            is_required: self.client_certificate == ClientCertificate::Required,
+        });
+        Ok(Some(Certificates::with_clients(certificate, key, clients)?))
+    }
+
+    fn safe_address(&self) -> Result<Address, DoorError> {
         let address: Address = self.listen.parse().map_err(DoorError::Address)?;
         match (&self.certificate, &self.key, &address) {
             (Some(_), Some(_), Address::Tcp(_)) => Ok(address),
@@ -156,17 +173,8 @@ impl Door {
     /// # Errors
     /// A configuration that is not safe, certificates that cannot be used, the system's.
     pub async fn open(config: &DoorConfig) -> Result<Door, DoorError> {
-        let address = config.check()?;
-        let certificates = match (&config.certificate, &config.key) {
-            (Some(certificate), Some(key)) => {
-                let clients = config.client_ca.clone().map(|file| ClientAuthority {
-                    file,
-                    is_required: config.client_certificate == ClientCertificate::Required,
-                });
-                Some(Certificates::with_clients(certificate, key, clients)?)
-            }
-            _ => None,
-        };
+        let address = config.safe_address()?;
+        let certificates = config.certificates()?;
         let system = |source| DoorError::System { address: address.clone(), source };
         let listener = address.bind(config.unix_mode).await.map_err(system)?;
         let bound = listener.address().map_err(system)?;
