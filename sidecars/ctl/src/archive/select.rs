@@ -77,7 +77,7 @@ pub(crate) fn retrieval(
         }
         let failure = Failure::usage(message);
         match refused.name.as_str() {
-            "from" | "to" => failure.hint("of the time until now: --last 1d"),
+            "from" | "to" => failure.hint("the last day is --last 1d"),
             _ => failure,
         }
     })
