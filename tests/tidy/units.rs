@@ -140,7 +140,7 @@ fn the_login_service_has_one_address_in_its_unit_its_configuration_and_fepctl() 
     let units = units();
     let unit = units.iter().find(|unit| unit.name == "fep-identity.service").expect("a unit");
     let socket = format!("unix:/run/{}/identity.sock", unit.value("RuntimeDirectory"));
-    for file in ["config/identity.toml", "sidecars/identity/src/config.rs", "sidecars/ctl/src/session.rs"] {
+    for file in ["config/identity.toml", "sidecars/identity/src/config.rs", "sidecars/ctl/src/places.rs"] {
         let text = std::fs::read_to_string(root().join(file)).expect("text");
         assert!(text.contains(&format!("\"{socket}\"")), "{file}: {socket}");
     }

@@ -434,9 +434,9 @@ pub(crate) struct LinkArgs {
 pub(crate) enum ConfigCommand {
     /// Check a file: every error with its line, its key and what is allowed; exit code 1 if there is one
     #[command(
-        after_help = "The file is a configuration of the daemon, a mission, or a file of simulated stations; its tables say which, and the
-answer says as what it was read. The file of recorder, archive and feeds and that of the login service are recognised: their
-programs are started to check them.
+        after_help = "The file is a configuration of the daemon, a mission, a file of simulated stations, the file of recorder, archive
+and feeds, or that of fep-identity; its tables say which, and the answer says as what it was read. The last two are
+checked by the programs that read them (PROGRAM --config FILE --check), beside fepctl or on the search path.
 
 Examples:
   fepctl config check /etc/fep/fep.toml && systemctl reload fepd
@@ -482,9 +482,9 @@ pub(crate) enum ConfigKind {
     Mission,
     /// Simulated stations
     Stations,
-    /// Recorder, archive and feeds
+    /// Recorder, archive and feeds: each checks the sections that it reads
     Archive,
-    /// The login service
+    /// The identity service
     Identity,
 }
 

@@ -1,6 +1,7 @@
 //! `fepctl login`, `logout`, `whoami`, `token`, `account`.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use fep_client::blocking::Client;
@@ -9,25 +10,38 @@ use fep_client::{Times, Verbatim, api};
 use fep_password::Entry;
 
 use crate::failure::{Failure, output};
+use crate::places;
 use crate::service::{self, Reached, TlsArgs};
-use crate::session::{self, DEFAULT_SERVER, Session};
+use crate::session::{self, Session};
 use crate::terminal::{self, print};
 
 /// Which service.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Server {
-    /// Identity service: unix:PATH, https://HOST:PORT, or http:// on this machine
-    #[arg(long, value_name = "ADDRESS", env = "FEP_IDENTITY", default_value = DEFAULT_SERVER)]
-    server: String,
+    /// Identity service: unix:PATH, https://HOST:PORT, or http:// on this machine [default: the one that `fepctl up` runs,
+    /// else unix:/run/fep/identity/identity.sock]
+    #[arg(long, value_name = "ADDRESS", env = "FEP_IDENTITY")]
+    server: Option<String>,
+    /// Configuration of the daemon that `fepctl up` was started with [default: built in]
+    #[arg(long, value_name = "FILE", env = "FEP_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsArgs,
+}
+
+impl Server {
+    fn address(&self) -> Result<String, Failure> {
+        places::identity(self.server.as_deref(), self.config.as_deref())
+    }
 }
 
 impl Reached for Server {
     fn client(&self) -> Result<Client, Failure> {
         // The address first: no token is exchanged for one that is none.
-        service::address(&self.server)?;
-        service::client(&self.server, &self.tls, session::bearer(&self.tls)?, Times::default())
+        let server = self.address()?;
+        service::address(&server)?;
+        let bearer = session::bearer(self.config.as_deref(), &self.tls)?;
+        service::client(&server, &self.tls, bearer, Times::default())
     }
 }
 
@@ -139,10 +153,10 @@ pub(crate) enum AccountCommand {
 
 /// `fepctl login`
 pub(crate) fn login(args: &LoginArgs) -> Result<(), Failure> {
-    let Server { server, tls } = &args.server;
-    let client = service::client(server, tls, None, Times::default())?;
+    let server = args.server.address()?;
+    let client = service::client(&server, &args.server.tls, None, Times::default())?;
     let password = password(Entry::Known)?;
-    let session = session::of(server, client.call(&api::identity::login(&args.account, &password))?);
+    let session = session::of(&server, client.call(&api::identity::login(&args.account, &password))?);
     session::keep(&session)?;
     let minutes = session.left_s().unwrap_or_default() / 60;
     line(&format!("{} is logged in for {minutes} min", session.account))
@@ -189,9 +203,9 @@ fn end(session: &Session, args: &Server) -> Result<Ended, Failure> {
     if session.left_s().is_none() {
         return Ok(Ended::Now);
     }
-    let place = if session.server.is_empty() { &args.server } else { &session.server };
+    let place = if session.server.is_empty() { args.address()? } else { session.server.clone() };
     let bearer = session::named("the session", &session.ticket)?;
-    let client = service::client(place, &args.tls, Some(bearer), Times::default())?;
+    let client = service::client(&place, &args.tls, Some(bearer), Times::default())?;
     match client.call(&api::identity::logout()) {
         Ok(_) => Ok(Ended::Now),
         Err(error) if error.refusal().is_some_and(|refusal| refusal.status == 401) => Ok(Ended::Unknown),

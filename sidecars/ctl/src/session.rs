@@ -8,10 +8,9 @@ use fep_time::clock::unix_now_ns;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::places;
 use crate::service::{self, TlsArgs};
 
-/// The identity service where nothing else is said.
-pub(crate) const DEFAULT_SERVER: &str = "unix:/run/fep/identity/identity.sock";
 /// No session is longer.
 const SESSION_MAX: u64 = 64 << 10;
 
@@ -42,12 +41,12 @@ impl Session {
 ///
 /// # Errors
 /// A token that is refused, a session that has ended or that others can read.
-pub(crate) fn bearer(tls: &TlsArgs) -> Result<Option<Bearer>, Failure> {
+pub(crate) fn bearer(config: Option<&Path>, tls: &TlsArgs) -> Result<Option<Bearer>, Failure> {
     if let Some(ticket) = set("FEP_TICKET") {
         return named("FEP_TICKET", &ticket).map(Some);
     }
     if let Some(token) = set("FEP_TOKEN") {
-        return ticket_for(named("FEP_TOKEN", &token)?, tls).map(Some);
+        return ticket_for(named("FEP_TOKEN", &token)?, config, tls).map(Some);
     }
     let Some(session) = load()? else { return Ok(None) };
     if session.left_s().is_none() {
@@ -61,8 +60,8 @@ pub(crate) fn bearer(tls: &TlsArgs) -> Result<Option<Bearer>, Failure> {
 ///
 /// # Errors
 /// It does not answer, or refuses the token.
-pub(crate) fn ticket_for(token: Bearer, tls: &TlsArgs) -> Result<Bearer, Failure> {
-    let identity = set("FEP_IDENTITY").unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+pub(crate) fn ticket_for(token: Bearer, config: Option<&Path>, tls: &TlsArgs) -> Result<Bearer, Failure> {
+    let identity = places::identity(set("FEP_IDENTITY").as_deref(), config)?;
     let client = service::client(&identity, tls, Some(token), Times::default())?;
     Ok(Bearer::new(&client.call(&api::identity::ticket())?.ticket)?)
 }

@@ -15,6 +15,7 @@ use fep_control::config::Config;
 use crate::cli::UpArgs;
 use crate::failure::Failure;
 use crate::output_file;
+use crate::places::{archive_socket, identity_socket};
 use crate::programs::beside;
 use crate::terminal::say;
 
@@ -164,7 +165,7 @@ struct IdentityPlace {
 fn identity_config(config: &Config, directory: Option<&Path>) -> Result<IdentityPlace, Failure> {
     let directory = identity_state(directory);
     let run = &config.daemon.run_dir;
-    let door = format!("unix:{}", run.join("identity.sock").display());
+    let door = format!("unix:{}", identity_socket(config).display());
     let text = format!(
         "# Made by `fepctl up`; config/identity.toml explains every key.\n\
          [service]\nstate = {}\nrings = {}\n\n[service.database]\nurl = {}\n\n[[http.doors]]\nlisten = {}\nunix_mode = 0o600\n",
@@ -215,7 +216,7 @@ fn own_config(config: &Config, directory: Option<&Path>) -> Result<PathBuf, Fail
         quoted("sqlite://", &directory.join("catalogue.sqlite3")),
         quoted("", &directory.join("keys/audit.key")),
         quoted("file://", &directory.join("store")),
-        quoted("unix:", &run.join("archive.sock")),
+        quoted("unix:", &archive_socket(config)),
         quoted("", &root_key),
         quoted("", &directory.join("keys/removals.key")),
         quoted("", &keys),

@@ -1,6 +1,6 @@
 //! Ring times as people read them.
 
-use fep_archive_query::parse_time;
+use fep_archive_query::{TIME_FORMS, parse_time};
 use fep_time::{AsciiForm, LeapSeconds, Tai};
 
 use crate::failure::Failure;
@@ -31,16 +31,22 @@ pub(crate) fn time_of_day(tai_ns: i64) -> String {
     }
 }
 
-/// The beginning of a span that lasts until now: `90s`, `10m`, `2h`, `1d` back from now, or a UTC time. Nanoseconds of TAI.
+/// How long ago something is said, for messages.
+pub(crate) const AGO_FORMS: &str = "a number and s, m, h or d, as 10m";
+
+/// The beginning of a span that lasts until now: `90s`, `10m`, `2h`, `1d` back from now, or a time. Nanoseconds of TAI.
 pub(crate) fn since(option: &str, text: &str) -> Result<i64, Failure> {
     if let Some(ns) = duration_ns(text) {
         return Ok(fep_time::tai_now().0.saturating_sub(ns));
     }
-    parse_time(text).map_err(|problem| {
-        Failure::usage(format!(
-            "{option}: {text:?}: {problem}; or a number and s, m, h or d back from now, as 10m"
-        ))
+    parse_time(text).map_err(|detail| {
+        Failure::usage(format!("{option}: {detail} (allowed: {AGO_FORMS}, back from now; {TIME_FORMS})"))
     })
+}
+
+/// The time that an option says. Nanoseconds of TAI.
+pub(crate) fn at(option: &str, text: &str) -> Result<i64, Failure> {
+    parse_time(text).map_err(|detail| Failure::usage(format!("{option}: {detail} (allowed: {TIME_FORMS})")))
 }
 
 /// `90s`, `10m`, `2h`, `1d`.

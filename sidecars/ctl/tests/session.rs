@@ -191,3 +191,57 @@ fn accounts_are_disabled_enabled_and_unlocked_by_name() {
         assert_eq!(asked.recv().expect("a request").what, format!("POST /v1/accounts/bert/{act}"));
     }
 }
+
+// REQ: FEP-CTL-174
+#[test]
+fn services_are_looked_for_in_the_run_directory_of_the_configuration_and_a_socket_of_others_is_none_of_them()
+{
+    let dir = tempfile::tempdir().expect("a directory");
+    let run_dir = dir.path().join("run");
+    std::fs::create_dir(&run_dir).expect("made");
+    let config = dir.path().join("fep.toml");
+    std::fs::write(&config, format!("[daemon]\nrun_dir = {run_dir:?}\n")).expect("written");
+    let config = config.to_str().expect("text");
+    let ask = |arguments: &[&str], set: &[(&str, &str)], input: &str| {
+        let mut command = support::fepctl();
+        command.args(arguments).env("XDG_RUNTIME_DIR", dir.path()).envs(set.iter().copied());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("it starts");
+        let _ = child.stdin.take().expect("an input").write_all(input.as_bytes());
+        child.wait_with_output().expect("it ends")
+    };
+    let named = [("FEP_CONFIG", config)];
+    // Where nobody serves, the message names the place.
+    let text = said(&ask(&["archive", "status"], &named, ""));
+    assert!(text.contains(&format!("{}/archive.sock", run_dir.display())), "{text}");
+    let text = said(&ask(&["whoami"], &named, ""));
+    assert!(text.contains("/run/fep/identity/identity.sock"), "{text}");
+
+    let archive = support::serve(&run_dir.join("archive.sock"), |_| (404, "{}".to_owned()));
+    let identity = serve(&run_dir.join("identity.sock"));
+    ask(&["archive", "status"], &named, "");
+    ask(&["archive", "status", "--config", config], &[], "");
+    for _ in 0..2 {
+        assert_eq!(archive.recv().expect("a request").what, "GET /v1/status");
+    }
+    let done = ask(&["login", "--account", "anna"], &named, "the password\n");
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(identity.recv().expect("a login").what, "POST /v1/login");
+    let done = ask(&["whoami", "--config", config], &[], "");
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(identity.recv().expect("a request").bearer, "Bearer of.the.login");
+    // A token is exchanged there, too.
+    ask(&["archive", "status"], &[named[0], ("FEP_TOKEN", "fep_x")], "");
+    assert_eq!(identity.recv().expect("a token").bearer, "Bearer fep_x");
+    assert_eq!(archive.recv().expect("a request").bearer, "Bearer of.the.token");
+    // What is said comes first.
+    let elsewhere = format!("unix:{}/none.sock", dir.path().display());
+    let text = said(&ask(&["archive", "status", "--archive", &elsewhere], &named, ""));
+    assert!(text.contains("none.sock"), "{text}");
+
+    // Where others can put sockets, no password is sent to one.
+    std::fs::set_permissions(&run_dir, std::fs::Permissions::from_mode(0o777)).expect("set");
+    let text = said(&ask(&["login", "--account", "anna"], &named, "the password\n"));
+    assert!(text.contains("/run/fep/identity/identity.sock"), "{text}");
+    assert!(identity.try_recv().is_err(), "nothing was sent");
+}

@@ -92,6 +92,9 @@ fn wrong_usage_ends_with_code_two_and_a_hint() {
         (&["completions", "tcsh"], "bash"),
         (&["sim", "nosuchstation"], "no station is called \"nosuchstation\""),
         (&["config", "explain", "no_such_key"], "tables:"),
+        (&["config", "explain", "service.state"], "config/identity.toml"),
+        (&["config", "explain", "identity.issuer"], "config/identity.toml"),
+        (&["config", "explain", "recorder.segment_mib"], "config/archive.toml"),
         (&[], "Usage"),
     ] {
         refuses(&run(arguments), 2, &[said]);
@@ -341,7 +344,9 @@ fn a_stations_file_is_checked_and_of_the_archive_it_is_reported_who_checks_it() 
     refuses(
         &check("nosuch = 1\n", &[]),
         1,
-        &["if it is another kind of file: --kind mission or --kind stations"],
+        &[
+            "if it is another kind of file: --kind mission or --kind stations or --kind archive or --kind identity",
+        ],
     );
     // What is shown is a configuration of the daemon, and nothing else.
     std::fs::write(&file, fep_mission::MISSIONS[0].1).expect("writable");
@@ -388,9 +393,6 @@ fn a_stations_file_is_checked_and_of_the_archive_it_is_reported_who_checks_it() 
         "{errors}"
     );
 
-    let output = check("[recorder]\nsegment_mib = 1\n", &[]);
-    // Its program says so, or is not there to be asked; `tests/system/configuration.rs` has all of them.
-    refuses(&output, 1, &["fep-recorder"]);
     // More mistakes than are shown are counted all the same.
     let many: String = (0..60).map(|number| format!("k{number} = 1\n")).collect();
     refuses(&check(&format!("[daemon]\n{many}"), &[]), 1, &["some.toml has 60 errors"]);

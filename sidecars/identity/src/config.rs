@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use fep_database::Options;
 use fep_identity::IdentityConfig;
-use fep_identity::ldap::Directory;
 use fep_kit::{ConfigErrors, Document};
 use fep_route::{DoorConfig, HttpConfig};
 use serde::Deserialize;
@@ -55,6 +54,18 @@ impl Default for Places {
     }
 }
 
+impl Places {
+    /// Refuses what a start would refuse of them before it makes anything.
+    fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
+        if std::fs::metadata(&self.state).is_ok_and(|found| !found.is_dir()) {
+            let message = format!("{} is no directory", self.state.display());
+            return Err(("state", message, "a directory, or a path that is free"));
+        }
+        // The error says what is allowed.
+        self.database.check().map_err(|error| ("database", error.to_string(), ""))
+    }
+}
+
 /// The whole configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -78,7 +89,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads and checks it; nothing is touched.
+    /// Reads and checks it, and the files that it names (certificates, keys, authorities, passwords): what a start would refuse
+    /// of them is refused here. Nothing is changed.
     ///
     /// # Errors
     /// Every mistake of one section, with its place.
@@ -99,24 +111,13 @@ impl Config {
         config.http.check().map_err(|(key, message, allowed)| {
             document.mistake(&format!("http.{key}"), &message, &allowed)
         })?;
-        config.identity.check().map_err(|mistake| {
+        config.identity.check().and_then(|()| config.identity.check_files()).map_err(|mistake| {
             document.mistake(&format!("identity.{}", mistake.key), &mistake.message, &mistake.allowed)
         })?;
+        config.places.check().map_err(|(key, message, allowed)| {
+            document.mistake(&format!("service.{key}"), &message, allowed)
+        })?;
         Ok(config)
-    }
-
-    /// Reads the files that it names, as the start does: certificates and keys, the password for the directory.
-    ///
-    /// # Errors
-    /// What cannot be read or used.
-    pub(crate) fn read_files(&self) -> Result<(), String> {
-        for door in &self.http.doors {
-            door.certificates().map_err(|error| format!("http.doors, {}: {error}", door.listen))?;
-        }
-        match self.identity.ldap.clone().map(Directory::new) {
-            Some(Err(error)) => Err(format!("identity.ldap: {error}")),
-            Some(Ok(_)) | None => Ok(()),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use fep_event_ring::{EventSender, Seldom};
 use fep_events::event_codes;
-use fep_identity::Role;
+use fep_identity::{Role, RoleSets};
 use fep_kit::health::{Health, State};
 use fep_record::Session;
 use fep_route::login::Act;
@@ -40,6 +40,8 @@ event_codes! {
 #[derive(Debug, Default)]
 pub(crate) struct Events {
     sender: Option<EventSender>,
+    /// Accounts have roles by these names, too.
+    role_sets: RoleSets,
     /// What anybody can cause, as often as they like.
     locked: Seldom,
     away: Seldom,
@@ -47,7 +49,7 @@ pub(crate) struct Events {
 
 impl Events {
     /// Of this ring; what `health` says of its parts are events from now on.
-    pub(crate) fn new(sender: &EventSender, health: &Health) -> Events {
+    pub(crate) fn new(sender: &EventSender, health: &Health, role_sets: &RoleSets) -> Events {
         let of_health = sender.clone();
         health.observe(move |part, now| {
             if let Some(code) = of_part(part, now.state) {
@@ -55,12 +57,14 @@ impl Events {
                 of_health.report(code, u16::MAX, Session::Ops, detail);
             }
         });
-        Events { sender: Some(sender.clone()), ..Events::default() }
+        Events { sender: Some(sender.clone()), role_sets: role_sets.clone(), ..Events::default() }
     }
 
-    /// An act, or a refusal, that operators may have to know of.
+    /// An act that is done, or a refusal, that operators may have to know of.
     pub(crate) fn note(&self, act: &Act<'_>) {
+        let person = act.person.map(|person| person.account.as_str());
         let code = match act.action {
+            "account added" if self.is_administrator(&act.detail) => IdentityEvent::AdministratorMade,
             "account disabled" => IdentityEvent::AccountDisabled,
             "token revoked" => IdentityEvent::TokenRevoked,
             "login refused" if is_locked(&act.detail) => {
@@ -72,20 +76,14 @@ impl Events {
             }
             _ => return,
         };
-        self.report_act(code, act);
+        self.report(code, json!({"subject": act.subject, "account": person}));
     }
 
-    /// What gives something is recorded before it is tried: it is an event only when it is done.
-    pub(crate) fn done(&self, act: &Act<'_>) {
-        let roles = act.detail["roles"].as_array().map_or(&[][..], Vec::as_slice);
-        if act.action == "account added" && roles.iter().any(|role| role == Role::Administrator.name()) {
-            self.report_act(IdentityEvent::AdministratorMade, act);
-        }
-    }
-
-    fn report_act(&self, code: IdentityEvent, act: &Act<'_>) {
-        let account = act.person.map(|person| person.account.as_str());
-        self.report(code, json!({"subject": act.subject, "account": account}));
+    /// Whether the roles of a new account, of which some are names of sets, make an administrator of it.
+    fn is_administrator(&self, detail: &Value) -> bool {
+        let names = detail["roles"].as_array().map_or(&[][..], Vec::as_slice);
+        let roles = self.role_sets.resolve(names.iter().filter_map(Value::as_str));
+        roles.is_ok_and(|roles| roles.has(Role::Administrator))
     }
 
     /// The directory of persons does not answer.
@@ -143,13 +141,15 @@ mod tests {
         }
     }
 
-    // REQ: FEP-KIT-259
+    // REQ: FEP-KIT-259, FEP-IDN-170
     #[test]
     fn locks_administrators_and_a_directory_that_is_away_are_events_and_a_flood_is_one() {
         let directory = tempfile::tempdir().expect("a directory");
         let ring = EventRing::open(directory.path(), "identity").expect("a ring");
         let health = Health::new("x 1");
-        let events = Events::new(ring.sender(), &health);
+        let sets = json!({"head": ["observer", "administrator"], "watch": ["observer"]});
+        let sets: RoleSets = serde_json::from_value(sets).expect("sets of roles");
+        let events = Events::new(ring.sender(), &health, &sets);
         let act = |action: &'static str, detail: Value| Act {
             request_id: "1",
             person: None,
@@ -158,10 +158,10 @@ mod tests {
             subject: "bert",
             detail,
         };
-        // Recorded before it is tried, and refused then.
+        events.note(&act("account added", json!({"roles": ["observer"]})));
+        events.note(&act("account added", json!({"roles": ["watch"]})));
         events.note(&act("account added", json!({"roles": ["observer", "administrator"]})));
-        events.done(&act("account added", json!({"roles": ["observer"]})));
-        events.done(&act("account added", json!({"roles": ["observer", "administrator"]})));
+        events.note(&act("account added", json!({"roles": ["head"]})));
         let locked = LoginRefused::Locked { until: NumericDate(0) }.to_string();
         for _ in 0..1000 {
             events.note(&act("login refused", json!({"reason": locked})));
@@ -179,6 +179,9 @@ mod tests {
             let event: Value = serde_json::from_slice(&payload).expect("JSON");
             names.push(event["event"].as_str().unwrap_or_default().to_owned());
         }
-        assert_eq!(names, ["administrator_made", "account_locked", "directory_away", "audit_broken"]);
+        assert_eq!(
+            names,
+            ["administrator_made", "administrator_made", "account_locked", "directory_away", "audit_broken"]
+        );
     }
 }

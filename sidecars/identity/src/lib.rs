@@ -66,7 +66,6 @@ impl Service for IdentityService {
 
     fn prepare(document: &Document, arguments: Arguments) -> Result<IdentityService, String> {
         let config = Config::read(document).map_err(|errors| errors.to_string())?;
-        config.read_files()?;
         Ok(IdentityService { config, command: arguments.command })
     }
 
@@ -123,19 +122,19 @@ struct Counted {
 
 impl Journal for Counted {
     fn record<'a>(&'a self, act: Act<'a>) -> BoxFuture<'a, Result<(), Problem>> {
-        self.acts.with_label_values(&[act.action]).inc();
-        self.events.note(&act);
         self.trail.record(act)
+    }
+
+    // What is recorded may still fail: it is counted, and operators learn of it, once it is done.
+    fn done(&self, act: &Act<'_>) {
+        self.acts.with_label_values(&[act.action]).inc();
+        self.events.note(act);
     }
 
     fn refused(&self, act: &Act<'_>) {
         self.acts.with_label_values(&[act.action]).inc();
         self.events.note(act);
         self.trail.refused(act);
-    }
-
-    fn done(&self, act: &Act<'_>) {
-        self.events.done(act);
     }
 
     fn directory_away(&self, reason: &str) {
@@ -152,7 +151,7 @@ async fn serve(config: &Config, process: &Process) -> Result<(), String> {
     let base = open(&identity, config.identity.peers.clone(), &config.places.database).await?;
     let ring =
         EventRing::open_or_wait(&config.places.rings, "identity").map_err(|error| error.to_string())?;
-    let events = Events::new(ring.sender(), &base.health);
+    let events = Events::new(ring.sender(), &base.health, identity.role_sets());
     let service = reporting(&base, &identity, config.http.limits.clone(), events)?;
     let Process { stop, notify } = process;
     let keep = async {

@@ -1,9 +1,9 @@
 //! The real process over its Unix socket: the first administrator, logins, tokens, the audit trail, its health.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+mod site;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,156 +11,11 @@ use fep_database::Options;
 use fep_identity::{Cost, Identity, IdentityConfig, NumericDate, Peers};
 use fep_route::{Limits, Matrix};
 use serde_json::{Value, json};
-
-const PASSWORD: &str = "correct horse battery";
-const PATIENCE: Duration = Duration::from_secs(60);
-
-struct Site {
-    dir: tempfile::TempDir,
-}
-
-struct Running {
-    child: Child,
-    socket: PathBuf,
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // A process that has ended already needs no end.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Site {
-    fn new() -> Site {
-        let site = Site { dir: tempfile::tempdir().expect("a directory") };
-        let (state, database) = (site.path("state"), site.path("audit.sqlite3"));
-        let text = format!(
-            "[service]\nstate = {state:?}\n[service.database]\nurl = \"sqlite://{}\"\n\
-             [[http.doors]]\nlisten = \"unix:{}\"\n\
-             [identity.password]\nmemory_kib = 19456\npasses = 2\n",
-            database.display(),
-            site.path("identity.sock").display(),
-        );
-        std::fs::write(site.path("identity.toml"), text).expect("written");
-        site
-    }
-
-    /// Waits until the health says this.
-    fn says(&self, running: &Running, status: u16, words: &str) -> String {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            let (found, text) = running.ask("GET /health", "", &Value::Null);
-            if found == status && text.contains(words) {
-                return text;
-            }
-            assert!(Instant::now() < until, "{found} {text}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fep-identity"));
-        command.arg("--config").arg(self.path("identity.toml")).args(arguments);
-        command
-    }
-
-    fn add_administrator(&self, name: &str, password: &str) -> Output {
-        let mut command = self.command(&["add-administrator", name]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("it starts");
-        let mut input = child.stdin.take().expect("an input");
-        // It may refuse before it reads.
-        let _ = writeln!(input, "{password}");
-        drop(input);
-        child.wait_with_output().expect("it ends")
-    }
-
-    fn start(&self) -> Running {
-        let child = self.command(&[]).stderr(Stdio::null()).spawn().expect("it starts");
-        let mut running = Running { child, socket: self.path("identity.sock") };
-        let until = Instant::now() + PATIENCE;
-        while UnixStream::connect(&running.socket).is_err() {
-            assert_eq!(running.child.try_wait().expect("a child"), None, "it ended");
-            assert!(Instant::now() < until, "it does not listen");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        running
-    }
-}
-
-impl Running {
-    /// Status and body.
-    fn ask(&self, line: &str, bearer: &str, body: &Value) -> (u16, String) {
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        let mut stream = UnixStream::connect(&self.socket).expect("a connection");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        let authorization =
-            if bearer.is_empty() { String::new() } else { format!("Authorization: Bearer {bearer}\r\n") };
-        let request = format!(
-            "{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{authorization}\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).expect("sent");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
-    }
-
-    fn json(&self, line: &str, bearer: &str, body: &Value) -> Value {
-        let (status, text) = self.ask(line, bearer, body);
-        assert!((200..300).contains(&status), "{line}: {status} {text}");
-        serde_json::from_str(&text).unwrap_or(Value::Null)
-    }
-
-    fn login(&self, account: &str) -> String {
-        let body = json!({"account": account, "password": PASSWORD});
-        self.json("POST /v1/login", "", &body)["ticket"].as_str().expect("a ticket").to_owned()
-    }
-
-    fn stop(mut self) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill").success());
-        assert!(self.child.wait().expect("it ends").success());
-    }
-}
+use site::{PASSWORD, PATIENCE, Running, Site, everything};
 
 fn actions(entries: &Value) -> Vec<String> {
     let entries = entries.as_array().expect("a list").iter();
     entries.map(|entry| entry["action"].as_str().expect("an action").to_owned()).collect()
-}
-
-// REQ: FEP-KIT-277
-#[test]
-fn a_file_that_the_start_needs_and_cannot_use_is_named_by_the_check() {
-    let site = Site::new();
-    let text = std::fs::read_to_string(site.path("identity.toml")).expect("it is there");
-    let door = "[[http.doors]]\nlisten = \"127.0.0.1:0\"\ncertificate = \"/nowhere/door.pem\"\nkey = \"/nowhere/door.key\"\n";
-    let ldap = |more: &str| {
-        format!(
-            "[identity.ldap]\nurl = \"ldap://127.0.0.1:1\"\nuser_base = \"dc=x\"\ngroup_base = \"dc=x\"\nbind_dn = \"cn=x\"\n\
-             roles = {{}}\nscopes = {{}}\n{more}"
-        )
-    };
-    for (more, named) in [
-        (door.to_owned(), "/nowhere/door.pem"),
-        (ldap("bind_password_file = \"/nowhere/password\"\n"), "/nowhere/password"),
-        (ldap("bind_password_file = \"/dev/null\"\n"), "/dev/null: holds no password"),
-    ] {
-        std::fs::write(site.path("identity.toml"), format!("{text}{more}")).expect("written");
-        for arguments in [&["--check"][..], &[]] {
-            let output = site.command(arguments).output().expect("it runs");
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!output.status.success() && said.contains(named), "{arguments:?} {said}");
-        }
-    }
 }
 
 // REQ: FEP-KIT-311
@@ -270,10 +125,6 @@ fn logins_refusals_tokens_and_accounts_are_in_the_audit_trail_which_verifies() {
     let report = fep_audit::verify_lines(lines.as_bytes(), &[], None).expect("readable");
     assert!(report.holds() && report.entries > 12, "{report:?}");
     running.stop();
-}
-
-fn everything() -> Value {
-    json!([{"spacecraft": "all", "colours": ["black", "red"], "sessions": ["ops", "test", "replay"]}])
 }
 
 // REQ: FEP-KIT-187, FEP-KIT-196

@@ -59,7 +59,8 @@ impl FeedsConfig {
             }
         });
         let log = trace::check(&archive.log)
-            .map_err(|error| document.mistake("archive.log", &error, "error, warn, info, debug, trace"));
+            // The error says what is allowed.
+            .map_err(|error| document.mistake("archive.log", &error, ""));
         let cursors = match std::fs::metadata(&feeding.cursors) {
             Ok(found) if !found.is_dir() => {
                 let mistake = format!("{} is no directory", feeding.cursors.display());
@@ -73,5 +74,16 @@ impl FeedsConfig {
         let ((unix_mode, ()), _) = ConfigErrors::both(listening, others)?;
         let door = door.map(|door| DoorConfig { unix_mode, ..door });
         Ok(FeedsConfig { archive, feeding, objects, feeds, identity, door })
+    }
+
+    /// What keeps a feed from running, though the process starts: its certificate, key or authority cannot be used. It is tried
+    /// again until they can.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let ill = self.feeds.iter().filter_map(|(name, spec)| {
+            let why = crate::feed::certificates(spec).err()?;
+            Some(format!("note: feeds.{name} does not run before this is mended: {why}"))
+        });
+        ill.collect()
     }
 }

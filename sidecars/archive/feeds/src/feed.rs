@@ -130,7 +130,7 @@ impl Feed {
     }
 
     fn listen(self: &Arc<Feed>, bind: SocketAddr) -> Result<(), String> {
-        let certificates = self.certificates()?;
+        let certificates = certificates(&self.spec)?;
         let failed = |error: io::Error| format!("cannot listen at {bind}: {error}");
         let listener = TcpListener::bind(bind).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -191,18 +191,6 @@ impl Feed {
             let _ = one.thread.join();
         }
         Ok(())
-    }
-
-    /// The certificates of a feed that speaks TLS.
-    fn certificates(&self) -> Result<Option<Certificates>, String> {
-        let Transport::TcpServer { certificate: Some(certificate), key: Some(key), client_ca, .. } =
-            &self.spec.transport
-        else {
-            return Ok(None);
-        };
-        // A client without a certificate may come with a ticket.
-        let clients = client_ca.clone().map(|file| ClientAuthority { file, is_required: false });
-        Certificates::with_clients(certificate, key, clients).map(Some).map_err(|error| error.to_string())
     }
 
     /// A client has connected.
@@ -473,6 +461,18 @@ impl Feed {
 
 /// The name that a client of a feed of a process has among the consumers of a ring: different for different clients, feeds and
 /// processes, and one that a ring takes.
+/// The certificates of a feed that speaks TLS.
+pub(crate) fn certificates(spec: &FeedSpec) -> Result<Option<Certificates>, String> {
+    let Transport::TcpServer { certificate: Some(certificate), key: Some(key), client_ca, .. } =
+        &spec.transport
+    else {
+        return Ok(None);
+    };
+    // A client without a certificate may come with a ticket.
+    let clients = client_ca.clone().map(|file| ClientAuthority { file, is_required: false });
+    Certificates::with_clients(certificate, key, clients).map(Some).map_err(|error| error.to_string())
+}
+
 fn consumer_name(service: &str, feed: &str, client: &str) -> String {
     // A feed without named clients goes by its own name.
     let client = if client == feed { "" } else { client };

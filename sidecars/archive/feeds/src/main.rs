@@ -28,7 +28,9 @@ impl Service for Feeds {
     }
 
     fn notes(&self) -> Vec<String> {
-        vec![format!("{} feeds", self.config.feeds.len())]
+        let mut notes = vec![format!("{} feeds", self.config.feeds.len())];
+        notes.extend(self.config.notes());
+        notes
     }
 
     fn run(self, process: &Process) -> Result<(), String> {

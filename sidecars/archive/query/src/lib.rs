@@ -29,7 +29,7 @@ pub use fep_colour::Colour;
 pub use numbers::Numbers;
 pub use params::Params;
 pub use selection::{Format, Idle, Quality, Retrieval, Selection, Unit};
-pub use times::{parse_time, time_text};
+pub use times::{TIME_FORMS, parse_time, time_text};
 
 /// A parameter that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,7 +12,7 @@ use fep_identity::VerifyingConfig;
 use fep_kit::config::ARCHIVE_SECTIONS;
 use fep_kit::listen::Address;
 use fep_kit::{ConfigErrors, Document};
-use fep_route::{ClientCertificate, DoorConfig, Limits};
+use fep_route::{ClientCertificate, DoorConfig, DoorError, Limits};
 use serde::Deserialize;
 
 /// The built-in configuration, with every key explained.
@@ -281,7 +281,12 @@ impl Config {
             addresses.iter().map(|address| door(address, &http, socket_mode)).collect();
         for door in &doors {
             door.check().map_err(|error| {
-                let allowed = "unix:PATH, a loopback IP:PORT, or IP:PORT with http.certificate and http.key";
+                let allowed = match &error {
+                    DoorError::Tls(_) => {
+                        "http.certificate, http.key and http.client_ca: PEM files that this user can read"
+                    }
+                    _ => "unix:PATH, a loopback IP:PORT, or IP:PORT with http.certificate and http.key",
+                };
                 document.mistake("http.listen", &error.to_string(), allowed)
             })?;
         }
@@ -325,7 +330,7 @@ impl Config {
         )
         .map_err(|error| document.mistake("retention", &error.to_string(), "see config/archive.toml"))?;
         let file = None;
-        Ok(Config {
+        let config = Config {
             orders,
             file,
             archive,
@@ -338,7 +343,11 @@ impl Config {
             packets,
             addresses,
             doors,
-        })
+        };
+        // The error says what is allowed.
+        let database = config.database().check();
+        database.map_err(|error| document.mistake("archive.database", &error.to_string(), ""))?;
+        Ok(config)
     }
 
     /// Where the catalogue is.
@@ -512,6 +521,7 @@ mod tests {
         }
     }
 
+    // REQ: FEP-KIT-171
     #[test]
     fn what_cannot_be_is_refused_at_its_key() {
         for (text, told) in [
@@ -543,10 +553,21 @@ mod tests {
                 "archive.toml:2:1: archive.name: \"Second\" (allowed: \"\", or 1 to 13 of a-z 0-9 - _)",
             ),
             ("[archive]\nname = \"fourteen-chars\"\n", "archive.toml:2:1: archive.name"),
+            // Files that a start would refuse.
+            (
+                "[http]\nlisten = [\"127.0.0.1:0\", \"0.0.0.0:0\"]\ncertificate = \"/none.pem\"\nkey = \"/none.key\"\n",
+                "archive.toml:2:1: http.listen: /none.pem: No such file",
+            ),
+            (
+                "[archive]\ndatabase = \"postgres://fep@127.0.0.1/a\"\ndatabase_password_file = \"/none\"\n",
+                "archive.toml:2:1: archive.database: ",
+            ),
+            ("[archive]\ndatabase = \"mysql://x\"\n", "archive.toml:2:1: archive.database: database: url: "),
             ("[sequel]\n", "archive.toml:1:2: sequel: unknown section"),
         ] {
             let refused = read(text).expect_err(text).to_string();
             assert!(refused.starts_with(told), "{refused}");
+            assert!(refused.matches("allowed").count() <= 1, "what is allowed is said once: {refused}");
         }
     }
 }

@@ -128,7 +128,8 @@ fn of_act(action: &str) -> Option<ArchiveEvent> {
         "hold" => Some(ArchiveEvent::HoldPlaced),
         "hold lifted" => Some(ArchiveEvent::HoldLifted),
         "segment deleted" => Some(ArchiveEvent::SegmentDeleted),
-        "replay" => Some(ArchiveEvent::ReplayStarted),
+        // Not "replay", which is recorded before and may fail.
+        "replay started" => Some(ArchiveEvent::ReplayStarted),
         "replay failed" => Some(ArchiveEvent::ReplayFailed),
         "backup" => Some(ArchiveEvent::BackupDone),
         _ => None,
@@ -212,12 +213,22 @@ mod tests {
         catalogue.note(1, "ada", "backup", "file:///b", "").await.expect("noted");
         let mut after = None;
         assert_eq!(acts(&catalogue, &mut after).await.expect("read"), []);
-        for (action, subject) in [("quarantine", "black/a/1"), ("export", "x"), ("replay", "r")] {
+        for (action, subject) in [
+            ("quarantine", "black/a/1"),
+            ("export", "x"),
+            ("replay", "r"),
+            ("replay started", "r"),
+            ("replay", "s"),
+            ("replay failed", "s"),
+        ] {
             catalogue.note(2, "ada", action, subject, "why").await.expect("noted");
         }
         let found = acts(&catalogue, &mut after).await.expect("read");
         let codes: Vec<ArchiveEvent> = found.iter().map(|(code, _)| *code).collect();
-        assert_eq!(codes, [ArchiveEvent::SegmentQuarantined, ArchiveEvent::ReplayStarted]);
+        assert_eq!(
+            codes,
+            [ArchiveEvent::SegmentQuarantined, ArchiveEvent::ReplayStarted, ArchiveEvent::ReplayFailed]
+        );
         assert_eq!(found[0].1, json!({"subject": "black/a/1", "person": "ada", "detail": "why"}));
         assert_eq!(acts(&catalogue, &mut after).await.expect("read"), [], "once");
     }

@@ -32,9 +32,6 @@ impl Service for ArchiveService {
 
     fn prepare(document: &Document, arguments: Arguments) -> Result<ArchiveService, String> {
         let prepared = Prepared::read(document).map_err(|errors| errors.to_string())?;
-        for door in &prepared.config.doors {
-            door.certificates().map_err(|error| format!("http, {}: {error}", door.listen))?;
-        }
         Ok(ArchiveService { prepared, restore_from: arguments.restore_from })
     }
 

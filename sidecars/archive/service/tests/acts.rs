@@ -232,8 +232,13 @@ async fn a_replay_is_in_the_audit_trail_before_it_starts_and_does_not_start_with
         .filter_map(|entry| Some((entry["action"].as_str()?, entry["subject"].as_str()?)))
         .filter(|(action, _)| action.starts_with("replay"))
         .collect();
-    let expected =
-        [("replay", "pass-7"), ("replay order", "pass-7"), ("replay", "away"), ("replay failed", "away")];
+    let expected = [
+        ("replay", "pass-7"),
+        ("replay started", "pass-7"),
+        ("replay order", "pass-7"),
+        ("replay", "away"),
+        ("replay failed", "away"),
+    ];
     assert_eq!(acts, expected);
 }
 

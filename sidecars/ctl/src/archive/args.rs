@@ -13,10 +13,13 @@ use crate::service::TlsArgs;
 /// How to find the archive service.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Target {
-    /// The service: unix:PATH, https://HOST:PORT, or http:// on this machine [default: archive.sock in `daemon.run_dir` of
-    /// FEP_CONFIG, /dev/shm/fep without one]
+    /// The service: unix:PATH, https://HOST:PORT, or http:// on this machine [default: the socket archive.sock in the
+    /// configuration's daemon.run_dir]
     #[arg(long, value_name = "ADDRESS", env = "FEP_ARCHIVE")]
     pub(crate) archive: Option<String>,
+    /// Configuration of the daemon, which names the directory of sockets [default: built in]
+    #[arg(long, value_name = "FILE", env = "FEP_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
     /// File with an API token or a ticket [default: FEP_TICKET, FEP_TOKEN, the last `fepctl login`]
     #[arg(long, value_name = "FILE", env = "FEP_TOKEN_FILE")]
     pub(crate) token_file: Option<PathBuf>,

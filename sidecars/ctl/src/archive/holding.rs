@@ -81,12 +81,7 @@ pub(crate) struct ReleasesArgs {
 /// `fepctl archive hold`
 pub(crate) fn hold(args: &HoldArgs) -> Result<(), Failure> {
     let time = |option: &str, text: &Option<String>| {
-        let parse = |text: &String| {
-            fep_archive_query::parse_time(text).map(Tai).map_err(|detail| {
-                Failure::usage(format!("{option}: {detail} (allowed: UTC as 2024-12-06T17:38:15Z)"))
-            })
-        };
-        text.as_ref().map(parse).transpose()
+        text.as_ref().map(|text| times::at(option, text).map(Tai)).transpose()
     };
     let scope = Scope {
         from_tai_ns: time("--from", &args.from)?,

@@ -24,7 +24,7 @@ use crate::failure::{Failure, output};
 use crate::service::{self, Reached};
 use crate::session;
 use crate::terminal::{self, print, say};
-use crate::{audit, figures, times};
+use crate::{audit, figures, places, times};
 use args::{ArchiveCommand, GapListArgs, GapsCommand, PlainArgs, QueryArgs, Target};
 
 /// A manifest is made before its head is sent.
@@ -68,12 +68,13 @@ pub(crate) fn run(command: &ArchiveCommand) -> Result<(), Failure> {
 
 impl Target {
     fn bearer(&self) -> Result<Option<Bearer>, Failure> {
-        let Some(file) = &self.token_file else { return session::bearer(&self.tls) };
+        let config = self.config.as_deref();
+        let Some(file) = &self.token_file else { return session::bearer(config, &self.tls) };
         let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
         let bearer = session::named(&file.display().to_string(), text.trim())?;
         // Services but that of identity take tickets.
         if text.trim().starts_with(TOKEN) {
-            session::ticket_for(bearer, &self.tls).map(Some)
+            session::ticket_for(bearer, config, &self.tls).map(Some)
         } else {
             Ok(Some(bearer))
         }
@@ -83,7 +84,7 @@ impl Target {
 impl Reached for Target {
     fn client(&self) -> Result<Client, Failure> {
         // The address first: no token is exchanged for one that is none.
-        let archive = self.address()?;
+        let archive = places::archive(self.archive.as_deref(), self.config.as_deref())?;
         service::address(&archive)?;
         service::client(&archive, &self.tls, self.bearer()?, TIMES)
     }

@@ -33,9 +33,7 @@ pub(crate) fn run(command: &ReplayCommand) -> Result<(), Failure> {
             order(replay, &json!({"order": "speed", "speed": speed_of(speed)?}))
         }
         ReplayCommand::Seek { replay, time } => {
-            let rx_tai_ns = fep_archive_query::parse_time(time).map_err(|detail| {
-                Failure::usage(format!("--time: {detail} (allowed: UTC as 2024-12-06T17:38:15Z)"))
-            })?;
+            let rx_tai_ns = times::at("--time", time)?;
             order(replay, &json!({"order": "seek", "rx_tai_ns": rx_tai_ns}))
         }
         ReplayCommand::Loop { replay, off } => order(replay, &json!({"order": "loop", "looping": !off})),

@@ -75,7 +75,11 @@ pub(crate) fn retrieval(
         if !refused.allowed.is_empty() {
             message.push_str(&format!(" (allowed: {})", refused.allowed));
         }
-        Failure::usage(message)
+        let failure = Failure::usage(message);
+        match refused.name.as_str() {
+            "from" | "to" => failure.hint("the last day is --last 1d"),
+            _ => failure,
+        }
     })
 }
 
@@ -93,7 +97,7 @@ pub(crate) fn length_is_known(format: Format) -> bool {
 /// `90s`, `10m`, `2h`, `1d`.
 fn duration_ns(text: &str) -> Result<i64, Failure> {
     times::duration_ns(text).ok_or_else(|| {
-        Failure::usage(format!("--last: {text:?} is no time (allowed: a number and s, m, h or d, as 10m)"))
+        Failure::usage(format!("--last: {text:?} is no length of time (allowed: {})", times::AGO_FORMS))
     })
 }
 
@@ -119,5 +123,15 @@ mod tests {
         let failure =
             retrieval(UnitName::Frames, &selection, None, false, None).expect_err("frames have none");
         assert!(failure.to_string().starts_with("--onboard-from: frames have none"), "{failure}");
+    }
+
+    // REQ: FEP-CTL-175
+    #[test]
+    fn what_is_no_time_is_quoted_with_the_forms_that_are_and_how_to_say_a_time_until_now() {
+        let selection = Selection { from: Some("yesterday".to_owned()), ..Selection::default() };
+        let failure = retrieval(UnitName::Frames, &selection, None, false, None).expect_err("no time");
+        let said = failure.to_string();
+        assert!(said.starts_with("--from: \"yesterday\" is no time (allowed: UTC as 2024-12-06, "), "{said}");
+        assert!(said.ends_with("--last 1d") && said.matches("allowed").count() == 1, "{said}");
     }
 }

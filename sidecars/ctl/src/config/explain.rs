@@ -6,9 +6,13 @@ use fep_config::distance;
 use fep_control::config;
 
 use super::documented::{Explained, File, Said, of_markdown, of_toml};
-use super::kind::ARCHIVE_TABLES;
+use super::kind::{ARCHIVE_TABLES, IDENTITY_TABLES};
 use crate::failure::{Failure, output};
 use crate::terminal;
+
+/// Where the keys of services are explained.
+const OF_ARCHIVE: &str = "config/archive.toml explains the keys of recorder, archive and feeds";
+const OF_IDENTITY: &str = "config/identity.toml explains those of the identity service";
 
 /// Most keys that are offered for one that nobody knows.
 const NEAREST_MAX: usize = 3;
@@ -102,8 +106,15 @@ pub(super) fn run(key: &str) -> Result<(), Failure> {
     let chosen = chosen(&all, key);
     if chosen.is_empty() {
         let failure = Failure::usage(format!("no key of the configuration is called {key:?}"));
-        if ARCHIVE_TABLES.contains(&key.split('.').next().unwrap_or_default()) {
-            return Err(failure.hint("config/archive.toml explains the keys of recorder, archive and feeds"));
+        let table = key.split('.').next().unwrap_or_default();
+        let of_services = match (ARCHIVE_TABLES.contains(&table), IDENTITY_TABLES.contains(&table)) {
+            (true, false) => Some(OF_ARCHIVE.to_owned()),
+            (false, true) => Some(OF_IDENTITY.to_owned()),
+            (true, true) => Some(format!("{OF_ARCHIVE}; {OF_IDENTITY}")),
+            (false, false) => None,
+        };
+        if let Some(hint) = of_services {
+            return Err(failure.hint(hint));
         }
         let near = nearest(&all, key);
         if !near.is_empty() {
@@ -112,8 +123,7 @@ pub(super) fn run(key: &str) -> Result<(), Failure> {
         let tables = all.iter().filter(|one| matches!(one.said, Said::Table(_))).map(|one| one.key.as_str());
         let tables = tables.chain(["links.NAME", "channel.NAME"]).collect::<Vec<_>>().join(", ");
         return Err(failure.hint(format!(
-            "tables: {tables}; `fepctl config explain TABLE` shows one whole. config/archive.toml explains the keys of recorder, \
-             archive and feeds"
+            "tables: {tables}; `fepctl config explain TABLE` shows one whole. {OF_ARCHIVE}; {OF_IDENTITY}"
         )));
     }
     let mut out = terminal::text_out();

@@ -6,14 +6,44 @@ use fep_config::Source;
 
 use crate::cli::ConfigKind;
 
-/// Kinds that this program checks itself.
-pub(super) const CHECKED: [ConfigKind; 3] = [ConfigKind::Daemon, ConfigKind::Mission, ConfigKind::Stations];
+/// Every kind, in the order of messages.
+const KINDS: [ConfigKind; 5] = [
+    ConfigKind::Daemon,
+    ConfigKind::Mission,
+    ConfigKind::Stations,
+    ConfigKind::Archive,
+    ConfigKind::Identity,
+];
 
-/// Tables of the file of recorder, archive and feeds.
-pub(super) const ARCHIVE_TABLES: [&str; 10] =
-    ["archive", "http", "store", "sql", "replay", "retention", "identity", "recorder", "feeding", "feeds"];
-/// The table that only the file of the login service has; others it shares with the archive.
-pub(super) const IDENTITY_TABLE: &str = "service";
+/// Tables of the file of recorder, archive and feeds. `missions` is one of the daemon's file, too.
+pub(super) const ARCHIVE_TABLES: [&str; 11] = [
+    "archive",
+    "http",
+    "store",
+    "sql",
+    "replay",
+    "retention",
+    "users",
+    "identity",
+    "recorder",
+    "feeding",
+    "feeds",
+];
+/// Tables of the file of the identity service.
+pub(super) const IDENTITY_TABLES: [&str; 3] = ["service", "http", "identity"];
+/// What of `[http]` and `[identity]` stands in the file of the identity service alone: services that verify tickets have sections
+/// with these names, too.
+const IDENTITY_ALONE: [(&str, &str); 9] = [
+    ("http", "doors"),
+    ("identity", "issuer"),
+    ("identity", "ticket_lifetime_s"),
+    ("identity", "rotate_keys_days"),
+    ("identity", "token_lifetime_days"),
+    ("identity", "password"),
+    ("identity", "lockout"),
+    ("identity", "role_sets"),
+    ("identity", "ldap"),
+];
 
 /// As `--kind` names it.
 pub(super) const fn name(kind: ConfigKind) -> &'static str {
@@ -33,7 +63,7 @@ pub(super) const fn in_words(kind: ConfigKind) -> &'static str {
         ConfigKind::Mission => "a mission",
         ConfigKind::Stations => "simulated stations",
         ConfigKind::Archive => "a configuration of recorder, archive and feeds",
-        ConfigKind::Identity => "a configuration of the login service",
+        ConfigKind::Identity => "a configuration of the identity service",
     }
 }
 
@@ -55,7 +85,7 @@ impl ReadAs {
             Some(says) => Some(format!("it looks like {}: --kind {}", in_words(says), name(says))),
             None if self.is_wanted => None,
             None => {
-                let others = CHECKED.iter().filter(|other| **other != self.kind);
+                let others = KINDS.iter().filter(|other| **other != self.kind);
                 let others: Vec<String> = others.map(|other| format!("--kind {}", name(*other))).collect();
                 Some(format!("if it is another kind of file: {}", others.join(" or ")))
             }
@@ -73,39 +103,60 @@ pub(super) fn of(file: Option<&Path>, wanted: Option<ConfigKind>) -> ReadAs {
     ReadAs { kind: wanted.or(says).unwrap_or(ConfigKind::Daemon), says, is_wanted: wanted.is_some() }
 }
 
-/// Which kind a text is, by the tables and keys on its top level. It need not be right, not even TOML: a file with mistakes
-/// is to be checked as what it was meant to be.
+/// Which kind a text is, by its tables and keys. It need not be right, not even TOML: a file with mistakes is to be checked as
+/// what it was meant to be.
 fn says(text: &str) -> Option<ConfigKind> {
-    let (mut on_top, mut in_spacecraft, mut mission, mut archive) = (true, false, false, false);
+    let mut table = Vec::new();
+    let (mut found, mut mission, mut identity) = (None, false, false);
     for line in text.lines().map(str::trim) {
-        let table = line.strip_prefix('[').map(|rest| rest.trim_start_matches('['));
-        if let Some(table) = table {
-            on_top = false;
-            let name = table.split(['.', ']']).next().unwrap_or_default().trim();
-            in_spacecraft = name == "spacecraft";
-            match name {
-                "daemon" | "rings" | "link" | "links" => return Some(ConfigKind::Daemon),
-                "station" => return Some(ConfigKind::Stations),
-                // Sections of one file, of which each process reads its own. `missions` is a section of the daemon, too.
-                _ if ARCHIVE_TABLES.contains(&name) => archive = true,
-                IDENTITY_TABLE => return Some(ConfigKind::Identity),
-                "channel" => mission = true,
-                _ => {}
+        let (name, is_table) = match (head(line), line.split_once('=')) {
+            (Some(head), _) => {
+                table = parts(head);
+                (table.clone(), true)
             }
-        } else if let Some((key, _)) = line.split_once('=') {
-            let key = key.trim();
-            if on_top && key == "station" {
-                return Some(ConfigKind::Stations);
+            (None, Some((key, _))) if !line.starts_with('#') => ([&table[..], &parts(key)].concat(), false),
+            _ => continue,
+        };
+        match name[..] {
+            ["daemon" | "rings" | "link" | "links", ..] if is_table => {
+                found.get_or_insert(ConfigKind::Daemon);
+            }
+            ["station", ..] => {
+                found.get_or_insert(ConfigKind::Stations);
+            }
+            ["service", ..] if is_table => identity = true,
+            // Sections of one file, of which each process reads its own. `missions` is a section of the daemon, too.
+            [first, ..] if is_table && ARCHIVE_TABLES.contains(&first) => {
+                found.get_or_insert(ConfigKind::Archive);
             }
             // A daemon merges the links of a `[spacecraft.NAME]`; a mission says its `scid`.
-            mission |= (on_top && (key == "title" || key.starts_with("channel.")))
-                || (in_spacecraft && key == "scid");
+            ["channel", ..] | ["title"] | ["spacecraft", _, "scid"] => mission = true,
+            _ => {}
+        }
+        if let [first, second, ..] = name[..] {
+            identity |= IDENTITY_ALONE.contains(&(first, second));
         }
     }
-    if archive {
-        return Some(ConfigKind::Archive);
+    match found {
+        None | Some(ConfigKind::Archive) if identity => Some(ConfigKind::Identity),
+        None if mission => Some(ConfigKind::Mission),
+        found => found,
     }
-    mission.then_some(ConfigKind::Mission)
+}
+
+/// The tables on the top level of a text, as far as it can be read.
+pub(super) fn tables(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| Some(parts(head(line.trim())?)[0])).collect()
+}
+
+/// The name in the head of a table, `[a.b]` or `[[a.b]]`.
+fn head(line: &str) -> Option<&str> {
+    line.strip_prefix('[')?.trim_start_matches('[').split(']').next()
+}
+
+/// The parts of a name with dots.
+fn parts(name: &str) -> Vec<&str> {
+    name.split('.').map(|part| part.trim().trim_matches('"')).collect()
 }
 
 #[cfg(test)]
@@ -137,9 +188,14 @@ mod tests {
             ("[feeds.one]\nform = \"raw\"\n", ConfigKind::Archive),
             ("[recorder]\nrings = 3\n", ConfigKind::Archive),
             (include_str!("../../../../config/archive.toml"), ConfigKind::Archive),
+            ("[identity]\nkeys = \"x\"\n", ConfigKind::Archive),
+            ("[http]\nlisten = []\n[identity.peers.console]\nuid = 1\n", ConfigKind::Archive),
             (include_str!("../../../../config/identity.toml"), ConfigKind::Identity),
-            ("[http.limits]\n[identity]\n[service]\n", ConfigKind::Identity),
-            ("[identity]\ntickets = []\n", ConfigKind::Archive),
+            ("[service]\nstate = 7\n", ConfigKind::Identity),
+            ("[http]\n[[http.doors]]\nlisten = \n", ConfigKind::Identity),
+            ("[identity]\nissuer = \"x\"\n", ConfigKind::Identity),
+            ("[identity]\nlockout.failures = 9\n", ConfigKind::Identity),
+            ("[identity]\n# issuer = \"x\"\n", ConfigKind::Archive),
             ("[[station]]\nname = 7\n[station.channel]\n", ConfigKind::Stations),
             ("station = []\n", ConfigKind::Stations),
             (fep_sim::DEFAULT_SIMULATION, ConfigKind::Stations),

@@ -3,6 +3,7 @@
 mod documented;
 mod explain;
 mod kind;
+mod programs;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -16,7 +17,6 @@ use crate::cli::{ConfigCommand, ConfigKind};
 use crate::failure::{Failure, output};
 use crate::figures::counted;
 use crate::places::load_config;
-use crate::programs::find_program;
 use crate::{stations, terminal};
 
 /// `fepctl config ...`
@@ -38,61 +38,12 @@ fn check(file: Option<&Path>, wanted: Option<ConfigKind>, as_json: bool) -> Resu
     let checked = match (read_as.kind, file) {
         (ConfigKind::Mission, Some(path)) => check_mission(path),
         (ConfigKind::Stations, Some(path)) => check_stations(path),
-        (kind @ (ConfigKind::Archive | ConfigKind::Identity), Some(path)) => {
-            return check_by_programs(kind, path, as_json);
+        (ConfigKind::Archive | ConfigKind::Identity, Some(path)) => {
+            return programs::check(path, read_as, as_json);
         }
         _ => check_daemon(file),
     };
     print_check(&name_of(file), read_as, checked, as_json)
-}
-
-/// Programs that read a file of this kind, each its own sections.
-const fn programs(kind: ConfigKind) -> &'static [&'static str] {
-    match kind {
-        ConfigKind::Archive => &["fep-recorder", "fep-archive", "fep-feeds"],
-        ConfigKind::Identity => &["fep-identity"],
-        ConfigKind::Daemon | ConfigKind::Mission | ConfigKind::Stations => &[],
-    }
-}
-
-/// Has each program check what it reads of a file, by the code of its own start.
-fn check_by_programs(kind: ConfigKind, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let mut refusing = Vec::new();
-    let mut answers = Vec::new();
-    for name in programs(kind) {
-        let program = find_program(name)?;
-        let done = std::process::Command::new(&program)
-            .arg("--config")
-            .arg(file)
-            .arg("--check")
-            .stdin(std::process::Stdio::null())
-            .output()
-            .map_err(|error| Failure::new(format!("cannot run {}: {error}", program.display())))?;
-        let said = [done.stdout, done.stderr].map(|octets| String::from_utf8_lossy(&octets).into_owned());
-        if !done.status.success() {
-            refusing.push(*name);
-        }
-        answers.push((*name, done.status.success(), said.concat()));
-    }
-    let mut out = terminal::out(as_json);
-    let written = if as_json {
-        let answers = answers.iter().map(|(program, is_in_order, said)| {
-            json!({"program": program, "in_order": is_in_order, "text": said.trim()})
-        });
-        let answers: Vec<Value> = answers.collect();
-        let file = name_of(Some(file));
-        writeln!(out, "{}", json!({"file": file, "kind": kind::name(kind), "programs": answers}))
-    } else {
-        answers.iter().try_for_each(|(program, _, said)| {
-            said.lines().try_for_each(|line| writeln!(out, "{program}: {line}"))
-        })
-    };
-    written.and_then(|()| out.flush()).map_err(output)?;
-    if refusing.is_empty() {
-        return Ok(());
-    }
-    let name = name_of(Some(file));
-    Err(Failure::new(format!("{name}, {}, is refused by {}", kind::in_words(kind), refusing.join(", "))))
 }
 
 fn check_stations(file: &Path) -> Result<Summary, ConfigErrors> {

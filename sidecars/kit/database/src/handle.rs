@@ -74,7 +74,15 @@ impl Options {
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Refuses what [`Database::open`] would refuse before it touches anything; the file of the password is read.
+    ///
+    /// # Errors
+    /// The option that cannot be, or a file that cannot be read.
+    pub fn check(&self) -> Result<(), Error> {
+        self.address().map(drop)
+    }
+
+    fn address(&self) -> Result<Address, Error> {
         let bad = |key, problem: &str| Err(Error::Option { key, problem: problem.to_owned() });
         if !(2..=1000).contains(&self.connections) {
             return bad("connections", "allowed are 2 to 1000");
@@ -89,7 +97,7 @@ impl Options {
         if self.patience_ms > 86_400_000 {
             return bad("patience_ms", "allowed are 0 to 86400000");
         }
-        Ok(())
+        Address::of(self)
     }
 }
 
@@ -132,8 +140,7 @@ impl Database {
     /// Options that cannot be; a database that cannot be reached; tables of a later program ([`Error::Newer`]), or made by
     /// another text ([`Error::Altered`]); a migration that fails: everything before it stays applied.
     pub async fn open(options: &Options, schemas: &[Schema]) -> Result<Database, Error> {
-        options.check()?;
-        let address = Address::of(options)?;
+        let address = options.address()?;
         sqlx::any::install_default_drivers();
         if let Some(file) = &address.file {
             match fep_file::create_new(file, 0o600, b"") {

@@ -114,6 +114,18 @@ impl IdentityConfig {
         }
         Ok(())
     }
+
+    /// Reads the files that the section names: what [`crate::Identity::open`] would refuse of them, this refuses.
+    ///
+    /// # Errors
+    /// The first file that cannot be used.
+    pub fn check_files(&self) -> Result<(), IdentityConfigError> {
+        #[cfg(feature = "ldap")]
+        if let Some(ldap) = &self.ldap {
+            ldap.check_files()?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

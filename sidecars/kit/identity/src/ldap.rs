@@ -149,10 +149,41 @@ impl LdapConfig {
         for (name, roles) in &self.roles {
             if let Err(unknown) = sets.resolve(roles.iter().map(String::as_str)) {
                 let key = format!("ldap.roles.{name}");
-                return Err(mistake(&key, unknown.to_string(), unknown.allowed.clone()));
+                let message = format!("{:?} is not a role", unknown.name);
+                return Err(mistake(&key, message, unknown.allowed));
             }
         }
         Ok(())
+    }
+}
+
+impl LdapConfig {
+    /// Reads the files that are named: what the start of the process would refuse of them, this refuses.
+    pub(crate) fn check_files(&self) -> Result<(), IdentityConfigError> {
+        self.bind_password().map_err(|error| {
+            let allowed = "a file with the password of bind_dn, which this user can read";
+            mistake("ldap.bind_password_file", error.to_string(), allowed)
+        })?;
+        self.tls().map(drop).map_err(|error| {
+            let allowed = "a file with certificates (PEM), which this user can read";
+            mistake("ldap.ca_file", error.to_string(), allowed)
+        })
+    }
+
+    fn bind_password(&self) -> Result<String, LdapError> {
+        let password = match &self.bind_password_file {
+            Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
+            None => String::new(),
+        };
+        if !self.bind_dn.is_empty() && password.is_empty() {
+            let path = self.bind_password_file.clone().unwrap_or_default();
+            return Err(LdapError::File { path, why: "holds no password".to_owned() });
+        }
+        Ok(password)
+    }
+
+    fn tls(&self) -> Result<Option<rustls::ClientConfig>, LdapError> {
+        self.ca_file.as_deref().map(client_config).transpose()
     }
 }
 
@@ -225,20 +256,9 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Reads the files that the configuration names; asks nobody.
-    ///
-    /// # Errors
-    /// A file that cannot be read or used.
-    pub fn new(config: LdapConfig) -> Result<Directory, LdapError> {
-        let bind_password = match &config.bind_password_file {
-            Some(path) => read(path)?.trim_end_matches(['\r', '\n']).to_owned(),
-            None => String::new(),
-        };
-        if !config.bind_dn.is_empty() && bind_password.is_empty() {
-            let path = config.bind_password_file.clone().unwrap_or_default();
-            return Err(LdapError::File { path, why: "holds no password".to_owned() });
-        }
-        let tls = config.ca_file.as_deref().map(client_config).transpose()?.map(Arc::new);
+    pub(crate) fn new(config: LdapConfig) -> Result<Directory, LdapError> {
+        let bind_password = config.bind_password()?;
+        let tls = config.tls()?.map(Arc::new);
         let asking = tokio::sync::Semaphore::new(MAX_ASKING);
         Ok(Directory { config, bind_password, tls, asking })
     }

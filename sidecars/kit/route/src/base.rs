@@ -68,6 +68,8 @@ impl BaseConfig {
             let allowed = "[service.database] with url = \"sqlite:///PATH\" or \"postgres://…\"";
             document.mistake("service.database", "is missing", allowed)
         })?;
+        // The error says what is allowed.
+        database.check().map_err(|error| document.mistake("service.database", &error.to_string(), ""))?;
         let http: HttpConfig = document.section("http")?;
         http.check().map_err(|(key, message, allowed)| {
             document.mistake(&format!("http.{key}"), &message, &allowed)

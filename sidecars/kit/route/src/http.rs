@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::body::{Answer, Schemas};
 use crate::limits::Limits;
 use crate::route::{Call, Declared, Route};
-use crate::serve::{Door, DoorConfig, serve};
+use crate::serve::{Door, DoorConfig, DoorError, serve};
 use crate::service::Service;
 
 /// The section `[http]`: doors and limits.
@@ -36,7 +36,7 @@ impl Default for HttpConfig {
 }
 
 impl HttpConfig {
-    /// Refuses what cannot be, without touching anything.
+    /// Refuses what cannot be; files of certificates are read, and nothing is changed.
     ///
     /// # Errors
     /// The key within the section, what is wrong, what is allowed.
@@ -47,7 +47,12 @@ impl HttpConfig {
         }
         for (number, door) in self.doors.iter().enumerate() {
             if let Err(error) = door.check() {
-                let allowed = "unix:PATH, a loopback IP:PORT, or IP:PORT with certificate and key";
+                let allowed = match &error {
+                    DoorError::Tls(_) => {
+                        "PEM files that this user can read: a certificate, its key, an authority"
+                    }
+                    _ => "unix:PATH, a loopback IP:PORT, or IP:PORT with certificate and key",
+                };
                 return Err((format!("doors[{number}]"), error.to_string(), allowed.to_owned()));
             }
         }

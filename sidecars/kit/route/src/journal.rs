@@ -27,19 +27,19 @@ pub struct Act<'a> {
 /// What gives something (a ticket, a token, an account, a password) is done only where it can be recorded. What takes
 /// something away (log-out, revocation, disabling) is done in any case.
 pub trait Journal: Send + Sync {
-    /// Records an act.
+    /// Records an act: one that gives something before it is done, one that takes something away after that.
     ///
     /// # Errors
     /// The answer to the caller where it cannot be recorded.
     fn record<'a>(&'a self, act: Act<'a>) -> BoxFuture<'a, Result<(), Problem>>;
 
-    /// Records a refusal, within bounds: anybody can cause one.
-    fn refused(&self, act: &Act<'_>);
-
-    /// Learns that what was recorded before is done now.
+    /// Learns that an act is done, whatever was recorded of it before: only now may others be notified of it.
     fn done(&self, act: &Act<'_>) {
         let _ = act;
     }
+
+    /// Records a refusal, within bounds: anybody can cause one.
+    fn refused(&self, act: &Act<'_>);
 
     /// Learns that the directory of persons does not answer, and why.
     fn directory_away(&self, reason: &str) {

@@ -12,6 +12,7 @@ use fep_identity::{
     PersonId, Profile, Role, RoleSet, Scope,
 };
 use fep_kit::{Problem, Stop};
+use futures::future::BoxFuture;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -126,11 +127,11 @@ pub fn recorded_routes(
         Route::post("/v1/ticket", "A ticket for the API token that the request comes with.")
             .roles(&Role::ALL)
             .touches_no_data()
-            .to(&state, ticket_for_token),
+            .to(&state, to_its_end(ticket_for_token)),
         Route::post("/v1/logout", "Ends the ticket or token that the request comes with.")
             .roles(&Role::ALL)
             .touches_no_data()
-            .to(&state, log_out),
+            .to(&state, to_its_end(log_out)),
         Route::get("/v1/me", "Who asks, and what they may do.")
             .roles(&Role::ALL)
             .touches_no_data()
@@ -143,13 +144,13 @@ pub fn recorded_routes(
             .roles(&Role::ALL)
             .touches_no_data()
             .max_body_bytes(MAX_BODY_BYTES)
-            .to(&state, make_token)
+            .to(&state, to_its_end(make_token))
             .describing("Lifetime", &lifetime),
         Route::delete("/v1/tokens/{id}", "Revokes an API token: one's own, or as administrator any.")
             .roles(&Role::ALL)
             .touches_no_data()
             .path_parameter("id", Form::Text(64), "Identifier of the token.")
-            .to(&state, revoke_token),
+            .to(&state, to_its_end(revoke_token)),
         Route::get("/v1/accounts", "The local accounts.")
             .role(Role::Administrator)
             .touches_no_data()
@@ -158,14 +159,14 @@ pub fn recorded_routes(
             .role(Role::Administrator)
             .touches_no_data()
             .max_body_bytes(MAX_BODY_BYTES)
-            .to(&state, make_account)
+            .to(&state, to_its_end(make_account))
             .describing("RoleNames", &role_names),
         name(
             Route::post("/v1/accounts/{name}/disable", "Disables an account; ends its tickets and tokens.")
                 .role(Role::Administrator)
                 .touches_no_data(),
         )
-        .to(&state, disable),
+        .to(&state, to_its_end(disable)),
         name(
             Route::post(
                 "/v1/accounts/{name}/enable",
@@ -174,20 +175,20 @@ pub fn recorded_routes(
             .role(Role::Administrator)
             .touches_no_data(),
         )
-        .to(&state, enable),
+        .to(&state, to_its_end(enable)),
         name(
             Route::post("/v1/accounts/{name}/unlock", "Ends a lock before its time.")
                 .role(Role::Administrator)
                 .touches_no_data(),
         )
-        .to(&state, unlock),
+        .to(&state, to_its_end(unlock)),
         name(
             Route::put("/v1/accounts/{name}/password", "Sets a new password.")
                 .role(Role::Administrator)
                 .touches_no_data(),
         )
         .max_body_bytes(MAX_BODY_BYTES)
-        .to(&state, set_password),
+        .to(&state, to_its_end(set_password)),
     ]
 }
 
@@ -255,7 +256,8 @@ async fn log_in(state: State, call: Call<Json<Login>>) -> Result<Json<Ticket>, P
                 subject: "",
                 detail: json!({}),
             };
-            state.journal.record(act).await?;
+            state.journal.record(act.clone()).await?;
+            state.journal.done(&act);
             tracing::info!(request = %call.request_id, account = %shown, "logged in");
             Ok(issued.into())
         }
@@ -322,14 +324,17 @@ async fn ticket_for_token(state: State, call: Call<()>) -> Result<Json<Ticket>, 
         Means::Token(id) => id.clone(),
         _ => String::new(),
     };
-    gives(&state, &call, "ticket for token", &id, json!({})).await?;
-    let issued =
-        blocking(state, move |state| state.identity.ticket_for_token(&token, NumericDate::now())).await?;
-    let refused = |_| {
-        Problem::new(StatusCode::UNAUTHORIZED, NOT_AUTHENTICATED, "this token is not accepted")
-            .at("Authorization")
+    let issue = async {
+        let issued = blocking(Arc::clone(&state), move |state| {
+            state.identity.ticket_for_token(&token, NumericDate::now())
+        });
+        issued.await?.map_err(|_| {
+            Problem::new(StatusCode::UNAUTHORIZED, NOT_AUTHENTICATED, "this token is not accepted")
+                .at("Authorization")
+        })
     };
-    Ok(issued.map_err(refused)?.into())
+    let act = ["ticket for token", "no ticket for token"];
+    Ok(gives(&state, &call, act, &id, json!({}), issue).await?.into())
 }
 
 async fn log_out(state: State, call: Call<()>) -> Result<(), Problem> {
@@ -394,7 +399,7 @@ async fn make_token(state: State, call: Call<Json<TokenOrder>>) -> Result<Json<T
     let detail = json!({
         "name": order.name, "roles": names(order.roles.0), "scopes": order.scopes.0, "lifetime_s": order.lifetime_s.0,
     });
-    gives(&state, &call, "token asked", "", detail).await?;
+    state.journal.record(act(&call, "token asked", "", detail)?).await?;
     let TokenOrder { name, roles, scopes, lifetime_s } = call.body.0;
     let made = blocking(Arc::clone(&state), move |state| {
         let now = NumericDate::now();
@@ -418,12 +423,13 @@ async fn make_token(state: State, call: Call<Json<TokenOrder>>) -> Result<Json<T
         subject: &made.id,
         detail: json!({}),
     };
-    if let Err(problem) = state.journal.record(act).await {
+    if let Err(problem) = state.journal.record(act.clone()).await {
         // Nobody has seen it: it is ended again.
         let id = made.id;
         blocking(state, move |state| state.identity.revoke_token(&id, NumericDate::now())).await?;
         return Err(problem);
     }
+    state.journal.done(&act);
     Ok(Json(TokenMade { id: made.id, token: made.text }))
 }
 
@@ -473,22 +479,11 @@ async fn make_account(state: State, call: Call<Json<NewAccount>>) -> Result<(), 
     let detail = json!({
         "person": profile.person, "roles": profile.roles, "scopes": profile.scopes, "expires": profile.expires,
     });
-    gives(&state, &call, "account added", &name.0, detail.clone()).await?;
     let (name, password) = (name.0.clone(), password.0.clone());
     let subject = name.clone();
-    let added =
-        blocking(Arc::clone(&state), move |state| state.identity.add_account(&name, &password, profile))
-            .await;
-    given(&state, &call, "account not added", &subject, added)?;
-    state.journal.done(&Act {
-        request_id: &call.request_id,
-        person: Some(&call.caller()?.person),
-        account: "",
-        action: "account added",
-        subject: &subject,
-        detail,
-    });
-    Ok(())
+    let add =
+        blocking(Arc::clone(&state), move |state| state.identity.add_account(&name, &password, profile));
+    gives(&state, &call, ["account added", "account not added"], &subject, detail, add).await
 }
 
 async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
@@ -500,83 +495,104 @@ async fn disable(state: State, call: Call<()>) -> Result<(), Problem> {
         Ok(())
     })
     .await;
-    given(&state, &call, "account not disabled", &name, done)?;
+    if let Err(problem) = done {
+        state.journal.refused(&act(&call, "account not disabled", &name, reason(&problem))?);
+        return Err(problem);
+    }
     took(&state, &call, "account disabled", &name).await;
     Ok(())
 }
 
 async fn enable(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
-    gives(&state, &call, "account enabled", &name, json!({})).await?;
     let account = name.clone();
-    let enabled =
-        blocking(Arc::clone(&state), move |state| state.identity.enable(&account, NumericDate::now())).await;
-    given(&state, &call, "account not enabled", &name, enabled)
+    let enable =
+        blocking(Arc::clone(&state), move |state| state.identity.enable(&account, NumericDate::now()));
+    gives(&state, &call, ["account enabled", "account not enabled"], &name, json!({}), enable).await
 }
 
 async fn unlock(state: State, call: Call<()>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
-    gives(&state, &call, "account unlocked", &name, json!({})).await?;
     let account = name.clone();
-    let unlocked = blocking(Arc::clone(&state), move |state| {
+    let unlock = blocking(Arc::clone(&state), move |state| {
         Ok(state.identity.accounts().unlock(&account, NumericDate::now())?)
     });
-    given(&state, &call, "account not unlocked", &name, unlocked.await)
+    gives(&state, &call, ["account unlocked", "account not unlocked"], &name, json!({}), unlock).await
 }
 
 async fn set_password(state: State, call: Call<Json<NewPassword>>) -> Result<(), Problem> {
     let name = call.values.get("name").unwrap_or("").to_owned();
     let expires = call.body.0.expires.map(|at| at.0);
-    gives(&state, &call, "password set", &name, json!({"expires": expires})).await?;
     let (account, password) = (name.clone(), call.body.0.password.0.clone());
     let set = blocking(Arc::clone(&state), move |state| {
         Ok(state.identity.accounts().set_password(&account, &password, expires, NumericDate::now())?)
     });
-    given(&state, &call, "password not set", &name, set.await)
+    let detail = json!({"expires": expires});
+    gives(&state, &call, ["password set", "password not set"], &name, detail, set).await
 }
 
-/// Records what will be given, before it is: what cannot be recorded is not done. An act that fails after that has a second
-/// entry with the same request identifier, which says that it was not done ([`given`]).
-async fn gives<B: Sync>(
+/// A handler whose work goes on when its caller goes away: what is done is recorded and reported, whoever waits for the answer.
+fn to_its_end<B, T, F>(
+    handler: impl Fn(State, Call<B>) -> F + Send + Sync + 'static,
+) -> impl Fn(State, Call<B>) -> BoxFuture<'static, Result<T, Problem>> + Send + Sync + 'static
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, Problem>> + Send + 'static,
+{
+    move |state, call| {
+        let work = tokio::spawn(handler(state, call));
+        Box::pin(async { work.await.map_err(|error| Problem::fault("working on accounts", &error))? })
+    }
+}
+
+/// Does what gives something, and records it before: what cannot be recorded is not done. An act that fails after that has a
+/// second entry with the same request identifier, `not_done`.
+async fn gives<B: Sync, T>(
     state: &State,
     call: &Call<B>,
-    action: &str,
+    [action, not_done]: [&str; 2],
     subject: &str,
     detail: Value,
-) -> Result<(), Problem> {
-    let person = Some(&call.caller()?.person);
-    state
-        .journal
-        .record(Act { request_id: &call.request_id, person, account: "", action, subject, detail })
-        .await
-}
-
-/// Records why an act that was recorded before was not done.
-fn given<B: Sync, T>(
-    state: &State,
-    call: &Call<B>,
-    action: &str,
-    subject: &str,
-    done: Result<T, Problem>,
+    work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
-    if let Err(problem) = &done {
-        state.journal.refused(&Act {
-            request_id: &call.request_id,
-            person: Some(&call.caller()?.person),
-            account: "",
-            action,
-            subject,
-            detail: json!({"reason": problem.detail}),
-        });
+    let act = act(call, action, subject, detail)?;
+    state.journal.record(act.clone()).await?;
+    let given = work.await;
+    match &given {
+        Ok(_) => state.journal.done(&act),
+        Err(problem) => state.journal.refused(&Act { action: not_done, detail: reason(problem), ..act }),
     }
-    done
+    given
 }
 
 /// Records what was taken away. It is taken away whether or not that can be recorded: the journal's health says what cannot.
 async fn took<B: Sync>(state: &State, call: &Call<B>, action: &str, subject: &str) {
-    if let Err(problem) = gives(state, call, action, subject, json!({})).await {
+    let recorded = match act(call, action, subject, json!({})) {
+        Ok(act) => {
+            state.journal.done(&act);
+            state.journal.record(act).await
+        }
+        Err(problem) => Err(problem),
+    };
+    if let Err(problem) = recorded {
         tracing::error!(request = %call.request_id, "{action} {subject}: not recorded: {problem}");
     }
+}
+
+/// What a caller does.
+fn act<'a, B>(
+    call: &'a Call<B>,
+    action: &'a str,
+    subject: &'a str,
+    detail: Value,
+) -> Result<Act<'a>, Problem> {
+    let person = Some(&call.caller()?.person);
+    Ok(Act { request_id: &call.request_id, person, account: "", action, subject, detail })
+}
+
+/// Why an act was not done.
+fn reason(problem: &Problem) -> Value {
+    json!({"reason": problem.detail})
 }
 
 /// Runs what reads and writes files beside the tasks of the runtime.

@@ -94,11 +94,28 @@ impl DoorConfig {
         }
     }
 
-    /// The address, where the door is safe as configured; nothing is touched.
+    /// The address, where the door is safe as configured and its certificates can be used: what [`Door::open`] would refuse
+    /// before it listens, this refuses. Files are read, and nothing is changed.
     ///
     /// # Errors
     /// What is wrong.
     pub fn check(&self) -> Result<Address, DoorError> {
+        let address = self.safe_address()?;
+        self.certificates()?;
+        Ok(address)
+    }
+
+    /// What a door with TLS shows, and asks to be shown.
+    fn certificates(&self) -> Result<Option<Certificates>, DoorError> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(None) };
+        let clients = self.client_ca.clone().map(|file| ClientAuthority {
+            file,
+            is_required: self.client_certificate == ClientCertificate::Required,
+        });
+        Ok(Some(Certificates::with_clients(certificate, key, clients)?))
+    }
+
+    fn safe_address(&self) -> Result<Address, DoorError> {
         let address: Address = self.listen.parse().map_err(DoorError::Address)?;
         match (&self.certificate, &self.key, &address) {
             (Some(_), Some(_), Address::Tcp(_)) => Ok(address),
@@ -107,21 +124,6 @@ impl DoorConfig {
             (None, None, _) => Err(DoorError::Plain(address)),
             _ => Err(DoorError::Half(address)),
         }
-    }
-}
-
-impl DoorConfig {
-    /// Reads the files of its certificates, as its opening does; `None` for a door without.
-    ///
-    /// # Errors
-    /// Files that cannot be read, or do not belong together.
-    pub fn certificates(&self) -> Result<Option<Certificates>, TlsError> {
-        let (Some(certificate), Some(key)) = (&self.certificate, &self.key) else { return Ok(None) };
-        let clients = self.client_ca.clone().map(|file| ClientAuthority {
-            file,
-            is_required: self.client_certificate == ClientCertificate::Required,
-        });
-        Certificates::with_clients(certificate, key, clients).map(Some)
     }
 }
 
@@ -171,7 +173,7 @@ impl Door {
     /// # Errors
     /// A configuration that is not safe, certificates that cannot be used, the system's.
     pub async fn open(config: &DoorConfig) -> Result<Door, DoorError> {
-        let address = config.check()?;
+        let address = config.safe_address()?;
         let certificates = config.certificates()?;
         let system = |source| DoorError::System { address: address.clone(), source };
         let listener = address.bind(config.unix_mode).await.map_err(system)?;

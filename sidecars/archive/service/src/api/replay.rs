@@ -190,7 +190,13 @@ async fn one(service: Arc<Service>, call: Call<()>) -> Result<Json<Shown>, Probl
     own(&service, &call, ONE).map(|replayed| Json(Shown(replayed.status)))
 }
 
+/// To its end, also where the caller goes away: whether a replay started is recorded.
 async fn start(service: Arc<Service>, call: Call<Json<Asked>>) -> Result<Json<Shown>, Problem> {
+    let begun = tokio::spawn(begin(service, call)).await;
+    begun.map_err(|error| Problem::fault("starting the replay", &error))?
+}
+
+async fn begin(service: Arc<Service>, call: Call<Json<Asked>>) -> Result<Json<Shown>, Problem> {
     let Asked(new) = &call.body.0;
     let retrieval = selection(new).map_err(|mut bad| {
         bad.name = format!("query: {}", bad.name);
@@ -215,8 +221,14 @@ async fn start(service: Arc<Service>, call: Call<Json<Asked>>) -> Result<Json<Sh
         Ok(Err(error)) => Err(problem_of(&error)),
         Err(error) => Err(Problem::fault("starting the replay", &error)),
     };
-    if let Err(problem) = &started {
-        note(&service, &call, "replay failed", &name, json!({"why": problem.detail})).await?;
+    match &started {
+        // It plays, and the entry before says that it was asked for: the caller learns of it in any case.
+        Ok(_) => {
+            if let Err(problem) = note(&service, &call, "replay started", &name, json!({})).await {
+                tracing::error!(request = %call.request_id, "replay {name} started: not recorded: {problem}");
+            }
+        }
+        Err(problem) => note(&service, &call, "replay failed", &name, json!({"why": problem.detail})).await?,
     }
     started.map(|status| Json(Shown(status)))
 }
@@ -235,7 +247,9 @@ async fn note<B>(
 
 fn problem_of(error: &StartError) -> Problem {
     match error {
-        StartError::Name { allowed, .. } => Problem::bad_parameter("name", error.to_string(), *allowed),
+        StartError::Name { name, allowed } => {
+            Problem::bad_parameter("name", format!("{name:?} is no name of a replay"), *allowed)
+        }
         StartError::NotAllowed(refused) => {
             Problem::new(StatusCode::FORBIDDEN, "not-permitted", refused.what.clone())
                 .at("target")
